@@ -1,0 +1,43 @@
+# Compiler settings, and one helper per kind of target.
+add_library(oboro_flags INTERFACE)
+target_compile_options(oboro_flags INTERFACE
+  -Wall -Wextra -Werror -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor -Wold-style-cast
+  -Wimplicit-fallthrough -fno-strict-aliasing -fstack-protector-strong -fvisibility=hidden)
+target_compile_definitions(oboro_flags INTERFACE FMT_HEADER_ONLY=1)
+target_include_directories(oboro_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/generated)
+if(OBORO_SANITIZE)
+  target_compile_options(oboro_flags INTERFACE -fsanitize=${OBORO_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(oboro_flags INTERFACE -fsanitize=${OBORO_SANITIZE})
+endif()
+if(OBORO_FUZZ)
+  target_compile_options(oboro_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
+  target_link_options(oboro_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+# oboro_library(name SOURCES... [DEPS libs...]): a static library of one folder.
+function(oboro_library name)
+  cmake_parse_arguments(A "" "" "DEPS" ${ARGN})
+  add_library(${name} STATIC ${A_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PUBLIC oboro_flags ${A_DEPS})
+endfunction()
+
+# oboro_test(file.cpp [DEPS libs...]): a GoogleTest binary that stands beside its source; run by ctest.
+function(oboro_test file)
+  cmake_parse_arguments(A "" "" "DEPS" ${ARGN})
+  get_filename_component(name ${file} NAME_WE)
+  add_executable(${name} ${file})
+  target_link_libraries(${name} PRIVATE oboro_flags ${A_DEPS} GTest::gtest GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 120)
+endfunction()
+
+# oboro_fuzz(file.cpp [DEPS libs...]): a libFuzzer target; only with OBORO_FUZZ.
+function(oboro_fuzz file)
+  cmake_parse_arguments(A "" "" "DEPS" ${ARGN})
+  get_filename_component(name ${file} NAME_WE)
+  add_executable(${name} ${file})
+  target_link_libraries(${name} PRIVATE oboro_flags ${A_DEPS})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+endfunction()

@@ -1,0 +1,77 @@
+// A kernel profile: where one kernel build keeps what Oboro reads and hooks. Made from the guest kernel's own kallsyms
+// and BTF (build.h) in a sandboxed process, cached by build ID, and read by the engine side through this type alone.
+//
+// Threads: a Profile is immutable once made.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/address.h"
+#include "base/result.h"
+
+namespace oboro::guest {
+
+enum class Presence : uint8_t { required, optional };
+
+// One enumerator per FIELD and SIZE line of schema.def, in its order.
+enum class Field : uint16_t {
+#define FIELD(id, ...) id,
+#define SIZE(id, ...) id,
+#define SYMBOL(id, ...)
+#include "guest/profile/schema.def"
+#undef FIELD
+#undef SIZE
+#undef SYMBOL
+  count
+};
+
+// One enumerator per SYMBOL line of schema.def, in its order.
+enum class Symbol : uint16_t {
+#define FIELD(id, ...)
+#define SIZE(id, ...)
+#define SYMBOL(id, ...) id,
+#include "guest/profile/schema.def"
+#undef FIELD
+#undef SIZE
+#undef SYMBOL
+  count
+};
+
+inline constexpr size_t kFieldCount = static_cast<size_t>(Field::count);
+inline constexpr size_t kSymbolCount = static_cast<size_t>(Symbol::count);
+
+std::string_view name(Field field);    // the identifier in schema.def
+std::string_view name(Symbol symbol);  // the identifier in schema.def
+
+// A symbol's place. Relative ones move with KASLR; absolute ones are per-CPU offsets (kernels up to 6.14).
+struct SymbolValue {
+  enum class Kind : uint8_t { missing, relative, absolute };
+  Kind kind = Kind::missing;
+  uint64_t value = 0;  // relative: bytes from the image base (the first mapped byte of the kernel image); absolute: as is
+};
+
+struct Profile {
+  static constexpr uint32_t kMissing = UINT32_MAX;
+
+  std::string build_id;  // lower-case hex of the kernel's GNU build ID (or of a digest of all build-ID notes in the image)
+  std::string release;   // "6.1.0-49-cloud-amd64", as the kernel's banner says
+  std::array<uint32_t, kFieldCount> fields{};  // byte offsets or sizes; kMissing where the kernel has none
+  std::array<SymbolValue, kSymbolCount> symbols{};
+
+  uint32_t operator[](Field field) const { return fields[static_cast<size_t>(field)]; }
+  const SymbolValue& operator[](Symbol symbol) const { return symbols[static_cast<size_t>(symbol)]; }
+  bool has(Field field) const { return (*this)[field] != kMissing; }
+  bool has(Symbol symbol) const { return (*this)[symbol].kind != SymbolValue::Kind::missing; }
+
+  // Text form, one line an entry: the cache file, and what the sandboxed builder prints. It starts with a line that
+  // names the format version and a digest of schema.def; parse() refuses another one (the profile is then built anew),
+  // as it refuses unknown, double or out-of-range entries and missing required ones.
+  std::string format() const;
+  static Result<Profile> parse(std::string_view text);
+};
+
+}  // namespace oboro::guest
