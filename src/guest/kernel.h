@@ -1,0 +1,93 @@
+// A running Linux guest kernel: its memory by virtual address, and its structures by profile. Never writes.
+//
+// Every value is from the guest and so hostile. A read that fails gives zero and raises the failed() flag of the Reader
+// that asked: zero is a null pointer or an empty set everywhere in the kernel structures read here, so a walk ends, and
+// the caller reports what was asked for as not traceable.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <type_traits>
+
+#include "base/address.h"
+#include "engine/physical_memory.h"
+#include "guest/profile/profile.h"
+
+namespace oboro::guest {
+
+// Where one boot of a kernel put itself.
+struct Layout {
+  Gva image_base;           // first mapped byte of the kernel image (KASLR applied), 2 MiB aligned
+  Gpa image_start;          // its physical address: the image is contiguous
+  uint64_t image_size = 0;  // bytes
+  uint64_t page_table = 0;  // any CR3 value with the kernel half complete; used until the kernel's own is known
+  bool five_levels = false;
+};
+
+class Kernel {
+ public:
+  // memory must outlive this. The direct map's base is read from the guest here.
+  Kernel(const engine::PhysicalMemory& memory, Profile profile, const Layout& layout);
+
+  const Profile& profile() const { return profile_; }
+  const Layout& layout() const { return layout_; }
+  Gva symbol(Symbol symbol) const;        // null if the kernel has none; per-CPU offsets are returned as they are
+  bool is_direct_map(Gva va) const { return va.value - direct_map_ < memory_.end(); }
+  bool is_kernel_pointer(Gva va) const { return va.value >> 47 == 0x1ffff || va.value >> 56 == 0xff; }
+
+  // Copies out.size() bytes at va. False if any of them is not mapped to RAM.
+  bool read(Gva va, void* out, size_t size) const;
+  // The contiguous bytes at va: to the end of the page or of the direct map. Empty if not mapped.
+  std::span<const std::byte> bytes_at(Gva va) const;
+
+ private:
+  const engine::PhysicalMemory& memory_;
+  Profile profile_;
+  Layout layout_;
+  uint64_t direct_map_ = 0;
+};
+
+// Reads structures for one intercepted operation.
+class Reader {
+ public:
+  explicit Reader(const Kernel& kernel) : kernel_(kernel) {}
+
+  const Kernel& kernel() const { return kernel_; }
+  const Profile& profile() const { return kernel_.profile(); }
+  bool failed() const { return failed_; }
+  void fail() { failed_ = true; }
+  void clear_failure() { failed_ = false; }
+
+  template <typename T>
+  T at(Gva va) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    T value{};
+    if (!kernel_.read(va, &value, sizeof value)) {
+      failed_ = true;
+      return T{};
+    }
+    return value;
+  }
+  // The member of the structure at `object`.
+  template <typename T>
+  T get(Gva object, Field field) {
+    const uint32_t offset = profile()[field];
+    if (offset == Profile::kMissing || !object) {
+      failed_ = true;
+      return T{};
+    }
+    return at<T>(object + offset);
+  }
+  Gva pointer(Gva object, Field field) { return Gva(get<uint64_t>(object, field)); }
+  // A NUL-terminated string of at most max bytes; cut there.
+  std::string string(Gva va, size_t max);
+
+ private:
+  const Kernel& kernel_;
+  bool failed_ = false;
+};
+
+}  // namespace oboro::guest

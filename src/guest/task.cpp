@@ -1,0 +1,80 @@
+#include "guest/task.h"
+
+#include <vector>
+
+#include "guest/file.h"
+
+namespace oboro::guest {
+namespace {
+
+constexpr uint64_t kThreadSize = 16384;  // THREAD_SIZE of x86-64 without KASAN
+constexpr size_t kCommLength = 16;       // TASK_COMM_LEN
+constexpr size_t kMaxCgroupDepth = 64;
+
+}  // namespace
+
+std::string Task::comm(Reader& r) const {
+  char name[kCommLength];
+  const uint32_t offset = r.profile()[Field::task_comm];
+  if (!r.kernel().read(at + offset, name, sizeof name)) {
+    r.fail();
+    return {};
+  }
+  return {name, strnlen(name, sizeof name)};
+}
+
+std::string Task::exe(Reader& r) const {
+  const Gva address_space = mm(r);
+  if (!address_space) return {};
+  const File file{r.pointer(address_space, Field::mm_exe_file)};
+  return file.at ? file.path(r) : std::string();
+}
+
+std::string Task::cgroup(Reader& r) const {
+  const Profile& p = r.profile();
+  if (!p.has(Field::task_cgroups) || !p.has(Field::css_set_dfl_cgrp) || !p.has(Field::cgroup_kn) ||
+      !p.has(Field::kernfs_node_name) || !p.has(Field::kernfs_node_parent))
+    return {};
+  const Gva group = r.pointer(r.pointer(at, Field::task_cgroups), Field::css_set_dfl_cgrp);
+  Gva node = group ? r.pointer(group, Field::cgroup_kn) : Gva();
+  std::vector<std::string> names;
+  for (size_t depth = 0; node && depth < kMaxCgroupDepth; ++depth) {
+    const Gva parent = r.pointer(node, Field::kernfs_node_parent);
+    if (!parent) break;  // the root has no name of its own
+    names.push_back(r.string(r.pointer(node, Field::kernfs_node_name), 255));
+    node = parent;
+  }
+  std::string path;
+  for (auto name = names.rbegin(); name != names.rend(); ++name) path += "/" + *name;
+  return path.empty() ? "/" : path;
+}
+
+TaskFinder::TaskFinder(const Kernel& kernel) {
+  const Profile& p = kernel.profile();
+  if (p.has(Symbol::pcpu_hot) && p.has(Field::pcpu_hot_current_task)) {
+    current_offset_ = kernel.symbol(Symbol::pcpu_hot).value + p[Field::pcpu_hot_current_task];
+    if (p.has(Field::pcpu_hot_top_of_stack))
+      top_of_stack_offset_ = kernel.symbol(Symbol::pcpu_hot).value + p[Field::pcpu_hot_top_of_stack];
+  } else if (p.has(Symbol::current_task)) {
+    current_offset_ = kernel.symbol(Symbol::current_task).value;
+    if (p.has(Symbol::cpu_current_top_of_stack))
+      top_of_stack_offset_ = kernel.symbol(Symbol::cpu_current_top_of_stack).value;
+  }
+  regs_in_stack_ = kThreadSize - p[Field::pt_regs_size];
+}
+
+void TaskFinder::learn_stack(Reader& r, uint64_t gs_base, Task task) {
+  if (!top_of_stack_offset_) return;
+  const uint64_t stack = r.get<uint64_t>(task.at, Field::task_stack);
+  const uint64_t top = r.at<uint64_t>(Gva(gs_base + top_of_stack_offset_));
+  const uint64_t size = r.profile()[Field::pt_regs_size];
+  if (top > stack + size && top - stack <= kThreadSize) regs_in_stack_ = top - stack - size;
+}
+
+uint64_t TaskFinder::system_call(Reader& r, Task task) const {
+  const Gva stack = r.pointer(task.at, Field::task_stack);
+  if (!stack) return UINT64_MAX;
+  return r.get<uint64_t>(stack + regs_in_stack_, Field::pt_regs_orig_ax);
+}
+
+}  // namespace oboro::guest

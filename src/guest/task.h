@@ -1,0 +1,62 @@
+// task_struct: who runs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "guest/kernel.h"
+
+namespace oboro::guest {
+
+struct Task {
+  Gva at;
+
+  uint32_t tgid(Reader& r) const { return r.get<uint32_t>(at, Field::task_tgid); }
+  uint32_t pid(Reader& r) const { return r.get<uint32_t>(at, Field::task_pid); }
+  bool is_kernel_thread(Reader& r) const { return r.get<uint32_t>(at, Field::task_flags) & 0x00200000; }   // PF_KTHREAD
+  bool is_dumping_core(Reader& r) const { return r.get<uint32_t>(at, Field::task_flags) & 0x00000200; }    // PF_DUMPCORE
+  Gva mm(Reader& r) const { return r.pointer(at, Field::task_mm); }
+  Task leader(Reader& r) const { return {r.pointer(at, Field::task_group_leader)}; }
+  uint64_t start_time(Reader& r) const { return leader(r).start_time_self(r); }
+  uint64_t start_time_self(Reader& r) const { return r.get<uint64_t>(at, Field::task_start_time); }
+  std::string comm(Reader& r) const;
+  std::string exe(Reader& r) const;     // true path of mm->exe_file; empty for kernel threads
+  std::string cgroup(Reader& r) const;  // "/system.slice/ssh.service"; empty where unknown
+};
+
+// Finds the running task and its system call on a vCPU that is in kernel mode.
+class TaskFinder {
+ public:
+  explicit TaskFinder(const Kernel& kernel);
+  Task current(Reader& r, uint64_t gs_base) const { return {Gva(r.at<uint64_t>(Gva(gs_base + current_offset_)))}; }
+  // The system call that the task is in, or was in last: pt_regs.orig_ax at the top of its kernel stack. UINT64_MAX if
+  // there is none. Learns the stack's layout from the running task first.
+  uint64_t system_call(Reader& r, Task task) const;
+  // Must be called once with the running task: fixes where pt_regs lies (kernels with FRED pad the stack's top).
+  void learn_stack(Reader& r, uint64_t gs_base, Task task);
+  bool usable() const { return current_offset_ != 0; }
+
+ private:
+  uint64_t current_offset_ = 0;
+  uint64_t top_of_stack_offset_ = 0;
+  uint64_t regs_in_stack_ = 0;
+};
+
+// Calls fn(Task) for every process (thread-group leader) from init_task on, at most `limit`; fn returns false to stop.
+// False if the list did not end within the limit or could not be read.
+template <typename Fn>
+bool for_each_process(Reader& r, size_t limit, Fn&& fn) {
+  const uint32_t link = r.profile()[Field::task_tasks];
+  const Gva head = r.kernel().symbol(Symbol::init_task);
+  Gva task = head;
+  for (size_t i = 0; i < limit; ++i) {
+    const Gva next = Gva(r.at<uint64_t>(task + link));
+    if (!next) return false;
+    task = next - link;
+    if (task == head) return true;
+    if (!fn(Task{task})) return true;
+  }
+  return false;
+}
+
+}  // namespace oboro::guest
