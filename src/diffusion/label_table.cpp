@@ -32,15 +32,14 @@ Entry LabelTable::find(Carrier carrier) const {
   for (;;) {
     const uint64_t version = version_.load(std::memory_order_acquire);
     for (size_t i = hash(carrier.key()) & mask_;; i = (i + 1) & mask_) {
-      const uint64_t key = slots_[i].key.load(std::memory_order_acquire);
+      // Sequentially consistent: Receivers relies on the order of a note before this look-up. Plain loads on x86.
+      const uint64_t key = slots_[i].key.load(std::memory_order_seq_cst);
       if (key == carrier.key()) {
         const Entry entry = load(i);
-        std::atomic_thread_fence(std::memory_order_acquire);
         if (version_.load(std::memory_order_relaxed) == version && !(version & 1)) return entry;
         break;
       }
       if (key == 0) {
-        std::atomic_thread_fence(std::memory_order_acquire);
         if (version_.load(std::memory_order_relaxed) == version && !(version & 1)) return {};
         break;
       }
@@ -68,8 +67,7 @@ bool LabelTable::set(Carrier carrier, Entry entry) {
 
 void LabelTable::erase_slot(size_t hole) {
   const uint64_t version = version_.load(std::memory_order_relaxed);
-  version_.store(version + 1, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
+  version_.store(version + 1, std::memory_order_relaxed);  // ordered before what follows by the release stores
   // Close the gap: move back every entry of the run that the gap would cut off from its home slot.
   for (size_t next = (hole + 1) & mask_;; next = (next + 1) & mask_) {
     const uint64_t key = slots_[next].key.load(std::memory_order_relaxed);
@@ -78,13 +76,13 @@ void LabelTable::erase_slot(size_t hole) {
     const bool reachable = ((next - home) & mask_) < ((next - hole) & mask_);
     if (reachable) continue;
     const Entry entry = load(next);
-    slots_[hole].labels.store(entry.labels, std::memory_order_relaxed);
-    slots_[hole].id.store(entry.id, std::memory_order_relaxed);
-    slots_[hole].key.store(key, std::memory_order_relaxed);
+    slots_[hole].labels.store(entry.labels, std::memory_order_release);
+    slots_[hole].id.store(entry.id, std::memory_order_release);
+    slots_[hole].key.store(key, std::memory_order_release);
     hole = next;
   }
-  slots_[hole].key.store(0, std::memory_order_relaxed);
-  slots_[hole].labels.store(0, std::memory_order_relaxed);
+  slots_[hole].key.store(0, std::memory_order_release);
+  slots_[hole].labels.store(0, std::memory_order_release);
   size_.fetch_sub(1, std::memory_order_relaxed);
   version_.store(version + 2, std::memory_order_release);
 }

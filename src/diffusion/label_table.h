@@ -61,7 +61,7 @@ class LabelTable {
   };
   static uint64_t hash(uint64_t key);
   Entry load(size_t slot) const {
-    return {slots_[slot].labels.load(std::memory_order_relaxed), slots_[slot].id.load(std::memory_order_relaxed)};
+    return {slots_[slot].labels.load(std::memory_order_acquire), slots_[slot].id.load(std::memory_order_acquire)};
   }
   void erase_slot(size_t slot);
 

@@ -32,10 +32,7 @@ class Receivers {
     size_t free = kWays;
     for (size_t i = 0; i < kWays; ++i) {
       const uint64_t key = set[i].carrier.load(std::memory_order_relaxed);
-      if (key == carrier.key() && set[i].task.load(std::memory_order_relaxed) == task) {
-        std::atomic_thread_fence(std::memory_order_seq_cst);
-        return true;
-      }
+      if (key == carrier.key() && set[i].task.load(std::memory_order_relaxed) == task) return true;
       if (key == 0 && free == kWays) free = i;
     }
     for (size_t i = 0; i < kWays && free == kWays; ++i)
@@ -43,17 +40,15 @@ class Receivers {
     if (free == kWays) return false;
     set[free].task.store(task, std::memory_order_relaxed);
     set[free].carrier.store(carrier.key(), std::memory_order_seq_cst);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
     return true;
   }
 
   // fn(task) for every note of carrier.
   template <typename Fn>
   void for_each(Carrier carrier, Fn&& fn) const {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
     const Set& set = sets_[index(carrier)];
     for (const Note& note : set)
-      if (note.carrier.load(std::memory_order_relaxed) == carrier.key()) fn(note.task.load(std::memory_order_relaxed));
+      if (note.carrier.load(std::memory_order_seq_cst) == carrier.key()) fn(note.task.load(std::memory_order_relaxed));
   }
 
   void forget(Carrier carrier) {

@@ -14,6 +14,7 @@ constexpr size_t kNameMax = 255;
 
 // include/uapi/linux/magic.h
 constexpr uint64_t kAnonInodeMagic = 0x09041934;
+constexpr uint64_t kPipefsMagic = 0x50495045;
 constexpr uint64_t kTmpfsMagic = 0x01021994;
 constexpr uint64_t kRamfsMagic = 0x858458f6;
 constexpr uint64_t kHugetlbfsMagic = 0x958458f6;
@@ -40,10 +41,7 @@ std::string SuperBlock::type(Reader& r) const {
 
 std::string SuperBlock::name(Reader& r) const {
   const auto uuid = r.get<std::array<uint8_t, 16>>(at, Field::super_block_uuid);
-  if (uuid == std::array<uint8_t, 16>{}) {
-    const uint32_t device = dev(r);  // kernel-internal dev_t: 12 bits major, 20 bits minor
-    return fmt::format("dev {}:{}", device >> 20, device & 0xfffff);
-  }
+  if (uuid == std::array<uint8_t, 16>{}) return device_name(r);
   std::string text;
   for (size_t i = 0; i < uuid.size(); ++i) {
     if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
@@ -51,6 +49,13 @@ std::string SuperBlock::name(Reader& r) const {
   }
   return text;
 }
+
+std::string SuperBlock::device_name(Reader& r) const {
+  const uint32_t device = dev(r);  // kernel-internal dev_t: 12 bits major, 20 bits minor
+  return fmt::format("dev {}:{}", device >> 20, device & 0xfffff);
+}
+
+bool SuperBlock::is_pipefs(Reader& r) const { return magic(r) == kPipefsMagic; }
 
 bool SuperBlock::holds_data(Reader& r) const { return magic(r) != kAnonInodeMagic; }
 
@@ -68,6 +73,11 @@ FileIdentity Inode::identity(Reader& r) const {
   identity.inode = number(r);
   identity.generation = generation(r);
   return identity;
+}
+
+Dentry Inode::any_name(Reader& r) const {
+  const Gva first = r.pointer(at, Field::inode_dentries);
+  return {first ? first - r.profile()[Field::dentry_alias] : Gva()};
 }
 
 std::string Dentry::true_path(Reader& r) const {
@@ -124,12 +134,9 @@ bool PathBuffer::prepend_mounts(Reader& r, Gva mount) {
   return false;
 }
 
-namespace {
-
-// The mount of sb's root in the initial mount namespace: the one that says where the file system "is". Null if it has
-// none there (a container's own tmpfs, a detached mount): any mount of the root will do then.
-Gva main_mount(Reader& r, Gva sb) {
+Gva main_mount(Reader& r, SuperBlock super_block) {
   const Profile& p = r.profile();
+  const Gva sb = super_block.at;
   const Gva root = r.pointer(sb, Field::super_block_root);
   const Gva init_ns = r.pointer(r.kernel().symbol(Symbol::init_nsproxy), Field::nsproxy_mnt_ns);
   const bool list = p.has(Field::mount_instance);  // a list_head ring up to 6.17, a chain of mounts since
@@ -148,12 +155,10 @@ Gva main_mount(Reader& r, Gva sb) {
   return fallback;
 }
 
-}  // namespace
-
 bool PathBuffer::assign_true_path(Reader& r, Dentry dentry) {
   clear();
   if (!prepend_names(r, dentry.at, Gva())) return false;
-  const Gva mount = main_mount(r, r.pointer(dentry.at, Field::dentry_sb));
+  const Gva mount = main_mount(r, {r.pointer(dentry.at, Field::dentry_sb)});
   if (mount && !prepend_mounts(r, mount)) return false;
   if (start_ == kMaxPath) prepend("/", 1);
   return true;
@@ -164,14 +169,11 @@ bool PathBuffer::assign_mounted_path(Reader& r, File file) {
   const Gva mnt = r.pointer(file.at, Field::file_path_mnt);
   if (!mnt) return false;
   const Gva mount = mnt - r.profile()[Field::mount_mnt];
+  if (mount == main_mount(r, {r.pointer(r.pointer(file.at, Field::file_path_dentry), Field::dentry_sb)})) return false;
   if (!prepend_names(r, r.pointer(file.at, Field::file_path_dentry), r.pointer(mount, Field::mount_mnt_root))) return false;
   if (!prepend_mounts(r, mount)) return false;
   if (start_ == kMaxPath) prepend("/", 1);
   return true;
-}
-
-std::string SuperBlock::mount_point(Reader& r) const {
-  return Dentry{r.pointer(at, Field::super_block_root)}.true_path(r);
 }
 
 }  // namespace oboro::guest

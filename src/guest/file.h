@@ -30,14 +30,16 @@ struct SuperBlock {
   uint32_t dev(Reader& r) const { return r.get<uint32_t>(at, Field::super_block_dev); }
   uint64_t magic(Reader& r) const { return r.get<uint64_t>(at, Field::super_block_magic); }
   std::string type(Reader& r) const;   // "ext4"
-  std::string name(Reader& r) const;   // UUID text, or "dev 0:23"
-  // Where this file system's root is mounted in the initial mount namespace ("" for "/", "/srv"); "" if nowhere.
-  std::string mount_point(Reader& r) const;
+  std::string name(Reader& r) const;   // UUID text, or device_name() where it has none
+  std::string device_name(Reader& r) const;  // "dev 0:23"
+  bool is_pipefs(Reader& r) const;
   // False for anonymous inodes (eventfd, epoll...), which are all one inode and hold no data.
   bool holds_data(Reader& r) const;
   // True if its inodes live only as long as they are in memory (tmpfs and the like).
   bool is_volatile(Reader& r) const;
 };
+
+struct Dentry;
 
 struct Inode {
   Gva at;
@@ -48,6 +50,7 @@ struct Inode {
   uint32_t links(Reader& r) const { return r.get<uint32_t>(at, Field::inode_nlink); }
   SuperBlock super_block(Reader& r) const { return {r.pointer(at, Field::inode_sb)}; }
   FileIdentity identity(Reader& r) const;
+  Dentry any_name(Reader& r) const;  // the first cached name; null if none is cached
 };
 
 struct Dentry {
@@ -65,12 +68,17 @@ struct File {
   std::string path(Reader& r) const { return dentry(r).true_path(r); }
 };
 
+// The struct mount of a file system's root in the initial mount namespace: the one that says where the file system "is".
+// Another mount of the root if there is none (a container's own tmpfs, a detached mount); null if there is no mount.
+Gva main_mount(Reader& r, SuperBlock sb);
+
 // A path being put together from its end, without allocation: classification looks at every open.
 class PathBuffer {
  public:
   // The true path of dentry. False if it could not be read; too long ones keep their end and set truncated().
   bool assign_true_path(Reader& r, Dentry dentry);
-  // The path by which file was opened, through its own mount (bind mounts, other mount namespaces).
+  // The path by which file was opened, through its own mount (bind mounts, other mount namespaces). Empty and false if
+  // that is the true path by construction.
   bool assign_mounted_path(Reader& r, File file);
   std::string_view view() const { return {data_ + start_, kMaxPath - start_}; }
   bool truncated() const { return truncated_; }

@@ -37,6 +37,8 @@ bool IpAddress::is_loopback() const {
   return std::all_of(bytes.begin(), bytes.end() - 1, [](uint8_t b) { return b == 0; }) && bytes[15] == 1;
 }
 
+bool IpAddress::is_multicast() const { return is_v4() ? bytes[12] >= 224 : bytes[0] == 0xff; }
+
 std::string IpAddress::text() const {
   char out[INET6_ADDRSTRLEN] = "";
   if (is_v4())

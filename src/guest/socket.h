@@ -18,6 +18,7 @@ struct IpAddress {
   bool is_v4() const;
   bool is_any() const;       // 0.0.0.0 or ::
   bool is_loopback() const;  // 127/8 or ::1
+  bool is_multicast() const; // 224/4, 255.255.255.255 or ff00::/8
   bool operator==(const IpAddress&) const = default;
   std::string text() const;
 };

@@ -1,0 +1,63 @@
+#include "diffusion/state.h"
+
+namespace oboro::diffusion {
+
+void State::count_up(Carrier c, int64_t by) {
+  counts_[static_cast<size_t>(c.kind()) & 15].fetch_add(static_cast<uint64_t>(by), std::memory_order_relaxed);
+  if (c.kind() == CarrierKind::file) files_.fetch_add(static_cast<uint64_t>(by), std::memory_order_relaxed);
+}
+
+void State::recount() {
+  for (auto& count : counts_) count.store(0, std::memory_order_relaxed);
+  files_.store(0, std::memory_order_relaxed);
+  table_.for_each([this](Carrier c, Entry) { count_up(c, 1); });
+}
+
+Spread State::spread(Carrier from, Carrier to, Carrier alias) {
+  const Entry source = table_.find(from);
+  Spread result = add(source.labels, to, alias);
+  result.from_id = source.id;
+  return result;
+}
+
+Spread State::add(uint64_t labels, Carrier to, Carrier alias, uint64_t id) {
+  Entry target = table_.find(to);
+  const bool known = target.labels != 0;
+  if (!known && alias) target = table_.find(alias);
+  Spread result;
+  result.added = labels & ~target.labels;
+  if (!target.id) target.id = id ? id : next_id_++;
+  if (target.id >= next_id_) next_id_ = target.id + 1;
+  result.to_id = target.id;
+  if (!result.added && known) return result;
+  target.labels |= labels;
+  if (!target.labels) return result;
+  for (const Carrier c : {to, alias}) {
+    if (!c) continue;
+    const bool is_new = table_.labels(c) == 0;
+    if (!table_.set(c, target)) {
+      result.full = true;
+    } else if (is_new) {
+      count_up(c, 1);
+    }
+  }
+  return result;
+}
+
+bool State::adopt(Carrier known, Carrier to) {
+  const Entry entry = table_.find(known);
+  if (!entry.labels || table_.labels(to) == entry.labels) return true;
+  const bool is_new = table_.labels(to) == 0;
+  if (!table_.set(to, entry)) return false;
+  if (is_new) count_up(to, 1);
+  return true;
+}
+
+bool State::erase(Carrier c) {
+  receivers_.forget(c);
+  if (!table_.erase(c)) return false;
+  count_up(c, -1);
+  return true;
+}
+
+}  // namespace oboro::diffusion

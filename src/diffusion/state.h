@@ -1,0 +1,73 @@
+// The diffusion state: which carriers bear which labels, and how labels go from one to another. Pure logic: knows
+// nothing of engines, guest memory, or files.
+//
+// Threads: labels() and the receivers from any thread without a lock; everything else under lock().
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+
+#include "diffusion/carrier.h"
+#include "diffusion/label_table.h"
+#include "diffusion/receivers.h"
+
+namespace oboro::diffusion {
+
+struct Spread {
+  uint64_t added = 0;   // labels that the target did not have; 0: nothing changed
+  uint64_t from_id = 0;
+  uint64_t to_id = 0;
+  bool full = false;    // there was no room: the labels are NOT recorded, and the caller must report that
+};
+
+class State {
+ public:
+  explicit State(size_t capacity, uint64_t first_id) : table_(capacity), next_id_(first_id) {}
+
+  std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
+
+  uint64_t labels(Carrier c) const { return table_.labels(c); }
+  Entry find(Carrier c) const { return table_.find(c); }
+  bool any_file() const { return files_.load(std::memory_order_relaxed) != 0; }
+  Receivers& receivers() { return receivers_; }
+
+  // The labels of `from` go to `to`. For a file, `alias` is its other carrier (inode and identity bear the same entry).
+  Spread spread(Carrier from, Carrier to, Carrier alias = {});
+  // Puts labels on a carrier from outside (classification; restoring).
+  Spread add(uint64_t labels, Carrier to, Carrier alias = {}, uint64_t id = 0);
+  // What `to` is known as by another carrier goes to it too, without being news (an inode of a known file is loaded).
+  bool adopt(Carrier known, Carrier to);
+  bool erase(Carrier c);
+  // A new boot: only files of persistent file systems, chosen by the caller, stay.
+  template <typename Keep>
+  void retain(Keep&& keep) {
+    table_.retain(keep);
+    recount();
+    receivers_.clear();
+    for (auto& entry : reported_leaks_) entry.store(0, std::memory_order_relaxed);
+  }
+
+  // True the first time for this digest of (process, destination, labels); later ones may be true again after others.
+  bool first_leak(uint64_t digest) {
+    return reported_leaks_[digest % reported_leaks_.size()].exchange(digest, std::memory_order_relaxed) != digest;
+  }
+
+  uint64_t next_id() const { return next_id_; }
+  uint64_t count(CarrierKind kind) const { return counts_[static_cast<size_t>(kind)].load(std::memory_order_relaxed); }
+
+ private:
+  void recount();
+  void count_up(Carrier c, int64_t by);
+
+  std::mutex mutex_;
+  LabelTable table_;
+  Receivers receivers_;
+  uint64_t next_id_;
+  std::atomic<uint64_t> files_{0};
+  std::array<std::atomic<uint64_t>, 16> counts_{};
+  std::array<std::atomic<uint64_t>, 4096> reported_leaks_{};
+};
+
+}  // namespace oboro::diffusion

@@ -1,0 +1,301 @@
+// Files, pipes and terminals: open, read, write, map, name, end.
+
+#include "diffusion/carrier.h"
+#include "hooks/table.h"
+
+namespace oboro::hooks {
+
+using diffusion::Carrier;
+using diffusion::CarrierKind;
+using guest::Field;
+using guest::FileType;
+
+namespace {
+
+// include/linux/fs.h
+constexpr uint64_t kMayWrite = 0x2, kMayRead = 0x4;
+// include/uapi/linux/mman.h
+constexpr uint64_t kProtWrite = 0x2, kMapTypeMask = 0xf, kMapShared = 0x1, kMapSharedValidate = 0x3;
+
+Carrier inode_carrier(guest::Inode inode) { return {CarrierKind::inode, inode.at.value}; }
+
+Node pipe_node(Operation& op, guest::File file, guest::Inode inode) {
+  Node node;
+  node.object = op.r.pointer(inode.at, Field::inode_pipe);
+  node.carrier = Carrier(CarrierKind::pipe, node.object.value);
+  node.inode = inode;
+  if (!inode.super_block(op.r).is_pipefs(op.r)) node.dentry = file.dentry(op.r);
+  return node;
+}
+
+// The terminal behind an open character device; null if it is none.
+Gva terminal_of(Operation& op, guest::File file) {
+  const guest::Profile& p = op.r.profile();
+  const Gva operations = op.r.pointer(file.at, Field::file_op);
+  const bool terminal = (p.has(guest::Symbol::tty_fops) && operations == op.env.kernel.symbol(guest::Symbol::tty_fops)) ||
+                        (p.has(guest::Symbol::console_fops) && operations == op.env.kernel.symbol(guest::Symbol::console_fops));
+  if (!terminal || !p.has(Field::tty_file_private_tty)) return Gva();
+  const Gva data = op.r.pointer(file.at, Field::file_private_data);
+  return data ? op.r.pointer(data, Field::tty_file_private_tty) : Gva();
+}
+
+Node terminal_node(Gva tty) {
+  Node node;
+  node.carrier = Carrier(CarrierKind::terminal, tty.value);
+  node.object = tty;
+  return node;
+}
+
+// Labels from path patterns. Looks at every open, so it allocates nothing unless a pattern matches.
+void classify_by_path(Operation& op, guest::File file, guest::Inode inode) {
+  if (op.env.patterns.empty()) return;
+  guest::PathBuffer path;
+  if (!path.assign_true_path(op.r, file.dentry(op.r))) return;
+  uint64_t labels = op.env.patterns.match(path.view());
+  if (!labels && path.assign_mounted_path(op.r, file)) labels = op.env.patterns.match(path.view());
+  if (path.truncated()) op.env.reporter.incomplete("a path was too long to be matched in full");
+  if (!labels || (labels & ~op.env.state.labels(inode_carrier(inode))) == 0) return;
+  op.classify(op.inode_node(inode, file.dentry(op.r)), labels, path.view());
+}
+
+}  // namespace
+
+void on_file_open(Operation& op) {
+  const guest::File file{op.pointer(0)};
+  const guest::Inode inode = file.inode(op.r);
+  const FileType type = inode.type(op.r);
+  if (type != FileType::regular && type != FileType::block) return;
+  // A file known from before (another boot, or evicted from memory meanwhile) bears its labels again.
+  if (op.env.state.any_file() && !op.env.state.labels(inode_carrier(inode))) {
+    const Carrier identity(CarrierKind::file, inode.identity(op.r).hash());
+    if (op.env.state.labels(identity)) {
+      const auto lock = op.env.state.lock();
+      if (!op.env.state.adopt(identity, inode_carrier(inode))) op.env.reporter.incomplete("the table of managed objects is full");
+    }
+  }
+  classify_by_path(op, file, inode);
+  // A core dump is written past the LSM: its file takes the labels of the process when it is opened.
+  if (op.labels() && op.task.is_dumping_core(op.r) && file.writable(op.r)) op.give(op.inode_node(inode, file.dentry(op.r)));
+}
+
+void take_from_file(Operation& op, guest::File file) {
+  const guest::Inode inode = file.inode(op.r);
+  switch (inode.type(op.r)) {
+    case FileType::regular:
+    case FileType::block:
+      if (op.env.state.labels(inode_carrier(inode))) op.take(op.inode_node(inode, file.dentry(op.r)));
+      return;
+    case FileType::fifo: {
+      const Gva pipe = op.r.pointer(inode.at, Field::inode_pipe);
+      const Carrier carrier(CarrierKind::pipe, pipe.value);
+      op.note_receiver(carrier);
+      if (op.env.state.labels(carrier)) op.take(pipe_node(op, file, inode));
+      return;
+    }
+    case FileType::character: {
+      const Gva tty = terminal_of(op, file);
+      if (!tty) return;
+      op.note_receiver(Carrier(CarrierKind::terminal, tty.value));
+      op.take(terminal_node(tty));
+      return;
+    }
+    case FileType::socket: receive_from_socket(op, guest::sock_of(op.r, op.r.pointer(file.at, Field::file_private_data))); return;
+    default: return;
+  }
+}
+
+void give_to_file(Operation& op, guest::File file) {
+  if (!op.labels()) return;
+  const guest::Inode inode = file.inode(op.r);
+  switch (inode.type(op.r)) {
+    case FileType::regular:
+    case FileType::block:
+      if (inode.super_block(op.r).holds_data(op.r)) op.give(op.inode_node(inode, file.dentry(op.r)));
+      return;
+    case FileType::fifo: op.give(pipe_node(op, file, inode)); return;
+    case FileType::character: {
+      const Gva tty = terminal_of(op, file);
+      const Gva other = tty && op.r.profile().has(Field::tty_struct_link) ? op.r.pointer(tty, Field::tty_struct_link) : Gva();
+      if (other) op.give(terminal_node(other));
+      return;
+    }
+    case FileType::socket: send_on_socket(op, guest::sock_of(op.r, op.r.pointer(file.at, Field::file_private_data)), Gva()); return;
+    default: return;
+  }
+}
+
+void on_file_permission(Operation& op) {
+  const guest::File file{op.pointer(0)};
+  const uint64_t mask = op.value(1);
+  // read() and write() on a socket reach the socket hooks, which know more.
+  if (file.inode(op.r).type(op.r) == FileType::socket) return;
+  if (mask & kMayRead) take_from_file(op, file);
+  if (mask & kMayWrite) give_to_file(op, file);
+}
+
+void on_mmap_file(Operation& op) {
+  const guest::File file{op.pointer(0)};
+  if (!file.at) return;  // anonymous memory
+  const guest::Inode inode = file.inode(op.r);
+  if (inode.type(op.r) != FileType::regular && inode.type(op.r) != FileType::block) return;
+  if (op.env.state.labels(inode_carrier(inode))) op.take(op.inode_node(inode, file.dentry(op.r)));
+  const uint64_t type = op.value(2) & kMapTypeMask;
+  if ((op.value(1) & kProtWrite) && (type == kMapShared || type == kMapSharedValidate)) give_to_file(op, file);
+}
+
+void on_file_mprotect(Operation& op) {
+  const guest::Vma vma{op.pointer(0)};
+  if (!(op.value(1) & kProtWrite) || !op.labels() || !(vma.flags(op.r) & guest::kVmShared)) return;
+  const guest::File file = vma.file(op.r);
+  if (file.at) give_to_file(op, file);
+}
+
+void on_inode_free(Operation& op) {
+  const guest::Inode inode{op.pointer(0)};
+  const Carrier queue(CarrierKind::queue, inode.at.value);
+  const uint64_t queue_labels = op.env.state.labels(queue);
+  if (queue_labels) {
+    Node node;
+    node.carrier = queue;
+    op.report(event::Kind::closed, node, queue_labels);
+    const auto lock = op.env.state.lock();
+    op.env.state.erase(queue);
+  }
+  const Carrier carrier = inode_carrier(inode);
+  const uint64_t labels = op.env.state.labels(carrier);
+  if (!labels) return;
+  // The end of the inode in memory is the end of the file only if it has no name left, or if its file system keeps
+  // nothing else.
+  const bool gone = inode.links(op.r) == 0 || inode.super_block(op.r).is_volatile(op.r);
+  if (gone) op.report(event::Kind::removed, op.inode_node(inode, {}), labels);
+  const auto lock = op.env.state.lock();
+  op.env.state.erase(carrier);
+  if (gone) op.env.state.erase(Carrier(CarrierKind::file, inode.identity(op.r).hash()));
+}
+
+void on_inode_link(Operation& op) {
+  const guest::Inode inode = guest::Dentry{op.pointer(0)}.inode(op.r);
+  if (!inode.at) return;
+  const uint64_t labels = op.env.state.labels(inode_carrier(inode));
+  if (labels) op.report(event::Kind::linked, op.inode_node(inode, guest::Dentry{op.pointer(2)}), labels);
+}
+
+namespace {
+
+void report_move(Operation& op, guest::Dentry from, guest::Dentry to) {
+  const guest::Inode inode = from.inode(op.r);
+  if (!inode.at) return;
+  const uint64_t labels = op.env.state.labels(inode_carrier(inode));
+  const bool directory = inode.type(op.r) == FileType::directory;
+  if (!labels && !(directory && op.env.state.any_file())) return;
+  op.report(event::Kind::renamed, op.inode_node(inode, to), labels, from.true_path(op.r));
+}
+
+}  // namespace
+
+void on_d_move(Operation& op) {
+  const guest::Dentry from{op.pointer(0)}, to{op.pointer(1)};
+  const guest::Inode replaced = to.inode(op.r);
+  if (replaced.at) {
+    const uint64_t labels = op.env.state.labels(inode_carrier(replaced));
+    if (labels) op.report(event::Kind::unlinked, op.inode_node(replaced, to), labels);
+  }
+  report_move(op, from, to);
+}
+
+void on_d_exchange(Operation& op) {
+  const guest::Dentry one{op.pointer(0)}, other{op.pointer(1)};
+  report_move(op, one, other);
+  report_move(op, other, one);
+}
+
+void on_d_delete(Operation& op) {
+  const guest::Dentry dentry{op.pointer(0)};
+  const guest::Inode inode = dentry.inode(op.r);
+  if (!inode.at) return;
+  const uint64_t labels = op.env.state.labels(inode_carrier(inode));
+  if (labels) op.report(event::Kind::unlinked, op.inode_node(inode, dentry), labels);
+}
+
+void on_free_pipe_info(Operation& op) {
+  Node node;
+  node.object = op.pointer(0);
+  node.carrier = Carrier(CarrierKind::pipe, node.object.value);
+  const uint64_t labels = op.env.state.labels(node.carrier);
+  if (!labels) return;
+  op.report(event::Kind::closed, node, labels);
+  const auto lock = op.env.state.lock();
+  op.env.state.erase(node.carrier);
+}
+
+void on_do_splice(Operation& op) {
+  take_from_file(op, guest::File{op.pointer(0)});
+  give_to_file(op, guest::File{op.pointer(2)});
+}
+
+void on_do_splice_direct(Operation& op) {
+  take_from_file(op, guest::File{op.pointer(0)});
+  give_to_file(op, guest::File{op.pointer(2)});
+}
+
+void on_do_tee(Operation& op) {
+  take_from_file(op, guest::File{op.pointer(0)});
+  give_to_file(op, guest::File{op.pointer(1)});
+}
+
+namespace {
+
+// files_struct.fdt->fd[number] of the running task; null if it is not open.
+guest::File file_of_descriptor(Operation& op, uint64_t number) {
+  const Gva files = op.r.pointer(op.task.at, Field::task_files);
+  if (!files) return {};
+  const Gva table = op.r.pointer(files, Field::files_struct_fdt);
+  if (number >= op.r.get<uint32_t>(table, Field::fdtable_max_fds)) return {};
+  return {Gva(op.r.at<uint64_t>(op.r.pointer(table, Field::fdtable_fd) + number * 8))};
+}
+
+Node queue_node(Operation& op, guest::File file) {
+  Node node;
+  const guest::Inode inode = file.inode(op.r);
+  node.carrier = Carrier(CarrierKind::queue, inode.at.value);
+  node.inode = inode;
+  node.dentry = file.dentry(op.r);
+  return node;
+}
+
+}  // namespace
+
+// The system-call wrapper: its one argument is the caller's pt_regs.
+void on_vmsplice(Operation& op) {
+  const guest::File file = file_of_descriptor(op, op.r.get<uint32_t>(op.pointer(0), Field::pt_regs_di));
+  if (!file.at) return;
+  if (file.writable(op.r))
+    give_to_file(op, file);
+  else
+    take_from_file(op, file);
+}
+
+void on_mq_timedsend(Operation& op) {
+  if (!op.labels()) return;
+  const guest::File file = file_of_descriptor(op, op.value(0) & 0xffffffff);
+  if (file.at) op.give(queue_node(op, file));
+}
+
+void on_mq_timedreceive(Operation& op) {
+  const guest::File file = file_of_descriptor(op, op.value(0) & 0xffffffff);
+  if (!file.at) return;
+  const Node node = queue_node(op, file);
+  op.note_receiver(node.carrier);
+  op.take(node);
+}
+
+void on_pty_cleanup(Operation& op) {
+  const Node node = terminal_node(op.pointer(0));
+  const uint64_t labels = op.env.state.labels(node.carrier);
+  if (!labels) return;
+  op.report(event::Kind::closed, node, labels);
+  const auto lock = op.env.state.lock();
+  op.env.state.erase(node.carrier);
+}
+
+}  // namespace oboro::hooks

@@ -1,0 +1,271 @@
+#include "hooks/operation.h"
+
+#include <time.h>
+
+#include "arch/x86/syscalls.h"
+
+namespace oboro::hooks {
+
+using diffusion::Carrier;
+using diffusion::CarrierKind;
+using event::Kind;
+using event::ObjectType;
+
+namespace {
+
+constexpr size_t kMaxSteps = 65536;      // objects reached by one operation
+constexpr size_t kMaxProcesses = 65536;  // processes looked at to find who shares an address space
+
+}  // namespace
+
+Operation::Operation(Environment& environment, engine::Vcpu& cpu)
+    : env(environment), vcpu(cpu), r(environment.kernel), task(environment.tasks.current(r, cpu.reg(x86::Reg::gs_base))) {
+  tgid = task.tgid(r);
+}
+
+Node Operation::process_node(guest::Task of) {
+  Node node;
+  node.carrier = Carrier(CarrierKind::process, of.tgid(r));
+  node.task = of;
+  return node;
+}
+
+Node Operation::inode_node(guest::Inode inode, guest::Dentry dentry) {
+  Node node;
+  node.carrier = Carrier(CarrierKind::inode, inode.at.value);
+  node.inode = inode;
+  node.dentry = dentry;
+  return node;
+}
+
+void Operation::take(const Node& node) {
+  const uint64_t labels = env.state.labels(node.carrier);
+  if (labels == 0 || (labels & ~this->labels()) == 0) return;
+  if (task.is_kernel_thread(r)) {
+    env.reporter.incomplete("a kernel thread received classified data");
+    return;
+  }
+  spread(node, current_node());
+}
+
+void Operation::give(const Node& node) {
+  const uint64_t labels = this->labels();
+  if (labels == 0 || (labels & ~env.state.labels(node.carrier)) == 0) return;
+  spread(current_node(), node);
+}
+
+bool Operation::receiving(guest::Task of) {
+  guest::Reader reader(env.kernel);  // the task may be gone: then reading fails, which is no failure of this hook
+  const uint64_t number = env.tasks.system_call(reader, of);
+  return !reader.failed() && x86::may_receive(number);
+}
+
+void Operation::note_receiver(Carrier carrier) {
+  const bool kept = env.state.receivers().note(carrier, task.at.value, [this](uint64_t other) { return receiving(guest::Task{Gva(other)}); });
+  if (!kept) env.reporter.incomplete("too many tasks receive from one socket or pipe at the same time");
+}
+
+void Operation::spread(const Node& from, const Node& to) {
+  const auto lock = env.state.lock();
+  std::vector<Step> steps{{from, to}};
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (i == kMaxSteps) {
+      env.reporter.incomplete("one operation reached more objects than can be followed");
+      break;
+    }
+    apply(Step(steps[i]), steps);
+  }
+}
+
+void Operation::apply(const Step& step, std::vector<Step>& steps) {
+  Node to = step.to;
+  if (to.carrier.kind() == CarrierKind::inode && !to.alias) to.alias = Carrier(CarrierKind::file, to.inode.identity(r).hash());
+  const diffusion::Spread spread = env.state.spread(step.from.carrier, to.carrier, to.alias);
+  if (spread.full) env.reporter.incomplete("the table of managed objects is full");
+  if (!spread.added) return;
+
+  event::Event event;
+  event.kind = Kind::diffusion;
+  event.labels = spread.added;
+  describe_subject(event);
+  describe(step.from, event.from);
+  describe(to, event.object);
+  event.from.id = spread.from_id;
+  event.object.id = spread.to_id;
+  env.reporter.report(event);
+  follow(to, steps);
+}
+
+// What else holds the data as soon as `reached` holds it.
+void Operation::follow(const Node& reached, std::vector<Step>& steps) {
+  switch (reached.carrier.kind()) {
+    case CarrierKind::process: {
+      const Gva mm = reached.task.mm(r);
+      if (!mm) return;
+      const auto users = r.get<uint32_t>(mm, guest::Field::mm_users);
+      const auto threads = r.get<uint32_t>(r.pointer(reached.task.at, guest::Field::task_signal), guest::Field::signal_nr_threads);
+      if (users > threads) {  // perhaps another process shares the memory (vfork, clone with CLONE_VM alone)
+        const uint32_t own = reached.task.tgid(r);
+        const bool complete = guest::for_each_process(r, kMaxProcesses, [&](guest::Task other) {
+          if (other.mm(r) == mm && other.tgid(r) != own) steps.push_back({reached, process_node(other)});
+          return true;
+        });
+        if (!complete) env.reporter.incomplete("the list of processes could not be read to its end");
+      }
+      std::vector<guest::Inode> inodes;
+      if (!guest::shared_writable_inodes(r, mm, inodes))
+        env.reporter.incomplete("the memory mappings of a process could not be read to their end");
+      for (const guest::Inode inode : inodes) steps.push_back({reached, inode_node(inode, {})});
+      return;
+    }
+    case CarrierKind::inode: {
+      std::vector<guest::Task> owners;
+      if (!guest::mappers(r, reached.inode, owners))
+        env.reporter.incomplete("the processes that map a file could not be read to their end");
+      for (const guest::Task owner : owners) steps.push_back({reached, process_node(owner)});
+      return;
+    }
+    default:
+      env.state.receivers().for_each(reached.carrier, [&](uint64_t waiting) {
+        const guest::Task receiver{Gva(waiting)};
+        if (receiving(receiver)) steps.push_back({reached, process_node(receiver)});
+      });
+  }
+}
+
+void Operation::classify(const Node& file, uint64_t labels, std::string_view pattern) {
+  const auto lock = env.state.lock();
+  const Carrier identity(CarrierKind::file, file.inode.identity(r).hash());
+  const diffusion::Spread spread = env.state.add(labels, file.carrier, identity);
+  if (spread.full) env.reporter.incomplete("the table of managed objects is full");
+  if (!spread.added) return;
+  event::Event event;
+  event.kind = Kind::classified;
+  event.labels = spread.added;
+  event.detail = pattern;
+  describe_subject(event);
+  describe(file, event.object);
+  event.object.id = spread.to_id;
+  env.reporter.report(event);
+  std::vector<Step> steps;
+  follow(file, steps);
+  for (size_t i = 0; i < steps.size() && i < kMaxSteps; ++i) apply(Step(steps[i]), steps);
+}
+
+void Operation::report(Kind kind, const Node& node, uint64_t labels, std::string detail, std::string path) {
+  const auto lock = env.state.lock();
+  event::Event event;
+  event.kind = kind;
+  event.labels = labels;
+  event.detail = std::move(detail);
+  describe_subject(event);
+  describe(node, event.object);
+  event.object.id = env.state.find(node.carrier).id;
+  if (!path.empty()) event.object.path = std::move(path);
+  env.reporter.report(event);
+}
+
+void Operation::leak(guest::Sock sock, const guest::IpEndpoint& to) {
+  const uint64_t labels = this->labels();
+  if (!labels) return;
+  if (env.policy.deny_leaks) {
+    verdict.deny = true;
+    verdict.result = -1;  // EPERM
+  }
+  uint64_t digest = tgid;
+  for (const uint64_t part : {labels, sock.at.value, uint64_t{to.port}}) digest = (digest ^ part) * 0x9e3779b97f4a7c15;
+  for (const uint8_t byte : to.address.bytes) digest = (digest ^ byte) * 0x100000001b3;
+  if (!env.state.first_leak(digest | 1)) return;
+
+  const auto lock = env.state.lock();
+  event::Event event;
+  event.kind = Kind::leak;
+  event.labels = labels;
+  event.verdict = verdict.deny ? event::Verdict::deny : event::Verdict::alert;
+  describe_subject(event);
+  describe(current_node(), event.from);
+  event.from.id = env.state.find(process()).id;
+  Node node;
+  node.carrier = Carrier(CarrierKind::socket, sock.at.value);
+  node.sock = sock;
+  node.to = to;
+  describe(node, event.object);
+  env.reporter.report(event);
+}
+
+event::Subject Operation::subject_of(guest::Task of) {
+  event::Subject s;
+  s.pid = of.tgid(r);
+  s.tid = of.pid(r);
+  s.start_time_ns = of.start_time(r);
+  s.comm = of.leader(r).comm(r);
+  s.exe = of.exe(r);
+  s.cgroup = of.cgroup(r);
+  return s;
+}
+
+void Operation::describe_subject(event::Event& event) {
+  event.subject = subject_of(task);
+  const uint64_t number = system_call();
+  event.syscall = x86::syscall_name(number);
+}
+
+void Operation::describe(const Node& node, event::Object& out) {
+  switch (node.carrier.kind()) {
+    case CarrierKind::process:
+      out.type = ObjectType::process;
+      out.process = subject_of(node.task);
+      return;
+    case CarrierKind::inode: {
+      out.type = ObjectType::file;
+      guest::Dentry dentry = node.dentry;
+      if (!dentry.at) dentry = node.inode.any_name(r);
+      if (dentry.at) out.path = dentry.true_path(r);
+      out.inode = node.inode.number(r);
+      out.generation = node.inode.generation(r);
+      const guest::SuperBlock sb = node.inode.super_block(r);
+      out.fs = node.inode.identity(r).persistent() ? sb.name(r) : sb.device_name(r);
+      out.fs_type = sb.type(r);
+      return;
+    }
+    case CarrierKind::socket:
+    case CarrierKind::flow: {
+      out.type = ObjectType::socket;
+      out.protocol = node.sock.protocol_name(r);
+      if (node.sock.family(r) == guest::Family::local) {
+        out.local.address = node.sock.unix_name(r);
+        const guest::Sock peer = node.sock.unix_peer(r);
+        if (peer.at) out.remote.address = peer.unix_name(r);
+        return;
+      }
+      guest::IpEndpoint local = node.sock.local(r);
+      guest::IpEndpoint remote = node.sock.remote(r);
+      if (node.to.port) remote = node.to;
+      // A flow is named as its receiving end sees it.
+      if (node.carrier.kind() == CarrierKind::flow && !node.receiving) std::swap(local, remote);
+      out.local = {local.address.text(), local.port};
+      if (remote.port || !remote.address.is_any()) out.remote = {remote.address.text(), remote.port};
+      return;
+    }
+    case CarrierKind::pipe:
+      out.type = ObjectType::pipe;
+      if (node.inode.at) {
+        out.inode = node.inode.number(r);
+        if (node.dentry.at) out.path = node.dentry.true_path(r);
+      }
+      return;
+    case CarrierKind::terminal:
+      out.type = ObjectType::terminal;
+      if (r.profile().has(guest::Field::tty_struct_name))
+        out.path = "/dev/" + r.string(node.object + r.profile()[guest::Field::tty_struct_name], 64);
+      return;
+    case CarrierKind::queue:
+      out.type = ObjectType::queue;
+      if (node.dentry.at) out.path = node.dentry.true_path(r);
+      return;
+    case CarrierKind::file:
+    case CarrierKind::none: return;
+  }
+}
+
+}  // namespace oboro::hooks

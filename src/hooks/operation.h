@@ -1,0 +1,110 @@
+// One intercepted kernel operation: the hooked function's arguments, the running task, and what it does to the diffusion
+// state. The handlers (file_hooks.cpp, process_hooks.cpp, ...) are written in these terms.
+//
+// Threads: an Operation lives on one vCPU thread, inside one hook. Until something is about to change it takes no lock,
+// allocates nothing and makes no system call.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "diffusion/pattern.h"
+#include "diffusion/state.h"
+#include "engine/engine.h"
+#include "event/event.h"
+#include "guest/address_space.h"
+#include "guest/file.h"
+#include "guest/kernel.h"
+#include "guest/socket.h"
+#include "guest/task.h"
+
+namespace oboro::hooks {
+
+// Takes the events. Called with the state's lock held, so their order is the order of the changes.
+class Reporter {
+ public:
+  virtual ~Reporter() = default;
+  virtual void report(event::Event& event) = 0;
+  // Something could not be traced. `what` is a string literal; each is reported once per boot.
+  virtual void incomplete(const char* what) = 0;
+  virtual void kernel_replaced() = 0;  // kexec
+};
+
+struct Policy {
+  bool deny_leaks = false;
+};
+
+// What the handlers work with: one boot of one guest kernel.
+struct Environment {
+  const guest::Kernel& kernel;
+  guest::TaskFinder tasks;
+  diffusion::State& state;
+  const diffusion::PatternSet& patterns;
+  Policy policy;
+  Reporter& reporter;
+};
+
+// An object of the guest that can carry labels, and where to read its description from.
+struct Node {
+  diffusion::Carrier carrier;
+  diffusion::Carrier alias;  // of an inode: its file identity
+  guest::Task task;          // process
+  guest::Inode inode;        // inode
+  guest::Dentry dentry;      // inode: a name of it, where one is at hand
+  guest::Sock sock;          // socket; flow: the end that is at hand
+  bool receiving = false;    // flow: sock is the receiving end
+  guest::IpEndpoint to{};    // socket that only a destination is known of
+  Gva object{};              // pipe, terminal, queue
+};
+
+class Operation {
+ public:
+  Operation(Environment& environment, engine::Vcpu& vcpu);
+
+  Environment& env;
+  engine::Vcpu& vcpu;
+  guest::Reader r;
+  guest::Task task;
+  uint32_t tgid = 0;
+  engine::Verdict verdict;
+
+  Gva pointer(unsigned argument) { return Gva(vcpu.reg(x86::kArguments[argument])); }
+  uint64_t value(unsigned argument) { return vcpu.reg(x86::kArguments[argument]); }
+  diffusion::Carrier process() const { return {diffusion::CarrierKind::process, tgid}; }
+  uint64_t labels() const { return env.state.labels(process()); }
+  uint64_t system_call() { return env.tasks.system_call(r, task); }
+
+  Node process_node(guest::Task of);
+  Node current_node() { return process_node(task); }
+  Node inode_node(guest::Inode inode, guest::Dentry dentry);
+
+  // The running process takes data from / gives data to `node`. Cheap when nothing changes.
+  void take(const Node& node);
+  void give(const Node& node);
+  // Data may come out of `carrier` after this hook (the call may wait): remember who asked.
+  void note_receiver(diffusion::Carrier carrier);
+
+  // Labels go from one node to another, and on from there (shared memory, receivers that wait). Slow path.
+  void spread(const Node& from, const Node& to);
+  // Labels from a path pattern.
+  void classify(const Node& file, uint64_t labels, std::string_view pattern);
+  // An event about an object that is or was managed. Slow path; takes the lock.
+  void report(event::Kind kind, const Node& node, uint64_t labels, std::string detail = {}, std::string path = {});
+  // The running process sends to somewhere outside. Sets verdict.
+  void leak(guest::Sock sock, const guest::IpEndpoint& to);
+
+  void describe_subject(event::Event& event);
+  void describe(const Node& node, event::Object& out);
+
+ private:
+  struct Step {
+    Node from, to;
+  };
+  bool receiving(guest::Task of);
+  void follow(const Node& reached, std::vector<Step>& steps);
+  void apply(const Step& step, std::vector<Step>& steps);
+  event::Subject subject_of(guest::Task of);
+};
+
+}  // namespace oboro::hooks

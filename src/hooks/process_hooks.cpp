@@ -1,0 +1,62 @@
+// Processes: fork, exec, end, and looking into each other's memory.
+
+#include "hooks/table.h"
+
+namespace oboro::hooks {
+
+using diffusion::Carrier;
+using diffusion::CarrierKind;
+using guest::Field;
+
+namespace {
+
+constexpr uint64_t kPtraceModeAttach = 0x2;  // include/linux/ptrace.h
+constexpr uint64_t kFollWrite = 0x1;         // include/linux/mm_types.h
+
+}  // namespace
+
+void on_wake_up_new_task(Operation& op) {
+  if (!op.labels()) return;
+  const guest::Task child{op.pointer(0)};
+  if (child.tgid(op.r) == op.tgid || child.is_kernel_thread(op.r)) return;  // a thread: same process
+  op.give(op.process_node(child));
+}
+
+void on_begin_new_exec(Operation& op) {
+  const uint64_t labels = op.labels();
+  if (!labels) return;
+  // The task still has its old name: the event names the new program.
+  const guest::File program{op.r.pointer(op.pointer(0), Field::binprm_file)};
+  op.report(event::Kind::exec, op.current_node(), labels, program.at ? program.path(op.r) : std::string());
+}
+
+// The thread-group ID is free for reuse after this.
+void on_release_task(Operation& op) {
+  const guest::Task ending{op.pointer(0)};
+  const uint32_t tgid = ending.tgid(op.r);
+  const Carrier carrier(CarrierKind::process, tgid);
+  const uint64_t labels = op.env.state.labels(carrier);
+  if (!labels || ending.pid(op.r) != tgid) return;
+  op.report(event::Kind::exited, op.process_node(ending), labels);
+  const auto lock = op.env.state.lock();
+  op.env.state.erase(carrier);
+}
+
+// Attaching means reading and writing the other's memory from then on (ptrace, /proc/PID/mem, process_vm_*).
+void on_ptrace_access_check(Operation& op) {
+  if (!(op.value(1) & kPtraceModeAttach)) return;
+  const guest::Task other{op.pointer(0)};
+  if (other.tgid(op.r) == op.tgid) return;
+  op.take(op.process_node(other));
+  op.give(op.process_node(other));
+}
+
+void on_ptrace_access_vm(Operation& op) {
+  const guest::Task other{op.pointer(0)};
+  op.take(op.process_node(other));
+  if (op.value(4) & kFollWrite) op.give(op.process_node(other));
+}
+
+void on_machine_kexec(Operation& op) { op.env.reporter.kernel_replaced(); }
+
+}  // namespace oboro::hooks

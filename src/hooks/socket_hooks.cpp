@@ -1,0 +1,177 @@
+// Sockets and SysV message queues. Local communication labels the receiving end; anything else is a possible leak.
+
+#include "arch/x86/syscalls.h"
+#include "hooks/table.h"
+
+namespace oboro::hooks {
+
+using diffusion::Carrier;
+using diffusion::CarrierKind;
+using guest::Family;
+using guest::IpEndpoint;
+using guest::Sock;
+using guest::SocketType;
+
+namespace {
+
+Carrier sock_carrier(Sock sock) { return {CarrierKind::socket, sock.at.value}; }
+
+Node sock_node(Sock sock) {
+  Node node;
+  node.carrier = sock_carrier(sock);
+  node.sock = sock;
+  return node;
+}
+
+// One direction of a TCP connection. Both ends compute the same carrier from their own addresses, so the receiving end
+// needs not be searched for. Loopback addresses are private to a network namespace, so it counts for them; others reach
+// from one namespace to another.
+Carrier flow_carrier(const IpEndpoint& from, const IpEndpoint& to, Gva net) {
+  uint64_t words[5];
+  std::memcpy(words, from.address.bytes.data(), 16);
+  std::memcpy(words + 2, to.address.bytes.data(), 16);
+  words[4] = uint64_t{from.port} << 16 | to.port;
+  uint64_t hash = to.address.is_loopback() ? net.value : 0;
+  for (const uint64_t word : words) {
+    hash = (hash ^ word) * 0xff51afd7ed558ccd;
+    hash ^= hash >> 29;
+  }
+  return {CarrierKind::flow, hash};
+}
+
+// What arrives at this end.
+Node incoming_flow(Operation& op, Sock sock) {
+  Node node;
+  node.sock = sock;
+  node.receiving = true;
+  node.carrier = flow_carrier(sock.remote(op.r), sock.local(op.r), sock.net(op.r));
+  return node;
+}
+
+Node outgoing_flow(Operation& op, Sock sock) {
+  Node node;
+  node.sock = sock;
+  node.carrier = flow_carrier(sock.local(op.r), sock.remote(op.r), sock.net(op.r));
+  return node;
+}
+
+void send_datagram(Operation& op, Sock sock, const IpEndpoint& to) {
+  const Gva net = sock.net(op.r);
+  const bool multicast = to.address.is_multicast();
+  if (multicast || !guest::is_own_address(op.r, net, to.address)) op.leak(sock, to);
+  if (op.verdict.deny) return;
+  std::vector<Sock> receivers;
+  if (!guest::udp_receivers(op.r, net, to, receivers)) op.env.reporter.incomplete("the table of UDP sockets could not be read to its end");
+  for (const Sock receiver : receivers)
+    if (multicast || receiver.at != sock.at || receiver.local(op.r).port == to.port) op.give(sock_node(receiver));
+}
+
+// The endings of a carrier that may be managed.
+void end(Operation& op, const Node& node) {
+  const uint64_t labels = op.env.state.labels(node.carrier);
+  if (!labels) return;
+  op.report(event::Kind::closed, node, labels);
+  const auto lock = op.env.state.lock();
+  op.env.state.erase(node.carrier);
+}
+
+Node queue_node(Gva permissions) {
+  Node node;
+  node.carrier = Carrier(CarrierKind::queue, permissions.value);
+  node.object = permissions;
+  return node;
+}
+
+}  // namespace
+
+void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
+  if (!op.labels() || !sock.at) return;
+  switch (sock.family(op.r)) {
+    case Family::local:
+      // Datagrams pass security_unix_may_send, which knows the receiver even if it is addressed by name.
+      if (sock.type(op.r) != SocketType::datagram) {
+        const Sock peer = sock.unix_peer(op.r);
+        if (peer.at) op.give(sock_node(peer));
+      }
+      return;
+    case Family::inet:
+    case Family::inet6: {
+      IpEndpoint to;
+      if (!msghdr || sock.is_tcp(op.r) || !guest::message_destination(op.r, msghdr, to)) to = sock.remote(op.r);
+      if (sock.is_tcp(op.r)) {
+        if (to.port == 0) return;  // not connected: the call will fail
+        if (!guest::is_own_address(op.r, sock.net(op.r), to.address)) op.leak(sock, to);
+        if (!op.verdict.deny) op.give(outgoing_flow(op, sock));
+        return;
+      }
+      if (sock.is_udp(op.r)) {
+        if (to.port != 0) send_datagram(op, sock, to);
+        return;
+      }
+      if (!guest::is_own_address(op.r, sock.net(op.r), to.address))
+        op.leak(sock, to);
+      else
+        op.env.reporter.incomplete("classified data was sent inside the guest over a protocol that is not traced");
+      return;
+    }
+    case Family::netlink: return;  // to the kernel; between processes only by agreement of privileged ones
+    case Family::packet:
+    case Family::vsock:
+    case Family::xdp:
+    case Family::bluetooth:
+    case Family::can: op.leak(sock, {}); return;  // past the IP stack: where it goes cannot be told
+    default: op.env.reporter.incomplete("classified data was sent on a socket of a family that is not traced"); return;
+  }
+}
+
+void receive_from_socket(Operation& op, Sock sock) {
+  if (!sock.at) return;
+  const Node node = sock.is_tcp(op.r) ? incoming_flow(op, sock) : sock_node(sock);
+  op.note_receiver(node.carrier);
+  op.take(node);
+}
+
+void on_socket_sendmsg(Operation& op) {
+  if (!op.labels()) return;
+  send_on_socket(op, guest::sock_of(op.r, op.pointer(0)), op.pointer(1));
+}
+
+void on_socket_recvmsg(Operation& op) { receive_from_socket(op, guest::sock_of(op.r, op.pointer(0))); }
+
+void on_unix_may_send(Operation& op) {
+  if (!op.labels() || op.system_call() == x86::kSyscallConnect) return;  // connect() asks too, and sends nothing
+  const Gva other = op.pointer(1);
+  if (other) op.give(sock_node(guest::sock_of(op.r, other)));
+}
+
+// A new connection bears nothing yet, whatever an earlier one between the same ports bore. This runs at the connecting
+// end before either end can have sent.
+void on_inet_conn_established(Operation& op) {
+  const Sock sock{op.pointer(0)};
+  if (!op.env.state.count(CarrierKind::flow) || !sock.is_tcp(op.r)) return;
+  end(op, incoming_flow(op, sock));
+  end(op, outgoing_flow(op, sock));
+}
+
+void on_socket_release(Operation& op) {
+  const Sock sock = guest::sock_of(op.r, op.pointer(0));
+  if (!sock.at) return;
+  end(op, sock_node(sock));
+  if (!op.env.state.count(CarrierKind::flow) || !sock.is_tcp(op.r)) return;
+  end(op, incoming_flow(op, sock));
+  if (!guest::is_own_address(op.r, sock.net(op.r), sock.remote(op.r).address)) end(op, outgoing_flow(op, sock));
+}
+
+void on_sk_free(Operation& op) { end(op, sock_node(Sock{op.pointer(0)})); }
+
+void on_msg_queue_msgsnd(Operation& op) { op.give(queue_node(op.pointer(0))); }
+
+void on_msg_queue_msgrcv(Operation& op) {
+  const Node node = queue_node(op.pointer(0));
+  op.note_receiver(node.carrier);
+  op.take(node);
+}
+
+void on_msg_queue_free(Operation& op) { end(op, queue_node(op.pointer(0))); }
+
+}  // namespace oboro::hooks

@@ -1,0 +1,66 @@
+// The table of hook points: which kernel functions Oboro stops at, and what handles each.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "guest/profile/profile.h"
+#include "hooks/operation.h"
+
+namespace oboro::hooks {
+
+struct HookPoint {
+  guest::Symbol function;
+  void (*handler)(Operation&);
+  bool can_deny;          // the handler may set Operation::verdict
+  std::string_view what;  // for `oboro status` when the kernel lacks an optional one: what is then not traced
+};
+
+// All of them, in no particular order. Where a kernel lacks an optional function, the engine reports `what`.
+std::span<const HookPoint> hook_points();
+
+// Runs the handler, and reports what it could not read.
+void dispatch(const HookPoint& point, Operation& operation);
+
+// The handlers, by the kernel function each is named after. Arguments are those of the function.
+void on_file_open(Operation&);
+void on_file_permission(Operation&);
+void on_mmap_file(Operation&);
+void on_file_mprotect(Operation&);
+void on_inode_free(Operation&);
+void on_inode_link(Operation&);
+void on_d_move(Operation&);
+void on_d_exchange(Operation&);
+void on_d_delete(Operation&);
+void on_free_pipe_info(Operation&);
+void on_do_splice(Operation&);
+void on_do_splice_direct(Operation&);
+void on_do_tee(Operation&);
+void on_vmsplice(Operation&);
+void on_wake_up_new_task(Operation&);
+void on_begin_new_exec(Operation&);
+void on_release_task(Operation&);
+void on_ptrace_access_check(Operation&);
+void on_ptrace_access_vm(Operation&);
+void on_machine_kexec(Operation&);
+void on_socket_sendmsg(Operation&);
+void on_socket_recvmsg(Operation&);
+void on_unix_may_send(Operation&);
+void on_inet_conn_established(Operation&);
+void on_socket_release(Operation&);
+void on_sk_free(Operation&);
+void on_msg_queue_msgsnd(Operation&);
+void on_msg_queue_msgrcv(Operation&);
+void on_msg_queue_free(Operation&);
+void on_mq_timedsend(Operation&);
+void on_mq_timedreceive(Operation&);
+void on_pty_cleanup(Operation&);
+
+// What reading from or writing to a file of any type means; shared by read, write, splice, and their kin.
+void take_from_file(Operation&, guest::File);
+void give_to_file(Operation&, guest::File);
+// What sending on and receiving from a socket means. msghdr: null where there is none.
+void send_on_socket(Operation&, guest::Sock, Gva msghdr);
+void receive_from_socket(Operation&, guest::Sock);
+
+}  // namespace oboro::hooks
