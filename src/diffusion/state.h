@@ -26,7 +26,8 @@ class State {
  public:
   explicit State(size_t capacity, uint64_t first_id) : table_(capacity), next_id_(first_id) {}
 
-  std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
+  // May be taken again by the thread that has it.
+  std::unique_lock<std::recursive_mutex> lock() { return std::unique_lock(mutex_); }
 
   uint64_t labels(Carrier c) const { return table_.labels(c); }
   Entry find(Carrier c) const { return table_.find(c); }
@@ -61,7 +62,7 @@ class State {
   void recount();
   void count_up(Carrier c, int64_t by);
 
-  std::mutex mutex_;
+  std::recursive_mutex mutex_;
   LabelTable table_;
   Receivers receivers_;
   uint64_t next_id_;

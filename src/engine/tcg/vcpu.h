@@ -1,0 +1,27 @@
+// A vCPU of QEMU's TCG, read through the plugin interface.
+#pragma once
+
+#include <array>
+
+#include "engine/engine.h"
+#include "engine/tcg/plugin_api.h"
+
+namespace oboro::engine::tcg {
+
+class TcgVcpu final : public Vcpu {
+ public:
+  // On the vCPU's own thread, from QEMU's vCPU-init callback. False if a register is not there by its name.
+  bool init(unsigned index);
+
+  unsigned index() const override { return index_; }
+  uint64_t reg(x86::Reg reg) override;
+  // Makes the function at whose first instruction the vCPU stands return `result`. Does not return.
+  [[noreturn]] void return_from_function(int64_t result);
+
+ private:
+  unsigned index_ = 0;
+  std::array<qemu_plugin_register*, static_cast<size_t>(x86::Reg::count)> handles_{};
+  GByteArray* buffer_ = nullptr;
+};
+
+}  // namespace oboro::engine::tcg

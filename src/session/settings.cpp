@@ -1,0 +1,87 @@
+#include "session/settings.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace oboro::session {
+namespace {
+
+// Takes the next word off `line`.
+std::string_view word(std::string_view& line) {
+  const size_t end = line.find(' ');
+  const std::string_view taken = line.substr(0, end);
+  line = end == std::string_view::npos ? std::string_view() : line.substr(end + 1);
+  return taken;
+}
+
+template <typename T>
+bool number(std::string_view text, T& out, int base = 10) {
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), out, base);
+  return result.ec == std::errc() && result.ptr == text.data() + text.size();
+}
+
+bool uuid(std::string_view text, std::array<uint8_t, 16>& out) {
+  if (text.size() != 32) return false;
+  for (size_t i = 0; i < out.size(); ++i)
+    if (!number(text.substr(i * 2, 2), out[i], 16)) return false;
+  return true;
+}
+
+bool entry(std::string_view line, Settings& out) {
+  const std::string_view key = word(line);
+  if (key == "rule") {
+    ClassifyRule rule;
+    if (!number(word(line), rule.labels, 16) || line.empty()) return false;
+    rule.pattern = line;
+    out.rules.push_back(std::move(rule));
+    return true;
+  }
+  if (key == "file") {
+    KnownFile file;
+    if (!uuid(word(line), file.identity.uuid) || !number(word(line), file.identity.inode) ||
+        !number(word(line), file.identity.generation) || !number(word(line), file.labels, 16) || !number(word(line), file.id))
+      return false;
+    out.files.push_back(file);
+    return line.empty();
+  }
+  const std::string_view value = word(line);
+  if (!line.empty()) return false;
+  if (key == "first-id") return number(value, out.first_id);
+  if (key == "first-seq") return number(value, out.first_seq);
+  if (key == "boot") return number(value, out.boot);
+  if (key == "capacity") return number(value, out.capacity) && out.capacity >= 16 && out.capacity <= (size_t{1} << 26);
+  return false;
+}
+
+}  // namespace
+
+std::string Settings::format() const {
+  std::string text = fmt::format("first-id {}\nfirst-seq {}\nboot {}\ncapacity {}\n", first_id, first_seq, boot, capacity);
+  if (deny_leaks) text += "deny-leaks\n";
+  auto out = std::back_inserter(text);
+  for (const ClassifyRule& rule : rules) fmt::format_to(out, "rule {:x} {}\n", rule.labels, rule.pattern);
+  for (const KnownFile& file : files) {
+    text += "file ";
+    for (const uint8_t byte : file.identity.uuid) fmt::format_to(out, "{:02x}", byte);
+    fmt::format_to(out, " {} {} {:x} {}\n", file.identity.inode, file.identity.generation, file.labels, file.id);
+  }
+  return text;
+}
+
+Result<Settings> Settings::parse(std::string_view text) {
+  Settings settings;
+  for (size_t line = 1; !text.empty(); ++line) {
+    const size_t end = text.find('\n');
+    if (end == std::string_view::npos) return Error{Errc::invalid, fmt::format("settings: line {} is cut off", line)};
+    const std::string_view content = text.substr(0, end);
+    text.remove_prefix(end + 1);
+    if (content == "deny-leaks")
+      settings.deny_leaks = true;
+    else if (!entry(content, settings))
+      return Error{Errc::invalid, fmt::format("settings: line {} is malformed", line)};
+  }
+  return settings;
+}
+
+}  // namespace oboro::session

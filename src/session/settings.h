@@ -1,0 +1,38 @@
+// What `oboro run` tells the engine side at start, through an inherited memory file: text, one line an entry.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "guest/file.h"
+
+namespace oboro::session {
+
+struct KnownFile {
+  guest::FileIdentity identity;  // persistent ones only
+  uint64_t labels = 0;
+  uint64_t id = 0;
+};
+
+struct ClassifyRule {
+  std::string pattern;
+  uint64_t labels = 0;
+};
+
+struct Settings {
+  std::vector<ClassifyRule> rules;
+  std::vector<KnownFile> files;
+  uint64_t first_id = 1;
+  uint64_t first_seq = 1;
+  uint32_t boot = 1;
+  uint64_t capacity = 1 << 19;  // managed objects; a file in use counts twice
+  bool deny_leaks = false;
+
+  std::string format() const;
+  static Result<Settings> parse(std::string_view text);  // errors: invalid (line)
+};
+
+}  // namespace oboro::session

@@ -1,0 +1,246 @@
+// The shared object that QEMU loads (-plugin): the TCG engine's entry, and the phases of a boot.
+//
+//   waiting_for_kernel   BIOS, boot loader, decompressor. Watched: WRMSR to LSTAR, by which a 64-bit kernel announces
+//                        itself. (From then on, code at low addresses is user mode; before, it may be anything.)
+//   waiting_for_user     The kernel initialises itself. Watched: the first instruction executed with CPL 3.
+//   armed                Watched: the hook addresses.
+//   untraced             The kernel could not be traced and the user wants it run all the same.
+// In every phase the reset vector is watched: it begins a new boot.
+//
+// QEMU keeps translated code, with the callbacks that were put into it. So a change of phase that needs other callbacks
+// in code that is translated already asks QEMU to throw it all away (qemu_plugin_reset), which happens with all vCPUs
+// stopped, in begin_phase().
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <charconv>
+#include <cstdio>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "engine/tcg/plugin_api.h"
+#include "engine/tcg/vcpu.h"
+#include "session/control.h"
+#include "session/tracer.h"
+
+namespace oboro::session {
+namespace {
+
+using engine::tcg::TcgVcpu;
+
+constexpr uint64_t kResetVector = 0xfffffff0;
+constexpr uint32_t kMsrLstar = 0xc0000082;
+constexpr uint64_t kLowEnd = uint64_t{1} << 47;
+
+enum class Phase { waiting_for_kernel, waiting_for_user, armed, untraced };
+
+struct Plugin {
+  qemu_plugin_id_t id = 0;
+  std::atomic<Phase> phase{Phase::waiting_for_kernel};
+  std::atomic<bool> changing{false};  // a phase change has been asked for and not happened yet
+  Phase next_phase = Phase::waiting_for_kernel;
+  bool started = false;               // the machine has executed its reset vector once
+  engine::PhysicalMemory memory;
+  std::unique_ptr<Tracer> tracer;
+  std::deque<TcgVcpu> vcpus;          // by index; grows only in vcpu_init, before the vCPU runs
+  std::unordered_map<uint64_t, ArmedHook> hooks;
+};
+Plugin* plugin;
+
+void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
+
+void on_translate(qemu_plugin_tb* tb, void*);
+
+void begin_phase(void*) {
+  plugin->phase = plugin->next_phase;
+  plugin->changing = false;
+  qemu_plugin_register_vcpu_tb_trans_cb(plugin->id, on_translate, nullptr);
+  if (plugin->phase == Phase::armed) plugin->tracer->armed();
+}
+
+void change_phase(Phase next) {
+  plugin->next_phase = next;
+  if (!plugin->changing.exchange(true)) qemu_plugin_reset(plugin->id, begin_phase, nullptr);
+}
+
+void on_reset_vector(unsigned index, void*) {
+  if (index != 0) return;
+  if (!plugin->started) {
+    plugin->started = true;
+    return;
+  }
+  if (plugin->phase == Phase::waiting_for_kernel) return;
+  plugin->tracer->boot_ended("reset");
+  change_phase(Phase::waiting_for_kernel);
+}
+
+void on_wrmsr(unsigned index, void*) {
+  if (plugin->phase != Phase::waiting_for_kernel) return;
+  if (static_cast<uint32_t>(plugin->vcpus[index].reg(x86::Reg::rcx)) == kMsrLstar) plugin->phase = Phase::waiting_for_user;
+}
+
+void on_low_code(unsigned index, void*) {
+  if (plugin->phase != Phase::waiting_for_user || plugin->changing) return;
+  TcgVcpu& vcpu = plugin->vcpus[index];
+  if ((vcpu.reg(x86::Reg::cs) & 3) != 3) return;
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
+  if (plugin->phase != Phase::waiting_for_user || plugin->changing) return;
+
+  Result<std::vector<ArmedHook>> hooks = plugin->tracer->arm(vcpu);
+  if (!hooks) {
+    // No user code runs until the supervisor has decided; without its answer, or with a no, QEMU ends here.
+    if (!plugin->tracer->ask_to_go_on(hooks.error().message)) _exit(3);
+    change_phase(Phase::untraced);
+    return;
+  }
+  plugin->hooks.clear();
+  for (const ArmedHook& hook : *hooks) plugin->hooks.emplace(hook.address, hook);
+  change_phase(Phase::armed);
+}
+
+void on_hook(unsigned index, void* data) {
+  if (plugin->phase != Phase::armed) return;
+  const auto* hook = static_cast<const ArmedHook*>(data);
+  TcgVcpu& vcpu = plugin->vcpus[index];
+  const engine::Verdict verdict = plugin->tracer->hook(*hook->point, vcpu);
+  if (plugin->tracer->kernel_was_replaced()) {
+    plugin->tracer->boot_ended("kexec");
+    change_phase(Phase::waiting_for_kernel);
+    return;
+  }
+  if (verdict.deny && hook->may_deny) vcpu.return_from_function(verdict.result);
+}
+
+bool is_wrmsr(const qemu_plugin_insn* insn) {
+  uint8_t code[2];
+  return qemu_plugin_insn_size(insn) == 2 && qemu_plugin_insn_data(insn, code, 2) == 2 && code[0] == 0x0f && code[1] == 0x30;
+}
+
+void on_translate(qemu_plugin_tb* tb, void*) {
+  const Phase phase = plugin->phase;
+  const uint64_t start = qemu_plugin_tb_vaddr(tb);
+  if (start == kResetVector) qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_reset_vector, QEMU_PLUGIN_CB_NO_REGS, nullptr);
+  const bool low = start < kLowEnd;
+  if (phase == Phase::waiting_for_user && low) {
+    qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_low_code, QEMU_PLUGIN_CB_R_REGS, nullptr);
+    return;
+  }
+  if (low || phase == Phase::waiting_for_user || phase == Phase::untraced) return;
+  const size_t count = qemu_plugin_tb_n_insns(tb);
+  for (size_t i = 0; i < count; ++i) {
+    qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
+    if (phase == Phase::waiting_for_kernel) {
+      if (is_wrmsr(insn)) qemu_plugin_register_vcpu_insn_exec_cb(insn, on_wrmsr, QEMU_PLUGIN_CB_R_REGS, nullptr);
+      continue;
+    }
+    const auto hook = plugin->hooks.find(qemu_plugin_insn_vaddr(insn));
+    if (hook == plugin->hooks.end()) continue;
+    // Only a hook that may refuse pays for registers that can be written.
+    const auto flags = hook->second.may_deny ? QEMU_PLUGIN_CB_RW_REGS_PC : QEMU_PLUGIN_CB_R_REGS;
+    qemu_plugin_register_vcpu_insn_exec_cb(insn, on_hook, flags, &hook->second);
+  }
+}
+
+void on_vcpu_init(unsigned index, void*) {
+  if (index >= plugin->vcpus.size()) plugin->vcpus.resize(index + 1);
+  if (!plugin->vcpus[index].init(index)) {
+    complain("this QEMU does not offer a register that tracing needs");
+    _exit(1);
+  }
+}
+
+struct Arguments {
+  int control = -1, settings = -1, ring = -1, ram = -1;
+  uint64_t below_4g = 0;
+};
+
+bool parse(int argc, char** argv, Arguments& out) {
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    const size_t equals = argument.find('=');
+    if (equals == std::string_view::npos) return false;
+    const std::string_view key = argument.substr(0, equals), value = argument.substr(equals + 1);
+    uint64_t number = 0;
+    if (std::from_chars(value.data(), value.data() + value.size(), number).ec != std::errc()) return false;
+    if (key == "control") out.control = static_cast<int>(number);
+    else if (key == "settings") out.settings = static_cast<int>(number);
+    else if (key == "ring") out.ring = static_cast<int>(number);
+    else if (key == "ram") out.ram = static_cast<int>(number);
+    else if (key == "below-4g") out.below_4g = number;
+    else return false;
+  }
+  return out.control >= 0 && out.settings >= 0 && out.ring >= 0 && out.ram >= 0;
+}
+
+Result<std::span<const std::byte>> map_whole(int fd) {
+  struct stat info {};
+  if (fstat(fd, &info) != 0 || info.st_size <= 0) return Error{Errc::io, strerror(errno)};
+  const auto size = static_cast<size_t>(info.st_size);
+  const void* at = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) return Error{Errc::io, strerror(errno)};
+  return std::span(static_cast<const std::byte*>(at), size);
+}
+
+// Everything that can fail does so here, before the guest has run an instruction.
+Result<void> set_up(const Arguments& arguments) {
+  Result<std::span<const std::byte>> ram = map_whole(arguments.ram);
+  if (!ram) return Error{ram.error().code, "guest RAM: " + ram.error().message};
+  // The PC machine types put what does not fit below the PCI hole above 4 GiB.
+  const uint64_t below = arguments.below_4g && arguments.below_4g < ram->size() ? arguments.below_4g : ram->size();
+  if (!plugin->memory.add(Gpa(0), ram->first(below))) return Error{Errc::internal, "guest RAM: empty"};
+  if (below < ram->size() && !plugin->memory.add(Gpa(uint64_t{1} << 32), ram->subspan(below)))
+    return Error{Errc::internal, "guest RAM: its parts overlap"};
+
+  Result<std::span<const std::byte>> text = map_whole(arguments.settings);
+  if (!text) return Error{text.error().code, "settings: " + text.error().message};
+  Result<Settings> settings = Settings::parse({reinterpret_cast<const char*>(text->data()), text->size()});
+  if (!settings) return settings.error();
+  Result<event::Ring> ring = event::Ring::attach(UniqueFd(arguments.ring));
+  if (!ring) return ring.error();
+  Result<std::unique_ptr<Tracer>> tracer =
+      Tracer::create(plugin->memory, std::move(*settings), std::move(*ring), UniqueFd(arguments.control));
+  if (!tracer) return tracer.error();
+  plugin->tracer = std::move(*tracer);
+  return {};
+}
+
+}  // namespace
+}  // namespace oboro::session
+
+extern "C" {
+
+[[gnu::visibility("default")]] extern const int qemu_plugin_version;
+const int qemu_plugin_version = 7;
+
+[[gnu::visibility("default")]] int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc, char** argv) {
+  using namespace oboro::session;
+  if (!info->system_emulation || strcmp(info->target_name, "x86_64") != 0) {
+    complain("only x86_64 system emulation can be traced");
+    return 1;
+  }
+  Arguments arguments;
+  if (!parse(argc, argv, arguments)) {
+    complain("the plugin is to be loaded by `oboro run`, not by hand");
+    return 1;
+  }
+  plugin = new Plugin;  // for the life of the process: QEMU calls back until its end
+  plugin->id = id;
+  if (const auto done = set_up(arguments); !done) {
+    complain(done.error().message);
+    return 1;
+  }
+  qemu_plugin_register_vcpu_init_cb(id, on_vcpu_init, nullptr);
+  qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate, nullptr);
+  return 0;
+}
+
+}  // extern "C"

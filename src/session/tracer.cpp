@@ -1,0 +1,260 @@
+#include "session/tracer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "arch/x86/page_walk.h"
+#include "guest/profile/image_key.h"
+#include "session/control.h"
+
+namespace oboro::session {
+namespace {
+
+// Where Linux maps its image: __START_KERNEL_map to MODULES_VADDR (arch/x86/include/asm/page_64_types.h).
+constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
+constexpr uint64_t kMaxImage = uint64_t{256} << 20;
+constexpr int kProfileTimeoutMs = 30000;
+constexpr int kGoOnTimeoutMs = 60000;
+constexpr int kRingWaitMs = 2000;
+
+uint64_t now_ns(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1000000000 + static_cast<uint64_t>(t.tv_nsec);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tracer>> Tracer::create(const engine::PhysicalMemory& memory, Settings settings, event::Ring ring,
+                                               UniqueFd control) {
+  diffusion::PatternSet patterns;
+  for (const ClassifyRule& rule : settings.rules)
+    if (auto added = patterns.add(rule.pattern, rule.labels); !added) return added.error();
+  return std::unique_ptr<Tracer>(new Tracer(memory, std::move(settings), std::move(ring), std::move(control), std::move(patterns)));
+}
+
+Tracer::Tracer(const engine::PhysicalMemory& memory, Settings settings, event::Ring ring, UniqueFd control,
+               diffusion::PatternSet patterns)
+    : memory_(memory),
+      settings_(std::move(settings)),
+      ring_(std::move(ring)),
+      control_(std::move(control)),
+      patterns_(std::move(patterns)),
+      state_(settings_.capacity, settings_.first_id),
+      seq_(settings_.first_seq),
+      boot_(settings_.boot) {
+  learn_files();
+}
+
+void Tracer::learn_files() {
+  const auto lock = state_.lock();
+  for (const KnownFile& file : settings_.files)
+    if (state_.add(file.labels, {diffusion::CarrierKind::file, file.identity.hash()}, {}, file.id).full)
+      incomplete("the table of managed objects is full");
+}
+
+Result<guest::Layout> Tracer::find_kernel(engine::Vcpu& vcpu) const {
+  guest::Layout layout;
+  layout.five_levels = vcpu.reg(x86::Reg::cr4) & x86::kCr4La57;
+  // Kernel page-table isolation: user mode runs on the second of a pair of top-level tables (PTI_USER_PGTABLE_BIT).
+  const uint64_t cr3 = vcpu.reg(x86::Reg::cr3) & x86::kFrameMask;
+  const auto read = [this](Gpa at) { return memory_.read_u64(at); };
+  for (const uint64_t table : {cr3 & ~uint64_t{0x1000}, cr3}) {
+    layout.page_table = table;
+    layout.image_size = 0;
+    uint64_t end = 0;
+    for (uint64_t va = kImageArea; va < kImageAreaEnd;) {
+      const auto found = x86::walk(read, table, layout.five_levels, Gva(va));
+      if (!found) {
+        va += 4096;
+        if (!end && va % (2 << 20)) va = (va + (2 << 20) - 1) & ~uint64_t{(2 << 20) - 1};  // the image starts on 2 MiB
+        continue;
+      }
+      if (!end) {
+        layout.image_base = Gva(va);
+        layout.image_start = found->address;
+      } else if (va - end > (uint64_t{32} << 20)) {
+        break;  // something else, far behind the image
+      }
+      if (found->address.value - layout.image_start.value == va - layout.image_base.value) end = va + found->remaining;
+      va += found->remaining;
+    }
+    if (end > layout.image_base.value + (1 << 20)) {
+      layout.image_size = end - layout.image_base.value;
+      break;
+    }
+  }
+  if (layout.image_size == 0) return Error{Errc::not_found, "no kernel image is mapped where Linux x86-64 has its own"};
+  if (layout.image_size > kMaxImage)
+    return Error{Errc::unsupported, fmt::format("the kernel image seems to be {} MiB large", layout.image_size >> 20)};
+  return layout;
+}
+
+Result<guest::Profile> Tracer::ask(char type, const std::string& payload, int fd, bool* miss) {
+  if (auto sent = send_message(control_.get(), type, payload, fd); !sent) return sent.error();
+  Result<Message> answer = receive_message(control_.get(), kProfileTimeoutMs);
+  if (!answer) return answer.error();
+  *miss = answer->type == 'M';
+  if (answer->type == 'P') return guest::Profile::parse(answer->payload);
+  if (*miss) return Error{Errc::not_found, "no cached profile"};
+  return Error{Errc::unsupported, answer->payload};
+}
+
+Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
+  // A copy: the builder must not see the guest change it, nor have any other guest memory.
+  UniqueFd file(memfd_create("oboro-kernel-image", MFD_CLOEXEC));
+  if (!file || ftruncate(file.get(), static_cast<off_t>(layout.image_size)) != 0)
+    return Error{Errc::io, fmt::format("cannot make a copy of the kernel image: {}", strerror(errno))};
+  void* map = mmap(nullptr, layout.image_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (map == MAP_FAILED) return Error{Errc::io, fmt::format("cannot map a copy of the kernel image: {}", strerror(errno))};
+  const std::span<std::byte> copy(static_cast<std::byte*>(map), layout.image_size);
+  const auto read = [this](Gpa at) { return memory_.read_u64(at); };
+  for (uint64_t offset = 0; offset < layout.image_size;) {
+    const auto found = x86::walk(read, layout.page_table, layout.five_levels, layout.image_base + offset);
+    uint64_t part = 4096;
+    if (found && found->address.value - layout.image_start.value == offset) {
+      const auto bytes = memory_.from(found->address);
+      part = std::min({found->remaining, uint64_t{bytes.size()}, layout.image_size - offset});
+      memcpy(copy.data() + offset, bytes.data(), part);
+      if (part == 0) part = 4096;
+    }
+    offset += part;
+  }
+  const std::string key = guest::image_key(copy);
+  munmap(map, layout.image_size);
+  if (key.empty()) return Error{Errc::not_found, "the kernel image holds no build ID"};
+
+  bool miss = false;
+  Result<guest::Profile> profile = ask('F', key, -1, &miss);
+  profile_cached_ = static_cast<bool>(profile);
+  if (!miss) return profile;
+  return ask('B', fmt::format("{} {:x}", key, layout.image_base.value), file.get(), &miss);
+}
+
+Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
+  arm_started_ns_ = now_ns(CLOCK_MONOTONIC);
+  Result<guest::Layout> layout = find_kernel(vcpu);
+  if (!layout) return layout.error();
+  Result<guest::Profile> profile = profile_for(*layout);
+  if (!profile) return profile.error();
+
+  kernel_ = std::make_unique<guest::Kernel>(memory_, std::move(*profile), *layout);
+  environment_ = std::make_unique<hooks::Environment>(
+      hooks::Environment{*kernel_, guest::TaskFinder(*kernel_), state_, patterns_, {settings_.deny_leaks}, *this});
+  if (!environment_->tasks.usable()) return Error{Errc::unsupported, "the running task cannot be found in this kernel"};
+
+  std::vector<ArmedHook> armed;
+  for (const hooks::HookPoint& point : hooks::hook_points()) {
+    const Gva address = kernel_->symbol(point.function);
+    if (address)
+      armed.push_back({address.value, &point, point.can_deny && settings_.deny_leaks});
+    else
+      incomplete(point.what.data());
+  }
+  hook_count_ = armed.size();
+  return armed;
+}
+
+void Tracer::armed() {
+  const uint64_t took_us = (now_ns(CLOCK_MONOTONIC) - arm_started_ns_) / 1000;
+  const guest::Profile& profile = kernel_->profile();
+  event::Event event;
+  event.kind = event::Kind::armed;
+  event.detail = fmt::format("Linux {}, build ID {}, {} hooks, {} profile, {}.{:03} ms", profile.release, profile.build_id,
+                             hook_count_, profile_cached_ ? "cached" : "new", took_us / 1000, took_us % 1000);
+  ring_.counters().hooks_armed = hook_count_;
+  {
+    const auto lock = state_.lock();
+    report(event);
+  }
+  (void)send_message(control_.get(), 'A',
+                     fmt::format("{}\n{}\n{}\n{}\n{}.{:03}", profile.release, profile.build_id, hook_count_,
+                                 profile_cached_ ? 1 : 0, took_us / 1000, took_us % 1000));
+}
+
+bool Tracer::ask_to_go_on(const std::string& why) {
+  incomplete("the guest kernel cannot be traced");
+  if (!send_message(control_.get(), 'U', why)) return false;
+  const Result<Message> answer = receive_message(control_.get(), kGoOnTimeoutMs);
+  return answer && answer->type == 'C';
+}
+
+engine::Verdict Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) {
+  hooks::Operation operation(*environment_, vcpu);
+  hooks::dispatch(point, operation);
+  return operation.verdict;
+}
+
+void Tracer::boot_ended(std::string_view how) {
+  const auto lock = state_.lock();
+  event::Event event;
+  event.kind = event::Kind::reset;
+  event.detail = how;
+  report(event);
+  state_.retain([&](diffusion::Carrier c, diffusion::Entry) { return c.kind() == diffusion::CarrierKind::file; });
+  for (auto& reason : incomplete_reasons_) reason.store(nullptr, std::memory_order_relaxed);
+  ring_.counters().hooks_armed = 0;
+  ++boot_;
+  update_counters();
+  (void)send_message(control_.get(), 'R', {});
+}
+
+void Tracer::update_counters() {
+  using diffusion::CarrierKind;
+  event::RingCounters& counters = ring_.counters();
+  counters.managed_files = state_.count(CarrierKind::file);
+  counters.managed_processes = state_.count(CarrierKind::process);
+  counters.managed_sockets = state_.count(CarrierKind::socket) + state_.count(CarrierKind::flow);
+}
+
+// With the state's lock held: events are in the order of the changes they tell of.
+void Tracer::report(event::Event& event) {
+  event::RingCounters& counters = ring_.counters();
+  if (lost_unreported_ && event.kind != event::Kind::lost) {
+    event::Event lost;
+    lost.kind = event::Kind::lost;
+    lost.detail = fmt::format("{} records", lost_unreported_);
+    lost_unreported_ = 0;
+    report(lost);
+  }
+  event.seq = seq_++;
+  event.time_ns = now_ns(CLOCK_REALTIME);
+  event.boot = boot_;
+  encoded_.clear();
+  event::encode(event, encoded_);
+  // A full ring holds the vCPU up, within bounds: the alternative is a lost record.
+  if (!ring_.push(encoded_) && !(ring_.wait_for_room(encoded_.size(), kRingWaitMs) && ring_.push(encoded_))) {
+    ++lost_unreported_;
+    counters.lost += 1;
+  }
+  counters.records += 1;
+  counters.last_seq = event.seq;
+  update_counters();
+}
+
+void Tracer::incomplete(const char* what) {
+  for (auto& reason : incomplete_reasons_) {
+    const char* known = reason.load(std::memory_order_relaxed);
+    if (known == what) return;
+    if (known) continue;
+    if (!reason.compare_exchange_strong(known, what)) {
+      if (known == what) return;
+      continue;
+    }
+    ring_.counters().incomplete += 1;
+    event::Event event;
+    event.kind = event::Kind::incomplete;
+    event.detail = what;
+    const auto lock = state_.lock();
+    report(event);
+    return;
+  }
+}
+
+}  // namespace oboro::session
