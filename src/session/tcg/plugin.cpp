@@ -17,14 +17,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <cstdio>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "engine/tcg/plugin_api.h"
 #include "engine/tcg/vcpu.h"
@@ -50,7 +51,7 @@ struct Plugin {
   bool started = false;               // the machine has executed its reset vector once
   engine::PhysicalMemory memory;
   std::unique_ptr<Tracer> tracer;
-  std::deque<TcgVcpu> vcpus;          // by index; grows only in vcpu_init, before the vCPU runs
+  std::vector<TcgVcpu> vcpus;         // by index; as many as the machine can ever have
   std::unordered_map<uint64_t, ArmedHook> hooks;
 };
 Plugin* plugin;
@@ -151,8 +152,7 @@ void on_translate(qemu_plugin_tb* tb, void*) {
 }
 
 void on_vcpu_init(unsigned index, void*) {
-  if (index >= plugin->vcpus.size()) plugin->vcpus.resize(index + 1);
-  if (!plugin->vcpus[index].init(index)) {
+  if (index >= plugin->vcpus.size() || !plugin->vcpus[index].init(index)) {
     complain("this QEMU does not offer a register that tracing needs");
     _exit(1);
   }
@@ -234,6 +234,7 @@ const int qemu_plugin_version = 7;
   }
   plugin = new Plugin;  // for the life of the process: QEMU calls back until its end
   plugin->id = id;
+  plugin->vcpus.resize(static_cast<size_t>(std::max(info->system.max_vcpus, info->system.smp_vcpus)));
   if (const auto done = set_up(arguments); !done) {
     complain(done.error().message);
     return 1;

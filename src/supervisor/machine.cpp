@@ -1,0 +1,196 @@
+#include "supervisor/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string_view>
+
+#include "base/fd.h"
+
+namespace oboro::supervisor {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr uint64_t kMaxMemory = uint64_t{1} << 40;
+constexpr unsigned kMaxCpus = 64;
+
+// hw/i386/pc_piix.c: with 3.5 GiB or more, what is above 3 GiB goes above 4 GiB.
+uint64_t below_4g(uint64_t memory) { return memory >= 0xe0000000 ? 0xc0000000 : memory; }
+
+Result<void> readable(const std::string& path, const char* what) {
+  if (path.empty()) return {};
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat info {};
+  if (!fd || fstat(fd.get(), &info) != 0) return Error{Errc::not_found, fmt::format("{} {}: {}", what, path, strerror(errno))};
+  if (S_ISDIR(info.st_mode)) return Error{Errc::invalid, fmt::format("{} {}: is a directory", what, path)};
+  return {};
+}
+
+Result<std::string> disk_format(const std::string& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 4> magic{};
+  if (!fd || read(fd.get(), magic.data(), magic.size()) != static_cast<ssize_t>(magic.size()))
+    return Error{Errc::invalid, fmt::format("disk {}: cannot be read, or is empty", path)};
+  return std::string(memcmp(magic.data(), "QFI\xfb", 4) == 0 ? "qcow2" : "raw");
+}
+
+// QEMU's option parser takes ",," for a comma in a value.
+std::string escape(std::string_view value) {
+  std::string out;
+  for (const char c : value) {
+    out += c;
+    if (c == ',') out += ',';
+  }
+  return out;
+}
+
+bool is_executable(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && access(path.c_str(), X_OK) == 0;
+}
+
+bool has_option(const std::vector<std::string>& arguments, std::initializer_list<std::string_view> options) {
+  return std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
+    std::string_view name = argument;
+    if (name.starts_with("--")) name.remove_prefix(1);
+    return std::find(options.begin(), options.end(), name) != options.end();
+  });
+}
+
+}  // namespace
+
+std::string cache_directory() {
+  const auto variable = [](const char* name) {
+    const char* value = getenv(name);
+    return std::string(value ? value : "");
+  };
+  if (const std::string own = variable("OBORO_CACHE"); !own.empty()) return own;
+  if (const std::string xdg = variable("XDG_CACHE_HOME"); !xdg.empty()) return xdg + "/oboro";
+  return variable("HOME") + "/.cache/oboro";
+}
+
+Result<uint64_t> parse_size(const std::string& text) {
+  uint64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  unsigned shift = 0;
+  std::string_view unit(rest, static_cast<size_t>(end - rest));
+  if (unit == "K" || unit == "k") shift = 10;
+  else if (unit == "M" || unit == "m") shift = 20;
+  else if (unit == "G" || unit == "g") shift = 30;
+  else if (!unit.empty()) shift = 64;
+  if (error != std::errc() || shift == 64 || value > (UINT64_MAX >> shift))
+    return Error{Errc::invalid, fmt::format("'{}' is no size: expected a number with K, M or G, such as 512M", text)};
+  return value << shift;
+}
+
+Result<void> check(const Machine& m) {
+  if (m.kernel.empty() && m.disks.empty()) return Error{Errc::invalid, "nothing to boot: give --kernel (with --initrd, --append) or --disk"};
+  if (m.kernel.empty() && (!m.initrd.empty() || !m.append.empty())) return Error{Errc::invalid, "--initrd and --append need --kernel"};
+  if (m.memory < 64 * kMiB || m.memory > kMaxMemory || m.memory % kMiB)
+    return Error{Errc::invalid, "--memory must be between 64M and 1024G, in whole MiB"};
+  if (m.cpus < 1 || m.cpus > kMaxCpus) return Error{Errc::invalid, fmt::format("--cpus must be between 1 and {}", kMaxCpus)};
+  for (const auto& [path, what] : {std::pair(m.kernel, "kernel"), std::pair(m.initrd, "initrd")})
+    if (auto ok = readable(path, what); !ok) return ok;
+  for (const std::string& disk : m.disks)
+    if (auto ok = readable(disk, "disk"); !ok) return ok;
+  for (const auto& [option, instead] : {std::pair("-m", "--memory"), std::pair("-smp", "--cpus"), std::pair("-machine", "none"),
+                                        std::pair("-M", "none"), std::pair("-accel", "--engine"), std::pair("-enable-kvm", "--engine"),
+                                        std::pair("-plugin", "none"), std::pair("-daemonize", "none")})
+    if (has_option(m.further, {option}))
+      return Error{Errc::invalid, fmt::format("QEMU's {} cannot be given after --: it is the tracer's{}", option,
+                                              std::string_view(instead) == "none" ? "" : fmt::format("; use {}", instead))};
+  return {};
+}
+
+Result<std::vector<std::string>> qemu_command(const Machine& m, const std::string& plugin, const Inherited& fds, bool terminal) {
+  std::vector<std::string> command{
+      m.qemu, "-name", escape(m.vm),
+      // Guest RAM is a memory file of ours, so that the tracer has its own, read-only, mapping of it.
+      "-object", fmt::format("memory-backend-file,id=oboro-ram,size={},mem-path=/proc/self/fd/{},share=on", m.memory, fds.ram),
+      "-machine", "pc,memory-backend=oboro-ram", "-m", fmt::format("{}M", m.memory / kMiB), "-smp", fmt::format("{}", m.cpus),
+      "-accel", "tcg,thread=multi", "-display", "none"};
+  const auto add = [&](std::initializer_list<std::string> more) { command.insert(command.end(), more); };
+  if (!has_option(m.further, {"-cpu"})) add({"-cpu", "max"});
+  if (!has_option(m.further, {"-serial", "-nographic"})) {
+    if (terminal)
+      add({"-serial", "mon:stdio"});
+    else
+      add({"-serial", "stdio", "-monitor", "none"});
+  }
+  if (!has_option(m.further, {"-nic", "-netdev", "-net", "-nodefaults"})) add({"-nic", "user,model=virtio-net-pci,romfile="});
+  if (!has_option(m.further, {"-sandbox"})) add({"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"});
+  if (!m.kernel.empty()) add({"-kernel", m.kernel});
+  if (!m.initrd.empty()) add({"-initrd", m.initrd});
+  if (!m.append.empty()) add({"-append", m.append});
+  for (const std::string& disk : m.disks) {
+    Result<std::string> format = disk_format(disk);
+    if (!format) return format.error();
+    add({"-drive", fmt::format("file={},if=virtio,format={}", escape(disk), *format)});
+  }
+  add({"-plugin", fmt::format("{},control={},settings={},ring={},ram={},below-4g={}", escape(plugin), fds.control, fds.settings,
+                              fds.ring, fds.ram, below_4g(m.memory))});
+  command.insert(command.end(), m.further.begin(), m.further.end());
+  return command;
+}
+
+Result<std::string> find_qemu() {
+  if (const char* own = getenv("OBORO_QEMU"); own && *own) {
+    if (is_executable(own)) return std::string(own);
+    return Error{Errc::not_found, fmt::format("OBORO_QEMU={}: not an executable file", own)};
+  }
+  const std::string fetched = cache_directory() + "/qemu/bin/qemu-system-x86_64";
+  if (is_executable(fetched)) return fetched;
+  const char* path = getenv("PATH");
+  std::string_view rest = path ? path : "";
+  while (!rest.empty()) {
+    const size_t colon = rest.find(':');
+    const std::string candidate = std::string(rest.substr(0, colon)) + "/qemu-system-x86_64";
+    if (is_executable(candidate)) return candidate;
+    rest = colon == std::string_view::npos ? std::string_view() : rest.substr(colon + 1);
+  }
+  return Error{Errc::not_found, "no qemu-system-x86_64 found; `tools/fetch qemu` brings one that fits"};
+}
+
+Result<std::string> qemu_version(const std::string& qemu) {
+  // Not through a shell: the path is the user's.
+  int pipe_fds[2];
+  if (pipe2(pipe_fds, O_CLOEXEC) != 0) return Error{Errc::io, fmt::format("pipe: {}", strerror(errno))};
+  const UniqueFd out(pipe_fds[0]);
+  UniqueFd in(pipe_fds[1]);
+  const pid_t child = fork();
+  if (child < 0) return Error{Errc::io, fmt::format("fork: {}", strerror(errno))};
+  if (child == 0) {
+    dup2(in.get(), STDOUT_FILENO);
+    execl(qemu.c_str(), qemu.c_str(), "--version", nullptr);
+    _exit(127);
+  }
+  in.reset();
+  std::string text(4096, '\0');
+  size_t used = 0;
+  for (ssize_t n; used < text.size() && (n = read(out.get(), text.data() + used, text.size() - used)) > 0;) used += static_cast<size_t>(n);
+  text.resize(used);
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  unsigned major = 0, minor = 0, micro = 0;
+  if (sscanf(text.c_str(), "QEMU emulator version %u.%u.%u", &major, &minor, &micro) < 2)
+    return Error{Errc::unsupported, fmt::format("{}: `--version` does not answer as QEMU does", qemu)};
+  const std::string version = fmt::format("{}.{}.{}", major, minor, micro);
+  if (major < 11 || (major == 11 && minor < 1))
+    return Error{Errc::unsupported, fmt::format("{} is QEMU {}, whose plugins cannot do what tracing needs (11.1 can; `tools/fetch qemu` brings it)", qemu, version)};
+  return version;
+}
+
+}  // namespace oboro::supervisor
