@@ -11,9 +11,15 @@
 
 namespace oboro::event {
 
-inline constexpr size_t kMaxEncoded = 64 * 1024;  // longer strings are cut to their field's bound when encoding
+inline constexpr size_t kMaxEncoded = 64 * 1024;  // no encoding is longer: longer strings are cut to their bound
 
-// Appends the encoding to out.
+// Bounds of the strings, in bytes.
+inline constexpr size_t kMaxPath = 8192;     // Object::path, Event::detail (of `renamed` a path)
+inline constexpr size_t kMaxExe = 4096;      // Subject::exe, Subject::cgroup
+inline constexpr size_t kMaxName = 256;      // Endpoint::address, Object::fs
+inline constexpr size_t kMaxWord = 64;       // comm, syscall, protocol, fs_type
+
+// Appends the encoding to out. Allocates only if out's capacity does not do: reserve kMaxEncoded once on a vCPU thread.
 void encode(const Event& event, std::vector<std::byte>& out);
 // Errors: invalid (says the offset). Never reads past bytes; every string length is checked.
 Result<Event> decode(std::span<const std::byte> bytes);

@@ -66,7 +66,8 @@ struct Object {
 };
 
 struct Event {
-  uint64_t seq = 0;             // counts up by one within a state directory; a gap is a lost record
+  uint64_t seq = 0;             // from 1 up by one within a state directory; a gap is a lost record. 0: a note of the
+                                // journal writer itself (damage, a full disk), which stands outside of the sequence
   uint64_t time_ns = 0;         // host CLOCK_REALTIME
   uint32_t boot = 0;            // counts guest boots within a state directory
   Kind kind = Kind::warning;
@@ -82,5 +83,9 @@ struct Event {
 std::string_view name(Kind kind);
 std::string_view name(ObjectType type);
 std::string_view name(Verdict verdict);
+// The other way round. False, and out untouched, if there is no such name.
+bool parse(std::string_view text, Kind& out);
+bool parse(std::string_view text, ObjectType& out);
+bool parse(std::string_view text, Verdict& out);
 
 }  // namespace oboro::event

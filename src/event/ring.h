@@ -4,7 +4,12 @@
 //
 // Layout: one 4 KiB header page, then `capacity` bytes (a power of two). Each record: u32 length, u32 CRC-32C of the
 // payload, payload, padded to 8 bytes; a record never wraps (a length of 0xffffffff says: go on at the start).
-// Positions in the header only grow. One producer at a time (the caller's lock), one consumer (flock on the file).
+// Positions in the header only grow. One producer at a time (the caller's lock), one consumer (flock on the file, see
+// lock_consumer), any number of onlookers (open_read_only and peek).
+//
+// A record becomes visible by one store of the producer's position, after all its bytes are there: a producer that is
+// killed in the middle leaves nothing behind. The consumer takes nothing in the mapping for granted: the capacity comes
+// from the file's size, and each position, length and CRC is checked on the copy that is used.
 #pragma once
 
 #include <atomic>
@@ -39,11 +44,14 @@ class Ring {
   // Opens an existing one. Errors: invalid if header or size are wrong.
   static Result<Ring> open(const std::string& path);
   static Result<Ring> attach(UniqueFd fd);
+  // For onlookers: only peek and counters() const.
+  static Result<Ring> open_read_only(const std::string& path);
   Ring(Ring&&) noexcept;
   Ring& operator=(Ring&&) noexcept;
   ~Ring();
 
-  // Producer. False if there is no room now. Wakes the consumer (a system call only if it sleeps).
+  // Producer. False if there is no room now, or never (over max_record()). Wakes the consumer (a system call only if it
+  // sleeps).
   bool push(std::span<const std::byte> record);
   // Producer: waits until there is room for `bytes`, at most timeout_ms. False on time-out.
   bool wait_for_room(size_t bytes, int timeout_ms);
@@ -51,16 +59,32 @@ class Ring {
   // Consumer. Copies the next record out, once; false if there is none. A damaged record (bad length or CRC) resets the
   // ring to the producer's position and is reported through *damaged.
   bool pop(std::vector<std::byte>& out, bool* damaged);
+
+  // Consumer and onlookers: looks at the record at `position` without taking it, and sets position behind it. The first
+  // position is 0 ("the oldest"); one that has been taken meanwhile moves on to the oldest by itself. Damage sets position
+  // to the producer's, as with pop.
+  bool peek(uint64_t& position, std::vector<std::byte>& out, bool* damaged) const;
+  // Consumer: takes everything before `position`. With peek, this lets a consumer write a record safely down first.
+  void take(uint64_t position);
+  // Consumer: makes this the only consumer of the file, until this Ring ends. Error: limit (there is another one). The lock
+  // belongs to the open file: a producer must not be given the same descriptor.
+  Result<void> lock_consumer();
+
   // Consumer: sleeps until there may be a record, at most timeout_ms.
   void wait_for_record(int timeout_ms);
 
+  size_t max_record() const;  // bytes; half of the capacity, so that a record fits wherever the position stands
   RingCounters& counters();
   const RingCounters& counters() const;
   int fd() const;
 
  private:
   struct Header;
+  enum class Copied { nothing, record, damaged };
   Ring(UniqueFd fd, void* base, size_t mapped);
+  static Result<Ring> map(UniqueFd fd, bool writable);
+  Copied copy_record(uint64_t position, uint64_t write, std::vector<std::byte>& out) const;
+  size_t capacity() const;
   UniqueFd fd_;
   Header* header_ = nullptr;
   std::byte* data_ = nullptr;

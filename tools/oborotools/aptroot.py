@@ -1,0 +1,196 @@
+"""A private apt: own lists, sources and archives below the cache, so that packages of several Debian releases can be
+resolved, verified and downloaded without root and without touching the system's apt.
+
+The archive is the one the machine is configured for; only the suites are ours.  apt verifies the signatures against the
+Debian archive keyring.
+"""
+
+import glob
+import os
+import re
+import time
+
+from . import cache
+from .cache import ToolError
+
+SUITES = ("trixie", "trixie-backports", "bookworm", "bookworm-backports")
+KEYRINGS = ("/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp")
+FRESH_SECONDS = 12 * 3600
+
+
+def keyring():
+    for candidate in KEYRINGS:
+        if os.path.exists(candidate):
+            return candidate
+    raise ToolError("the Debian archive keyring is missing: install the package debian-archive-keyring")
+
+
+def _entries(etc):
+    """Yields (uri, suites, components) of every binary source in an apt configuration directory."""
+    for name in [f"{etc}/sources.list", *sorted(glob.glob(f"{etc}/sources.list.d/*.list"))]:
+        if not os.path.exists(name):
+            continue
+        with open(name, errors="replace") as lines:
+            for line in lines:
+                match = re.match(r"\s*deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s+([^#]*)", line)
+                if match:
+                    yield match[1], [match[2]], match[3].split()
+    for name in sorted(glob.glob(f"{etc}/sources.list.d/*.sources")):
+        with open(name, errors="replace") as text:
+            for stanza in re.split(r"\n\s*\n", text.read()):
+                fields = {}
+                key = None
+                for line in stanza.splitlines():
+                    if line.startswith("#"):
+                        continue
+                    if line[:1].isspace() and key:
+                        fields[key] += " " + line.strip()
+                    elif ":" in line:
+                        key, _, value = line.partition(":")
+                        key = key.strip().lower()
+                        fields[key] = value.strip()
+                if fields.get("enabled", "yes").lower() in ("no", "false") or "deb" not in fields.get("types", "").split():
+                    continue
+                for uri in fields.get("uris", "").split():
+                    yield uri, fields.get("suites", "").split(), fields.get("components", "").split()
+
+
+def archive(etc="/etc/apt"):
+    """The URI of the Debian archive this machine uses."""
+    override = os.environ.get("OBORO_DEBIAN_ARCHIVE")
+    if override:
+        return override
+    for uri, suites, components in _entries(etc):
+        if "main" in components and {"bookworm", "trixie"} & set(suites):
+            return uri
+    raise ToolError(f"no source for Debian bookworm or trixie in {etc}; name an archive with OBORO_DEBIAN_ARCHIVE=URI")
+
+
+class AptRoot:
+    def __init__(self):
+        self.directory = cache.path("apt")
+        self.config = os.path.join(self.directory, "apt.conf")
+        self.env = dict(os.environ, APT_CONFIG=self.config, LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive")
+        self._ready = False
+
+    def _write(self, name, text):
+        """Writes only if different; says whether it was."""
+        target = os.path.join(self.directory, name)
+        try:
+            with open(target) as old:
+                if old.read() == text:
+                    return False
+        except OSError:
+            pass
+        with open(target, "w") as new:
+            new.write(text)
+        return True
+
+    def _prepare(self):
+        d = self.directory
+        for sub in ("lists/partial", "archives/partial", "empty"):
+            os.makedirs(os.path.join(d, sub), exist_ok=True)
+        # The machine's proxy and similar settings hold for us too; its index targets (desktop metadata) do not.
+        acquire = [line for line in cache.run(["apt-config", "dump", "Acquire"]).splitlines()
+                   if not line.startswith(("Acquire::IndexTargets", "Acquire::Languages", "Acquire::GzipIndexes", 'Acquire ""'))]
+        self._write("status", "")
+        self._write("apt.conf", "\n".join([
+            f'Dir::State "{d}";', f'Dir::State::status "{d}/status";', f'Dir::State::lists "{d}/lists";',
+            f'Dir::Cache "{d}";', f'Dir::Cache::archives "{d}/archives";', f'Dir::Etc "{d}";',
+            f'Dir::Etc::sourcelist "{d}/sources.list";', f'Dir::Etc::sourceparts "{d}/empty";',
+            f'Dir::Etc::parts "{d}/empty";', f'Dir::Etc::preferences "{d}/preferences";',
+            f'Dir::Etc::preferencesparts "{d}/empty";', f'Dir::Etc::trustedparts "{d}/empty";',
+            'APT::Architecture "amd64";', 'APT::Architectures { "amd64"; };', 'APT::Sandbox::User "root";',
+            'APT::Install-Recommends "false";', 'APT::Get::Assume-Yes "true";', 'Acquire::Languages "none";',
+            'Acquire::GzipIndexes "true";', *acquire,
+            'Acquire::Retries "3";', 'Acquire::http::Timeout "30";', ""]))
+        return self._write("sources.list", "".join(
+            f"deb [signed-by={keyring()}] {archive()} {suite} main\n" for suite in SUITES))
+
+    def update(self, force=False):
+        if self._ready and not force:
+            return
+        os.makedirs(self.directory, exist_ok=True)
+        changed = self._prepare()
+        stamp = os.path.join(self.directory, "updated")
+        try:
+            age = time.time() - os.stat(stamp).st_mtime
+        except OSError:
+            age = FRESH_SECONDS
+        if force or changed or age >= FRESH_SECONDS:
+            with cache.progress("reading the package lists"):
+                cache.run(["apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update"], env=self.env,
+                          error="cannot read the package lists of " + archive())
+            with open(stamp, "w"):
+                pass
+        self._ready = True
+
+    def names(self, prefix):
+        self.update()
+        return cache.run(["apt-cache", "pkgnames", prefix], env=self.env).split()
+
+    def newest(self, package, suites=SUITES):
+        """(version, suite) of the newest `package` in these suites, or None. (Versions of equal text in two suites
+        are the same file.)"""
+        self.update()
+        found = {}
+        for line in cache.run(["apt-cache", "madison", package], env=self.env).splitlines():
+            name, version, source = (part.strip() for part in line.split("|"))
+            suite = source.split()[1].split("/")[0]
+            if name == package and suite in suites:
+                found.setdefault(version, suite)
+        best = None
+        for version in found:
+            if best is None or newer(version, best):
+                best = version
+        return (best, found[best]) if best else None
+
+    def depends(self, package, version):
+        self.update()
+        show = cache.run(["apt-cache", "show", f"{package}={version}"], env=self.env)
+        match = re.search(r"^Depends: (.*)$", show, re.M)
+        return [re.split(r"[ (|:]", item.strip())[0] for item in match[1].split(",")] if match else []
+
+    def closure(self, packages, release):
+        """name=version of these packages and all they depend on, as on an empty system."""
+        self.update()
+        out = self._apt(["-qq", "-s", "-t", release, "install", *packages])
+        return [f"{m[1]}={m[2]}" for m in re.finditer(r"^Inst (\S+) \((\S+) ", out, re.M)]
+
+    def download(self, specs):
+        """Downloads name=version packages and returns the .deb files, verified by apt."""
+        self.update()
+        os.makedirs(os.path.join(self.directory, "archives"), exist_ok=True)
+        uris = self._apt(["-qq", "--print-uris", "download", *specs])
+        files = [m[1] for m in re.finditer(r"^'\S+' (\S+) ", uris, re.M)]
+        with cache.progress(f"downloading {len(files)} packages" if len(files) > 1 else f"downloading {specs[0]}"):
+            self._apt(["-qq", "download", *specs])
+        return [os.path.join(self.directory, "archives", name) for name in files]
+
+    def _apt(self, arguments):
+        try:
+            return cache.run(["apt-get", *arguments], env=self.env, cwd=os.path.join(self.directory, "archives"))
+        except ToolError as error:
+            # An archive drops old versions: what our lists name may be gone.
+            if "404" not in str(error):
+                raise
+            self.update(force=True)
+            return cache.run(["apt-get", *arguments], env=self.env, cwd=os.path.join(self.directory, "archives"))
+
+    def unpack(self, files, into):
+        for name in files:
+            cache.run(["dpkg-deb", "-x", name, into], error=f"cannot unpack {os.path.basename(name)}")
+
+    def clean(self, files):
+        for name in files:
+            if os.path.exists(name):
+                os.unlink(name)
+
+
+def newer(left, right):
+    """Whether Debian version `left` is newer than `right`."""
+    try:
+        cache.run(["dpkg", "--compare-versions", left, "gt", right])
+        return True
+    except ToolError:
+        return False
