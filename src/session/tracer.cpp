@@ -10,7 +10,8 @@
 #include <algorithm>
 
 #include "arch/x86/page_walk.h"
-#include "guest/profile/image_key.h"
+#include "event/codec.h"
+#include "guest/profile/build.h"
 #include "session/control.h"
 
 namespace oboro::session {

@@ -77,7 +77,6 @@ std::string cache_directory() {
     return std::string(value ? value : "");
   };
   if (const std::string own = variable("OBORO_CACHE"); !own.empty()) return own;
-  if (const std::string xdg = variable("XDG_CACHE_HOME"); !xdg.empty()) return xdg + "/oboro";
   return variable("HOME") + "/.cache/oboro";
 }
 

@@ -39,7 +39,7 @@ Result<std::string> qemu_version(const std::string& qemu);
 // "512M", "2G", "1073741824". Errors: invalid.
 Result<uint64_t> parse_size(const std::string& text);
 
-// ${OBORO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/oboro}
+// ${OBORO_CACHE:-$HOME/.cache/oboro}, as tools/fetch has it.
 std::string cache_directory();
 
 }  // namespace oboro::supervisor

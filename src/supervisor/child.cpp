@@ -1,0 +1,85 @@
+#include "supervisor/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+namespace oboro::supervisor {
+
+Result<Child> Child::start(const std::vector<std::string>& command, const std::vector<int>& inherited) {
+  std::vector<char*> argv;
+  for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  int report[2];  // carries errno of a failed exec; closed by a successful one
+  if (pipe2(report, O_CLOEXEC) != 0) return Error{Errc::io, fmt::format("pipe: {}", strerror(errno))};
+  const UniqueFd from_child(report[0]);
+  UniqueFd to_parent(report[1]);
+  const pid_t parent = getpid();
+  const pid_t pid = fork();
+  if (pid < 0) return Error{Errc::io, fmt::format("fork: {}", strerror(errno))};
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(127);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    for (const int fd : inherited) fcntl(fd, F_SETFD, 0);
+    execv(argv[0], argv.data());
+    const int error = errno;
+    (void)!write(report[1], &error, sizeof error);
+    _exit(127);
+  }
+  to_parent.reset();
+  int error = 0;
+  ssize_t size;
+  do {
+    size = read(from_child.get(), &error, sizeof error);
+  } while (size < 0 && errno == EINTR);
+  if (size == sizeof error) {
+    waitpid(pid, nullptr, 0);
+    return Error{Errc::io, fmt::format("{}: {}", command[0], strerror(error))};
+  }
+  UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd) {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+    return Error{Errc::io, fmt::format("pidfd_open: {}", strerror(errno))};
+  }
+  return Child(pid, std::move(pidfd));
+}
+
+Child::Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
+
+Child::~Child() {
+  if (pid_ > 0) end(0);
+}
+
+int Child::end(int grace_ms) {
+  if (pid_ <= 0) return 0;
+  if (grace_ms > 0) {
+    kill(pid_, SIGTERM);
+    pollfd ended{pidfd_.get(), POLLIN, 0};
+    while (poll(&ended, 1, grace_ms) < 0 && errno == EINTR) {}
+    if (!(ended.revents & POLLIN)) kill(pid_, SIGKILL);
+  } else {
+    kill(pid_, SIGKILL);
+  }
+  return wait();
+}
+
+int Child::wait() {
+  int status = 0;
+  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {}
+  pid_ = -1;
+  return status;
+}
+
+}  // namespace oboro::supervisor

@@ -1,0 +1,242 @@
+#include "supervisor/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <optional>
+
+#include "guest/profile/cache.h"
+#include "guest/profile/sandbox.h"
+#include "session/control.h"
+#include "session/settings.h"
+#include "store/state_dir.h"
+#include "store/status.h"
+#include "supervisor/child.h"
+#include "supervisor/journal_writer.h"
+
+namespace oboro::supervisor {
+namespace {
+
+constexpr int kProfileTimeoutMs = 20000;
+constexpr int kEndGraceMs = 5000;
+
+Error io_error(std::string_view what) { return {Errc::io, fmt::format("{}: {}", what, strerror(errno))}; }
+
+void say(std::string_view message) { fmt::print(stderr, "oboro: {}\n", message); }
+
+Result<UniqueFd> memory_file(const char* name, std::string_view content) {
+  UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) return io_error(name);
+  while (!content.empty()) {
+    const ssize_t n = write(fd.get(), content.data(), content.size());
+    if (n < 0) return io_error(name);
+    content.remove_prefix(static_cast<size_t>(n));
+  }
+  return fd;
+}
+
+// The terminal as it was, whatever QEMU's console made of it and however QEMU ended.
+class TerminalGuard {
+ public:
+  TerminalGuard() : saved_(tcgetattr(STDIN_FILENO, &settings_) == 0) {}
+  ~TerminalGuard() {
+    if (saved_) tcsetattr(STDIN_FILENO, TCSANOW, &settings_);
+  }
+  bool is_terminal() const { return saved_; }
+
+ private:
+  termios settings_{};
+  bool saved_;
+};
+
+// SIGINT, SIGTERM and SIGHUP as something to poll. SIGINT reaches this process only where QEMU has not made the terminal
+// raw; then it is meant for the whole run.
+Result<UniqueFd> signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  UniqueFd fd(signalfd(-1, &set, SFD_CLOEXEC));
+  if (!fd) return io_error("signalfd");
+  return fd;
+}
+
+// Answers the tracer's questions about kernels.
+class KernelDesk {
+ public:
+  KernelDesk(const Options& options, int socket, store::Status& status, const std::string& state_dir)
+      : options_(options), socket_(socket), status_(status), state_dir_(state_dir), cache_(cache_directory() + "/profiles") {}
+
+  // One message. Errors end the run.
+  Result<void> serve();
+  bool untraceable() const { return untraceable_; }
+  bool was_armed() const { return was_armed_; }
+
+ private:
+  Result<void> build(const session::Message& message);
+
+  const Options& options_;
+  int socket_;
+  store::Status& status_;
+  const std::string& state_dir_;
+  guest::ProfileCache cache_;
+  bool untraceable_ = false;
+  bool was_armed_ = false;
+};
+
+Result<void> KernelDesk::serve() {
+  Result<session::Message> message = session::receive_message(socket_, 0);
+  if (!message) return message.error();
+  switch (message->type) {
+    case 'F': {
+      const std::optional<guest::Profile> cached = cache_.load(message->payload);
+      return session::send_message(socket_, cached ? 'P' : 'M', cached ? cached->format() : std::string());
+    }
+    case 'B': return build(*message);
+    case 'A': {
+      was_armed_ = true;
+      status_.set_armed(message->payload);
+      return store::write_status(state_dir_, status_);
+    }
+    case 'R': {
+      status_.state = "booting";
+      return store::write_status(state_dir_, status_);
+    }
+    case 'U': {
+      status_.error = message->payload;
+      if (options_.allow_untraced) {
+        say(fmt::format("NOT TRACED: {}. The guest runs on untraced, as --allow-untraced asks for.", message->payload));
+        status_.state = "untraced";
+        if (auto written = store::write_status(state_dir_, status_); !written) say(written.error().message);
+        return session::send_message(socket_, 'C', {});
+      }
+      untraceable_ = true;
+      return Error{Errc::unsupported, fmt::format("this guest cannot be traced: {}. It was stopped before any program in it ran "
+                                                  "(--allow-untraced would run it untraced).",
+                                                  message->payload)};
+    }
+    default: return Error{Errc::invalid, "the tracer sent a message that is not understood"};
+  }
+}
+
+Result<void> KernelDesk::build(const session::Message& message) {
+  const size_t space = message.payload.find(' ');
+  char* end = nullptr;
+  const std::string base_text = space == std::string::npos ? std::string() : message.payload.substr(space + 1);
+  const uint64_t base = strtoull(base_text.c_str(), &end, 16);
+  if (!message.fd || base_text.empty() || *end) return session::send_message(socket_, 'E', "malformed request for a profile");
+  const std::string key = message.payload.substr(0, space);
+  Result<guest::Profile> profile =
+      guest::build_profile_sandboxed(message.fd.get(), Gva(base), options_.builder, kProfileTimeoutMs);
+  if (!profile) return session::send_message(socket_, 'E', profile.error().message.substr(0, 4096));
+  if (auto stored = cache_.store(key, *profile); !stored) say(fmt::format("the kernel's profile is not cached: {}", stored.error().message));
+  return session::send_message(socket_, 'P', profile->format());
+}
+
+}  // namespace
+
+Result<Ending> run(const Options& options) {
+  if (auto ok = check(options.machine); !ok) return ok.error();
+  Machine machine = options.machine;
+  if (machine.qemu.empty()) {
+    Result<std::string> found = find_qemu();
+    if (!found) return found.error();
+    machine.qemu = *found;
+  }
+  Result<std::string> version = qemu_version(machine.qemu);
+  if (!version) return version.error();
+
+  Result<store::StateDir> state_dir = store::StateDir::open_for_run(options.state_dir);
+  if (!state_dir) return state_dir.error();
+  Result<JournalWriter> journal = JournalWriter::open(*state_dir, machine.vm, options.rules);
+  if (!journal) return journal.error();
+
+  session::Settings settings = journal->settings();
+  settings.deny_leaks = options.deny_leaks;
+  Result<UniqueFd> settings_file = memory_file("oboro-settings", settings.format());
+  if (!settings_file) return settings_file.error();
+  UniqueFd ram(memfd_create("oboro-guest-ram", MFD_CLOEXEC));
+  if (!ram || ftruncate(ram.get(), static_cast<off_t>(machine.memory)) != 0) return io_error("guest RAM");
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return io_error("socketpair");
+  const UniqueFd control(pair[0]);
+  UniqueFd tracer_end(pair[1]);
+
+  const TerminalGuard terminal;
+  const Inherited fds{ram.get(), tracer_end.get(), settings_file->get(), journal->producer_fd()};
+  Result<std::vector<std::string>> command = qemu_command(machine, options.plugin, fds, terminal.is_terminal());
+  if (!command) return command.error();
+  Result<UniqueFd> signal = signals();
+  if (!signal) return signal.error();
+
+  store::Status status;
+  status.engine = "tcg";
+  status.qemu = *version;
+  status.vm = machine.vm;
+  status.state = "booting";
+  Result<Child> child = Child::start(*command, {fds.ram, fds.control, fds.settings, fds.ring});
+  if (!child) return child.error();
+  tracer_end.reset();
+  status.begin(child->pid());
+  if (auto written = store::write_status(state_dir->path(), status); !written) return written.error();
+  if (auto started = journal->start(fmt::format("engine tcg, QEMU {}", *version)); !started) return started.error();
+
+  KernelDesk desk(options, control.get(), status, state_dir->path());
+  std::optional<Error> failure;
+  int wait_status = 0;
+  bool control_open = true;
+  for (bool running = true; running;) {
+    pollfd waits[] = {{child->poll_fd(), POLLIN, 0}, {signal->get(), POLLIN, 0}, {control_open ? control.get() : -1, POLLIN, 0}};
+    if (poll(waits, std::size(waits), 500) < 0 && errno != EINTR) failure = io_error("poll");
+    if (waits[2].revents & POLLIN) {
+      if (auto served = desk.serve(); !served) {
+        if (served.error().code == Errc::io)
+          control_open = false;  // QEMU is ending
+        else
+          failure = served.error();
+      }
+    } else if (waits[2].revents) {
+      control_open = false;
+    }
+    if (const auto trouble = journal->trouble()) say(*trouble);
+    if (failure || (waits[1].revents & POLLIN)) {
+      wait_status = child->end(kEndGraceMs);
+      running = false;
+    } else if (waits[0].revents & POLLIN) {
+      wait_status = child->wait();
+      running = false;
+    }
+  }
+
+  const bool clean = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
+  const std::string how = clean ? std::string("the guest ended")
+                          : WIFEXITED(wait_status) ? fmt::format("QEMU ended with status {}", WEXITSTATUS(wait_status))
+                                                   : fmt::format("QEMU was ended by signal {}", WTERMSIG(wait_status));
+  Result<void> written = journal->finish(failure ? failure->message : how);
+  status.end(failure || !clean ? "failed" : "ended", failure ? failure->message : how);
+  if (auto saved = store::write_status(state_dir->path(), status); !saved && written) written = saved;
+
+  if (failure) {
+    if (!desk.untraceable()) return *failure;
+    say(failure->message);
+    return Ending::not_traceable;
+  }
+  if (!written) return written.error();
+  if (clean) return Ending::guest_ended;
+  say(desk.was_armed() ? how : how + " before the guest could be traced");
+  return Ending::failed;
+}
+
+}  // namespace oboro::supervisor
