@@ -64,6 +64,7 @@ TaskFinder::TaskFinder(const Kernel& kernel) {
 }
 
 void TaskFinder::learn_stack(Reader& r, uint64_t gs_base, Task task) {
+  stack_known_ = true;  // or as well known as it gets
   if (!top_of_stack_offset_) return;
   const uint64_t stack = r.get<uint64_t>(task.at, Field::task_stack);
   const uint64_t top = r.at<uint64_t>(Gva(gs_base + top_of_stack_offset_));
@@ -74,7 +75,7 @@ void TaskFinder::learn_stack(Reader& r, uint64_t gs_base, Task task) {
 uint64_t TaskFinder::system_call(Reader& r, Task task) const {
   const Gva stack = r.pointer(task.at, Field::task_stack);
   if (!stack) return UINT64_MAX;
-  return r.get<uint64_t>(stack + regs_in_stack_, Field::pt_regs_orig_ax);
+  return r.get<uint64_t>(stack + regs_in_stack_.load(std::memory_order_relaxed), Field::pt_regs_orig_ax);
 }
 
 }  // namespace oboro::guest

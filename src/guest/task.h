@@ -1,6 +1,7 @@
 // task_struct: who runs.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -30,16 +31,19 @@ class TaskFinder {
   explicit TaskFinder(const Kernel& kernel);
   Task current(Reader& r, uint64_t gs_base) const { return {Gva(r.at<uint64_t>(Gva(gs_base + current_offset_)))}; }
   // The system call that the task is in, or was in last: pt_regs.orig_ax at the top of its kernel stack. UINT64_MAX if
-  // there is none. Learns the stack's layout from the running task first.
+  // there is none.
   uint64_t system_call(Reader& r, Task task) const;
-  // Must be called once with the running task: fixes where pt_regs lies (kernels with FRED pad the stack's top).
+  // To be called with the running task until stack_known(): finds where pt_regs lies (kernels with FRED pad the stack's
+  // top). Any thread; all find the same.
   void learn_stack(Reader& r, uint64_t gs_base, Task task);
+  bool stack_known() const { return stack_known_.load(std::memory_order_relaxed); }
   bool usable() const { return current_offset_ != 0; }
 
  private:
   uint64_t current_offset_ = 0;
   uint64_t top_of_stack_offset_ = 0;
-  uint64_t regs_in_stack_ = 0;
+  std::atomic<uint64_t> regs_in_stack_{0};
+  std::atomic<bool> stack_known_{false};
 };
 
 // Calls fn(Task) for every process (thread-group leader) from init_task on, at most `limit`; fn returns false to stop.

@@ -233,6 +233,15 @@ void on_do_splice(Operation& op) {
   give_to_file(op, guest::File{op.pointer(2)});
 }
 
+// sendfile() and splice() from a file into a pipe: the pipe passes no LSM function.
+void on_splice_file_to_pipe(Operation& op) {
+  take_from_file(op, guest::File{op.pointer(0)});
+  Node pipe;
+  pipe.object = op.pointer(1);
+  pipe.carrier = Carrier(CarrierKind::pipe, pipe.object.value);
+  op.give(pipe);
+}
+
 void on_do_splice_direct(Operation& op) {
   take_from_file(op, guest::File{op.pointer(0)});
   give_to_file(op, guest::File{op.pointer(2)});

@@ -20,6 +20,7 @@ constexpr size_t kMaxProcesses = 65536;  // processes looked at to find who shar
 
 Operation::Operation(Environment& environment, engine::Vcpu& cpu)
     : env(environment), vcpu(cpu), r(environment.kernel), task(environment.tasks.current(r, cpu.reg(x86::Reg::gs_base))) {
+  if (!env.tasks.stack_known()) env.tasks.learn_stack(r, vcpu.reg(x86::Reg::gs_base), task);
   tgid = task.tgid(r);
 }
 
@@ -87,7 +88,10 @@ void Operation::apply(const Step& step, std::vector<Step>& steps) {
   event::Event event;
   event.kind = Kind::diffusion;
   event.labels = spread.added;
-  describe_subject(event);
+  // A process that waited and now receives is the one that does it, whoever's hook this is.
+  const bool receives = to.carrier.kind() == CarrierKind::process && step.from.carrier.kind() != CarrierKind::process &&
+                        step.from.carrier.kind() != CarrierKind::inode;
+  describe_subject(event, receives ? to.task : task);
   describe(step.from, event.from);
   describe(to, event.object);
   event.from.id = spread.from_id;
@@ -204,10 +208,9 @@ event::Subject Operation::subject_of(guest::Task of) {
   return s;
 }
 
-void Operation::describe_subject(event::Event& event) {
-  event.subject = subject_of(task);
-  const uint64_t number = system_call();
-  event.syscall = x86::syscall_name(number);
+void Operation::describe_subject(event::Event& event, guest::Task of) {
+  event.subject = subject_of(of);
+  event.syscall = x86::syscall_name(env.tasks.system_call(r, of));
 }
 
 void Operation::describe(const Node& node, event::Object& out) {

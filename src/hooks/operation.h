@@ -37,6 +37,10 @@ struct Policy {
 
 // What the handlers work with: one boot of one guest kernel.
 struct Environment {
+  Environment(const guest::Kernel& kernel_, diffusion::State& state_, const diffusion::PatternSet& patterns_, Policy policy_,
+              Reporter& reporter_)
+      : kernel(kernel_), tasks(kernel_), state(state_), patterns(patterns_), policy(policy_), reporter(reporter_) {}
+
   const guest::Kernel& kernel;
   guest::TaskFinder tasks;
   diffusion::State& state;
@@ -94,7 +98,8 @@ class Operation {
   // The running process sends to somewhere outside. Sets verdict.
   void leak(guest::Sock sock, const guest::IpEndpoint& to);
 
-  void describe_subject(event::Event& event);
+  void describe_subject(event::Event& event) { describe_subject(event, task); }
+  void describe_subject(event::Event& event, guest::Task of);
   void describe(const Node& node, event::Object& out);
 
  private:

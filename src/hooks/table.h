@@ -34,6 +34,7 @@ void on_d_exchange(Operation&);
 void on_d_delete(Operation&);
 void on_free_pipe_info(Operation&);
 void on_do_splice(Operation&);
+void on_splice_file_to_pipe(Operation&);
 void on_do_splice_direct(Operation&);
 void on_do_tee(Operation&);
 void on_vmsplice(Operation&);

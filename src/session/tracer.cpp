@@ -146,8 +146,7 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
   if (!profile) return profile.error();
 
   kernel_ = std::make_unique<guest::Kernel>(memory_, std::move(*profile), *layout);
-  environment_ = std::make_unique<hooks::Environment>(
-      hooks::Environment{*kernel_, guest::TaskFinder(*kernel_), state_, patterns_, {settings_.deny_leaks}, *this});
+  environment_ = std::make_unique<hooks::Environment>(*kernel_, state_, patterns_, hooks::Policy{settings_.deny_leaks}, *this);
   if (!environment_->tasks.usable()) return Error{Errc::unsupported, "the running task cannot be found in this kernel"};
 
   std::vector<ArmedHook> armed;

@@ -30,7 +30,7 @@ struct ArmedHook {
   bool may_deny;  // the policy can refuse here: the engine must be able to make the function return
 };
 
-class Tracer final : private hooks::Reporter {
+class Tracer final : public hooks::Reporter {
  public:
   // memory must outlive the tracer; it need not be complete before arm(). control: the channel to the supervisor.
   static Result<std::unique_ptr<Tracer>> create(const engine::PhysicalMemory& memory, Settings settings, event::Ring ring,
