@@ -329,6 +329,7 @@ def case_archive(guest, files, boots):
         else:
             # /tmp becomes a mount of its own before the case starts.
             where = "oboro" + path if path.startswith("/tmp/") else path
+            archive.directory("oboro/tmp", 0o1777)
         archive.file(where, data, mode)
     for number, (script, end) in enumerate(boots, 1):
         archive.file(f"oboro/run.{number}", script)
