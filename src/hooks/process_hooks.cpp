@@ -1,5 +1,7 @@
 // Processes: fork, exec, end, and looking into each other's memory.
 
+#include <sys/syscall.h>
+
 #include "hooks/table.h"
 
 namespace oboro::hooks {
@@ -11,7 +13,7 @@ using guest::Field;
 namespace {
 
 constexpr uint64_t kPtraceModeAttach = 0x2;  // include/linux/ptrace.h
-constexpr uint64_t kFollWrite = 0x1;         // include/linux/mm_types.h
+constexpr uint64_t kFollWrite = 0x1;         // FOLL_WRITE, include/linux/mm_types.h
 
 }  // namespace
 
@@ -51,8 +53,13 @@ void on_ptrace_access_check(Operation& op) {
   op.give(op.process_node(other));
 }
 
-void on_ptrace_access_vm(Operation& op) {
-  const guest::Task other{op.pointer(0)};
+// Memory of another process, while attached. /proc/PID/cmdline and environ come this way too, by read(): `ps` is not to
+// become managed for showing a managed process, and opening /proc/PID/mem has already counted as attaching.
+void on_access_remote_vm(Operation& op) {
+  const uint64_t number = op.system_call();
+  if (number != SYS_ptrace && number != SYS_pread64 && number != SYS_pwrite64) return;
+  const guest::Task other{op.r.pointer(op.pointer(0), Field::mm_owner)};
+  if (!other.at || other.tgid(op.r) == op.tgid) return;
   op.take(op.process_node(other));
   if (op.value(4) & kFollWrite) op.give(op.process_node(other));
 }

@@ -28,7 +28,7 @@ constexpr HookPoint kPoints[] = {
     {Symbol::fn_begin_new_exec, on_begin_new_exec, false, "exec"},
     {Symbol::fn_release_task, on_release_task, false, "the end of processes"},
     {Symbol::fn_ptrace_access_check, on_ptrace_access_check, false, "ptrace, /proc/PID/mem and process_vm_readv"},
-    {Symbol::fn_ptrace_access_vm, on_ptrace_access_vm, false, "ptrace PEEK and POKE"},
+    {Symbol::fn_access_remote_vm, on_access_remote_vm, false, "ptrace PEEK and POKE"},
     {Symbol::fn_machine_kexec, on_machine_kexec, false, "kexec"},
     {Symbol::fn_socket_sendmsg, on_socket_sendmsg, true, "sending on sockets"},
     {Symbol::fn_socket_recvmsg, on_socket_recvmsg, false, "receiving from sockets"},

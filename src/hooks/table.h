@@ -42,7 +42,7 @@ void on_wake_up_new_task(Operation&);
 void on_begin_new_exec(Operation&);
 void on_release_task(Operation&);
 void on_ptrace_access_check(Operation&);
-void on_ptrace_access_vm(Operation&);
+void on_access_remote_vm(Operation&);
 void on_machine_kexec(Operation&);
 void on_socket_sendmsg(Operation&);
 void on_socket_recvmsg(Operation&);

@@ -21,7 +21,6 @@
 #include "guest/profile/sandbox.h"
 #include "session/control.h"
 #include "session/settings.h"
-#include "store/state_dir.h"
 #include "store/status.h"
 #include "supervisor/child.h"
 #include "supervisor/journal_writer.h"
@@ -77,7 +76,7 @@ Result<UniqueFd> signals() {
 class KernelDesk {
  public:
   KernelDesk(const Options& options, int socket, store::Status& status, const std::string& state_dir)
-      : options_(options), socket_(socket), status_(status), state_dir_(state_dir), cache_(cache_directory() + "/profiles") {}
+      : options_(options), socket_(socket), status_(status), state_dir_(state_dir), cache_(cache_directory()) {}
 
   // One message. Errors end the run.
   Result<void> serve();
@@ -86,6 +85,7 @@ class KernelDesk {
 
  private:
   Result<void> build(const session::Message& message);
+  Result<void> armed(std::string_view payload);
 
   const Options& options_;
   int socket_;
@@ -107,7 +107,7 @@ Result<void> KernelDesk::serve() {
     case 'B': return build(*message);
     case 'A': {
       was_armed_ = true;
-      status_.set_armed(message->payload);
+      if (auto understood = armed(message->payload); !understood) return understood;
       return store::write_status(state_dir_, status_);
     }
     case 'R': {
@@ -129,6 +129,24 @@ Result<void> KernelDesk::serve() {
     }
     default: return Error{Errc::invalid, "the tracer sent a message that is not understood"};
   }
+}
+
+// Lines: release, build ID, hooks, 1 if the profile was cached, milliseconds.
+Result<void> KernelDesk::armed(std::string_view payload) {
+  std::vector<std::string> lines;
+  while (!payload.empty()) {
+    const size_t end = payload.find('\n');
+    lines.emplace_back(payload.substr(0, end));
+    payload = end == std::string_view::npos ? std::string_view() : payload.substr(end + 1);
+  }
+  if (lines.size() != 5) return Error{Errc::invalid, "the tracer sent a message that is not understood"};
+  status_.state = "tracing";
+  status_.kernel_release = lines[0];
+  status_.build_id = lines[1];
+  status_.hooks_armed = strtoull(lines[2].c_str(), nullptr, 10);
+  status_.profile_cached = lines[3] == "1";
+  status_.arm_ms = strtod(lines[4].c_str(), nullptr);
+  return {};
 }
 
 Result<void> KernelDesk::build(const session::Message& message) {
@@ -158,12 +176,11 @@ Result<Ending> run(const Options& options) {
   Result<std::string> version = qemu_version(machine.qemu);
   if (!version) return version.error();
 
-  Result<store::StateDir> state_dir = store::StateDir::open_for_run(options.state_dir);
-  if (!state_dir) return state_dir.error();
-  Result<JournalWriter> journal = JournalWriter::open(*state_dir, machine.vm, options.rules);
-  if (!journal) return journal.error();
+  Result<std::unique_ptr<JournalWriter>> opened = JournalWriter::open(options.state_dir, machine.vm, options.rules);
+  if (!opened) return opened.error();
+  JournalWriter& journal = **opened;
 
-  session::Settings settings = journal->settings();
+  session::Settings settings = journal.settings();
   settings.deny_leaks = options.deny_leaks;
   Result<UniqueFd> settings_file = memory_file("oboro-settings", settings.format());
   if (!settings_file) return settings_file.error();
@@ -175,7 +192,7 @@ Result<Ending> run(const Options& options) {
   UniqueFd tracer_end(pair[1]);
 
   const TerminalGuard terminal;
-  const Inherited fds{ram.get(), tracer_end.get(), settings_file->get(), journal->producer_fd()};
+  const Inherited fds{ram.get(), tracer_end.get(), settings_file->get(), journal.producer_fd()};
   Result<std::vector<std::string>> command = qemu_command(machine, options.plugin, fds, terminal.is_terminal());
   if (!command) return command.error();
   Result<UniqueFd> signal = signals();
@@ -189,11 +206,12 @@ Result<Ending> run(const Options& options) {
   Result<Child> child = Child::start(*command, {fds.ram, fds.control, fds.settings, fds.ring});
   if (!child) return child.error();
   tracer_end.reset();
-  status.begin(child->pid());
-  if (auto written = store::write_status(state_dir->path(), status); !written) return written.error();
-  if (auto started = journal->start(fmt::format("engine tcg, QEMU {}", *version)); !started) return started.error();
+  status.pid = static_cast<uint64_t>(getpid());
+  status.started = store::now_ns();
+  if (auto written = store::write_status(options.state_dir, status); !written) return written.error();
+  if (auto started = journal.start(fmt::format("engine tcg, QEMU {}", *version)); !started) return started.error();
 
-  KernelDesk desk(options, control.get(), status, state_dir->path());
+  KernelDesk desk(options, control.get(), status, options.state_dir);
   std::optional<Error> failure;
   int wait_status = 0;
   bool control_open = true;
@@ -210,7 +228,7 @@ Result<Ending> run(const Options& options) {
     } else if (waits[2].revents) {
       control_open = false;
     }
-    if (const auto trouble = journal->trouble()) say(*trouble);
+    if (const auto trouble = journal.trouble()) say(*trouble);
     if (failure || (waits[1].revents & POLLIN)) {
       wait_status = child->end(kEndGraceMs);
       running = false;
@@ -224,9 +242,12 @@ Result<Ending> run(const Options& options) {
   const std::string how = clean ? std::string("the guest ended")
                           : WIFEXITED(wait_status) ? fmt::format("QEMU ended with status {}", WEXITSTATUS(wait_status))
                                                    : fmt::format("QEMU was ended by signal {}", WTERMSIG(wait_status));
-  Result<void> written = journal->finish(failure ? failure->message : how);
-  status.end(failure || !clean ? "failed" : "ended", failure ? failure->message : how);
-  if (auto saved = store::write_status(state_dir->path(), status); !saved && written) written = saved;
+  Result<void> written = journal.finish(failure ? failure->message : how);
+  status.state = failure || !clean ? "failed" : "ended";
+  status.ended = store::now_ns();
+  if (WIFEXITED(wait_status)) status.exit = WEXITSTATUS(wait_status);
+  if (failure || !clean) status.error = failure ? failure->message : how;
+  if (auto saved = store::write_status(options.state_dir, status); !saved && written) written = saved;
 
   if (failure) {
     if (!desk.untraceable()) return *failure;

@@ -6,14 +6,10 @@
 #include <vector>
 
 #include "base/result.h"
+#include "supervisor/journal_writer.h"
 #include "supervisor/machine.h"
 
 namespace oboro::supervisor {
-
-struct Rule {
-  std::string pattern;
-  std::string label;
-};
 
 struct Options {
   Machine machine;

@@ -1,0 +1,173 @@
+#include "supervisor/journal_writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "store/state.h"
+#include "store/view.h"
+
+namespace oboro::supervisor {
+namespace {
+
+constexpr size_t kRingBytes = 8 << 20;
+constexpr int kIdleMs = 200;
+constexpr int kDiskFullRetryMs = 500;
+constexpr int kFinishTries = 20;
+
+bool parse_uuid(std::string_view text, std::array<uint8_t, 16>& out) {
+  std::string digits;
+  for (const char c : text)
+    if (c != '-') digits += c;
+  if (digits.size() != 32) return false;
+  for (size_t i = 0; i < out.size(); ++i) {
+    const char* from = digits.data() + i * 2;
+    if (std::from_chars(from, from + 2, out[i], 16).ptr != from + 2) return false;
+  }
+  return true;
+}
+
+// What the tracer has to know from before: the journal, read back.
+Result<session::Settings> read_back(const std::string& state_dir) {
+  session::Settings settings;
+  Result<store::EventView> view = store::EventView::open(state_dir);
+  if (!view) return view.error();
+  store::State state;
+  event::Event event;
+  for (;;) {
+    const Result<bool> more = view->next(event);
+    if (!more) return more.error();
+    if (!*more) break;
+    state.apply(event);
+  }
+  for (const store::PersistentFile& file : state.persistent_files()) {
+    session::KnownFile known;
+    if (!parse_uuid(file.fs, known.identity.uuid)) continue;
+    known.identity.inode = file.inode;
+    known.identity.generation = file.generation;
+    known.labels = file.labels;
+    known.id = file.id;
+    settings.files.push_back(known);
+  }
+  settings.first_id = state.next_id();
+  settings.boot = state.boot() + 1;
+  return settings;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& state_dir, const std::string& vm,
+                                                           const std::vector<Rule>& rules) {
+  if (auto made = store::create_state_directory(state_dir); !made) return made.error();
+  Result<store::StateLock> lock = store::StateLock::take(state_dir);
+  if (!lock) return lock.error();
+  Result<store::LabelNames> labels = store::LabelNames::load(state_dir);
+  if (!labels) return labels.error();
+  std::vector<session::ClassifyRule> classify;
+  for (const Rule& rule : rules) {
+    const Result<uint64_t> bit = labels->add(rule.label);
+    if (!bit) return bit.error();
+    classify.push_back({rule.pattern, *bit});
+  }
+  if (auto saved = labels->save(state_dir); !saved) return saved.error();
+  Result<store::Appender> appender = store::Appender::open(state_dir);
+  if (!appender) return appender.error();
+  const size_t torn = appender->torn_bytes();
+  if (auto drained = store::drain_ring(state_dir, *appender, *labels, vm); !drained) return drained.error();
+  if (auto flushed = appender->sync(); !flushed) return flushed.error();
+  Result<session::Settings> settings = read_back(state_dir);
+  if (!settings) return settings.error();
+  settings->rules = std::move(classify);
+  settings->first_seq = appender->last_seq() + 2;  // `started` comes first
+
+  Result<event::Ring> ring = event::Ring::create(store::ring_path(state_dir), kRingBytes);
+  if (!ring) return ring.error();
+  if (auto locked = ring->lock_consumer(); !locked) return locked.error();
+  // A description of its own: the consumer's lock belongs to ours.
+  UniqueFd producer(::open(store::ring_path(state_dir).c_str(), O_RDWR | O_CLOEXEC));
+  if (!producer) return Error{Errc::io, fmt::format("{}: {}", store::ring_path(state_dir), strerror(errno))};
+  std::unique_ptr<JournalWriter> writer(new JournalWriter(state_dir, vm, std::move(*lock), std::move(*appender), std::move(*labels),
+                                                          std::move(*ring), std::move(producer), std::move(*settings)));
+  if (torn) writer->complain(fmt::format("the journal ended in the middle of a line; its {} bytes were moved to events.torn", torn));
+  return writer;
+}
+
+JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
+                             store::LabelNames labels, event::Ring ring, UniqueFd producer, session::Settings settings)
+    : state_dir_(std::move(state_dir)),
+      lock_(std::move(lock)),
+      appender_(std::move(appender)),
+      labels_(std::move(labels)),
+      ring_(std::move(ring)),
+      producer_(std::move(producer)),
+      settings_(std::move(settings)),
+      recorder_(appender_, labels_, std::move(vm)) {}
+
+JournalWriter::~JournalWriter() {
+  ending_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<void> JournalWriter::start(std::string detail) {
+  event::Event event;
+  event.kind = event::Kind::started;
+  event.seq = settings_.first_seq - 1;
+  event.boot = settings_.boot;
+  event.detail = std::move(detail);
+  if (auto done = recorder_.record(std::move(event)); !done) return done;
+  thread_ = std::thread([this] { work(); });
+  return {};
+}
+
+void JournalWriter::work() {
+  while (!ending_) {
+    ring_.wait_for_record(kIdleMs);
+    const Result<store::Pumped> pumped = recorder_.pump(ring_);
+    if (pumped) {
+      if (refusing_) complain("the journal can be written again");
+      refusing_ = false;
+      if (pumped->damaged) complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
+      continue;
+    }
+    if (!refusing_) complain(pumped.error().message + "; records wait in the ring, and the guest with them when it is full");
+    refusing_ = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(kDiskFullRetryMs));
+  }
+}
+
+Result<void> JournalWriter::finish(std::string detail) {
+  ending_ = true;
+  if (thread_.joinable()) thread_.join();
+  Result<store::Pumped> pumped = recorder_.pump(ring_);
+  for (int i = 0; !pumped && i < kFinishTries; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(kDiskFullRetryMs));
+    pumped = recorder_.pump(ring_);
+  }
+  // What could not be written stays in the ring file, for the next run to bring over.
+  if (!pumped) return pumped.error();
+  event::Event event;
+  event.kind = event::Kind::stopped;
+  event.seq = appender_.last_seq() + 1;
+  event.boot = settings_.boot;
+  event.detail = std::move(detail);
+  if (auto done = recorder_.record(std::move(event)); !done) return done;
+  return appender_.sync();
+}
+
+void JournalWriter::complain(std::string what) {
+  const std::lock_guard lock(trouble_mutex_);
+  trouble_ = trouble_ ? *trouble_ + "; " + what : std::move(what);
+}
+
+std::optional<std::string> JournalWriter::trouble() {
+  const std::lock_guard lock(trouble_mutex_);
+  return std::exchange(trouble_, std::nullopt);
+}
+
+}  // namespace oboro::supervisor

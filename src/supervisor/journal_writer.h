@@ -1,0 +1,65 @@
+// The writing side of a state directory during a run: from the ring that the tracer fills to the journal, on a thread of
+// its own.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/result.h"
+#include "event/ring.h"
+#include "session/settings.h"
+#include "store/journal.h"
+#include "store/labels.h"
+#include "store/recorder.h"
+#include "store/state_dir.h"
+
+namespace oboro::supervisor {
+
+struct Rule {
+  std::string pattern;
+  std::string label;
+};
+
+class JournalWriter {
+ public:
+  // Makes the directory this run's alone, brings over what an earlier run left in the ring, and reads back which files
+  // bear labels. Errors: the state directory's (invalid, limit: another run has it, io), or rules that no label is left for.
+  static Result<std::unique_ptr<JournalWriter>> open(const std::string& state_dir, const std::string& vm,
+                                                     const std::vector<Rule>& rules);
+  ~JournalWriter();
+
+  const session::Settings& settings() const { return settings_; }
+  int producer_fd() const { return producer_.get(); }  // the ring, for the tracer
+
+  Result<void> start(std::string detail);   // journals `started`; the thread runs from here on
+  Result<void> finish(std::string detail);  // the tracer has ended: writes what is left, then `stopped`
+  // What went wrong since the last call and the user should hear now.
+  std::optional<std::string> trouble();
+
+ private:
+  JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender, store::LabelNames labels,
+                event::Ring ring, UniqueFd producer, session::Settings settings);
+  void work();
+  void complain(std::string what);
+
+  const std::string state_dir_;
+  store::StateLock lock_;
+  store::Appender appender_;
+  store::LabelNames labels_;
+  event::Ring ring_;
+  UniqueFd producer_;
+  session::Settings settings_;
+  store::Recorder recorder_;
+  std::atomic<bool> ending_{false};
+  std::thread thread_;
+  std::mutex trouble_mutex_;
+  std::optional<std::string> trouble_;
+  bool refusing_ = false;
+};
+
+}  // namespace oboro::supervisor
