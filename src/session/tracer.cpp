@@ -216,7 +216,7 @@ void Tracer::update_counters() {
 // With the state's lock held: events are in the order of the changes they tell of.
 void Tracer::report(event::Event& event) {
   event::RingCounters& counters = ring_.counters();
-  if (lost_unreported_ && event.kind != event::Kind::lost) {
+  if (lost_unreported_ && event.kind != event::Kind::lost && !ring_stuck_) {
     event::Event lost;
     lost.kind = event::Kind::lost;
     lost.detail = fmt::format("{} records", lost_unreported_);
@@ -228,8 +228,12 @@ void Tracer::report(event::Event& event) {
   event.boot = boot_;
   encoded_.clear();
   event::encode(event, encoded_);
-  // A full ring holds the vCPU up, within bounds: the alternative is a lost record.
-  if (!ring_.push(encoded_) && !(ring_.wait_for_room(encoded_.size(), kRingWaitMs) && ring_.push(encoded_))) {
+  // A full ring holds the vCPU up, within bounds: the alternative is a lost record. Once that was in vain, records are
+  // lost without waiting until there is room again.
+  bool pushed = ring_.push(encoded_);
+  if (!pushed && !ring_stuck_) pushed = ring_.wait_for_room(encoded_.size(), kRingWaitMs) && ring_.push(encoded_);
+  ring_stuck_ = !pushed;
+  if (!pushed) {
     ++lost_unreported_;
     counters.lost += 1;
   }
