@@ -57,9 +57,9 @@ Result<void> complete(Arguments& a) {
     if (o.machine.cpus == 0 && file->cpus) o.machine.cpus = *file->cpus;
   }
   for (const std::string& text : a.classify) {
-    Result<diffusion::ClassifyArgument> rule = diffusion::parse_classify(text);
-    if (!rule) return rule.error();
-    o.rules.push_back({rule->pattern, rule->label});
+    Result<diffusion::Classification> rule = diffusion::parse_classification(text);
+    if (!rule) return Error{rule.error().code, fmt::format("--classify '{}': {}", text, rule.error().message)};
+    o.rules.push_back({rule->pattern.text(), rule->label});
   }
   if (o.rules.empty()) return Error{Errc::invalid, "nothing is classified: give --classify PATTERN[=LABEL] or --config FILE"};
   if (a.leak == "deny") o.deny_leaks = true;

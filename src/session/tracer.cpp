@@ -35,8 +35,11 @@ uint64_t now_ns(clockid_t clock) {
 Result<std::unique_ptr<Tracer>> Tracer::create(const engine::PhysicalMemory& memory, Settings settings, event::Ring ring,
                                                UniqueFd control) {
   diffusion::PatternSet patterns;
-  for (const ClassifyRule& rule : settings.rules)
-    if (auto added = patterns.add(rule.pattern, rule.labels); !added) return added.error();
+  for (const ClassifyRule& rule : settings.rules) {
+    Result<diffusion::Pattern> pattern = diffusion::Pattern::parse(rule.pattern);
+    if (!pattern) return pattern.error();
+    if (!patterns.add(std::move(*pattern), rule.labels)) return Error{Errc::limit, "too many patterns"};
+  }
   return std::unique_ptr<Tracer>(new Tracer(memory, std::move(settings), std::move(ring), std::move(control), std::move(patterns)));
 }
 
