@@ -29,7 +29,7 @@ namespace oboro::guest {
 namespace {
 
 constexpr uid_t kNobody = 65534;
-constexpr rlim_t kMemory = 1 << 30;
+[[maybe_unused]] constexpr rlim_t kMemory = 1 << 30;
 constexpr rlim_t kProcessorSeconds = 30;  // the starter's time limit is shorter; this one outlives the starter
 constexpr rlim_t kOutput = 1 << 20;
 
@@ -71,6 +71,11 @@ Result<void> drop_privileges() {
   return {};
 }
 
+// libseccomp's own macros leave fields out, which is a warning here.
+scmp_arg_cmp where(unsigned argument, scmp_compare operation, scmp_datum_t a, scmp_datum_t b = 0) {
+  return {argument, operation, a, b};
+}
+
 Result<void> filter_system_calls() {
   struct Release {
     void operator()(void* filter) const { seccomp_release(filter); }
@@ -83,9 +88,10 @@ Result<void> filter_system_calls() {
     const int result = seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, call, array.size(), array.data());
     if (error == 0) error = result;
   };
-  for (int fd : {STDOUT_FILENO, STDERR_FILENO}) allow(SCMP_SYS(write), SCMP_A0(SCMP_CMP_EQ, static_cast<unsigned>(fd)));
-  allow(SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
-        SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS));
+  for (int fd : {STDOUT_FILENO, STDERR_FILENO})
+    allow(SCMP_SYS(write), where(0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(fd)));
+  allow(SCMP_SYS(mmap), where(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
+        where(3, SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS));
   for (int call : {SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex),
                    SCMP_SYS(rt_sigreturn), SCMP_SYS(exit), SCMP_SYS(exit_group)})
     allow(call);
