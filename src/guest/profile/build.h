@@ -15,11 +15,12 @@ namespace oboro::guest {
 //        up to the end of the kernel image mapping; holes in the mapping are zero bytes.
 // Errors: not_found (no kallsyms, no BTF: says which), unsupported (a required member or symbol is missing: names all),
 //         invalid (the tables contradict themselves).
-// Bounded: at most a few passes over the image; no recursion on guest data; memory within a small multiple of the image.
+// Bounded: at most a few passes over the image; no recursion on guest data; memory within a small multiple of the
+// image.
 Result<Profile> build_profile(std::span<const std::byte> image, Gva image_base);
 
-// A digest of every GNU build-ID note in the image, in order, as lower-case hex: the key of the profile cache. Cheap (one
-// memmem pass), used before anything is parsed. Empty if the image holds no such note.
+// A digest of every GNU build-ID note in the image, in order, as lower-case hex: the key of the profile cache. Cheap
+// (one memmem pass), used before anything is parsed. Empty if the image holds no such note.
 std::string image_key(std::span<const std::byte> image);
 
 }  // namespace oboro::guest

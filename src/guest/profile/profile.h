@@ -51,14 +51,16 @@ std::string_view name(Symbol symbol);  // the identifier in schema.def
 struct SymbolValue {
   enum class Kind : uint8_t { missing, relative, absolute };
   Kind kind = Kind::missing;
-  uint64_t value = 0;  // relative: bytes from the image base (the first mapped byte of the kernel image); absolute: as is
+  uint64_t value =
+      0;  // relative: bytes from the image base (the first mapped byte of the kernel image); absolute: as is
 };
 
 struct Profile {
   static constexpr uint32_t kMissing = UINT32_MAX;
 
-  std::string build_id;  // lower-case hex of the kernel's GNU build ID (or of a digest of all build-ID notes in the image)
-  std::string release;   // "6.1.0-49-cloud-amd64", as the kernel's banner says
+  std::string
+      build_id;  // lower-case hex of the kernel's GNU build ID (or of a digest of all build-ID notes in the image)
+  std::string release;                         // "6.1.0-49-cloud-amd64", as the kernel's banner says
   std::array<uint32_t, kFieldCount> fields{};  // byte offsets or sizes; kMissing where the kernel has none
   std::array<SymbolValue, kSymbolCount> symbols{};
 

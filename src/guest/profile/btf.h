@@ -1,0 +1,49 @@
+// Structure layouts out of a kernel's BTF (BPF Type Format: kernel Documentation/bpf/btf.rst), read with libbpf.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "guest/profile/bytes.h"
+
+struct btf;
+
+namespace oboro::guest {
+
+class Btf {
+ public:
+  // structures: the names of all structures that will be asked for (the strings must outlive the result).
+  // Errors: not_found (no BTF in blob), invalid (BTF that is none).
+  static Result<Btf> load(Bytes blob, std::span<const std::string_view> structures);
+
+  // path: "struct.member[.member...]"; members of anonymous structures and unions are found by their own names.
+  // Errors: not_found; unsupported (a bit field, or several structures of that name that disagree); limit.
+  Result<uint32_t> offset_of(std::string_view path) const;
+
+  // The size of a structure in bytes. Errors: as offset_of().
+  Result<uint32_t> size_of(std::string_view structure) const;
+
+ private:
+  struct Free {
+    void operator()(btf* types) const;
+  };
+  struct Member {
+    uint64_t offset;  // bytes
+    uint32_t type;
+  };
+
+  Result<Member> find_member(uint32_t structure, std::string_view name) const;
+  Result<uint32_t> offset_in(uint32_t structure, std::string_view members) const;
+  uint32_t without_modifiers(uint32_t type) const;
+  template <typename Measure>
+  Result<uint32_t> agreed(std::string_view structure, Measure measure) const;
+
+  std::unique_ptr<btf, Free> types_;
+  std::unordered_map<std::string_view, std::vector<uint32_t>> structures_;  // name -> type ids
+};
+
+}  // namespace oboro::guest
