@@ -9,6 +9,7 @@ namespace oboro::guest {
 namespace {
 
 constexpr size_t kMaxDevices = 4096;
+constexpr size_t kMaxNamespaces = 4096;
 constexpr size_t kMaxAddresses = 4096;
 constexpr size_t kMaxChain = 4096;
 constexpr size_t kUnixNameMax = 110;  // sizeof(struct sockaddr_un)
@@ -147,8 +148,9 @@ bool message_destination(Reader& r, Gva msghdr, IpEndpoint& out) {
   return false;
 }
 
-bool is_own_address(Reader& r, Gva net, const IpAddress& address) {
-  if (address.is_loopback() || address.is_any()) return true;  // 0.0.0.0 and :: mean this host
+namespace {
+
+bool has_address(Reader& r, Gva net, const IpAddress& address) {
   const Profile& p = r.profile();
   const bool v6 = p.has(Field::net_device_ip6_ptr) && p.has(Field::inet6_dev_addr_list) &&
                   p.has(Field::inet6_ifaddr_if_list) && p.has(Field::inet6_ifaddr_addr);
@@ -178,6 +180,22 @@ bool is_own_address(Reader& r, Gva net, const IpAddress& address) {
     link = Gva(r.at<uint64_t>(link));
   }
   return false;
+}
+
+}  // namespace
+
+Gva namespace_of_address(Reader& r, Gva net, const IpAddress& address) {
+  if (address.is_loopback() || address.is_any()) return net;  // 0.0.0.0 and :: mean this host
+  if (has_address(r, net, address)) return net;
+  const uint32_t link = r.profile()[Field::net_list];
+  const Gva head = r.kernel().symbol(Symbol::net_namespace_list);
+  Gva node(r.at<uint64_t>(head));
+  for (size_t i = 0; node && node != head && i < kMaxNamespaces; ++i) {
+    const Gva other = node - link;
+    if (other != net && has_address(r, other, address)) return other;
+    node = Gva(r.at<uint64_t>(node));
+  }
+  return Gva();
 }
 
 bool udp_receivers(Reader& r, Gva net, const IpEndpoint& to, std::vector<Sock>& out) {

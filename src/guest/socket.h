@@ -55,8 +55,9 @@ inline Sock sock_of(Reader& r, Gva socket) { return {r.pointer(socket, Field::so
 // msghdr.msg_name as an IP endpoint (the kernel's own copy of it). False if there is none or it is no IP address.
 bool message_destination(Reader& r, Gva msghdr, IpEndpoint& out);
 
-// True if address belongs to an interface of this network namespace, or is a loopback address.
-bool is_own_address(Reader& r, Gva net, const IpAddress& address);
+// The network namespace of this guest in which a packet sent in `net` to this address arrives: net itself for loopback
+// addresses and those of its interfaces, else another one that has the address (a container's). Null: outside the guest.
+Gva namespace_of_address(Reader& r, Gva net, const IpAddress& address);
 
 // Appends the UDP sockets of this namespace that a datagram to `to` can reach (udp_table). False if not all were seen.
 bool udp_receivers(Reader& r, Gva net, const IpEndpoint& to, std::vector<Sock>& out);
