@@ -18,9 +18,12 @@ Kernel::Kernel(const engine::PhysicalMemory& memory, Profile profile, const Layo
 Gva Kernel::symbol(Symbol symbol) const {
   const SymbolValue& value = profile_[symbol];
   switch (value.kind) {
-    case SymbolValue::Kind::relative: return layout_.image_base + value.value;
-    case SymbolValue::Kind::absolute: return Gva(value.value);
-    case SymbolValue::Kind::missing: break;
+    case SymbolValue::Kind::relative:
+      return layout_.image_base + value.value;
+    case SymbolValue::Kind::absolute:
+      return Gva(value.value);
+    case SymbolValue::Kind::missing:
+      break;
   }
   return Gva();
 }
@@ -33,7 +36,8 @@ std::span<const std::byte> Kernel::bytes_at(Gva va) const {
     return bytes.first(std::min<uint64_t>(bytes.size(), layout_.image_size - in_image));
   }
   if (!is_kernel_pointer(va)) return {};
-  const auto found = x86::walk([this](Gpa at) { return memory_.read_u64(at); }, layout_.page_table, layout_.five_levels, va);
+  const auto found =
+      x86::walk([this](Gpa at) { return memory_.read_u64(at); }, layout_.page_table, layout_.five_levels, va);
   if (!found) return {};
   const auto bytes = memory_.from(found->address);
   return bytes.first(std::min<uint64_t>(bytes.size(), found->remaining));

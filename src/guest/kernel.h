@@ -34,7 +34,7 @@ class Kernel {
 
   const Profile& profile() const { return profile_; }
   const Layout& layout() const { return layout_; }
-  Gva symbol(Symbol symbol) const;        // null if the kernel has none; per-CPU offsets are returned as they are
+  Gva symbol(Symbol symbol) const;  // null if the kernel has none; per-CPU offsets are returned as they are
   bool is_direct_map(Gva va) const { return va.value - direct_map_ < memory_.end(); }
   bool is_kernel_pointer(Gva va) const { return va.value >> 47 == 0x1ffff || va.value >> 56 == 0xff; }
 

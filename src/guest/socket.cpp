@@ -1,9 +1,8 @@
 #include "guest/socket.h"
 
+#include <algorithm>
 #include <arpa/inet.h>
 #include <fmt/format.h>
-
-#include <algorithm>
 
 namespace oboro::guest {
 namespace {
@@ -97,10 +96,14 @@ std::string Sock::protocol_name(Reader& r) const {
   switch (f) {
     case Family::local:
       switch (t) {
-        case SocketType::stream: return "unix-stream";
-        case SocketType::datagram: return "unix-dgram";
-        case SocketType::seqpacket: return "unix-seqpacket";
-        default: return "unix";
+        case SocketType::stream:
+          return "unix-stream";
+        case SocketType::datagram:
+          return "unix-dgram";
+        case SocketType::seqpacket:
+          return "unix-seqpacket";
+        default:
+          return "unix";
       }
     case Family::inet:
     case Family::inet6: {
@@ -114,14 +117,22 @@ std::string Sock::protocol_name(Reader& r) const {
       if (p == 262) return "mptcp";
       return fmt::format("ip-{}", p);
     }
-    case Family::packet: return "packet";
-    case Family::netlink: return "netlink";
-    case Family::vsock: return "vsock";
-    case Family::alg: return "alg";
-    case Family::xdp: return "xdp";
-    case Family::bluetooth: return "bluetooth";
-    case Family::can: return "can";
-    case Family::unspecified: break;
+    case Family::packet:
+      return "packet";
+    case Family::netlink:
+      return "netlink";
+    case Family::vsock:
+      return "vsock";
+    case Family::alg:
+      return "alg";
+    case Family::xdp:
+      return "xdp";
+    case Family::bluetooth:
+      return "bluetooth";
+    case Family::can:
+      return "can";
+    case Family::unspecified:
+      break;
   }
   return fmt::format("family-{}", static_cast<uint16_t>(f));
 }
@@ -200,7 +211,8 @@ Gva namespace_of_address(Reader& r, Gva net, const IpAddress& address) {
 
 bool udp_receivers(Reader& r, Gva net, const IpEndpoint& to, std::vector<Sock>& out) {
   const Profile& p = r.profile();
-  const Gva table = p.has(Field::net_udp_table) ? r.pointer(net, Field::net_udp_table) : r.kernel().symbol(Symbol::udp_table);
+  const Gva table =
+      p.has(Field::net_udp_table) ? r.pointer(net, Field::net_udp_table) : r.kernel().symbol(Symbol::udp_table);
   if (!table) return false;
   uint64_t mask;
   if (p.has(Field::udp_table_mask))
@@ -219,7 +231,8 @@ bool udp_receivers(Reader& r, Gva net, const IpEndpoint& to, std::vector<Sock>& 
       const IpAddress bound = sock.local(r).address;
       // An IPv6 socket on :: also takes IPv4 unless it is v6-only: taken as if it did.
       const bool takes = bound == to.address || bound.is_any() || to.address.is_any();
-      if (takes && !(sock.family(r) == Family::inet && !to.address.is_v4() && !to.address.is_any())) out.push_back(sock);
+      if (takes && !(sock.family(r) == Family::inet && !to.address.is_v4() && !to.address.is_any()))
+        out.push_back(sock);
     }
     link = Gva(r.at<uint64_t>(link));
   }

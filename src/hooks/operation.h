@@ -1,5 +1,5 @@
-// One intercepted kernel operation: the hooked function's arguments, the running task, and what it does to the diffusion
-// state. The handlers (file_hooks.cpp, process_hooks.cpp, ...) are written in these terms.
+// One intercepted kernel operation: the hooked function's arguments, the running task, and what it does to the
+// diffusion state. The handlers (file_hooks.cpp, process_hooks.cpp, ...) are written in these terms.
 //
 // Threads: an Operation lives on one vCPU thread, inside one hook. Until something is about to change it takes no lock,
 // allocates nothing and makes no system call.
@@ -37,8 +37,8 @@ struct Policy {
 
 // What the handlers work with: one boot of one guest kernel.
 struct Environment {
-  Environment(const guest::Kernel& kernel_, diffusion::State& state_, const diffusion::PatternSet& patterns_, Policy policy_,
-              Reporter& reporter_)
+  Environment(const guest::Kernel& kernel_, diffusion::State& state_, const diffusion::PatternSet& patterns_,
+              Policy policy_, Reporter& reporter_)
       : kernel(kernel_), tasks(kernel_), state(state_), patterns(patterns_), policy(policy_), reporter(reporter_) {}
 
   const guest::Kernel& kernel;

@@ -61,7 +61,8 @@ void send_datagram(Operation& op, Sock sock, const IpEndpoint& to) {
   if (multicast || !net) op.leak(sock, to);
   if (op.verdict.deny || !net) return;
   std::vector<Sock> receivers;
-  if (!guest::udp_receivers(op.r, net, to, receivers)) op.env.reporter.incomplete("the table of UDP sockets could not be read to its end");
+  if (!guest::udp_receivers(op.r, net, to, receivers))
+    op.env.reporter.incomplete("the table of UDP sockets could not be read to its end");
   for (const Sock receiver : receivers)
     if (multicast || receiver.at != sock.at || receiver.local(op.r).port == to.port) op.give(sock_node(receiver));
 }
@@ -116,13 +117,18 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
         op.env.reporter.incomplete("classified data was sent inside the guest over a protocol that is not traced");
       return;
     }
-    case Family::netlink: return;  // to the kernel; between processes only by agreement of privileged ones
+    case Family::netlink:
+      return;  // to the kernel; between processes only by agreement of privileged ones
     case Family::packet:
     case Family::vsock:
     case Family::xdp:
     case Family::bluetooth:
-    case Family::can: op.leak(sock, {}); return;  // past the IP stack: where it goes cannot be told
-    default: op.env.reporter.incomplete("classified data was sent on a socket of a family that is not traced"); return;
+    case Family::can:
+      op.leak(sock, {});
+      return;  // past the IP stack: where it goes cannot be told
+    default:
+      op.env.reporter.incomplete("classified data was sent on a socket of a family that is not traced");
+      return;
   }
 }
 
