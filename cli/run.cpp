@@ -53,8 +53,17 @@ Result<void> complete(Arguments& a) {
     if (!file) return file.error();
     for (const config::ClassifyRule& rule : file->classify) o.rules.push_back({rule.pattern, rule.label});
     o.deny_leaks = file->deny_leaks;
-    if (a.memory.empty() && file->memory) o.machine.memory = *file->memory;
-    if (o.machine.cpus == 0 && file->cpus) o.machine.cpus = *file->cpus;
+    // What the command line says goes before the file.
+    supervisor::Machine& m = o.machine;
+    if (a.memory.empty() && file->memory) m.memory = *file->memory;
+    if (m.cpus == 0 && file->cpus) m.cpus = *file->cpus;
+    if (m.kernel.empty() && m.disks.empty()) {
+      m.kernel = file->kernel.value_or("");
+      m.disks = file->disks;
+    }
+    for (const auto& [mine, theirs] : {std::pair(&m.initrd, &file->initrd), std::pair(&m.append, &file->append),
+                                       std::pair(&m.qemu, &file->qemu), std::pair(&m.vm, &file->vm), std::pair(&o.state_dir, &file->state)})
+      if (mine->empty()) *mine = theirs->value_or("");
   }
   for (const std::string& text : a.classify) {
     Result<diffusion::Classification> rule = diffusion::parse_classification(text);
@@ -70,6 +79,7 @@ Result<void> complete(Arguments& a) {
     o.machine.memory = *size;
   }
   if (o.machine.cpus == 0) o.machine.cpus = 1;
+  if (o.machine.vm.empty()) o.machine.vm = "guest";
   if (o.state_dir.empty()) {
     Result<std::string> directory = store::default_state_directory();
     if (!directory) return directory.error();
@@ -111,7 +121,7 @@ void add_run(CLI::App& app, int& exit_code) {
   verb->add_option("--disk", m.disks, "Disk image, qcow2 or raw; repeatable")->expected(1)->take_all();
   verb->add_option("--memory", a->memory, "Guest memory (default 1G)");
   verb->add_option("--cpus", m.cpus, "Virtual CPUs (default 1)");
-  verb->add_option("--vm", m.vm, "Name of the guest in events")->capture_default_str();
+  verb->add_option("--vm", m.vm, "Name of the guest in events (default guest)");
   verb->add_option("--state", a->options.state_dir, "State directory (default: see docs/formats.md)");
   verb->add_option("--leak", a->leak, "What happens when classified data is about to leave: alert (default) or deny")
       ->check(CLI::IsMember({"alert", "deny"}));

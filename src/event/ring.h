@@ -35,6 +35,7 @@ struct RingCounters {
   std::atomic<uint64_t> managed_sockets{0};
   std::atomic<uint64_t> operations{0};        // hook calls that looked at an object
   std::atomic<uint64_t> last_seq{0};
+  std::atomic<uint64_t> boot{0};              // of the last record
 };
 
 class Ring {

@@ -242,6 +242,7 @@ void Tracer::report(event::Event& event) {
   }
   counters.records += 1;
   counters.last_seq = event.seq;
+  counters.boot = event.boot;
   update_counters();
 }
 

@@ -154,7 +154,7 @@ Result<void> JournalWriter::finish(std::string detail) {
   event::Event event;
   event.kind = event::Kind::stopped;
   event.seq = appender_.last_seq() + 1;
-  event.boot = settings_.boot;
+  event.boot = std::max(settings_.boot, static_cast<uint32_t>(ring_.counters().boot.load()));
   event.detail = std::move(detail);
   if (auto done = recorder_.record(std::move(event)); !done) return done;
   return appender_.sync();

@@ -10,7 +10,7 @@
 namespace oboro::supervisor {
 
 struct Machine {
-  std::string vm = "guest";
+  std::string vm;  // name of the guest in events
   std::string kernel, initrd, append;
   std::vector<std::string> disks;       // image files; qcow2 by its magic, else raw
   uint64_t memory = uint64_t{1} << 30;  // bytes
