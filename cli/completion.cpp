@@ -114,8 +114,8 @@ _oboro "$@"
 std::string fish(const std::vector<Verb>& verbs) {
   std::string out;
   for (const auto& verb : verbs)
-    out +=
-        fmt::format("complete -c oboro -n __fish_use_subcommand -f -a {} -d {}\n", verb.name, in_quotes(verb.description));
+    out += fmt::format("complete -c oboro -n __fish_use_subcommand -f -a {} -d {}\n", verb.name,
+                       in_quotes(verb.description));
   for (const auto& verb : verbs) {
     const std::string condition = fmt::format("complete -c oboro -n '__fish_seen_subcommand_from {}'", verb.name);
     for (const auto& choice : verb.choices) out += fmt::format("{} -a {}\n", condition, choice);
