@@ -1,12 +1,10 @@
 // oboro run: boots a guest, traced.
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
-
-#include <unistd.h>
-
 #include <climits>
 #include <cstdlib>
+#include <fmt/format.h>
+#include <unistd.h>
 
 #include "cli/verbs.h"
 #include "config/config.h"
@@ -61,8 +59,9 @@ Result<void> complete(Arguments& a) {
       m.kernel = file->kernel.value_or("");
       m.disks = file->disks;
     }
-    for (const auto& [mine, theirs] : {std::pair(&m.initrd, &file->initrd), std::pair(&m.append, &file->append),
-                                       std::pair(&m.qemu, &file->qemu), std::pair(&m.vm, &file->vm), std::pair(&o.state_dir, &file->state)})
+    for (const auto& [mine, theirs] :
+         {std::pair(&m.initrd, &file->initrd), std::pair(&m.append, &file->append), std::pair(&m.qemu, &file->qemu),
+          std::pair(&m.vm, &file->vm), std::pair(&o.state_dir, &file->state)})
       if (mine->empty()) *mine = theirs->value_or("");
   }
   for (const std::string& text : a.classify) {
@@ -70,7 +69,8 @@ Result<void> complete(Arguments& a) {
     if (!rule) return Error{rule.error().code, fmt::format("--classify '{}': {}", text, rule.error().message)};
     o.rules.push_back({rule->pattern.text(), rule->label});
   }
-  if (o.rules.empty()) return Error{Errc::invalid, "nothing is classified: give --classify PATTERN[=LABEL] or --config FILE"};
+  if (o.rules.empty())
+    return Error{Errc::invalid, "nothing is classified: give --classify PATTERN[=LABEL] or --config FILE"};
   if (a.leak == "deny") o.deny_leaks = true;
   if (a.leak == "alert") o.deny_leaks = false;
   if (!a.memory.empty()) {
@@ -89,7 +89,8 @@ Result<void> complete(Arguments& a) {
   o.plugin = here + "/../lib/oboro-tcg.so";
   o.builder = here + "/oboro-profile";
   for (const std::string& part : {o.plugin, o.builder})
-    if (access(part.c_str(), R_OK) != 0) return Error{Errc::not_found, part + " is missing: this installation is incomplete"};
+    if (access(part.c_str(), R_OK) != 0)
+      return Error{Errc::not_found, part + " is missing: this installation is incomplete"};
   return supervisor::check(o.machine);
 }
 
@@ -98,9 +99,12 @@ int execute(Arguments& a) {
   const Result<supervisor::Ending> ending = supervisor::run(a.options);
   if (!ending) return fail(ending.error(), ending.error().code == Errc::unsupported ? kExitUntraceable : kExitFailed);
   switch (*ending) {
-    case supervisor::Ending::guest_ended: return kExitOk;
-    case supervisor::Ending::not_traceable: return kExitUntraceable;
-    case supervisor::Ending::failed: break;
+    case supervisor::Ending::guest_ended:
+      return kExitOk;
+    case supervisor::Ending::not_traceable:
+      return kExitUntraceable;
+    case supervisor::Ending::failed:
+      break;
   }
   return kExitFailed;
 }
@@ -113,7 +117,9 @@ void add_run(CLI::App& app, int& exit_code) {
   auto a = std::make_shared<Arguments>();
   supervisor::Machine& m = a->options.machine;
   m.cpus = 0;
-  verb->add_option("--classify", a->classify, "Files that are classified, PATTERN[=LABEL]; repeatable")->expected(1)->take_all();
+  verb->add_option("--classify", a->classify, "Files that are classified, PATTERN[=LABEL]; repeatable")
+      ->expected(1)
+      ->take_all();
   verb->add_option("--config", a->config, "Configuration file (TOML; docs/cli.md)");
   verb->add_option("--kernel", m.kernel, "Kernel image to boot directly");
   verb->add_option("--initrd", m.initrd, "Initial RAM disk");

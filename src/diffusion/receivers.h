@@ -1,7 +1,7 @@
 // Who may be in the middle of receiving from what.
 //
-// A process that waits in recv() or read() passed the receive hook before the data came, when its socket or pipe bore no
-// label. When the label comes, the sender's side must find that process. So each receive on an unlabelled carrier
+// A process that waits in recv() or read() passed the receive hook before the data came, when its socket or pipe bore
+// no label. When the label comes, the sender's side must find that process. So each receive on an unlabelled carrier
 // leaves a note here first and looks at the label after; the sender sets the label first and reads the notes after: one
 // of the two sees the other (both orders are sequentially consistent).
 //
@@ -53,7 +53,8 @@ class Receivers {
 
   void forget(Carrier carrier) {
     for (Note& note : sets_[index(carrier)])
-      if (note.carrier.load(std::memory_order_relaxed) == carrier.key()) note.carrier.store(0, std::memory_order_relaxed);
+      if (note.carrier.load(std::memory_order_relaxed) == carrier.key())
+        note.carrier.store(0, std::memory_order_relaxed);
   }
   void clear() {
     for (size_t i = 0; i < kSets; ++i)

@@ -32,8 +32,9 @@ Node pipe_node(Operation& op, guest::File file, guest::Inode inode) {
 Gva terminal_of(Operation& op, guest::File file) {
   const guest::Profile& p = op.r.profile();
   const Gva operations = op.r.pointer(file.at, Field::file_op);
-  const bool terminal = (p.has(guest::Symbol::tty_fops) && operations == op.env.kernel.symbol(guest::Symbol::tty_fops)) ||
-                        (p.has(guest::Symbol::console_fops) && operations == op.env.kernel.symbol(guest::Symbol::console_fops));
+  const bool terminal =
+      (p.has(guest::Symbol::tty_fops) && operations == op.env.kernel.symbol(guest::Symbol::tty_fops)) ||
+      (p.has(guest::Symbol::console_fops) && operations == op.env.kernel.symbol(guest::Symbol::console_fops));
   if (!terminal || !p.has(Field::tty_file_private_tty)) return Gva();
   const Gva data = op.r.pointer(file.at, Field::file_private_data);
   return data ? op.r.pointer(data, Field::tty_file_private_tty) : Gva();
@@ -71,12 +72,14 @@ void on_file_open(Operation& op) {
     const Carrier identity(CarrierKind::file, inode.identity(op.r).hash());
     if (op.env.state.labels(identity)) {
       const auto lock = op.env.state.lock();
-      if (!op.env.state.adopt(identity, inode_carrier(inode))) op.env.reporter.incomplete("the table of managed objects is full");
+      if (!op.env.state.adopt(identity, inode_carrier(inode)))
+        op.env.reporter.incomplete("the table of managed objects is full");
     }
   }
   classify_by_path(op, file, inode);
   // A core dump is written past the LSM: its file takes the labels of the process when it is opened.
-  if (op.labels() && op.task.is_dumping_core(op.r) && file.writable(op.r)) op.give(op.inode_node(inode, file.dentry(op.r)));
+  if (op.labels() && op.task.is_dumping_core(op.r) && file.writable(op.r))
+    op.give(op.inode_node(inode, file.dentry(op.r)));
 }
 
 void take_from_file(Operation& op, guest::File file) {
@@ -100,8 +103,11 @@ void take_from_file(Operation& op, guest::File file) {
       op.take(terminal_node(tty));
       return;
     }
-    case FileType::socket: receive_from_socket(op, guest::sock_of(op.r, op.r.pointer(file.at, Field::file_private_data))); return;
-    default: return;
+    case FileType::socket:
+      receive_from_socket(op, guest::sock_of(op.r, op.r.pointer(file.at, Field::file_private_data)));
+      return;
+    default:
+      return;
   }
 }
 
@@ -113,15 +119,21 @@ void give_to_file(Operation& op, guest::File file) {
     case FileType::block:
       if (inode.super_block(op.r).holds_data(op.r)) op.give(op.inode_node(inode, file.dentry(op.r)));
       return;
-    case FileType::fifo: op.give(pipe_node(op, file, inode)); return;
+    case FileType::fifo:
+      op.give(pipe_node(op, file, inode));
+      return;
     case FileType::character: {
       const Gva tty = terminal_of(op, file);
-      const Gva other = tty && op.r.profile().has(Field::tty_struct_link) ? op.r.pointer(tty, Field::tty_struct_link) : Gva();
+      const Gva other =
+          tty && op.r.profile().has(Field::tty_struct_link) ? op.r.pointer(tty, Field::tty_struct_link) : Gva();
       if (other) op.give(terminal_node(other));
       return;
     }
-    case FileType::socket: send_on_socket(op, guest::sock_of(op.r, op.r.pointer(file.at, Field::file_private_data)), Gva()); return;
-    default: return;
+    case FileType::socket:
+      send_on_socket(op, guest::sock_of(op.r, op.r.pointer(file.at, Field::file_private_data)), Gva());
+      return;
+    default:
+      return;
   }
 }
 

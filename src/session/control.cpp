@@ -1,11 +1,10 @@
 #include "session/control.h"
 
 #include <errno.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#include <fmt/format.h>
 
 namespace oboro::session {
 
@@ -54,7 +53,9 @@ Result<Message> receive_message(int socket, int timeout_ms) {
   if (size == 0) return Error{Errc::io, "control channel: the other side is gone"};
   Message message;
   for (cmsghdr* control = CMSG_FIRSTHDR(&header); control; control = CMSG_NXTHDR(&header, control)) {
-    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS || control->cmsg_len < CMSG_LEN(sizeof(int))) continue;
+    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS ||
+        control->cmsg_len < CMSG_LEN(sizeof(int)))
+      continue;
     int fd;
     memcpy(&fd, CMSG_DATA(control), sizeof fd);
     message.fd.reset(fd);

@@ -44,7 +44,6 @@ void State::apply(const Event& event) {
   switch (event.kind) {
     case Kind::started:
     case Kind::reset:
-    case Kind::stopped:
       end_boot();
       break;
     case Kind::armed:
@@ -88,6 +87,7 @@ void State::apply(const Event& event) {
       announced_lost_ += std::max<uint64_t>(count, 1);
       break;
     }
+    case Kind::stopped:  // what the guest held when it ended stays to be asked for, until the next run starts
     case Kind::warning:
     case Kind::count:
       break;
