@@ -86,7 +86,7 @@ void on_file_open(Operation& op) {
   if (type != FileType::regular && type != FileType::block) return;
   // A file known from before (another boot, or evicted from memory meanwhile) bears its labels again.
   if (op.env.state.any_file() && !op.env.state.labels(inode_carrier(inode))) {
-    const Carrier identity(CarrierKind::file, inode.identity(op.r).hash());
+    const Carrier identity = op.identity_of(inode);
     if (op.env.state.labels(identity)) {
       const auto lock = op.env.state.lock();
       if (!op.env.state.adopt(identity, inode_carrier(inode)))
@@ -200,7 +200,7 @@ void on_inode_free(Operation& op) {
   if (gone) op.report(event::Kind::removed, op.inode_node(inode, {}), labels);
   const auto lock = op.env.state.lock();
   op.env.state.erase(carrier);
-  if (gone) op.env.state.erase(Carrier(CarrierKind::file, inode.identity(op.r).hash()));
+  if (gone) op.env.state.erase(op.identity_of(inode));
 }
 
 namespace {
