@@ -4,7 +4,7 @@ target_compile_options(oboro_flags INTERFACE
   -Wall -Wextra -Werror -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor -Wold-style-cast
   -Wimplicit-fallthrough -fno-strict-aliasing -fstack-protector-strong -fvisibility=hidden)
 target_compile_definitions(oboro_flags INTERFACE FMT_HEADER_ONLY=1)
-target_include_directories(oboro_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/generated)
+target_include_directories(oboro_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
 if(OBORO_SANITIZE)
   target_compile_options(oboro_flags INTERFACE -fsanitize=${OBORO_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(oboro_flags INTERFACE -fsanitize=${OBORO_SANITIZE})

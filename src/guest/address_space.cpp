@@ -28,8 +28,10 @@ bool for_each_vma(Reader& r, Gva mm, Fn&& fn) {
   size_t seen_nodes = 0, seen_vmas = 0;
   const auto visit = [&](Gva vma) {
     if (++seen_vmas > kMaxVmas) return false;
-    Reader probe(r.kernel());  // a stale slot is no failure of the walk
-    if (Vma{vma}.mm(probe) == mm && !probe.failed()) fn(Vma{vma});
+    const bool failed = r.failed();
+    const bool ours = Vma{vma}.mm(r) == mm;
+    if (!failed) r.clear_failure();  // a stale slot is no failure of the walk
+    if (ours) fn(Vma{vma});
     return true;
   };
   if ((root & 3) == 2 && root > 4096)
@@ -46,7 +48,7 @@ bool for_each_vma(Reader& r, Gva mm, Fn&& fn) {
     if (type != MapleType::leaf_64 && type != MapleType::range_64 && type != MapleType::arange_64) return false;
     const NodeShape& shape = type == MapleType::arange_64 ? arange : range;
     uint64_t words[32];  // MAPLE_NODE_SLOTS: a node is 256 bytes; one copy, so that a change in it meets one reading
-    if (!r.kernel().read(node, words, sizeof words)) return false;
+    if (!r.bytes(node, words, sizeof words)) return false;
     const auto word = [&](uint32_t base, unsigned i) {
       const size_t index = base / 8 + i;
       return index < std::size(words) ? words[index] : 0;

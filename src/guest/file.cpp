@@ -110,10 +110,7 @@ bool PathBuffer::prepend_names(Reader& r, Gva dentry, Gva stop) {
     const size_t length = std::min<size_t>(r.get<uint32_t>(dentry, Field::dentry_name_len), kNameMax);
     char name[kNameMax + 1];
     name[0] = '/';
-    if (!r.kernel().read(r.pointer(dentry, Field::dentry_name), name + 1, length)) {
-      r.fail();
-      return false;
-    }
+    if (!r.bytes(r.pointer(dentry, Field::dentry_name), name + 1, length)) return false;
     prepend(name, length + 1);
     dentry = parent;
   }

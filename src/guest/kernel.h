@@ -50,9 +50,12 @@ class Kernel {
   uint64_t direct_map_ = 0;
 };
 
-// Reads structures for one intercepted operation.
+// Reads structures for one intercepted operation. It has a budget: however a guest forges its structures (cycles, huge
+// counts), the walks of one operation together end after kMaxReads reads, some 20 ms; what is read from then on fails.
 class Reader {
  public:
+  static constexpr uint32_t kMaxReads = 1 << 20;
+
   explicit Reader(const Kernel& kernel) : kernel_(kernel) {}
 
   const Kernel& kernel() const { return kernel_; }
@@ -61,15 +64,16 @@ class Reader {
   void fail() { failed_ = true; }
   void clear_failure() { failed_ = false; }
 
+  bool bytes(Gva va, void* out, size_t size) {
+    if (++reads_ <= kMaxReads && kernel_.read(va, out, size)) return true;
+    failed_ = true;
+    return false;
+  }
   template <typename T>
   T at(Gva va) {
     static_assert(std::is_trivially_copyable_v<T>);
     T value{};
-    if (!kernel_.read(va, &value, sizeof value)) {
-      failed_ = true;
-      return T{};
-    }
-    return value;
+    return bytes(va, &value, sizeof value) ? value : T{};
   }
   // The member of the structure at `object`.
   template <typename T>
@@ -87,6 +91,7 @@ class Reader {
 
  private:
   const Kernel& kernel_;
+  uint32_t reads_ = 0;
   bool failed_ = false;
 };
 

@@ -64,10 +64,7 @@ std::string Sock::unix_name(Reader& r) const {
   const size_t length = std::min<size_t>(r.get<uint32_t>(address, Field::unix_address_len), kUnixNameMax);
   if (length <= 2) return {};
   char name[kUnixNameMax];
-  if (!r.kernel().read(address + r.profile()[Field::unix_address_name], name, length)) {
-    r.fail();
-    return {};
-  }
+  if (!r.bytes(address + r.profile()[Field::unix_address_name], name, length)) return {};
   std::string_view path(name + 2, length - 2);  // past sun_family
   if (path[0] == '\0') return "@" + std::string(path.substr(1));
   return std::string(path.substr(0, path.find('\0')));
@@ -133,10 +130,7 @@ bool message_destination(Reader& r, Gva msghdr, IpEndpoint& out) {
   const auto length = r.get<uint32_t>(msghdr, Field::msghdr_namelen);
   if (!name || length < 8) return false;
   uint8_t raw[28] = {};  // struct sockaddr_in6
-  if (!r.kernel().read(name, raw, std::min<size_t>(length, sizeof raw))) {
-    r.fail();
-    return false;
-  }
+  if (!r.bytes(name, raw, std::min<size_t>(length, sizeof raw))) return false;
   uint16_t family;
   std::memcpy(&family, raw, 2);
   out.port = static_cast<uint16_t>(raw[2] << 8 | raw[3]);

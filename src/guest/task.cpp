@@ -16,10 +16,7 @@ constexpr size_t kMaxCgroupDepth = 64;
 std::string Task::comm(Reader& r) const {
   char name[kCommLength];
   const uint32_t offset = r.profile()[Field::task_comm];
-  if (!r.kernel().read(at + offset, name, sizeof name)) {
-    r.fail();
-    return {};
-  }
+  if (!r.bytes(at + offset, name, sizeof name)) return {};
   return {name, strnlen(name, sizeof name)};
 }
 

@@ -55,7 +55,8 @@ void classify_by_path(Operation& op, guest::File file, guest::Inode inode) {
   if (!labels && path.assign_mounted_path(op.r, file)) labels = op.env.patterns.match(path.view());
   if (path.truncated()) op.env.reporter.incomplete("a path was too long to be matched in full");
   if (!labels || (labels & ~op.env.state.labels(inode_carrier(inode))) == 0) return;
-  op.classify(op.inode_node(inode, file.dentry(op.r)), labels, path.view());
+  const diffusion::Pattern* pattern = op.env.patterns.first_match(path.view());
+  op.classify(op.inode_node(inode, file.dentry(op.r)), labels, pattern ? pattern->text() : std::string());
 }
 
 }  // namespace

@@ -35,8 +35,11 @@ uint64_t now_ns(clockid_t clock) {
 Result<std::unique_ptr<Tracer>> Tracer::create(const engine::PhysicalMemory& memory, Settings settings, event::Ring ring,
                                                UniqueFd control) {
   diffusion::PatternSet patterns;
-  for (const ClassifyRule& rule : settings.rules)
-    if (auto added = patterns.add(rule.pattern, rule.labels); !added) return added.error();
+  for (const ClassifyRule& rule : settings.rules) {
+    Result<diffusion::Pattern> pattern = diffusion::Pattern::parse(rule.pattern);
+    if (!pattern) return pattern.error();
+    if (!patterns.add(std::move(*pattern), rule.labels)) return Error{Errc::limit, "too many patterns"};
+  }
   return std::unique_ptr<Tracer>(new Tracer(memory, std::move(settings), std::move(ring), std::move(control), std::move(patterns)));
 }
 
@@ -216,7 +219,7 @@ void Tracer::update_counters() {
 // With the state's lock held: events are in the order of the changes they tell of.
 void Tracer::report(event::Event& event) {
   event::RingCounters& counters = ring_.counters();
-  if (lost_unreported_ && event.kind != event::Kind::lost) {
+  if (lost_unreported_ && event.kind != event::Kind::lost && !ring_stuck_) {
     event::Event lost;
     lost.kind = event::Kind::lost;
     lost.detail = fmt::format("{} records", lost_unreported_);
@@ -228,8 +231,12 @@ void Tracer::report(event::Event& event) {
   event.boot = boot_;
   encoded_.clear();
   event::encode(event, encoded_);
-  // A full ring holds the vCPU up, within bounds: the alternative is a lost record.
-  if (!ring_.push(encoded_) && !(ring_.wait_for_room(encoded_.size(), kRingWaitMs) && ring_.push(encoded_))) {
+  // A full ring holds the vCPU up, within bounds: the alternative is a lost record. Once that was in vain, records are
+  // lost without waiting until there is room again.
+  bool pushed = ring_.push(encoded_);
+  if (!pushed && !ring_stuck_) pushed = ring_.wait_for_room(encoded_.size(), kRingWaitMs) && ring_.push(encoded_);
+  ring_stuck_ = !pushed;
+  if (!pushed) {
     ++lost_unreported_;
     counters.lost += 1;
   }

@@ -77,6 +77,7 @@ class Tracer final : public hooks::Reporter {
   uint64_t seq_;
   uint32_t boot_;
   uint64_t lost_unreported_ = 0;
+  bool ring_stuck_ = false;
   uint64_t arm_started_ns_ = 0;
   bool profile_cached_ = false;
   size_t hook_count_ = 0;

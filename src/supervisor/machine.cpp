@@ -129,7 +129,7 @@ Result<std::vector<std::string>> qemu_command(const Machine& m, const std::strin
     else
       add({"-serial", "stdio", "-monitor", "none"});
   }
-  if (!has_option(m.further, {"-nic", "-netdev", "-net", "-nodefaults"})) add({"-nic", "user,model=virtio-net-pci,romfile="});
+  if (!has_option(m.further, {"-nic", "-netdev", "-net", "-nodefaults"})) add({"-netdev", "user,id=oboro-net", "-device", "virtio-net-pci,netdev=oboro-net,romfile="});
   if (!has_option(m.further, {"-sandbox"})) add({"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"});
   if (!m.kernel.empty()) add({"-kernel", m.kernel});
   if (!m.initrd.empty()) add({"-initrd", m.initrd});

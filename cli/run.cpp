@@ -1,0 +1,125 @@
+// oboro run: boots a guest, traced.
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <unistd.h>
+
+#include <climits>
+#include <cstdlib>
+
+#include "cli/verbs.h"
+#include "config/config.h"
+#include "diffusion/pattern.h"
+#include "store/state_dir.h"
+#include "supervisor/supervisor.h"
+
+namespace oboro::cli {
+namespace {
+
+constexpr char kFooter[] = R"(Examples:
+  oboro run --disk debian.qcow2 --classify '/srv/secret/**=plan'
+  oboro run --kernel vmlinuz --initrd initrd.img --append 'root=/dev/vda console=ttyS0' --disk root.img \
+            --classify '/etc/ssl/private=keys' --classify '/home/*/.ssh/id_*=keys' -- -nic user,hostfwd=tcp::2222-:22
+
+PATTERN is an absolute path in the guest; *, ?, [a-z], {a,b} and ** (any depth) are understood, and a directory stands for
+all below it. LABEL defaults to "classified". What follows -- goes to QEMU as it is.
+
+The console is the guest's first serial port; in a terminal, Ctrl-A X ends the guest and Ctrl-A C is QEMU's monitor.
+Meanwhile and afterwards: oboro events, oboro list, oboro explain, oboro status.
+
+Exit status: 0 the guest ended by itself; 1 something failed; 2 usage or configuration; 3 the guest cannot be traced (it
+was stopped before any of its programs ran).)";
+
+struct Arguments {
+  supervisor::Options options;
+  std::vector<std::string> classify;
+  std::string config, memory, leak, engine = "auto";
+};
+
+// Directory of this executable: the plugin and the profile builder stand beside it.
+std::string own_directory() {
+  char path[PATH_MAX];
+  const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
+  const std::string_view view(path, size > 0 ? static_cast<size_t>(size) : 0);
+  const size_t slash = view.rfind('/');
+  return slash == std::string_view::npos ? std::string(".") : std::string(view.substr(0, slash));
+}
+
+Result<void> complete(Arguments& a) {
+  supervisor::Options& o = a.options;
+  if (!a.config.empty()) {
+    Result<config::Config> file = config::load(a.config);
+    if (!file) return file.error();
+    for (const config::ClassifyRule& rule : file->classify) o.rules.push_back({rule.pattern, rule.label});
+    o.deny_leaks = file->deny_leaks;
+    if (a.memory.empty() && file->memory) o.machine.memory = *file->memory;
+    if (o.machine.cpus == 0 && file->cpus) o.machine.cpus = *file->cpus;
+  }
+  for (const std::string& text : a.classify) {
+    Result<diffusion::Classification> rule = diffusion::parse_classification(text);
+    if (!rule) return Error{rule.error().code, fmt::format("--classify '{}': {}", text, rule.error().message)};
+    o.rules.push_back({rule->pattern.text(), rule->label});
+  }
+  if (o.rules.empty()) return Error{Errc::invalid, "nothing is classified: give --classify PATTERN[=LABEL] or --config FILE"};
+  if (a.leak == "deny") o.deny_leaks = true;
+  if (a.leak == "alert") o.deny_leaks = false;
+  if (!a.memory.empty()) {
+    Result<uint64_t> size = supervisor::parse_size(a.memory);
+    if (!size) return Error{size.error().code, "--memory: " + size.error().message};
+    o.machine.memory = *size;
+  }
+  if (o.machine.cpus == 0) o.machine.cpus = 1;
+  if (o.state_dir.empty()) {
+    Result<std::string> directory = store::default_state_directory();
+    if (!directory) return directory.error();
+    o.state_dir = *directory;
+  }
+  const std::string here = own_directory();
+  o.plugin = here + "/../lib/oboro-tcg.so";
+  o.builder = here + "/oboro-profile";
+  for (const std::string& part : {o.plugin, o.builder})
+    if (access(part.c_str(), R_OK) != 0) return Error{Errc::not_found, part + " is missing: this installation is incomplete"};
+  return supervisor::check(o.machine);
+}
+
+int execute(Arguments& a) {
+  if (auto ready = complete(a); !ready) return fail(ready.error(), kExitUsage);
+  const Result<supervisor::Ending> ending = supervisor::run(a.options);
+  if (!ending) return fail(ending.error(), ending.error().code == Errc::unsupported ? kExitUntraceable : kExitFailed);
+  switch (*ending) {
+    case supervisor::Ending::guest_ended: return kExitOk;
+    case supervisor::Ending::not_traceable: return kExitUntraceable;
+    case supervisor::Ending::failed: break;
+  }
+  return kExitFailed;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, int& exit_code) {
+  CLI::App* verb = app.add_subcommand("run", "Boot a guest, traced");
+  verb->footer(kFooter);
+  auto a = std::make_shared<Arguments>();
+  supervisor::Machine& m = a->options.machine;
+  m.cpus = 0;
+  verb->add_option("--classify", a->classify, "Files that are classified, PATTERN[=LABEL]; repeatable")->expected(1)->take_all();
+  verb->add_option("--config", a->config, "Configuration file (TOML; docs/cli.md)");
+  verb->add_option("--kernel", m.kernel, "Kernel image to boot directly");
+  verb->add_option("--initrd", m.initrd, "Initial RAM disk");
+  verb->add_option("--append", m.append, "Kernel command line");
+  verb->add_option("--disk", m.disks, "Disk image, qcow2 or raw; repeatable")->expected(1)->take_all();
+  verb->add_option("--memory", a->memory, "Guest memory (default 1G)");
+  verb->add_option("--cpus", m.cpus, "Virtual CPUs (default 1)");
+  verb->add_option("--vm", m.vm, "Name of the guest in events")->capture_default_str();
+  verb->add_option("--state", a->options.state_dir, "State directory (default: see docs/formats.md)");
+  verb->add_option("--leak", a->leak, "What happens when classified data is about to leave: alert (default) or deny")
+      ->check(CLI::IsMember({"alert", "deny"}));
+  verb->add_option("--engine", a->engine, "auto or tcg")->check(CLI::IsMember({"auto", "tcg"}))->capture_default_str();
+  verb->add_option("--qemu", m.qemu, "QEMU to run (default: $OBORO_QEMU, the fetched one, the one in PATH)");
+  verb->add_flag("--allow-untraced", a->options.allow_untraced, "Run the guest even if its kernel cannot be traced");
+  verb->add_option("qemu-arguments", m.further, "Further arguments of QEMU, after --");
+  verb->callback([a, &exit_code] { exit_code = execute(*a); });
+}
+
+}  // namespace oboro::cli

@@ -1,0 +1,97 @@
+// The journal: `events.jsonl` in the state directory, one line of JSON (json.h) per event, only ever appended to.
+//
+// Threads: one at a time. One Appender per state directory (StateLock); any number of readers beside it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "event/event.h"
+#include "store/labels.h"
+
+namespace oboro::store {
+
+inline constexpr size_t kMaxLine = 1024 * 1024;  // the longest event, each byte escaped, is below that
+
+std::string journal_path(const std::string& state_directory);
+
+// What is safe when: a flushed line survives the end of every process, a kill included, at once. Power loss of the
+// host: sync() happens at once after a leak, a denial, lost or incomplete tracing and the end of a run, and within a
+// second of anything else, as long as flush() is called at least that often.
+class Appender {
+ public:
+  // Opens or creates the journal (0600). If it does not end with a whole line (a crash, a full disk), the torn end is
+  // moved to `events.torn`, and torn_bytes() tells. Errors: io, invalid (not a regular file).
+  static Result<Appender> open(const std::string& state_directory);
+
+  uint64_t last_seq() const { return last_seq_; }  // the highest that was appended, ever; 0: none
+  size_t torn_bytes() const { return torn_bytes_; }
+
+  // Into memory, until flush().
+  void append(const event::Event& event, const LabelNames& labels, std::string_view vm);
+  // Writes what is pending. If the host refuses (a full disk), what could not be written stays pending, in order, and
+  // the next call goes on with it, in the middle of a line if need be. Error: io.
+  Result<void> flush();
+  Result<void> sync();
+  size_t pending() const { return buffer_.size() - written_; }  // bytes
+  uint64_t refused() const { return refused_; }                 // flushes that failed, ever
+
+ private:
+  Appender(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  Result<void> cut_torn_end(const std::string& torn_path);
+  Result<void> find_last_seq();
+
+  UniqueFd fd_;
+  std::string path_;
+  std::string buffer_;
+  size_t written_ = 0;  // of buffer_
+  uint64_t last_seq_ = 0;
+  size_t torn_bytes_ = 0;
+  uint64_t refused_ = 0;
+  bool urgent_ = false;
+  bool dirty_ = false;
+  std::chrono::steady_clock::time_point last_sync_{};
+};
+
+// Lines that are not events.
+struct Damage {
+  struct Line {
+    uint64_t number = 0;  // from 1
+    std::string reason;
+  };
+  static constexpr size_t kMaxKept = 20;
+  uint64_t count = 0;
+  std::vector<Line> first;  // at most kMaxKept
+};
+
+class JournalReader {
+ public:
+  // Error: not_found, io.
+  static Result<JournalReader> open(const std::string& path);
+
+  // The next event, in the order of the journal; damaged lines are skipped and go to damage(). False: no whole line is
+  // there (yet). Labels unknown to the table are added to it. Errors: io.
+  Result<bool> next(event::Event& event, LabelNames& labels, std::string* vm = nullptr);
+  const Damage& damage() const { return damage_; }
+  uint64_t lines() const { return lines_; }
+  size_t unfinished() const { return buffer_.size() - at_; }  // bytes of a line without an end
+
+ private:
+  explicit JournalReader(UniqueFd fd) : fd_(std::move(fd)) {}
+  Result<bool> fill();
+  void damaged(std::string reason);
+
+  UniqueFd fd_;
+  std::string buffer_;
+  size_t at_ = 0;
+  size_t searched_ = 0;  // of buffer_: no '\n' before it
+  bool too_long_ = false;
+  uint64_t lines_ = 0;
+  Damage damage_;
+};
+
+}  // namespace oboro::store

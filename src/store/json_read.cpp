@@ -1,0 +1,282 @@
+// Reads an event without a document in between: half of the time, and no depth that a hostile line could choose.
+#include <array>
+#include <ctime>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "store/json.h"
+
+namespace oboro::store {
+namespace {
+
+using nlohmann::json;
+
+// Where the parser stands: one entry per open object that we know, and a count of open values that we skip.
+enum class Place : uint8_t { none, root, subject, from, object, local, remote };
+
+class EventReader : public nlohmann::json_sax<json> {
+ public:
+  EventReader(LabelNames& labels, std::string* vm) : labels_(labels), vm_(vm) {}
+
+  bool start_object(std::size_t) override {
+    if (skipping_ > 0) return skip_in();
+    const Place next = enter();
+    if (next == Place::none || depth_ == places_.size()) return skip_in();
+    places_[depth_++] = next;
+    return true;
+  }
+  bool end_object() override {
+    if (skipping_ > 0) return skip_out();
+    --depth_;
+    return true;
+  }
+  bool start_array(std::size_t) override {
+    if (skipping_ > 0 || place() != Place::root || key_ != "labels") return skip_in();
+    in_labels_ = true;
+    return true;
+  }
+  bool end_array() override {
+    if (skipping_ > 0) return skip_out();
+    in_labels_ = false;
+    return true;
+  }
+  bool key(string_t& text) override {
+    if (skipping_ == 0) key_ = text;
+    return true;
+  }
+
+  bool string(string_t& text) override {
+    if (skipping_ > 0) return true;
+    if (in_labels_) return label(text);
+    switch (place()) {
+      case Place::none:
+        return fail("not an object");
+      case Place::root:
+        return root_text(text);
+      case Place::subject:
+        return subject_text(event.subject, text);
+      case Place::from:
+      case Place::object:
+        return object_text(current(), text);
+      case Place::local:
+      case Place::remote:
+        if (key_ == "address") endpoint().address = bytes_from_json(text);
+        return true;
+    }
+    return true;
+  }
+  bool number_unsigned(number_unsigned_t value) override {
+    if (skipping_ > 0) return true;
+    if (in_labels_) return fail("a label that is not a string");
+    switch (place()) {
+      case Place::none:
+        return fail("not an object");
+      case Place::root:
+        if (key_ == "seq") event.seq = value;
+        if (key_ == "boot") return narrow(value, event.boot);
+        return true;
+      case Place::subject:
+        return subject_number(event.subject, value);
+      case Place::from:
+      case Place::object:
+        if (key_ == "inode") current().inode = value;
+        if (key_ == "generation") return narrow(value, current().generation);
+        return subject_number(current().process, value);
+      case Place::local:
+      case Place::remote:
+        return key_ == "port" ? narrow(value, endpoint().port) : true;
+    }
+    return true;
+  }
+  bool null() override { return other(); }
+  bool boolean(bool) override { return other(); }
+  bool number_integer(number_integer_t) override { return other(); }
+  bool number_float(number_float_t, const string_t&) override { return other(); }
+  bool binary(binary_t&) override { return other(); }
+  bool parse_error(std::size_t position, const std::string&, const json::exception&) override {
+    return fail("not valid JSON at column " + std::to_string(position));
+  }
+
+  event::Event event;
+  std::string problem;
+  Errc code = Errc::invalid;
+  bool saw_kind = false;
+  bool saw_time = false;
+
+ private:
+  Place place() const { return depth_ == 0 ? Place::none : places_[depth_ - 1]; }
+  event::Object& current() {
+    // local and remote stand inside from or object
+    for (size_t i = depth_; i-- > 0;)
+      if (places_[i] == Place::from) return event.from;
+    return event.object;
+  }
+  event::Endpoint& endpoint() { return place() == Place::local ? current().local : current().remote; }
+  Place enter() const {
+    switch (place()) {
+      case Place::none:
+        return Place::root;
+      case Place::root:
+        if (in_labels_) return Place::none;
+        return key_ == "subject"  ? Place::subject
+               : key_ == "from"   ? Place::from
+               : key_ == "object" ? Place::object
+                                  : Place::none;
+      case Place::from:
+      case Place::object:
+        return key_ == "local" ? Place::local : key_ == "remote" ? Place::remote : Place::none;
+      default:
+        return Place::none;
+    }
+  }
+  bool skip_in() {
+    ++skipping_;
+    return depth_ > 0 || fail("not an object");
+  }
+  bool skip_out() {
+    --skipping_;
+    return true;
+  }
+  bool fail(std::string what) {
+    if (problem.empty()) problem = std::move(what);
+    return false;
+  }
+  bool other() { return skipping_ > 0 || (!in_labels_ && place() != Place::none) || fail("a value of a wrong type"); }
+  template <typename T>
+  bool narrow(uint64_t value, T& out) {
+    if (value > std::numeric_limits<T>::max()) return fail("\"" + key_ + "\" is too large");
+    out = static_cast<T>(value);
+    return true;
+  }
+  bool label(const std::string& name) {
+    auto bit = labels_.add(name);
+    if (!bit) {
+      code = bit.error().code;
+      return fail("\"labels\": " + bit.error().message);
+    }
+    event.labels |= *bit;
+    return true;
+  }
+  bool root_text(const std::string& text) {
+    if (key_ == "time") return (saw_time = parse_time(text, event.time_ns)) || fail("\"time\" is not a time");
+    if (key_ == "kind") return (saw_kind = parse(text, event.kind)) || fail("\"kind\" is unknown");
+    if (key_ == "verdict") return parse(text, event.verdict) || fail("\"verdict\" is unknown");
+    if (key_ == "syscall") event.syscall = bytes_from_json(text);
+    if (key_ == "detail") event.detail = bytes_from_json(text);
+    if (key_ == "vm" && vm_ != nullptr) *vm_ = bytes_from_json(text);
+    return true;
+  }
+  bool subject_text(event::Subject& subject, const std::string& text) {
+    if (key_ == "comm") subject.comm = bytes_from_json(text);
+    if (key_ == "exe") subject.exe = bytes_from_json(text);
+    if (key_ == "cgroup") subject.cgroup = bytes_from_json(text);
+    return true;
+  }
+  bool subject_number(event::Subject& subject, uint64_t value) {
+    if (key_ == "pid") return narrow(value, subject.pid);
+    if (key_ == "tid") return narrow(value, subject.tid);
+    if (key_ == "start") subject.start_time_ns = value;
+    return true;
+  }
+  bool object_text(event::Object& object, const std::string& text) {
+    if (key_ == "type") return parse(text, object.type) || fail("\"type\" is unknown");
+    if (key_ == "id") {
+      event::ObjectType type = event::ObjectType::none;
+      return parse_object_id(text, type, object.id) || fail("\"id\" is not an object id");
+    }
+    if (key_ == "path") object.path = bytes_from_json(text);
+    if (key_ == "fs") object.fs = bytes_from_json(text);
+    if (key_ == "fs_type") object.fs_type = bytes_from_json(text);
+    if (key_ == "protocol") object.protocol = bytes_from_json(text);
+    return subject_text(object.process, text);
+  }
+
+  LabelNames& labels_;
+  std::string* vm_;
+  std::array<Place, 4> places_{};
+  size_t depth_ = 0;
+  size_t skipping_ = 0;
+  bool in_labels_ = false;
+  std::string key_;
+};
+
+}  // namespace
+
+Result<event::Event> read_event(std::string_view line, LabelNames& labels, std::string* vm) {
+  EventReader reader(labels, vm);
+  bool good = false;
+  try {
+    good = json::sax_parse(line, &reader);
+  } catch (const std::exception& error) {
+    good = reader.parse_error(0, "", json::other_error::create(0, error.what(), nullptr));
+  }
+  if (good && !reader.saw_kind) reader.problem = "no \"kind\"";
+  if (good && !reader.saw_time) reader.problem = "no \"time\"";
+  if (!reader.problem.empty()) return Error{reader.code, reader.problem};
+  return std::move(reader.event);
+}
+
+std::string bytes_from_json(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\0' || i + 1 == text.size()) {
+      out += text[i];
+      continue;
+    }
+    // NUL, then U+0000 to U+00FF: one byte.
+    const auto next = static_cast<uint8_t>(text[i + 1]);
+    if (next < 0x80) {
+      out += text[++i];
+    } else if ((next & 0xfc) == 0xc0 && i + 2 < text.size()) {
+      out += static_cast<char>((next & 0x03) << 6 | (text[i + 2] & 0x3f));
+      i += 2;
+    } else {
+      out += '\0';
+    }
+  }
+  return out;
+}
+
+bool parse_object_id(std::string_view text, event::ObjectType& type, uint64_t& id) {
+  constexpr std::string_view kLetters = "?fpsitqm";
+  if (text.size() < 2 || text.size() > 20) return false;
+  const size_t letter = kLetters.find(text.front());
+  if (letter == std::string_view::npos || letter == 0) return false;
+  uint64_t value = 0;
+  for (const char c : text.substr(1)) {
+    if (c < '0' || c > '9') return false;
+    value = value * 10 + static_cast<uint64_t>(c - '0');
+  }
+  type = static_cast<event::ObjectType>(letter);
+  id = value;
+  return true;
+}
+
+bool parse_time(std::string_view text, uint64_t& time_ns) {
+  constexpr std::string_view kShape = "0000-00-00T00:00:00.000000000Z";
+  if (text.size() != kShape.size()) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool digit = text[i] >= '0' && text[i] <= '9';
+    if (kShape[i] == '0' ? !digit : text[i] != kShape[i]) return false;
+  }
+  const auto number = [&](size_t at, size_t length) {
+    int value = 0;
+    for (const char c : text.substr(at, length)) value = value * 10 + (c - '0');
+    return value;
+  };
+  tm parts{};
+  parts.tm_year = number(0, 4) - 1900;
+  parts.tm_mon = number(5, 2) - 1;
+  parts.tm_mday = number(8, 2);
+  parts.tm_hour = number(11, 2);
+  parts.tm_min = number(14, 2);
+  parts.tm_sec = number(17, 2);
+  if (parts.tm_year < 70 || parts.tm_year > 654 || parts.tm_mon > 11 || parts.tm_mon < 0 || parts.tm_mday < 1 ||
+      parts.tm_mday > 31 || parts.tm_hour > 23 || parts.tm_min > 59 || parts.tm_sec > 60)
+    return false;
+  time_ns = static_cast<uint64_t>(::timegm(&parts)) * 1'000'000'000 + static_cast<uint64_t>(number(20, 9));
+  return true;
+}
+
+}  // namespace oboro::store

@@ -1,0 +1,157 @@
+#include "store/json.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "store/testing.h"
+
+namespace oboro::store {
+namespace {
+
+using event::Event;
+using event::Kind;
+
+LabelNames two_labels() {
+  LabelNames labels;
+  EXPECT_TRUE(labels.add("plan"));
+  EXPECT_TRUE(labels.add("hr"));
+  return labels;
+}
+
+std::string line_of(const Event& event) {
+  std::string out;
+  write_event(event, two_labels(), "demo", out);
+  return out;
+}
+
+Event full_event() {
+  testing::Events events;
+  Event event = events.make(Kind::leak, testing::socket(5), testing::process(4, 812, "curl"), 3);
+  event.syscall = "sendto";
+  event.subject = {812, 813, 5, "curl", "/usr/bin/curl", "/user.slice"};
+  event.verdict = event::Verdict::alert;
+  event.detail = "something";
+  return event;
+}
+
+TEST(Json, Schema) {
+  EXPECT_EQ(line_of(full_event()),
+            R"({"time":"2026-11-22T21:45:56.001000000Z","seq":1,"vm":"demo","boot":1,"kind":"leak",)"
+            R"("labels":["plan","hr"],"syscall":"sendto","subject":{"pid":812,"tid":813,"start":5,"comm":"curl",)"
+            R"("exe":"/usr/bin/curl","cgroup":"/user.slice"},"from":{"type":"process","id":"p4","pid":812,"tid":812,)"
+            R"("start":5000000004,"comm":"curl","exe":"/usr/bin/curl"},"object":{"type":"socket","id":"s5",)"
+            R"("protocol":"tcp","local":{"address":"10.0.2.15","port":40000},)"
+            R"("remote":{"address":"10.0.2.2","port":443}},"verdict":"alert","detail":"something"})");
+}
+
+TEST(Json, RoundTrip) {
+  LabelNames labels = two_labels();
+  std::string vm;
+  Event event = full_event();
+  event.from = testing::file(9, "/srv/secret/a");
+  const std::string line = line_of(event);
+  auto back = read_event(line, labels, &vm);
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_EQ(line_of(*back), line);
+  EXPECT_EQ(vm, "demo");
+  EXPECT_EQ(back->labels, 3u);
+  EXPECT_EQ(back->from.generation, 7u);
+}
+
+TEST(Json, EveryByteStringSurvives) {
+  std::string every;
+  for (int i = 0; i < 256; ++i) every += static_cast<char>(i);
+  for (const std::string& bytes :
+       {every, std::string("\0", 1), std::string("\0\0a", 3), std::string("\xc3"), std::string("a\xc3\xa9\xff\xc3"),
+        std::string("\xed\xa0\x80"), std::string("\xf4\x90\x80\x80"), std::string("日本語"), std::string("\xc0\x80"),
+        std::string("\xc2\x9b"), std::string("\xe2\x80\xae"), std::string("\xf3\xa0\x80\x81"),
+        std::string("\\x41\"")}) {
+    std::string json;
+    append_json_string(bytes, json);
+    const auto text = nlohmann::json::parse(json).get<std::string>();
+    EXPECT_EQ(bytes_from_json(text), bytes) << json;
+    for (const char c : json) EXPECT_FALSE(static_cast<uint8_t>(c) < 0x20 || c == 0x7f) << json;
+  }
+  std::string json;
+  append_json_string("caf\xc3\xa9 \xff \x1b[2J \xc2\x9b \xe2\x80\xae", json);
+  EXPECT_EQ(json, "\"caf\xc3\xa9 \\u0000\\u00ff \\u001b[2J \\u009b \\u202e\"");
+}
+
+TEST(Json, ReadsWhatItDoesNotKnow) {
+  LabelNames labels;
+  const auto event = read_event(
+      R"({"kind":"exited","time":"2026-11-22T21:45:56.000000001Z","new":{"a":[1,{"b":2}],"kind":"leak"},"x":[[]],)"
+      R"("object":{"type":"process","id":"p3","pid":7,"more":{"pid":9}},"y":null,"z":-1.5e3,"w":true})",
+      labels);
+  ASSERT_TRUE(event) << event.error().message;
+  EXPECT_EQ(event->kind, Kind::exited);
+  EXPECT_EQ(event->object.process.pid, 7u);
+  EXPECT_EQ(event->time_ns % 10, 1u);
+}
+
+TEST(Json, RefusesNonsense) {
+  const std::string time = R"("time":"2026-11-22T21:45:56.000000001Z")";
+  for (const std::string& line :
+       std::vector<std::string>{"",
+                                "x",
+                                "[]",
+                                "1",
+                                "\"a\"",
+                                "{}",
+                                "{" + time + "}",
+                                R"({"kind":"leak"})",
+                                "{\"kind\":\"nope\"," + time + "}",
+                                "{\"kind\":\"leak\",\"time\":\"2026-13-22T21:45:56.000000001Z\"}",
+                                "{\"kind\":\"leak\"," + time,
+                                "{\"kind\":\"leak\"," + time + ",\"labels\":[1]}",
+                                "{\"kind\":\"leak\"," + time + ",\"labels\":[\"a b\"]}",
+                                "{\"kind\":\"leak\"," + time + ",\"boot\":4294967296}",
+                                "{\"kind\":\"leak\"," + time + ",\"object\":{\"id\":\"5\"}}",
+                                "{\"kind\":\"leak\"," + time + ",\"object\":{\"type\":\"ghost\"}}",
+                                "{\"kind\":\"leak\"," + time + ",\"object\":{\"remote\":{\"port\":70000}}}",
+                                "{\"kind\":\"leak\"," + time + "} {}",
+                                std::string(100'000, '['),
+                                "{\"a\":" + std::string(100'000, '[')}) {
+    LabelNames labels;
+    const auto event = read_event(line, labels);
+    ASSERT_FALSE(event) << line.substr(0, 100);
+    EXPECT_FALSE(event.error().message.empty());
+  }
+}
+
+TEST(Json, SixtyFourLabelsAndNoMore) {
+  LabelNames labels;
+  for (int i = 0; i < 64; ++i) ASSERT_TRUE(labels.add("l" + std::to_string(i)));
+  EXPECT_EQ(labels.find("l63"), uint64_t{1} << 63);
+  EXPECT_EQ(labels.add("l64").error().code, Errc::limit);
+  EXPECT_EQ(labels.names(~uint64_t{0}).size(), 64u);
+}
+
+TEST(Json, ObjectIds) {
+  event::ObjectType type = event::ObjectType::none;
+  uint64_t id = 0;
+  for (size_t i = 1; i < static_cast<size_t>(event::ObjectType::count); ++i) {
+    EXPECT_TRUE(parse_object_id(object_id(static_cast<event::ObjectType>(i), 12), type, id));
+    EXPECT_EQ(static_cast<size_t>(type), i);
+    EXPECT_EQ(id, 12u);
+  }
+  for (const char* bad : {"", "f", "12", "x1", "f-1", "?1", "f1x", "f99999999999999999999999"})
+    EXPECT_FALSE(parse_object_id(bad, type, id)) << bad;
+}
+
+TEST(LabelNames, SavedAndStable) {
+  const testing::TempDirectory directory;
+  ASSERT_TRUE(two_labels().save(directory.path()));
+  auto labels = LabelNames::load(directory.path());
+  ASSERT_TRUE(labels) << labels.error().message;
+  EXPECT_EQ(labels->find("hr"), 2u);
+  EXPECT_EQ(labels->names(7), (std::vector<std::string>{"plan", "hr", "label-2"}));
+  for (const char* bad :
+       {"", "x", "[]", "{}", R"({"labels":[1]})", R"({"labels":["a","a"]})", R"({"labels":["a/b"]})"}) {
+    directory.write("labels.json", bad);
+    EXPECT_EQ(LabelNames::load(directory.path()).error().code, Errc::invalid) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace oboro::store

@@ -1,0 +1,78 @@
+#include "store/state_dir.h"
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "store/files.h"
+
+namespace oboro::store {
+namespace {
+
+Error io_error(const std::string& path) {
+  return {errno == ENOENT ? Errc::not_found : Errc::io, path + ": " + std::strerror(errno)};
+}
+
+std::string from_environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
+
+Result<std::string> default_state_directory() {
+  if (auto path = from_environment("OBORO_STATE"); !path.empty()) return path;
+  // A relative XDG_STATE_HOME is invalid and to be ignored, says its specification.
+  if (auto path = from_environment("XDG_STATE_HOME"); path.starts_with('/')) return path + "/oboro/default";
+  if (auto path = from_environment("HOME"); path.starts_with('/')) return path + "/.local/state/oboro/default";
+  return Error{Errc::not_found, "no state directory: set OBORO_STATE or HOME, or give --state DIR"};
+}
+
+Result<void> check_state_directory(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return io_error(path);
+  if (!S_ISDIR(status.st_mode)) return Error{Errc::invalid, path + ": is not a directory"};
+  if (status.st_uid != ::geteuid())
+    return Error{Errc::invalid, path + ": belongs to user " + std::to_string(status.st_uid) + ", not to " +
+                                    std::to_string(::geteuid()) + ", who runs this"};
+  if ((status.st_mode & 022) != 0)
+    return Error{Errc::invalid, path + ": others may write in it; remove that right (chmod go-w)"};
+  return {};
+}
+
+Result<void> create_state_directory(const std::string& path) {
+  if (path.empty()) return Error{Errc::invalid, "the state directory has an empty name"};
+  for (size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    const std::string parent = path.substr(0, end);
+    if (::mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST) return io_error(parent);
+  }
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return io_error(path);
+  return check_state_directory(path);
+}
+
+Result<StateLock> StateLock::take(const std::string& state_directory) {
+  const std::string path = state_directory + "/lock";
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return io_error(path);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return io_error(path);
+    auto owner = read_file(path, 64);
+    const std::string pid = owner ? owner->substr(0, owner->find('\n')) : "";
+    return Error{Errc::limit,
+                 state_directory + ": is in use by another oboro run" + (pid.empty() ? "" : " (process " + pid + ")")};
+  }
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), pid.data(), pid.size(), 0) < 0) return io_error(path);
+  return StateLock(std::move(fd));
+}
+
+bool StateLock::is_taken(const std::string& state_directory) {
+  const UniqueFd fd(::open((state_directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return false;
+  return ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+}  // namespace oboro::store

@@ -1,0 +1,33 @@
+// The state directory: everything that Oboro knows about one guest. docs/formats.md lists its files.
+#pragma once
+
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace oboro::store {
+
+// $OBORO_STATE, else ${XDG_STATE_HOME:-$HOME/.local/state}/oboro/default. Error: not_found if none of them is set.
+Result<std::string> default_state_directory();
+
+// Where it is safe to read and write: it is a directory, ours, and nobody else may write in it.
+// Errors: not_found, invalid (what is wrong with it), io.
+Result<void> check_state_directory(const std::string& path);
+// Creates it, and its parents, mode 0700, if it is not there; then checks it.
+Result<void> create_state_directory(const std::string& path);
+
+// Makes this process the only `oboro run` of the directory for as long as the lock lives, by whatever end.
+class StateLock {
+ public:
+  // Error: limit (another one has it; says its PID).
+  static Result<StateLock> take(const std::string& state_directory);
+  // Whether an `oboro run` has it now.
+  static bool is_taken(const std::string& state_directory);
+
+ private:
+  explicit StateLock(UniqueFd fd) : fd_(std::move(fd)) {}
+  UniqueFd fd_;
+};
+
+}  // namespace oboro::store
