@@ -72,7 +72,7 @@ static uint64_t now(void) {
 static int pair[2];
 static char buffer[4096];
 
-enum { kCalls = 5000, kMessages = 100, kSize = 64, kSelects = 100, kTrips = 25, kConnects = 5 };
+enum { kCalls = 5000, kMessages = 100, kSize = 64, kSelects = 20, kTrips = 5, kConnects = 1 };
 
 static void getppid_batch(uint64_t* ns) {
   const uint64_t begin = now();
