@@ -120,7 +120,7 @@ std::string text(const Picture& p) {
                              s.profile_cached ? "cached" : "new"));
   add("events", fmt::format("{} in the journal, {} lost", state.events(), p.lost));
   if (p.operations > 0) add("operations", fmt::format("{} looked at", p.operations));
-  add("managed", fmt::format("{} files, {} processes, {} sockets, {} pipes", state.present(ObjectType::file),
+  add("managed", fmt::format("files {}, processes {}, sockets {}, pipes {}", state.present(ObjectType::file),
                              state.present(ObjectType::process), state.present(ObjectType::socket),
                              state.present(ObjectType::pipe)));
   add("leaks", std::to_string(state.leaks()));

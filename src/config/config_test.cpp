@@ -56,6 +56,7 @@ TEST(Config, ErrorsSayWhere) {
            {"[run]\ndisks = [1]", "not a string"},
            {"[run]\nvm = ''", "is empty"},
            {"[run\n", "f:1:5:"},
+           {"[= \"x\"]", "f:1:2:"},
            {"a = " + std::string(100'000, '['), "f:1:"},
            {std::string(kMaxFile + 1, ' '), "larger than"},
            {"a = \"\xff\"", "f:1:"}}) {

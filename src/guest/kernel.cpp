@@ -7,12 +7,15 @@
 namespace oboro::guest {
 
 Kernel::Kernel(const engine::PhysicalMemory& memory, Profile profile, const Layout& layout)
-    : memory_(memory), profile_(std::move(profile)), layout_(layout), direct_map_(UINT64_MAX - memory.end()) {
+    : memory_(memory), profile_(std::move(profile)), layout_(layout) {
   const Gva top = symbol(Symbol::init_top_pgt);
   const uint64_t offset = top.value - layout_.image_base.value;
   if (top && offset < layout_.image_size) layout_.page_table = layout_.image_start.value + offset;
   uint64_t base = 0;
-  if (read(symbol(Symbol::page_offset_base), &base, sizeof base) && is_kernel_pointer(Gva(base))) direct_map_ = base;
+  if (read(symbol(Symbol::page_offset_base), &base, sizeof base) && is_kernel_pointer(Gva(base))) {
+    direct_map_ = base;
+    direct_map_size_ = memory_.end();
+  }
 }
 
 Gva Kernel::symbol(Symbol symbol) const {
@@ -43,7 +46,7 @@ std::span<const std::byte> Kernel::bytes_at(Gva va) const {
   return bytes.first(std::min<uint64_t>(bytes.size(), found->remaining));
 }
 
-bool Kernel::read(Gva va, void* out, size_t size) const {
+bool Kernel::read_in_parts(Gva va, void* out, size_t size) const {
   auto* to = static_cast<std::byte*>(out);
   while (size > 0) {
     const auto bytes = bytes_at(va);

@@ -22,8 +22,8 @@ Operation::Operation(Environment& environment, engine::Vcpu& cpu)
     : env(environment),
       vcpu(cpu),
       r(environment.kernel),
-      task(environment.tasks.current(r, cpu.reg(x86::Reg::gs_base))) {
-  if (!env.tasks.stack_known()) env.tasks.learn_stack(r, vcpu.reg(x86::Reg::gs_base), task);
+      task(environment.tasks.current(r, environment.gs_base(cpu))) {
+  if (!env.tasks.stack_known()) env.tasks.learn_stack(r, env.gs_base(vcpu), task);
   tgid = task.tgid(r);
 }
 
