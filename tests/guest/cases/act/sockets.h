@@ -59,9 +59,10 @@ static long v_connect(char **v) {  // waits until somebody listens
 }
 static long v_pair(char **v) { int two[2]; return socketpair(AF_UNIX, type_of(v[3]), 0, two) ?: (keep(v[1], two[0]), keep(v[2], two[1])); }
 static long v_shutdown(char **v) { return shutdown(fd(v[1]), SHUT_RDWR); }
+static long v_abort(char **v) { struct linger now = {1, 0}; return setsockopt(fd(v[1]), SOL_SOCKET, SO_LINGER, &now, sizeof now) ?: close(fd(v[1])); }
 static long v_send(char **v) { return send(fd(v[1]), buf, len, 0); }
 static long v_sendto(char **v) { socklen_t n; struct sockaddr *a = address(fd(v[1]), v[2], &n); return sendto(fd(v[1]), buf, len, 0, a, n); }
 static long v_recv(char **v) { return got(recv(fd(v[1]), buf, sizeof buf, 0)); }
 static const struct verb socket_verbs[] = {
     {"socket", 2, v_socket}, {"bind", 2, v_bind}, {"listen", 1, v_listen}, {"accept", 2, v_accept}, {"connect", 2, v_connect},
-    {"pair", 3, v_pair}, {"shutdown", 1, v_shutdown}, {"send", 1, v_send}, {"sendto", 2, v_sendto}, {"recv", 1, v_recv}, {NULL, 0, NULL}};
+    {"pair", 3, v_pair}, {"shutdown", 1, v_shutdown}, {"abort", 1, v_abort}, {"send", 1, v_send}, {"sendto", 2, v_sendto}, {"recv", 1, v_recv}, {NULL, 0, NULL}};
