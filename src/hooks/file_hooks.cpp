@@ -62,32 +62,42 @@ Node terminal_node(Gva tty) {
 
 // A directory that was classified when it was renamed (see classify_before_renaming) hands its labels to what is opened
 // below it.
-void inherit_from_directories(Operation& op, guest::File file, guest::Inode inode) {
+void inherit_from_directories(Operation& op, guest::Dentry name, guest::Inode inode) {
   if (!op.env.state.any_file()) return;
-  guest::Dentry dentry = file.dentry(op.r).parent(op.r);
+  guest::Dentry dentry = name.parent(op.r);
   for (size_t depth = 0; depth < 64 && dentry.at; ++depth) {
     const Carrier directory = op.identity_of(dentry.inode(op.r));
     const uint64_t labels = directory ? op.env.state.labels(directory) : 0;
     if (labels & ~op.env.state.labels(inode_carrier(inode)))
-      op.classify(op.inode_node(inode, file.dentry(op.r)), labels, "in a classified directory that was renamed");
+      op.classify(op.inode_node(inode, name), labels, "in a classified directory that was renamed");
     const guest::Dentry parent = dentry.parent(op.r);
     if (parent.at == dentry.at) return;
     dentry = parent;
   }
 }
 
+// The name under which a file is known. Up to 6.6, overlayfs opens the real file under the path that the user sees: then
+// the inode's own name is the true one.
+guest::Dentry name_of(Operation& op, guest::File file, guest::Inode inode) {
+  const guest::Dentry dentry = file.dentry(op.r);
+  if (dentry.inode(op.r).at == inode.at) return dentry;
+  const guest::Dentry own = inode.any_name(op.r);
+  return own.at ? own : dentry;
+}
+
 // Labels from path patterns. Looks at every open, so it allocates nothing unless a pattern matches.
 void classify_by_path(Operation& op, guest::File file, guest::Inode inode) {
   if (op.env.patterns.empty()) return;
+  const guest::Dentry name = name_of(op, file, inode);
   guest::PathBuffer path;
-  if (!path.assign_true_path(op.r, file.dentry(op.r))) return;
-  inherit_from_directories(op, file, inode);
+  if (!path.assign_true_path(op.r, name)) return;
+  inherit_from_directories(op, name, inode);
   uint64_t labels = op.env.patterns.match(path.view());
   if (!labels && path.assign_mounted_path(op.r, file)) labels = op.env.patterns.match(path.view());
   if (path.truncated()) op.env.reporter.incomplete("a path was too long to be matched in full");
   if (!labels || (labels & ~op.env.state.labels(inode_carrier(inode))) == 0) return;
   const diffusion::Pattern* pattern = op.env.patterns.first_match(path.view());
-  op.classify(op.inode_node(inode, file.dentry(op.r)), labels, pattern ? pattern->text() : std::string());
+  op.classify(op.inode_node(inode, name), labels, pattern ? pattern->text() : std::string());
 }
 
 }  // namespace

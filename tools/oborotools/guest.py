@@ -307,7 +307,7 @@ def build(kind, kernel, packages=(), modules=(), on_disk=False, suite="bookworm"
         disk = _root_image(kind, packages, suite)
     elif on_disk:
         disk = _busybox_image()
-    append = "console=ttyS0 quiet panic=-1 net.ifnames=0"
+    append = "console=ttyS0 no_timer_check quiet panic=-1 net.ifnames=0"
     if kind == "full":
         append += " systemd.unit=oboro-case.target systemd.show_status=0 systemd.log_target=kmsg rd.udev.log_level=3"
     return Guest(kind, os.path.join(directory, "vmlinuz"), release, [_programs_archive(), drivers], append, disk, disk is not None)
