@@ -1,12 +1,10 @@
 // oboro run: boots a guest, traced.
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
-
-#include <unistd.h>
-
 #include <climits>
 #include <cstdlib>
+#include <fmt/format.h>
+#include <unistd.h>
 
 #include "cli/verbs.h"
 #include "config/config.h"
@@ -53,15 +51,26 @@ Result<void> complete(Arguments& a) {
     if (!file) return file.error();
     for (const config::ClassifyRule& rule : file->classify) o.rules.push_back({rule.pattern, rule.label});
     o.deny_leaks = file->deny_leaks;
-    if (a.memory.empty() && file->memory) o.machine.memory = *file->memory;
-    if (o.machine.cpus == 0 && file->cpus) o.machine.cpus = *file->cpus;
+    // What the command line says goes before the file.
+    supervisor::Machine& m = o.machine;
+    if (a.memory.empty() && file->memory) m.memory = *file->memory;
+    if (m.cpus == 0 && file->cpus) m.cpus = *file->cpus;
+    if (m.kernel.empty() && m.disks.empty()) {
+      m.kernel = file->kernel.value_or("");
+      m.disks = file->disks;
+    }
+    for (const auto& [mine, theirs] :
+         {std::pair(&m.initrd, &file->initrd), std::pair(&m.append, &file->append), std::pair(&m.qemu, &file->qemu),
+          std::pair(&m.vm, &file->vm), std::pair(&o.state_dir, &file->state)})
+      if (mine->empty()) *mine = theirs->value_or("");
   }
   for (const std::string& text : a.classify) {
     Result<diffusion::Classification> rule = diffusion::parse_classification(text);
     if (!rule) return Error{rule.error().code, fmt::format("--classify '{}': {}", text, rule.error().message)};
     o.rules.push_back({rule->pattern.text(), rule->label});
   }
-  if (o.rules.empty()) return Error{Errc::invalid, "nothing is classified: give --classify PATTERN[=LABEL] or --config FILE"};
+  if (o.rules.empty())
+    return Error{Errc::invalid, "nothing is classified: give --classify PATTERN[=LABEL] or --config FILE"};
   if (a.leak == "deny") o.deny_leaks = true;
   if (a.leak == "alert") o.deny_leaks = false;
   if (!a.memory.empty()) {
@@ -70,6 +79,7 @@ Result<void> complete(Arguments& a) {
     o.machine.memory = *size;
   }
   if (o.machine.cpus == 0) o.machine.cpus = 1;
+  if (o.machine.vm.empty()) o.machine.vm = "guest";
   if (o.state_dir.empty()) {
     Result<std::string> directory = store::default_state_directory();
     if (!directory) return directory.error();
@@ -79,7 +89,8 @@ Result<void> complete(Arguments& a) {
   o.plugin = here + "/../lib/oboro-tcg.so";
   o.builder = here + "/oboro-profile";
   for (const std::string& part : {o.plugin, o.builder})
-    if (access(part.c_str(), R_OK) != 0) return Error{Errc::not_found, part + " is missing: this installation is incomplete"};
+    if (access(part.c_str(), R_OK) != 0)
+      return Error{Errc::not_found, part + " is missing: this installation is incomplete"};
   return supervisor::check(o.machine);
 }
 
@@ -88,9 +99,12 @@ int execute(Arguments& a) {
   const Result<supervisor::Ending> ending = supervisor::run(a.options);
   if (!ending) return fail(ending.error(), ending.error().code == Errc::unsupported ? kExitUntraceable : kExitFailed);
   switch (*ending) {
-    case supervisor::Ending::guest_ended: return kExitOk;
-    case supervisor::Ending::not_traceable: return kExitUntraceable;
-    case supervisor::Ending::failed: break;
+    case supervisor::Ending::guest_ended:
+      return kExitOk;
+    case supervisor::Ending::not_traceable:
+      return kExitUntraceable;
+    case supervisor::Ending::failed:
+      break;
   }
   return kExitFailed;
 }
@@ -103,7 +117,10 @@ void add_run(CLI::App& app, int& exit_code) {
   auto a = std::make_shared<Arguments>();
   supervisor::Machine& m = a->options.machine;
   m.cpus = 0;
-  verb->add_option("--classify", a->classify, "Files that are classified, PATTERN[=LABEL]; repeatable")->expected(1)->take_all();
+  verb->add_option("--classify", a->classify, "Files that are classified, PATTERN[=LABEL]; repeatable")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
   verb->add_option("--config", a->config, "Configuration file (TOML; docs/cli.md)");
   verb->add_option("--kernel", m.kernel, "Kernel image to boot directly");
   verb->add_option("--initrd", m.initrd, "Initial RAM disk");
@@ -111,7 +128,7 @@ void add_run(CLI::App& app, int& exit_code) {
   verb->add_option("--disk", m.disks, "Disk image, qcow2 or raw; repeatable")->expected(1)->take_all();
   verb->add_option("--memory", a->memory, "Guest memory (default 1G)");
   verb->add_option("--cpus", m.cpus, "Virtual CPUs (default 1)");
-  verb->add_option("--vm", m.vm, "Name of the guest in events")->capture_default_str();
+  verb->add_option("--vm", m.vm, "Name of the guest in events (default guest)");
   verb->add_option("--state", a->options.state_dir, "State directory (default: see docs/formats.md)");
   verb->add_option("--leak", a->leak, "What happens when classified data is about to leave: alert (default) or deny")
       ->check(CLI::IsMember({"alert", "deny"}));

@@ -1,15 +1,14 @@
 #include "diffusion/label_table.h"
 
-#include <sys/mman.h>
-
 #include <bit>
 #include <new>
+#include <sys/mman.h>
 
 namespace oboro::diffusion {
 
 uint64_t LabelTable::hash(uint64_t key) {
-  // Guest addresses are the guest's to choose: a multiplicative mix spreads slab strides; a guest that crafts collisions
-  // slows its own look-ups, within the table's bound.
+  // Guest addresses are the guest's to choose: a multiplicative mix spreads slab strides; a guest that crafts
+  // collisions slows its own look-ups, within the table's bound.
   key ^= key >> 31;
   key *= 0x9e3779b97f4a7c15;
   key ^= key >> 29;
@@ -21,7 +20,8 @@ LabelTable::LabelTable(size_t capacity) {
   const size_t count = std::bit_ceil(capacity * 2 < 64 ? size_t{64} : capacity * 2);
   mask_ = count - 1;
   limit_ = capacity;
-  void* memory = mmap(nullptr, count * sizeof(Slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory =
+      mmap(nullptr, count * sizeof(Slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();  // only at start-up
   slots_ = static_cast<Slot*>(memory);               // zero pages are valid empty slots
 }

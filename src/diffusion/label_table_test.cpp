@@ -1,8 +1,7 @@
 #include "diffusion/label_table.h"
 
-#include <gtest/gtest.h>
-
 #include <atomic>
+#include <gtest/gtest.h>
 #include <random>
 #include <thread>
 #include <unordered_map>
@@ -28,8 +27,12 @@ TEST(LabelTable, AgreesWithAMapOverRandomOperations) {
         if (fits) model[c.key()] = labels;
         break;
       }
-      case 1: ASSERT_EQ(table.erase(c), model.erase(c.key()) == 1); break;
-      case 2: ASSERT_EQ(table.labels(c), model.count(c.key()) ? model[c.key()] : 0); break;
+      case 1:
+        ASSERT_EQ(table.erase(c), model.erase(c.key()) == 1);
+        break;
+      case 2:
+        ASSERT_EQ(table.labels(c), model.count(c.key()) ? model[c.key()] : 0);
+        break;
     }
     ASSERT_EQ(table.size(), model.size());
   }
@@ -37,7 +40,8 @@ TEST(LabelTable, AgreesWithAMapOverRandomOperations) {
 
 TEST(LabelTable, RetainKeepsWhatIsAskedFor) {
   LabelTable table(1000);
-  for (uint64_t i = 0; i < 1000; ++i) ASSERT_TRUE(table.set(i % 2 ? inode(i) : Carrier(CarrierKind::process, i + 1), {1, i}));
+  for (uint64_t i = 0; i < 1000; ++i)
+    ASSERT_TRUE(table.set(i % 2 ? inode(i) : Carrier(CarrierKind::process, i + 1), {1, i}));
   table.retain([](Carrier c, Entry) { return c.kind() == CarrierKind::inode; });
   EXPECT_EQ(table.size(), 500u);
   for (uint64_t i = 0; i < 1000; ++i) EXPECT_EQ(table.labels(inode(i)) != 0, i % 2 == 1);
@@ -85,12 +89,14 @@ TEST(Receivers, SenderOrReceiverSeesTheOther) {
     bool receiver_saw = false, sender_saw = false;
     std::thread receiver([&] {
       ++gate;
-      while (gate < 2) {}
+      while (gate < 2) {
+      }
       (void)receivers.note(carrier, 99, [](uint64_t) { return true; });
       receiver_saw = table.labels(carrier) != 0;
     });
     ++gate;
-    while (gate < 2) {}
+    while (gate < 2) {
+    }
     (void)table.set(carrier, {1, 1});
     receivers.for_each(carrier, [&](uint64_t task) { sender_saw |= task == 99; });
     receiver.join();

@@ -1,7 +1,7 @@
 // Who may be in the middle of receiving from what.
 //
-// A process that waits in recv() or read() passed the receive hook before the data came, when its socket or pipe bore no
-// label. When the label comes, the sender's side must find that process. So each receive on an unlabelled carrier
+// A process that waits in recv() or read() passed the receive hook before the data came, when its socket or pipe bore
+// no label. When the label comes, the sender's side must find that process. So each receive on an unlabelled carrier
 // leaves a note here first and looks at the label after; the sender sets the label first and reads the notes after: one
 // of the two sees the other (both orders are sequentially consistent).
 //

@@ -16,10 +16,10 @@
 namespace oboro::diffusion {
 
 struct Spread {
-  uint64_t added = 0;   // labels that the target did not have; 0: nothing changed
+  uint64_t added = 0;  // labels that the target did not have; 0: nothing changed
   uint64_t from_id = 0;
   uint64_t to_id = 0;
-  bool full = false;    // there was no room: the labels are NOT recorded, and the caller must report that
+  bool full = false;  // there was no room: the labels are NOT recorded, and the caller must report that
 };
 
 class State {

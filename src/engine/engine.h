@@ -18,7 +18,7 @@ class Vcpu {
 
 // What becomes of the hooked call.
 struct Verdict {
-  bool deny = false;       // the function returns `result` at once instead of running
+  bool deny = false;  // the function returns `result` at once instead of running
   int64_t result = 0;
 };
 

@@ -1,5 +1,5 @@
-// What Oboro reports: one Event for each change of the diffusion state, each leak, and each change of the tracer itself.
-// docs/formats.md documents the JSON form, which is the contract with users.
+// What Oboro reports: one Event for each change of the diffusion state, each leak, and each change of the tracer
+// itself. docs/formats.md documents the JSON form, which is the contract with users.
 #pragma once
 
 #include <array>
@@ -35,12 +35,12 @@ enum class Verdict : uint8_t { allow, alert, deny, count };
 
 // A process as it was when the event happened.
 struct Subject {
-  uint32_t pid = 0;             // tgid, initial PID namespace
+  uint32_t pid = 0;  // tgid, initial PID namespace
   uint32_t tid = 0;
-  uint64_t start_time_ns = 0;   // task_struct.start_boottime of the group leader
+  uint64_t start_time_ns = 0;  // task_struct.start_boottime of the group leader
   std::string comm;
-  std::string exe;              // true path of mm_struct.exe_file
-  std::string cgroup;           // cgroup v2 path; empty where there is none
+  std::string exe;     // true path of mm_struct.exe_file
+  std::string cgroup;  // cgroup v2 path; empty where there is none
 };
 
 struct Endpoint {
@@ -50,13 +50,13 @@ struct Endpoint {
 
 struct Object {
   ObjectType type = ObjectType::none;
-  uint64_t id = 0;              // identity within one state directory: never reused, the same for a file over reboots
+  uint64_t id = 0;  // identity within one state directory: never reused, the same for a file over reboots
   // file
-  std::string path;             // true path: the file system's main mount point and the names below it
+  std::string path;  // true path: the file system's main mount point and the names below it
   uint64_t inode = 0;
   uint32_t generation = 0;
-  std::string fs;               // UUID of the file system, or "dev 0:23" where it has none (labels then end with the boot)
-  std::string fs_type;          // "ext4"
+  std::string fs;       // UUID of the file system, or "dev 0:23" where it has none (labels then end with the boot)
+  std::string fs_type;  // "ext4"
   // process
   Subject process;
   // socket ("unix-stream", "unix-dgram", "unix-seqpacket", "tcp", "udp", "raw", ...)
@@ -66,15 +66,15 @@ struct Object {
 };
 
 struct Event {
-  uint64_t seq = 0;             // from 1 up by one within a state directory; a gap is a lost record. 0: a note of the
-                                // journal writer itself (damage, a full disk), which stands outside of the sequence
-  uint64_t time_ns = 0;         // host CLOCK_REALTIME
-  uint32_t boot = 0;            // counts guest boots within a state directory
+  uint64_t seq = 0;      // from 1 up by one within a state directory; a gap is a lost record. 0: a note of the
+                         // journal writer itself (damage, a full disk), which stands outside of the sequence
+  uint64_t time_ns = 0;  // host CLOCK_REALTIME
+  uint32_t boot = 0;     // counts guest boots within a state directory
   Kind kind = Kind::warning;
-  uint64_t labels = 0;          // bit mask; names are in the state directory's label table
-  std::string syscall;          // "sendto"; empty where none is involved
-  Subject subject;              // the process that did it; pid 0: none
-  Object from;                  // where the labels came from (diffusion, leak)
+  uint64_t labels = 0;  // bit mask; names are in the state directory's label table
+  std::string syscall;  // "sendto"; empty where none is involved
+  Subject subject;      // the process that did it; pid 0: none
+  Object from;          // where the labels came from (diffusion, leak)
   Object object;
   Verdict verdict = Verdict::allow;
   std::string detail;

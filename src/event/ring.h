@@ -29,12 +29,13 @@ struct RingCounters {
   std::atomic<uint64_t> hooks_armed{0};
   std::atomic<uint64_t> records{0};
   std::atomic<uint64_t> lost{0};
-  std::atomic<uint64_t> incomplete{0};        // number of reasons
+  std::atomic<uint64_t> incomplete{0};  // number of reasons
   std::atomic<uint64_t> managed_files{0};
   std::atomic<uint64_t> managed_processes{0};
   std::atomic<uint64_t> managed_sockets{0};
-  std::atomic<uint64_t> operations{0};        // hook calls that looked at an object
+  std::atomic<uint64_t> operations{0};  // hook calls that looked at an object
   std::atomic<uint64_t> last_seq{0};
+  std::atomic<uint64_t> boot{0};  // of the last record
 };
 
 class Ring {
@@ -61,13 +62,13 @@ class Ring {
   bool pop(std::vector<std::byte>& out, bool* damaged);
 
   // Consumer and onlookers: looks at the record at `position` without taking it, and sets position behind it. The first
-  // position is 0 ("the oldest"); one that has been taken meanwhile moves on to the oldest by itself. Damage sets position
-  // to the producer's, as with pop.
+  // position is 0 ("the oldest"); one that has been taken meanwhile moves on to the oldest by itself. Damage sets
+  // position to the producer's, as with pop.
   bool peek(uint64_t& position, std::vector<std::byte>& out, bool* damaged) const;
   // Consumer: takes everything before `position`. With peek, this lets a consumer write a record safely down first.
   void take(uint64_t position);
-  // Consumer: makes this the only consumer of the file, until this Ring ends. Error: limit (there is another one). The lock
-  // belongs to the open file: a producer must not be given the same descriptor.
+  // Consumer: makes this the only consumer of the file, until this Ring ends. Error: limit (there is another one). The
+  // lock belongs to the open file: a producer must not be given the same descriptor.
   Result<void> lock_consumer();
 
   // Consumer: sleeps until there may be a record, at most timeout_ms.

@@ -11,7 +11,7 @@ constexpr uint64_t kMapleNodeMask = 0xff;
 constexpr size_t kMaxMapleNodes = 8192;
 
 struct NodeShape {
-  uint32_t slots, pivots;     // byte offsets
+  uint32_t slots, pivots;  // byte offsets
   unsigned slot_count;
 };
 
@@ -101,7 +101,8 @@ bool mappers(Reader& r, Inode inode, std::vector<Task>& out) {
     const Gva mm = vma.mm(r);
     if (mm) {
       const Task owner{r.pointer(mm, Field::mm_owner)};
-      if (owner.at && std::none_of(out.begin(), out.end(), [&](Task t) { return t.at == owner.at; })) out.push_back(owner);
+      if (owner.at && std::none_of(out.begin(), out.end(), [&](Task t) { return t.at == owner.at; }))
+        out.push_back(owner);
     }
     for (const Field side : {Field::rb_node_left, Field::rb_node_right}) {
       const Gva child(r.get<uint64_t>(node, side));

@@ -23,7 +23,7 @@ struct Vma {
 };
 
 // Bounds of the walks below. A walk that meets its bound is incomplete, and says so.
-inline constexpr size_t kMaxVmas = 70000;       // above sysctl vm.max_map_count
+inline constexpr size_t kMaxVmas = 70000;  // above sysctl vm.max_map_count
 inline constexpr size_t kMaxMappers = 16384;
 
 // Appends mm's shared, writable file mappings' inodes (mm_struct.mm_mt, a maple tree). False if the tree could not be

@@ -1,14 +1,13 @@
 #include "guest/file.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 
 namespace oboro::guest {
 namespace {
 
-constexpr size_t kMaxDepth = 512;    // names in a path; the kernel has no bound, PATH_MAX allows 2048 one-letter ones
-constexpr size_t kMaxMounts = 256;   // nested mounts
+constexpr size_t kMaxDepth = 512;   // names in a path; the kernel has no bound, PATH_MAX allows 2048 one-letter ones
+constexpr size_t kMaxMounts = 256;  // nested mounts
 constexpr size_t kMaxMountsOfOne = 4096;
 constexpr size_t kNameMax = 255;
 
@@ -167,7 +166,8 @@ bool PathBuffer::assign_mounted_path(Reader& r, File file) {
   if (!mnt) return false;
   const Gva mount = mnt - r.profile()[Field::mount_mnt];
   if (mount == main_mount(r, {r.pointer(r.pointer(file.at, Field::file_path_dentry), Field::dentry_sb)})) return false;
-  if (!prepend_names(r, r.pointer(file.at, Field::file_path_dentry), r.pointer(mount, Field::mount_mnt_root))) return false;
+  if (!prepend_names(r, r.pointer(file.at, Field::file_path_dentry), r.pointer(mount, Field::mount_mnt_root)))
+    return false;
   if (!prepend_mounts(r, mount)) return false;
   if (start_ == kMaxPath) prepend("/", 1);
   return true;

@@ -12,7 +12,15 @@ namespace oboro::guest {
 inline constexpr size_t kMaxPath = 4096;  // PATH_MAX
 
 // S_IFMT values of inode.i_mode.
-enum class FileType : uint16_t { fifo = 0x1000, character = 0x2000, directory = 0x4000, block = 0x6000, regular = 0x8000, link = 0xa000, socket = 0xc000 };
+enum class FileType : uint16_t {
+  fifo = 0x1000,
+  character = 0x2000,
+  directory = 0x4000,
+  block = 0x6000,
+  regular = 0x8000,
+  link = 0xa000,
+  socket = 0xc000
+};
 
 // A file for as long as it exists, over reboots where its file system has a UUID.
 struct FileIdentity {
@@ -29,8 +37,8 @@ struct SuperBlock {
   Gva at;
   uint32_t dev(Reader& r) const { return r.get<uint32_t>(at, Field::super_block_dev); }
   uint64_t magic(Reader& r) const { return r.get<uint64_t>(at, Field::super_block_magic); }
-  std::string type(Reader& r) const;   // "ext4"
-  std::string name(Reader& r) const;   // UUID text, or device_name() where it has none
+  std::string type(Reader& r) const;         // "ext4"
+  std::string name(Reader& r) const;         // UUID text, or device_name() where it has none
   std::string device_name(Reader& r) const;  // "dev 0:23"
   bool is_pipefs(Reader& r) const;
   // False for anonymous inodes (eventfd, epoll...), which are all one inode and hold no data.
@@ -56,6 +64,7 @@ struct Inode {
 struct Dentry {
   Gva at;
   Inode inode(Reader& r) const { return {r.pointer(at, Field::dentry_inode)}; }
+  Dentry parent(Reader& r) const { return {r.pointer(at, Field::dentry_parent)}; }  // itself at the root
   // True path: mount point of the file system's root in the initial namespace, and the names from there.
   std::string true_path(Reader& r) const;
 };
@@ -68,8 +77,9 @@ struct File {
   std::string path(Reader& r) const { return dentry(r).true_path(r); }
 };
 
-// The struct mount of a file system's root in the initial mount namespace: the one that says where the file system "is".
-// Another mount of the root if there is none (a container's own tmpfs, a detached mount); null if there is no mount.
+// The struct mount of a file system's root in the initial mount namespace: the one that says where the file system
+// "is". Another mount of the root if there is none (a container's own tmpfs, a detached mount); null if there is no
+// mount.
 Gva main_mount(Reader& r, SuperBlock sb);
 
 // A path being put together from its end, without allocation: classification looks at every open.

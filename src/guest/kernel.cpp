@@ -7,20 +7,26 @@
 namespace oboro::guest {
 
 Kernel::Kernel(const engine::PhysicalMemory& memory, Profile profile, const Layout& layout)
-    : memory_(memory), profile_(std::move(profile)), layout_(layout), direct_map_(UINT64_MAX - memory.end()) {
+    : memory_(memory), profile_(std::move(profile)), layout_(layout) {
   const Gva top = symbol(Symbol::init_top_pgt);
   const uint64_t offset = top.value - layout_.image_base.value;
   if (top && offset < layout_.image_size) layout_.page_table = layout_.image_start.value + offset;
   uint64_t base = 0;
-  if (read(symbol(Symbol::page_offset_base), &base, sizeof base) && is_kernel_pointer(Gva(base))) direct_map_ = base;
+  if (read(symbol(Symbol::page_offset_base), &base, sizeof base) && is_kernel_pointer(Gva(base))) {
+    direct_map_ = base;
+    direct_map_size_ = memory_.end();
+  }
 }
 
 Gva Kernel::symbol(Symbol symbol) const {
   const SymbolValue& value = profile_[symbol];
   switch (value.kind) {
-    case SymbolValue::Kind::relative: return layout_.image_base + value.value;
-    case SymbolValue::Kind::absolute: return Gva(value.value);
-    case SymbolValue::Kind::missing: break;
+    case SymbolValue::Kind::relative:
+      return layout_.image_base + value.value;
+    case SymbolValue::Kind::absolute:
+      return Gva(value.value);
+    case SymbolValue::Kind::missing:
+      break;
   }
   return Gva();
 }
@@ -33,13 +39,14 @@ std::span<const std::byte> Kernel::bytes_at(Gva va) const {
     return bytes.first(std::min<uint64_t>(bytes.size(), layout_.image_size - in_image));
   }
   if (!is_kernel_pointer(va)) return {};
-  const auto found = x86::walk([this](Gpa at) { return memory_.read_u64(at); }, layout_.page_table, layout_.five_levels, va);
+  const auto found =
+      x86::walk([this](Gpa at) { return memory_.read_u64(at); }, layout_.page_table, layout_.five_levels, va);
   if (!found) return {};
   const auto bytes = memory_.from(found->address);
   return bytes.first(std::min<uint64_t>(bytes.size(), found->remaining));
 }
 
-bool Kernel::read(Gva va, void* out, size_t size) const {
+bool Kernel::read_in_parts(Gva va, void* out, size_t size) const {
   auto* to = static_cast<std::byte*>(out);
   while (size > 0) {
     const auto bytes = bytes_at(va);

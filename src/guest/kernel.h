@@ -34,20 +34,33 @@ class Kernel {
 
   const Profile& profile() const { return profile_; }
   const Layout& layout() const { return layout_; }
-  Gva symbol(Symbol symbol) const;        // null if the kernel has none; per-CPU offsets are returned as they are
-  bool is_direct_map(Gva va) const { return va.value - direct_map_ < memory_.end(); }
+  Gva symbol(Symbol symbol) const;  // null if the kernel has none; per-CPU offsets are returned as they are
+  bool is_direct_map(Gva va) const { return va.value - direct_map_ < direct_map_size_; }
   bool is_kernel_pointer(Gva va) const { return va.value >> 47 == 0x1ffff || va.value >> 56 == 0xff; }
 
   // Copies out.size() bytes at va. False if any of them is not mapped to RAM.
-  bool read(Gva va, void* out, size_t size) const;
+  bool read(Gva va, void* out, size_t size) const {
+    // Nearly everything is in the direct map: no page walk, and with a constant size no call.
+    if (is_direct_map(va)) {
+      const auto bytes = memory_.from(Gpa(va.value - direct_map_));
+      if (bytes.size() >= size) {
+        std::memcpy(out, bytes.data(), size);
+        return true;
+      }
+    }
+    return read_in_parts(va, out, size);
+  }
   // The contiguous bytes at va: to the end of the page or of the direct map. Empty if not mapped.
   std::span<const std::byte> bytes_at(Gva va) const;
 
  private:
+  bool read_in_parts(Gva va, void* out, size_t size) const;
+
   const engine::PhysicalMemory& memory_;
   Profile profile_;
   Layout layout_;
   uint64_t direct_map_ = 0;
+  uint64_t direct_map_size_ = 0;  // 0 until its base is known
 };
 
 // Reads structures for one intercepted operation. It has a budget: however a guest forges its structures (cycles, huge

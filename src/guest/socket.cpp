@@ -1,14 +1,14 @@
 #include "guest/socket.h"
 
+#include <algorithm>
 #include <arpa/inet.h>
 #include <fmt/format.h>
-
-#include <algorithm>
 
 namespace oboro::guest {
 namespace {
 
 constexpr size_t kMaxDevices = 4096;
+constexpr size_t kMaxNamespaces = 4096;
 constexpr size_t kMaxAddresses = 4096;
 constexpr size_t kMaxChain = 4096;
 constexpr size_t kUnixNameMax = 110;  // sizeof(struct sockaddr_un)
@@ -96,10 +96,14 @@ std::string Sock::protocol_name(Reader& r) const {
   switch (f) {
     case Family::local:
       switch (t) {
-        case SocketType::stream: return "unix-stream";
-        case SocketType::datagram: return "unix-dgram";
-        case SocketType::seqpacket: return "unix-seqpacket";
-        default: return "unix";
+        case SocketType::stream:
+          return "unix-stream";
+        case SocketType::datagram:
+          return "unix-dgram";
+        case SocketType::seqpacket:
+          return "unix-seqpacket";
+        default:
+          return "unix";
       }
     case Family::inet:
     case Family::inet6: {
@@ -113,14 +117,22 @@ std::string Sock::protocol_name(Reader& r) const {
       if (p == 262) return "mptcp";
       return fmt::format("ip-{}", p);
     }
-    case Family::packet: return "packet";
-    case Family::netlink: return "netlink";
-    case Family::vsock: return "vsock";
-    case Family::alg: return "alg";
-    case Family::xdp: return "xdp";
-    case Family::bluetooth: return "bluetooth";
-    case Family::can: return "can";
-    case Family::unspecified: break;
+    case Family::packet:
+      return "packet";
+    case Family::netlink:
+      return "netlink";
+    case Family::vsock:
+      return "vsock";
+    case Family::alg:
+      return "alg";
+    case Family::xdp:
+      return "xdp";
+    case Family::bluetooth:
+      return "bluetooth";
+    case Family::can:
+      return "can";
+    case Family::unspecified:
+      break;
   }
   return fmt::format("family-{}", static_cast<uint16_t>(f));
 }
@@ -147,8 +159,9 @@ bool message_destination(Reader& r, Gva msghdr, IpEndpoint& out) {
   return false;
 }
 
-bool is_own_address(Reader& r, Gva net, const IpAddress& address) {
-  if (address.is_loopback() || address.is_any()) return true;  // 0.0.0.0 and :: mean this host
+namespace {
+
+bool has_address(Reader& r, Gva net, const IpAddress& address) {
   const Profile& p = r.profile();
   const bool v6 = p.has(Field::net_device_ip6_ptr) && p.has(Field::inet6_dev_addr_list) &&
                   p.has(Field::inet6_ifaddr_if_list) && p.has(Field::inet6_ifaddr_addr);
@@ -180,9 +193,26 @@ bool is_own_address(Reader& r, Gva net, const IpAddress& address) {
   return false;
 }
 
+}  // namespace
+
+Gva namespace_of_address(Reader& r, Gva net, const IpAddress& address) {
+  if (address.is_loopback() || address.is_any()) return net;  // 0.0.0.0 and :: mean this host
+  if (has_address(r, net, address)) return net;
+  const uint32_t link = r.profile()[Field::net_list];
+  const Gva head = r.kernel().symbol(Symbol::net_namespace_list);
+  Gva node(r.at<uint64_t>(head));
+  for (size_t i = 0; node && node != head && i < kMaxNamespaces; ++i) {
+    const Gva other = node - link;
+    if (other != net && has_address(r, other, address)) return other;
+    node = Gva(r.at<uint64_t>(node));
+  }
+  return Gva();
+}
+
 bool udp_receivers(Reader& r, Gva net, const IpEndpoint& to, std::vector<Sock>& out) {
   const Profile& p = r.profile();
-  const Gva table = p.has(Field::net_udp_table) ? r.pointer(net, Field::net_udp_table) : r.kernel().symbol(Symbol::udp_table);
+  const Gva table =
+      p.has(Field::net_udp_table) ? r.pointer(net, Field::net_udp_table) : r.kernel().symbol(Symbol::udp_table);
   if (!table) return false;
   uint64_t mask;
   if (p.has(Field::udp_table_mask))
@@ -201,7 +231,8 @@ bool udp_receivers(Reader& r, Gva net, const IpEndpoint& to, std::vector<Sock>& 
       const IpAddress bound = sock.local(r).address;
       // An IPv6 socket on :: also takes IPv4 unless it is v6-only: taken as if it did.
       const bool takes = bound == to.address || bound.is_any() || to.address.is_any();
-      if (takes && !(sock.family(r) == Family::inet && !to.address.is_v4() && !to.address.is_any())) out.push_back(sock);
+      if (takes && !(sock.family(r) == Family::inet && !to.address.is_v4() && !to.address.is_any()))
+        out.push_back(sock);
     }
     link = Gva(r.at<uint64_t>(link));
   }

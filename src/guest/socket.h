@@ -16,9 +16,9 @@ struct IpAddress {
 
   static IpAddress v4(uint32_t network_order);
   bool is_v4() const;
-  bool is_any() const;       // 0.0.0.0 or ::
-  bool is_loopback() const;  // 127/8 or ::1
-  bool is_multicast() const; // 224/4, 255.255.255.255 or ff00::/8
+  bool is_any() const;        // 0.0.0.0 or ::
+  bool is_loopback() const;   // 127/8 or ::1
+  bool is_multicast() const;  // 224/4, 255.255.255.255 or ff00::/8
   bool operator==(const IpAddress&) const = default;
   std::string text() const;
 };
@@ -28,7 +28,19 @@ struct IpEndpoint {
   uint16_t port = 0;  // host order
 };
 
-enum class Family : uint16_t { unspecified = 0, local = 1, inet = 2, packet = 17, inet6 = 10, netlink = 16, vsock = 40, alg = 38, xdp = 44, bluetooth = 31, can = 29 };
+enum class Family : uint16_t {
+  unspecified = 0,
+  local = 1,
+  inet = 2,
+  packet = 17,
+  inet6 = 10,
+  netlink = 16,
+  vsock = 40,
+  alg = 38,
+  xdp = 44,
+  bluetooth = 31,
+  can = 29
+};
 enum class SocketType : uint16_t { stream = 1, datagram = 2, raw = 3, seqpacket = 5 };
 
 inline constexpr uint16_t kProtocolTcp = 6, kProtocolUdp = 17, kProtocolUdpLite = 136;
@@ -55,8 +67,10 @@ inline Sock sock_of(Reader& r, Gva socket) { return {r.pointer(socket, Field::so
 // msghdr.msg_name as an IP endpoint (the kernel's own copy of it). False if there is none or it is no IP address.
 bool message_destination(Reader& r, Gva msghdr, IpEndpoint& out);
 
-// True if address belongs to an interface of this network namespace, or is a loopback address.
-bool is_own_address(Reader& r, Gva net, const IpAddress& address);
+// The network namespace of this guest in which a packet sent in `net` to this address arrives: net itself for loopback
+// addresses and those of its interfaces, else another one that has the address (a container's). Null: outside the
+// guest.
+Gva namespace_of_address(Reader& r, Gva net, const IpAddress& address);
 
 // Appends the UDP sockets of this namespace that a datagram to `to` can reach (udp_table). False if not all were seen.
 bool udp_receivers(Reader& r, Gva net, const IpEndpoint& to, std::vector<Sock>& out);

@@ -92,9 +92,9 @@ TEST(OwnAddress, OfInterfacesAndLoopback) {
   guest.device({address("10.0.2.15"), address("10.0.3.15"), address("fec0::15"), address("fe80::15")});
   Reader r(guest.kernel());
   for (const char* own : {"10.0.2.15", "10.0.3.15", "fec0::15", "fe80::15", "127.0.0.9", "::1", "0.0.0.0", "::"})
-    EXPECT_TRUE(is_own_address(r, guest.net(), address(own))) << own;
+    EXPECT_TRUE(namespace_of_address(r, guest.net(), address(own))) << own;
   for (const char* foreign : {"10.0.2.2", "10.0.2.14", "fec0::2", "fe80::16", "15.2.0.10"})
-    EXPECT_FALSE(is_own_address(r, guest.net(), address(foreign))) << foreign;
+    EXPECT_FALSE(namespace_of_address(r, guest.net(), address(foreign))) << foreign;
   EXPECT_FALSE(r.failed());
 }
 
@@ -105,8 +105,8 @@ TEST(OwnAddress, DevicesWithoutAddressesAreNoFailure) {
   guest.set(bare, Field::net_device_ip6_ptr, Gva());
   guest.device({address("10.0.2.15"), address("fec0::15")});
   Reader r(guest.kernel());
-  EXPECT_TRUE(is_own_address(r, guest.net(), address("10.0.2.15")));
-  EXPECT_TRUE(is_own_address(r, guest.net(), address("fec0::15")));
+  EXPECT_TRUE(namespace_of_address(r, guest.net(), address("10.0.2.15")));
+  EXPECT_TRUE(namespace_of_address(r, guest.net(), address("fec0::15")));
   EXPECT_FALSE(r.failed());
 }
 
@@ -115,8 +115,8 @@ TEST(OwnAddress, KernelWithoutIpv6) {
   fake::set_missing(guest.profile, Field::net_device_ip6_ptr);
   guest.device({address("10.0.2.15")});
   Reader r(guest.kernel());
-  EXPECT_TRUE(is_own_address(r, guest.net(), address("10.0.2.15")));
-  EXPECT_FALSE(is_own_address(r, guest.net(), address("fec0::15")));
+  EXPECT_TRUE(namespace_of_address(r, guest.net(), address("10.0.2.15")));
+  EXPECT_FALSE(namespace_of_address(r, guest.net(), address("fec0::15")));
   EXPECT_FALSE(r.failed());
 }
 
@@ -129,7 +129,7 @@ TEST(OwnAddress, CyclesEnd) {
   const Gva entry(guest.get(in_device, Field::in_device_ifa_list));
   guest.set(entry, Field::in_ifaddr_next, entry);
   Reader r(guest.kernel());
-  EXPECT_FALSE(is_own_address(r, guest.net(), address("10.0.2.2")));
+  EXPECT_FALSE(namespace_of_address(r, guest.net(), address("10.0.2.2")));
   EXPECT_TRUE(r.failed()) << "by the budget";
 }
 

@@ -14,8 +14,8 @@ struct Task {
 
   uint32_t tgid(Reader& r) const { return r.get<uint32_t>(at, Field::task_tgid); }
   uint32_t pid(Reader& r) const { return r.get<uint32_t>(at, Field::task_pid); }
-  bool is_kernel_thread(Reader& r) const { return r.get<uint32_t>(at, Field::task_flags) & 0x00200000; }   // PF_KTHREAD
-  bool is_dumping_core(Reader& r) const { return r.get<uint32_t>(at, Field::task_flags) & 0x00000200; }    // PF_DUMPCORE
+  bool is_kernel_thread(Reader& r) const { return r.get<uint32_t>(at, Field::task_flags) & 0x00200000; }  // PF_KTHREAD
+  bool is_dumping_core(Reader& r) const { return r.get<uint32_t>(at, Field::task_flags) & 0x00000200; }   // PF_DUMPCORE
   Gva mm(Reader& r) const { return r.pointer(at, Field::task_mm); }
   Task leader(Reader& r) const { return {r.pointer(at, Field::task_group_leader)}; }
   uint64_t start_time(Reader& r) const { return leader(r).start_time_self(r); }

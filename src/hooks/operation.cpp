@@ -19,8 +19,11 @@ constexpr size_t kMaxProcesses = 65536;  // processes looked at to find who shar
 }  // namespace
 
 Operation::Operation(Environment& environment, engine::Vcpu& cpu)
-    : env(environment), vcpu(cpu), r(environment.kernel), task(environment.tasks.current(r, cpu.reg(x86::Reg::gs_base))) {
-  if (!env.tasks.stack_known()) env.tasks.learn_stack(r, vcpu.reg(x86::Reg::gs_base), task);
+    : env(environment),
+      vcpu(cpu),
+      r(environment.kernel),
+      task(environment.tasks.current(r, environment.gs_base(cpu))) {
+  if (!env.tasks.stack_known()) env.tasks.learn_stack(r, env.gs_base(vcpu), task);
   tgid = task.tgid(r);
 }
 
@@ -62,7 +65,8 @@ bool Operation::receiving(guest::Task of) {
 }
 
 void Operation::note_receiver(Carrier carrier) {
-  const bool kept = env.state.receivers().note(carrier, task.at.value, [this](uint64_t other) { return receiving(guest::Task{Gva(other)}); });
+  const bool kept = env.state.receivers().note(carrier, task.at.value,
+                                               [this](uint64_t other) { return receiving(guest::Task{Gva(other)}); });
   if (!kept) env.reporter.incomplete("too many tasks receive from one socket or pipe at the same time");
 }
 
@@ -120,7 +124,8 @@ void Operation::follow(const Node& reached, std::vector<Step>& steps) {
       const Gva mm = reached.task.mm(r);
       if (!mm) return;
       const auto users = r.get<uint32_t>(mm, guest::Field::mm_users);
-      const auto threads = r.get<uint32_t>(r.pointer(reached.task.at, guest::Field::task_signal), guest::Field::signal_nr_threads);
+      const auto threads =
+          r.get<uint32_t>(r.pointer(reached.task.at, guest::Field::task_signal), guest::Field::signal_nr_threads);
       if (users > threads) {  // perhaps another process shares the memory (vfork, clone with CLONE_VM alone)
         const uint32_t own = reached.task.tgid(r);
         const bool complete = guest::for_each_process(r, kMaxProcesses, [&](guest::Task other) {
@@ -279,7 +284,8 @@ void Operation::describe(const Node& node, event::Object& out) {
       if (node.dentry.at) out.path = node.dentry.true_path(r);
       return;
     case CarrierKind::file:
-    case CarrierKind::none: return;
+    case CarrierKind::none:
+      return;
   }
 }
 

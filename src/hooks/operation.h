@@ -1,10 +1,12 @@
-// One intercepted kernel operation: the hooked function's arguments, the running task, and what it does to the diffusion
-// state. The handlers (file_hooks.cpp, process_hooks.cpp, ...) are written in these terms.
+// One intercepted kernel operation: the hooked function's arguments, the running task, and what it does to the
+// diffusion state. The handlers (file_hooks.cpp, process_hooks.cpp, ...) are written in these terms.
 //
 // Threads: an Operation lives on one vCPU thread, inside one hook. Until something is about to change it takes no lock,
 // allocates nothing and makes no system call.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -37,8 +39,8 @@ struct Policy {
 
 // What the handlers work with: one boot of one guest kernel.
 struct Environment {
-  Environment(const guest::Kernel& kernel_, diffusion::State& state_, const diffusion::PatternSet& patterns_, Policy policy_,
-              Reporter& reporter_)
+  Environment(const guest::Kernel& kernel_, diffusion::State& state_, const diffusion::PatternSet& patterns_,
+              Policy policy_, Reporter& reporter_)
       : kernel(kernel_), tasks(kernel_), state(state_), patterns(patterns_), policy(policy_), reporter(reporter_) {}
 
   const guest::Kernel& kernel;
@@ -47,6 +49,19 @@ struct Environment {
   const diffusion::PatternSet& patterns;
   Policy policy;
   Reporter& reporter;
+
+  // GS base of a vCPU in kernel mode: that of its per-CPU area, the same for the whole boot. So it is asked for once;
+  // reading a register is the dearest part of a hook that changes nothing.
+  uint64_t gs_base(engine::Vcpu& vcpu) {
+    if (vcpu.index() >= gs_bases_.size()) return vcpu.reg(x86::Reg::gs_base);
+    auto& known = gs_bases_[vcpu.index()];
+    uint64_t value = known.load(std::memory_order_relaxed);
+    if (!value) known.store(value = vcpu.reg(x86::Reg::gs_base), std::memory_order_relaxed);
+    return value;
+  }
+
+ private:
+  std::array<std::atomic<uint64_t>, 64> gs_bases_{};
 };
 
 // An object of the guest that can carry labels, and where to read its description from.

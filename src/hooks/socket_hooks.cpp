@@ -56,12 +56,13 @@ Node outgoing_flow(Operation& op, Sock sock) {
 }
 
 void send_datagram(Operation& op, Sock sock, const IpEndpoint& to) {
-  const Gva net = sock.net(op.r);
   const bool multicast = to.address.is_multicast();
-  if (multicast || !guest::is_own_address(op.r, net, to.address)) op.leak(sock, to);
-  if (op.verdict.deny) return;
+  const Gva net = multicast ? sock.net(op.r) : guest::namespace_of_address(op.r, sock.net(op.r), to.address);
+  if (multicast || !net) op.leak(sock, to);
+  if (op.verdict.deny || !net) return;
   std::vector<Sock> receivers;
-  if (!guest::udp_receivers(op.r, net, to, receivers)) op.env.reporter.incomplete("the table of UDP sockets could not be read to its end");
+  if (!guest::udp_receivers(op.r, net, to, receivers))
+    op.env.reporter.incomplete("the table of UDP sockets could not be read to its end");
   for (const Sock receiver : receivers)
     if (multicast || receiver.at != sock.at || receiver.local(op.r).port == to.port) op.give(sock_node(receiver));
 }
@@ -99,36 +100,41 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
       IpEndpoint to;
       if (!msghdr || sock.is_tcp(op.r) || !guest::message_destination(op.r, msghdr, to)) to = sock.remote(op.r);
       if (sock.is_tcp(op.r)) {
-        if (to.port == 0) {
+        const bool fast_open = to.port == 0;
+        if (fast_open) {
           // Not connected: the call will fail, unless MSG_FASTOPEN lets the data go with the first packet.
           if (!msghdr || !guest::message_destination(op.r, msghdr, to)) return;
-          if (!guest::is_own_address(op.r, sock.net(op.r), to.address))
-            op.leak(sock, to);
-          else
-            op.env.reporter.incomplete("classified data was sent inside the guest by TCP Fast Open");
-          return;
         }
-        if (!guest::is_own_address(op.r, sock.net(op.r), to.address)) op.leak(sock, to);
-        if (!op.verdict.deny) op.give(outgoing_flow(op, sock));
+        if (!guest::namespace_of_address(op.r, sock.net(op.r), to.address))
+          op.leak(sock, to);
+        else if (fast_open)
+          op.env.reporter.incomplete("classified data was sent inside the guest by TCP Fast Open");
+        else
+          op.give(outgoing_flow(op, sock));
         return;
       }
       if (sock.is_udp(op.r)) {
         if (to.port != 0) send_datagram(op, sock, to);
         return;
       }
-      if (!guest::is_own_address(op.r, sock.net(op.r), to.address))
+      if (!guest::namespace_of_address(op.r, sock.net(op.r), to.address))
         op.leak(sock, to);
       else
         op.env.reporter.incomplete("classified data was sent inside the guest over a protocol that is not traced");
       return;
     }
-    case Family::netlink: return;  // to the kernel; between processes only by agreement of privileged ones
+    case Family::netlink:
+      return;  // to the kernel; between processes only by agreement of privileged ones
     case Family::packet:
     case Family::vsock:
     case Family::xdp:
     case Family::bluetooth:
-    case Family::can: op.leak(sock, {}); return;  // past the IP stack: where it goes cannot be told
-    default: op.env.reporter.incomplete("classified data was sent on a socket of a family that is not traced"); return;
+    case Family::can:
+      op.leak(sock, {});
+      return;  // past the IP stack: where it goes cannot be told
+    default:
+      op.env.reporter.incomplete("classified data was sent on a socket of a family that is not traced");
+      return;
   }
 }
 
@@ -167,7 +173,6 @@ void on_socket_release(Operation& op) {
   end(op, sock_node(sock));
   if (!op.env.state.count(CarrierKind::flow) || !sock.is_tcp(op.r)) return;
   end(op, incoming_flow(op, sock));
-  if (!guest::is_own_address(op.r, sock.net(op.r), sock.remote(op.r).address)) end(op, outgoing_flow(op, sock));
 }
 
 void on_sk_free(Operation& op) { end(op, sock_node(Sock{op.pointer(0)})); }

@@ -6,8 +6,8 @@ namespace {
 using guest::Symbol;
 
 // Why these: the LSM functions (security_*) are the kernel's own choke points - every variant of a call passes the same
-// one, with the kernel's own objects as arguments, and a refusal there is a refusal of the call. The others fill the gaps
-// that the LSM leaves (docs/channels.md).
+// one, with the kernel's own objects as arguments, and a refusal there is a refusal of the call. The others fill the
+// gaps that the LSM leaves (docs/channels.md).
 constexpr HookPoint kPoints[] = {
     {Symbol::fn_file_open, on_file_open, false, "classification by path"},
     {Symbol::fn_file_permission, on_file_permission, false, "read and write"},

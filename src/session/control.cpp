@@ -1,11 +1,10 @@
 #include "session/control.h"
 
 #include <errno.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#include <fmt/format.h>
 
 namespace oboro::session {
 

@@ -1,8 +1,7 @@
 #include "session/settings.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
+#include <fmt/format.h>
 
 namespace oboro::session {
 namespace {
@@ -40,7 +39,8 @@ bool entry(std::string_view line, Settings& out) {
   if (key == "file") {
     KnownFile file;
     if (!uuid(word(line), file.identity.uuid) || !number(word(line), file.identity.inode) ||
-        !number(word(line), file.identity.generation) || !number(word(line), file.labels, 16) || !number(word(line), file.id))
+        !number(word(line), file.identity.generation) || !number(word(line), file.labels, 16) ||
+        !number(word(line), file.id))
       return false;
     out.files.push_back(file);
     return line.empty();
@@ -57,7 +57,8 @@ bool entry(std::string_view line, Settings& out) {
 }  // namespace
 
 std::string Settings::format() const {
-  std::string text = fmt::format("first-id {}\nfirst-seq {}\nboot {}\ncapacity {}\n", first_id, first_seq, boot, capacity);
+  std::string text =
+      fmt::format("first-id {}\nfirst-seq {}\nboot {}\ncapacity {}\n", first_id, first_seq, boot, capacity);
   if (deny_leaks) text += "deny-leaks\n";
   auto out = std::back_inserter(text);
   for (const ClassifyRule& rule : rules) fmt::format_to(out, "rule {:x} {}\n", rule.labels, rule.pattern);

@@ -1,13 +1,11 @@
 #include "session/tracer.h"
 
+#include <algorithm>
 #include <errno.h>
+#include <fmt/format.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <utility>
 
 #include "arch/x86/page_walk.h"
@@ -33,15 +31,16 @@ uint64_t now_ns(clockid_t clock) {
 
 }  // namespace
 
-Result<std::unique_ptr<Tracer>> Tracer::create(const engine::PhysicalMemory& memory, Settings settings, event::Ring ring,
-                                               UniqueFd control) {
+Result<std::unique_ptr<Tracer>> Tracer::create(const engine::PhysicalMemory& memory, Settings settings,
+                                               event::Ring ring, UniqueFd control) {
   diffusion::PatternSet patterns;
   for (const ClassifyRule& rule : settings.rules) {
     Result<diffusion::Pattern> pattern = diffusion::Pattern::parse(rule.pattern);
     if (!pattern) return pattern.error();
     if (!patterns.add(std::move(*pattern), rule.labels)) return Error{Errc::limit, "too many patterns"};
   }
-  return std::unique_ptr<Tracer>(new Tracer(memory, std::move(settings), std::move(ring), std::move(control), std::move(patterns)));
+  return std::unique_ptr<Tracer>(
+      new Tracer(memory, std::move(settings), std::move(ring), std::move(control), std::move(patterns)));
 }
 
 Tracer::Tracer(const engine::PhysicalMemory& memory, Settings settings, event::Ring ring, UniqueFd control,
@@ -117,7 +116,8 @@ Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
   if (!file || ftruncate(file.get(), static_cast<off_t>(layout.image_size)) != 0)
     return Error{Errc::io, fmt::format("cannot make a copy of the kernel image: {}", strerror(errno))};
   void* map = mmap(nullptr, layout.image_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
-  if (map == MAP_FAILED) return Error{Errc::io, fmt::format("cannot map a copy of the kernel image: {}", strerror(errno))};
+  if (map == MAP_FAILED)
+    return Error{Errc::io, fmt::format("cannot map a copy of the kernel image: {}", strerror(errno))};
   const std::span<std::byte> copy(static_cast<std::byte*>(map), layout.image_size);
   const auto read = [this](Gpa at) { return memory_.read_u64(at); };
   for (uint64_t offset = 0; offset < layout.image_size;) {
@@ -150,7 +150,8 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
   if (!profile) return profile.error();
 
   kernel_ = std::make_unique<guest::Kernel>(memory_, std::move(*profile), *layout);
-  environment_ = std::make_unique<hooks::Environment>(*kernel_, state_, patterns_, hooks::Policy{settings_.deny_leaks}, *this);
+  environment_ =
+      std::make_unique<hooks::Environment>(*kernel_, state_, patterns_, hooks::Policy{settings_.deny_leaks}, *this);
   if (!environment_->tasks.usable()) return Error{Errc::unsupported, "the running task cannot be found in this kernel"};
 
   std::vector<ArmedHook> armed;
@@ -170,8 +171,9 @@ void Tracer::armed() {
   const guest::Profile& profile = kernel_->profile();
   event::Event event;
   event.kind = event::Kind::armed;
-  event.detail = fmt::format("Linux {}, build ID {}, {} hooks, {} profile, {}.{:03} ms", profile.release, profile.build_id,
-                             hook_count_, profile_cached_ ? "cached" : "new", took_us / 1000, took_us % 1000);
+  event.detail =
+      fmt::format("Linux {}, build ID {}, {} hooks, {} profile, {}.{:03} ms", profile.release, profile.build_id,
+                  hook_count_, profile_cached_ ? "cached" : "new", took_us / 1000, took_us % 1000);
   ring_.counters().hooks_armed = hook_count_;
   {
     const auto lock = state_.lock();
@@ -244,6 +246,7 @@ void Tracer::report(event::Event& event) {
   }
   counters.records += 1;
   counters.last_seq = event.seq;
+  counters.boot = event.boot;
   update_counters();
 }
 

@@ -33,8 +33,8 @@ struct ArmedHook {
 class Tracer final : public hooks::Reporter {
  public:
   // memory must outlive the tracer; it need not be complete before arm(). control: the channel to the supervisor.
-  static Result<std::unique_ptr<Tracer>> create(const engine::PhysicalMemory& memory, Settings settings, event::Ring ring,
-                                                UniqueFd control);
+  static Result<std::unique_ptr<Tracer>> create(const engine::PhysicalMemory& memory, Settings settings,
+                                                event::Ring ring, UniqueFd control);
 
   // Called at the first user-mode instruction of a boot. Blocks that vCPU until the profile is there (bounded).
   // Errors: the guest must not run on, unless ask_to_go_on() says so.

@@ -42,8 +42,12 @@ class JsonLine {
   void number(std::string_view key, uint64_t value);
   void always(std::string_view key, uint64_t value);
   void boolean(std::string_view key, bool value);
+  void real(std::string_view key, double value);  // three decimals
   void list(std::string_view key, const std::vector<std::string>& values);
   void begin(std::string_view key);  // a nested object, until end()
+  void begin_list(std::string_view key);
+  void item();  // before each item, which the caller appends to the string himself
+  void end_list();
   void end() {
     out_ += '}';
     first_ = false;

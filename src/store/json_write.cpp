@@ -94,6 +94,14 @@ void JsonLine::boolean(std::string_view key, bool value) {
   out_ += value ? "true" : "false";
 }
 
+void JsonLine::real(std::string_view key, double value) {
+  if (value == 0) return;
+  name(key);
+  char text[64];
+  std::snprintf(text, sizeof text, "%.3f", value);
+  out_ += text;
+}
+
 void JsonLine::list(std::string_view key, const std::vector<std::string>& values) {
   name(key);
   out_ += '[';
@@ -102,6 +110,22 @@ void JsonLine::list(std::string_view key, const std::vector<std::string>& values
     append_json_string(value, out_);
   }
   out_ += ']';
+}
+
+void JsonLine::begin_list(std::string_view key) {
+  name(key);
+  out_ += '[';
+  first_ = true;
+}
+
+void JsonLine::item() {
+  if (!first_) out_ += ',';
+  first_ = false;
+}
+
+void JsonLine::end_list() {
+  out_ += ']';
+  first_ = false;
 }
 
 void JsonLine::begin(std::string_view key) {

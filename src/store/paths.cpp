@@ -95,31 +95,47 @@ void PathTree::clear_file(Node node) {
   prune(node);
 }
 
-uint64_t PathTree::rename(std::string_view fs, std::string_view from, std::string_view to) {
+PathTree::Displaced PathTree::rename(std::string_view fs, std::string_view from, std::string_view to) {
   while (from.size() > 1 && from.ends_with('/')) from.remove_suffix(1);
   while (to.size() > 1 && to.ends_with('/')) to.remove_suffix(1);
-  const size_t slash = to.rfind('/');
-  if (from == to || from == "/" || to == "/" || !from.starts_with('/') || slash == std::string_view::npos) return 0;
+  if (from == to || from == "/" || !from.starts_with('/')) return {};
   const Node moved = find(fs, from);
-  if (moved == kNone) return 0;
+  if (moved == kNone) return {};
+  return move(moved, fs, to);
+}
+
+void PathTree::put_back(Node directory, std::string_view fs, std::string_view path) {
+  if (directory >= nodes_.size() || nodes_[directory].parent != kNone || nodes_[directory].name.empty() ||
+      nodes_[directory].name.starts_with('\0'))
+    return;  // its files are gone since
+  move(directory, fs, path);
+}
+
+PathTree::Displaced PathTree::move(Node moved, std::string_view fs, std::string_view to) {
+  const size_t slash = to.rfind('/');
+  if (to == "/" || !to.starts_with('/')) return {};
   const Node parent = make(fs, slash == 0 ? "/" : to.substr(0, slash));
-  if (parent == kNone) return 0;
+  if (parent == kNone) return {};
   // No node may come below itself. That is what a kernel refuses too, so only a hostile journal can ask for it.
   for (Node above = parent; above != kNone; above = nodes_[above].parent) {
     if (above != moved) continue;
     prune(parent);
-    return 0;
+    return {};
   }
   const std::string name(to.substr(slash + 1));
-  uint64_t displaced = 0;
+  Displaced displaced;
   if (const Node old = child(parent, name); old != kNone) {
-    if (old == moved) return 0;
-    displaced = nodes_[old].file;
+    if (old == moved) return {};
+    displaced.file = nodes_[old].file;
     nodes_[old].file = 0;
-    // A directory that is replaced is empty in truth. If we know of files below, we have missed something about them:
-    // they stay known, without this name.
+    // A directory that is replaced is empty in truth. If we know of files below, this is half of an exchange, or we
+    // have missed something about them: they stay known, without this name.
     detach(old);
-    if (nodes_[old].children == 0) prune(old);
+    if (nodes_[old].children == 0) {
+      prune(old);
+    } else {
+      displaced.directory = old;
+    }
   }
   const Node old_parent = nodes_[moved].parent;
   detach(moved);

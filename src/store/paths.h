@@ -30,9 +30,15 @@ class PathTree {
   // Takes the file off the node, and the node away if nothing is below it.
   void clear_file(Node node);
 
-  // What `from` names, and all below it, gets the name `to`. Returns the file that had the name `to` before, or 0; it
-  // has it no more. A rename to below itself, and of a name that is not known, does nothing.
-  uint64_t rename(std::string_view fs, std::string_view from, std::string_view to);
+  struct Displaced {
+    uint64_t file = 0;       // had the name `to` before, and has it no more
+    Node directory = kNone;  // had it, and files below it: they have no path until put_back()
+  };
+  // What `from` names, and all below it, gets the name `to`. A rename to below itself, and of a name that is not known,
+  // does nothing.
+  Displaced rename(std::string_view fs, std::string_view from, std::string_view to);
+  // A displaced directory gets a name again: what was one half of an exchange.
+  void put_back(Node directory, std::string_view fs, std::string_view path);
 
   // Empty if a rename has put another directory in the place of one above. At most 16 KiB, else cut at the front.
   std::string path(Node node) const;
@@ -51,6 +57,7 @@ class PathTree {
   };
   Node child(Node parent, std::string_view name) const;
   Node make_child(Node parent, std::string_view name);
+  Displaced move(Node moved, std::string_view fs, std::string_view to);
   void detach(Node node);
   void attach(Node node, Node parent, std::string_view name);
   void prune(Node node);

@@ -44,7 +44,6 @@ void State::apply(const Event& event) {
   switch (event.kind) {
     case Kind::started:
     case Kind::reset:
-    case Kind::stopped:
       end_boot();
       break;
     case Kind::armed:
@@ -60,7 +59,7 @@ void State::apply(const Event& event) {
       spread(event, false);
       break;
     case Kind::exec:
-      if (auto* process = tracked(event.object)) update_process(*process, event.subject);
+      if (auto* process = tracked(event.object)) executed(*process, event);
       break;
     case Kind::exited:
     case Kind::closed:
@@ -76,7 +75,7 @@ void State::apply(const Event& event) {
     case Kind::unlinked: {
       const ObjectKey key = object_key(event.object.type, event.object.id);
       const PathTree::Node node = tree_.find(event.object.fs, event.object.path);
-      if (node != PathTree::kNone && tree_.file(node) == key) drop_name(key, node, true);
+      if (node != PathTree::kNone && tree_.file(node) == key) drop_name(key, node, true, event.object.path);
       break;
     }
     case Kind::incomplete:
@@ -88,6 +87,7 @@ void State::apply(const Event& event) {
       announced_lost_ += std::max<uint64_t>(count, 1);
       break;
     }
+    case Kind::stopped:  // what the guest held when it ended stays to be asked for, until the next run starts
     case Kind::warning:
     case Kind::count:
       break;
@@ -100,7 +100,8 @@ TrackedObject* State::tracked(const event::Object& object) {
 }
 
 TrackedObject* State::track(const event::Object& object, const Event& event) {
-  if (object.type == ObjectType::none) return nullptr;
+  // The far end of a leak may be no object of the guest that anything could be known about: it has no identity.
+  if (object.type == ObjectType::none || object.id == 0) return nullptr;
   const ObjectKey key = object_key(object.type, object.id);
   if (auto* known = tracked(object)) return known;
   if (objects_.size() >= kMaxObjects) {
@@ -163,6 +164,16 @@ void State::spread(const Event& event, bool classified) {
   }
 }
 
+// The event is from before the kernel has changed the process: object.path is the program it will be.
+void State::executed(TrackedObject& object, const Event& event) {
+  event::Subject after = event.object.process;
+  if (!event.object.path.empty()) {
+    after.exe = event.object.path;
+    after.comm = event.object.path.substr(event.object.path.rfind('/') + 1).substr(0, 15);
+  }
+  update_process(object, after);
+}
+
 void State::update_process(TrackedObject& object, const event::Subject& subject) {
   auto* process = std::get_if<event::Subject>(&object.detail);
   if (process == nullptr || subject.pid != process->pid) return;
@@ -182,20 +193,20 @@ void State::add_name(TrackedObject& object, std::string_view path) {
   const ObjectKey key = object_key(object.type, object.id);
   if (tree_.file(node) == key) return;
   // A name refers to one file. That the other lost it went by us, or comes later.
-  if (tree_.file(node) != 0) drop_name(tree_.file(node), node, false);
+  if (tree_.file(node) != 0) drop_name(tree_.file(node), node, false, path);
   tree_.set_file(node, key);
   file->names.push_back(node);
   file->unlinked = false;
 }
 
-void State::drop_name(ObjectKey key, PathTree::Node node, bool clear) {
+void State::drop_name(ObjectKey key, PathTree::Node node, bool clear, std::string_view path) {
   const auto at = objects_.find(key);
   auto* file = at == objects_.end() ? nullptr : std::get_if<FileDetail>(&at->second.detail);
   if (file != nullptr) {
     const auto name = std::find(file->names.begin(), file->names.end(), node);
     if (name != file->names.end()) {
       if (file->names.size() == 1) {
-        file->last_path = tree_.path(node);
+        file->last_path = path;
         file->unlinked = true;
       }
       *name = file->names.back();
@@ -205,16 +216,28 @@ void State::drop_name(ObjectKey key, PathTree::Node node, bool clear) {
   if (clear) tree_.clear_file(node);
 }
 
+// An exchange (RENAME_EXCHANGE) is two renames, of which the second one is the first one backwards, of another inode. A
+// rename and one back again are of the same inode.
+bool State::completes_exchange(const Event& event) const {
+  return event.detail == last_rename_.to && event.object.path == last_rename_.from &&
+         event.object.fs == last_rename_.fs && event.object.inode != last_rename_.inode;
+}
+
 void State::rename(const Event& event) {
   const std::string& fs = event.object.fs;
-  const PathTree::Node target = tree_.find(fs, event.object.path);
-  if (const ObjectKey displaced = tree_.rename(fs, event.detail, event.object.path); displaced != 0) {
-    drop_name(displaced, target, false);
-    if (const auto at = objects_.find(displaced); at != objects_.end())
-      if (auto* file = std::get_if<FileDetail>(&at->second.detail); file != nullptr && file->unlinked)
-        file->last_path = event.object.path;
+  if (completes_exchange(event)) {
+    tree_.put_back(last_rename_.displaced, fs, event.object.path);
+    last_rename_ = {};
+  } else {
+    const bool known = tree_.find(fs, event.detail) != PathTree::kNone;
+    const PathTree::Node target = tree_.find(fs, event.object.path);
+    const auto displaced = tree_.rename(fs, event.detail, event.object.path);
+    if (displaced.file != 0) drop_name(displaced.file, target, false, event.object.path);
+    // If nothing had the old name, nothing was moved, and the other half is a rename as any other.
+    last_rename_ = {};
+    if (known) last_rename_ = {fs, event.detail, event.object.path, event.object.inode, displaced.directory};
   }
-  // Its old name may have been unknown to us.
+  // Its old name may have been unknown to us, or it was displaced as the other half of an exchange.
   if (event.object.type == ObjectType::file)
     if (auto* file = tracked(event.object)) add_name(*file, event.object.path);
 }

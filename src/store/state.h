@@ -118,14 +118,23 @@ class State {
   TrackedObject* tracked(const event::Object& object);
   void spread(const event::Event& event, bool classified);
   void gain(TrackedObject& object, uint64_t labels, ObjectKey from, bool classified);
+  void executed(TrackedObject& object, const event::Event& event);
   void update_process(TrackedObject& object, const event::Subject& subject);
   void rename(const event::Event& event);
   void add_name(TrackedObject& file, std::string_view path);
-  void drop_name(ObjectKey file, PathTree::Node node, bool clear);
+  void drop_name(ObjectKey file, PathTree::Node node, bool clear, std::string_view path);
   void end(TrackedObject& object);
   void end_boot();
   void incomplete(std::string reason);
   uint32_t intern(const std::string& word);
+
+  // The last rename, for the next one may be the other half of an exchange.
+  struct LastRename {
+    std::string fs, from, to;
+    uint64_t inode = 0;
+    PathTree::Node displaced = PathTree::kNone;
+  };
+  bool completes_exchange(const event::Event& event) const;
 
   std::unordered_map<ObjectKey, TrackedObject> objects_;
   PathTree tree_;
@@ -134,6 +143,7 @@ class State {
   std::vector<ObjectKey> volatile_;  // what ends with the boot
   std::array<uint64_t, static_cast<size_t>(event::ObjectType::count)> present_{};
   std::vector<std::string> reasons_;
+  LastRename last_rename_;
   uint64_t incomplete_events_ = 0;
   uint64_t order_ = 0;
   uint64_t last_seq_ = 0;

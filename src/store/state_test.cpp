@@ -124,6 +124,40 @@ TEST(State, SamePathOnAnotherFileSystemIsAnotherFile) {
   EXPECT_EQ(paths_of(state, 2), Paths{"/a/b"});
 }
 
+TEST(State, Exchange) {
+  State state;
+  Events events;
+  const auto exchange = [&](event::Object one, event::Object other) {
+    const std::string from = one.path;
+    const std::string to = other.path;
+    one.path = to;
+    other.path = from;
+    state.apply(renamed(events, one, from));
+    state.apply(renamed(events, other, to));
+  };
+  const auto directory = [](uint64_t inode, std::string path) {
+    event::Object object = file(0, std::move(path));
+    object.inode = inode;
+    return object;
+  };
+  state.apply(events.make(Kind::classified, file(1, "/a/x"), {}, 1));
+  state.apply(events.make(Kind::classified, file(2, "/b/y"), {}, 1));
+  exchange(directory(50, "/a"), directory(51, "/b"));
+  EXPECT_EQ(paths_of(state, 1), Paths{"/b/x"});
+  EXPECT_EQ(paths_of(state, 2), Paths{"/a/y"});
+  exchange(directory(52, "/empty"), directory(50, "/b"));
+  EXPECT_EQ(paths_of(state, 1), Paths{"/empty/x"});
+  exchange(directory(50, "/empty"), directory(52, "/b"));
+  EXPECT_EQ(paths_of(state, 1), Paths{"/b/x"});
+  exchange(file(1, "/b/x"), file(2, "/a/y"));
+  EXPECT_EQ(paths_of(state, 1), Paths{"/a/y"});
+  EXPECT_EQ(paths_of(state, 2), Paths{"/b/x"});
+  // There and back is no exchange.
+  state.apply(renamed(events, directory(50, "/c"), "/b"));
+  state.apply(renamed(events, directory(50, "/b"), "/c"));
+  EXPECT_EQ(paths_of(state, 2), Paths{"/b/x"});
+}
+
 TEST(State, NameTakenByANewFile) {
   State state;
   Events events;
@@ -195,9 +229,10 @@ TEST(State, ProcessesExecAndExit) {
   state.apply(events.make(Kind::classified, file(1, "/srv/a"), {}, 1));
   state.apply(events.make(Kind::diffusion, process(2, 812, "bash"), file(1, "/srv/a"), 1));
   Event exec = events.make(Kind::exec, process(2, 812, "bash"), {}, 1);
-  exec.subject = process(2, 812, "curl").process;
+  exec.object.path = "/usr/bin/curl";
   state.apply(exec);
   EXPECT_EQ(state.describe(*state.find_process(812)).process.exe, "/usr/bin/curl");
+  EXPECT_EQ(state.describe(*state.find_process(812)).process.comm, "curl");
   state.apply(events.make(Kind::exited, process(2, 812)));
   state.apply(events.make(Kind::exited, process(2, 812)));
   EXPECT_TRUE(state.find_process(812)->ended);

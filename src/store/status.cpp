@@ -9,8 +9,8 @@ namespace oboro::store {
 namespace {
 
 // One list of the members for both directions.
-template <typename S, typename Text, typename Number, typename Boolean, typename Time>
-void members(S& s, Text&& text, Number&& number, Boolean&& boolean, Time&& time) {
+template <typename S, typename Text, typename Number, typename Boolean, typename Real, typename Time>
+void members(S& s, Text&& text, Number&& number, Boolean&& boolean, Real&& real, Time&& time) {
   text("engine", s.engine);
   text("qemu", s.qemu);
   text("vm", s.vm);
@@ -20,7 +20,7 @@ void members(S& s, Text&& text, Number&& number, Boolean&& boolean, Time&& time)
   text("build_id", s.build_id);
   number("hooks_armed", s.hooks_armed);
   boolean("profile_cached", s.profile_cached);
-  number("arm_ms", s.arm_ms);
+  real("arm_ms", s.arm_ms);
   time("started", s.started);
   time("ended", s.ended);
   text("error", s.error);
@@ -34,7 +34,7 @@ Result<void> write_status(const std::string& state_directory, const Status& stat
   members(
       status, [&](auto key, const std::string& value) { json.text(key, value); },
       [&](auto key, uint64_t value) { json.number(key, value); },
-      [&](auto key, bool value) { json.boolean(key, value); },
+      [&](auto key, bool value) { json.boolean(key, value); }, [&](auto key, double value) { json.real(key, value); },
       [&](auto key, uint64_t value) { json.text(key, value == 0 ? "" : format_time(value)); });
   if (status.exit) json.always("exit", static_cast<uint64_t>(static_cast<uint8_t>(*status.exit)));
   json.end();
@@ -68,6 +68,9 @@ Result<Status> read_status(const std::string& state_directory) {
       },
       [&](auto key, bool& value) {
         member(key, &json::is_boolean, [&](const auto& m) { value = m.template get<bool>(); });
+      },
+      [&](auto key, double& value) {
+        member(key, &json::is_number, [&](const auto& m) { value = m.template get<double>(); });
       },
       [&](auto key, uint64_t& value) {
         member(key, &json::is_string, [&](const auto& m) {

@@ -20,7 +20,7 @@ struct Status {
   std::string build_id;
   uint64_t hooks_armed = 0;
   bool profile_cached = false;  // the kernel profile was known from an earlier run
-  uint64_t arm_ms = 0;          // from finding the kernel to tracing
+  double arm_ms = 0;            // from finding the kernel to tracing
   uint64_t started = 0;         // CLOCK_REALTIME, ns
   uint64_t ended = 0;           // 0: it goes on
   std::optional<int> exit;      // exit code of QEMU

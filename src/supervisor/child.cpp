@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -9,8 +10,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 namespace oboro::supervisor {
 
@@ -67,7 +66,8 @@ int Child::end(int grace_ms) {
   if (grace_ms > 0) {
     kill(pid_, SIGTERM);
     pollfd ended{pidfd_.get(), POLLIN, 0};
-    while (poll(&ended, 1, grace_ms) < 0 && errno == EINTR) {}
+    while (poll(&ended, 1, grace_ms) < 0 && errno == EINTR) {
+    }
     if (!(ended.revents & POLLIN)) kill(pid_, SIGKILL);
   } else {
     kill(pid_, SIGKILL);
@@ -77,7 +77,8 @@ int Child::end(int grace_ms) {
 
 int Child::wait() {
   int status = 0;
-  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  }
   pid_ = -1;
   return status;
 }

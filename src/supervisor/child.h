@@ -1,9 +1,8 @@
 // The QEMU process: started with exactly the descriptors it needs, ended with us.
 #pragma once
 
-#include <sys/types.h>
-
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 #include "base/fd.h"

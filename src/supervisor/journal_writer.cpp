@@ -1,14 +1,12 @@
 #include "supervisor/journal_writer.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "store/state.h"
 #include "store/view.h"
@@ -92,9 +90,12 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
   // A description of its own: the consumer's lock belongs to ours.
   UniqueFd producer(::open(store::ring_path(state_dir).c_str(), O_RDWR | O_CLOEXEC));
   if (!producer) return Error{Errc::io, fmt::format("{}: {}", store::ring_path(state_dir), strerror(errno))};
-  std::unique_ptr<JournalWriter> writer(new JournalWriter(state_dir, vm, std::move(*lock), std::move(*appender), std::move(*labels),
-                                                          std::move(*ring), std::move(producer), std::move(*settings)));
-  if (torn) writer->complain(fmt::format("the journal ended in the middle of a line; its {} bytes were moved to events.torn", torn));
+  std::unique_ptr<JournalWriter> writer(new JournalWriter(state_dir, vm, std::move(*lock), std::move(*appender),
+                                                          std::move(*labels), std::move(*ring), std::move(producer),
+                                                          std::move(*settings)));
+  if (torn)
+    writer->complain(
+        fmt::format("the journal ended in the middle of a line; its {} bytes were moved to events.torn", torn));
   return writer;
 }
 
@@ -132,10 +133,12 @@ void JournalWriter::work() {
     if (pumped) {
       if (refusing_) complain("the journal can be written again");
       refusing_ = false;
-      if (pumped->damaged) complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
+      if (pumped->damaged)
+        complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
       continue;
     }
-    if (!refusing_) complain(pumped.error().message + "; records wait in the ring, and the guest with them when it is full");
+    if (!refusing_)
+      complain(pumped.error().message + "; records wait in the ring, and the guest with them when it is full");
     refusing_ = true;
     std::this_thread::sleep_for(std::chrono::milliseconds(kDiskFullRetryMs));
   }
@@ -154,7 +157,7 @@ Result<void> JournalWriter::finish(std::string detail) {
   event::Event event;
   event.kind = event::Kind::stopped;
   event.seq = appender_.last_seq() + 1;
-  event.boot = settings_.boot;
+  event.boot = std::max(settings_.boot, static_cast<uint32_t>(ring_.counters().boot.load()));
   event.detail = std::move(detail);
   if (auto done = recorder_.record(std::move(event)); !done) return done;
   return appender_.sync();

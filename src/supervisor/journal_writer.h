@@ -1,5 +1,5 @@
-// The writing side of a state directory during a run: from the ring that the tracer fills to the journal, on a thread of
-// its own.
+// The writing side of a state directory during a run: from the ring that the tracer fills to the journal, on a thread
+// of its own.
 #pragma once
 
 #include <atomic>
@@ -28,7 +28,8 @@ struct Rule {
 class JournalWriter {
  public:
   // Makes the directory this run's alone, brings over what an earlier run left in the ring, and reads back which files
-  // bear labels. Errors: the state directory's (invalid, limit: another run has it, io), or rules that no label is left for.
+  // bear labels. Errors: the state directory's (invalid, limit: another run has it, io), or rules that no label is left
+  // for.
   static Result<std::unique_ptr<JournalWriter>> open(const std::string& state_dir, const std::string& vm,
                                                      const std::vector<Rule>& rules);
   ~JournalWriter();
@@ -42,8 +43,8 @@ class JournalWriter {
   std::optional<std::string> trouble();
 
  private:
-  JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender, store::LabelNames labels,
-                event::Ring ring, UniqueFd producer, session::Settings settings);
+  JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
+                store::LabelNames labels, event::Ring ring, UniqueFd producer, session::Settings settings);
   void work();
   void complain(std::string what);
 

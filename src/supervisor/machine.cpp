@@ -1,21 +1,19 @@
 #include "supervisor/machine.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <memory>
+#include <string.h>
 #include <string_view>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 
@@ -33,7 +31,8 @@ Result<void> readable(const std::string& path, const char* what) {
   if (path.empty()) return {};
   const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info {};
-  if (!fd || fstat(fd.get(), &info) != 0) return Error{Errc::not_found, fmt::format("{} {}: {}", what, path, strerror(errno))};
+  if (!fd || fstat(fd.get(), &info) != 0)
+    return Error{Errc::not_found, fmt::format("{} {}: {}", what, path, strerror(errno))};
   if (S_ISDIR(info.st_mode)) return Error{Errc::invalid, fmt::format("{} {}: is a directory", what, path)};
   return {};
 }
@@ -86,41 +85,52 @@ Result<uint64_t> parse_size(const std::string& text) {
   const auto [rest, error] = std::from_chars(text.data(), end, value);
   unsigned shift = 0;
   std::string_view unit(rest, static_cast<size_t>(end - rest));
-  if (unit == "K" || unit == "k") shift = 10;
-  else if (unit == "M" || unit == "m") shift = 20;
-  else if (unit == "G" || unit == "g") shift = 30;
-  else if (!unit.empty()) shift = 64;
+  if (unit == "K" || unit == "k")
+    shift = 10;
+  else if (unit == "M" || unit == "m")
+    shift = 20;
+  else if (unit == "G" || unit == "g")
+    shift = 30;
+  else if (!unit.empty())
+    shift = 64;
   if (error != std::errc() || shift == 64 || value > (UINT64_MAX >> shift))
     return Error{Errc::invalid, fmt::format("'{}' is no size: expected a number with K, M or G, such as 512M", text)};
   return value << shift;
 }
 
 Result<void> check(const Machine& m) {
-  if (m.kernel.empty() && m.disks.empty()) return Error{Errc::invalid, "nothing to boot: give --kernel (with --initrd, --append) or --disk"};
-  if (m.kernel.empty() && (!m.initrd.empty() || !m.append.empty())) return Error{Errc::invalid, "--initrd and --append need --kernel"};
+  if (m.kernel.empty() && m.disks.empty())
+    return Error{Errc::invalid, "nothing to boot: give --kernel (with --initrd, --append) or --disk"};
+  if (m.kernel.empty() && (!m.initrd.empty() || !m.append.empty()))
+    return Error{Errc::invalid, "--initrd and --append need --kernel"};
   if (m.memory < 64 * kMiB || m.memory > kMaxMemory || m.memory % kMiB)
     return Error{Errc::invalid, "--memory must be between 64M and 1024G, in whole MiB"};
-  if (m.cpus < 1 || m.cpus > kMaxCpus) return Error{Errc::invalid, fmt::format("--cpus must be between 1 and {}", kMaxCpus)};
+  if (m.cpus < 1 || m.cpus > kMaxCpus)
+    return Error{Errc::invalid, fmt::format("--cpus must be between 1 and {}", kMaxCpus)};
   for (const auto& [path, what] : {std::pair(m.kernel, "kernel"), std::pair(m.initrd, "initrd")})
     if (auto ok = readable(path, what); !ok) return ok;
   for (const std::string& disk : m.disks)
     if (auto ok = readable(disk, "disk"); !ok) return ok;
-  for (const auto& [option, instead] : {std::pair("-m", "--memory"), std::pair("-smp", "--cpus"), std::pair("-machine", "none"),
-                                        std::pair("-M", "none"), std::pair("-accel", "--engine"), std::pair("-enable-kvm", "--engine"),
-                                        std::pair("-plugin", "none"), std::pair("-daemonize", "none")})
+  for (const auto& [option, instead] :
+       {std::pair("-m", "--memory"), std::pair("-smp", "--cpus"), std::pair("-machine", "none"),
+        std::pair("-M", "none"), std::pair("-accel", "--engine"), std::pair("-enable-kvm", "--engine"),
+        std::pair("-plugin", "none"), std::pair("-daemonize", "none")})
     if (has_option(m.further, {option}))
-      return Error{Errc::invalid, fmt::format("QEMU's {} cannot be given after --: it is the tracer's{}", option,
-                                              std::string_view(instead) == "none" ? "" : fmt::format("; use {}", instead))};
+      return Error{Errc::invalid,
+                   fmt::format("QEMU's {} cannot be given after --: it is the tracer's{}", option,
+                               std::string_view(instead) == "none" ? "" : fmt::format("; use {}", instead))};
   return {};
 }
 
-Result<std::vector<std::string>> qemu_command(const Machine& m, const std::string& plugin, const Inherited& fds, bool terminal) {
+Result<std::vector<std::string>> qemu_command(const Machine& m, const std::string& plugin, const Inherited& fds,
+                                              bool terminal) {
   std::vector<std::string> command{
       m.qemu, "-name", escape(m.vm),
       // Guest RAM is a memory file of ours, so that the tracer has its own, read-only, mapping of it.
-      "-object", fmt::format("memory-backend-file,id=oboro-ram,size={},mem-path=/proc/self/fd/{},share=on", m.memory, fds.ram),
-      "-machine", "pc,memory-backend=oboro-ram", "-m", fmt::format("{}M", m.memory / kMiB), "-smp", fmt::format("{}", m.cpus),
-      "-accel", "tcg,thread=multi", "-display", "none"};
+      "-object",
+      fmt::format("memory-backend-file,id=oboro-ram,size={},mem-path=/proc/self/fd/{},share=on", m.memory, fds.ram),
+      "-machine", "pc,memory-backend=oboro-ram", "-m", fmt::format("{}M", m.memory / kMiB), "-smp",
+      fmt::format("{}", m.cpus), "-accel", "tcg,thread=multi", "-display", "none"};
   const auto add = [&](std::initializer_list<std::string> more) { command.insert(command.end(), more); };
   if (!has_option(m.further, {"-cpu"})) add({"-cpu", "max"});
   if (!has_option(m.further, {"-serial", "-nographic"})) {
@@ -129,8 +139,10 @@ Result<std::vector<std::string>> qemu_command(const Machine& m, const std::strin
     else
       add({"-serial", "stdio", "-monitor", "none"});
   }
-  if (!has_option(m.further, {"-nic", "-netdev", "-net", "-nodefaults"})) add({"-nic", "user,model=virtio-net-pci,romfile="});
-  if (!has_option(m.further, {"-sandbox"})) add({"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"});
+  if (!has_option(m.further, {"-nic", "-netdev", "-net", "-nodefaults"}))
+    add({"-netdev", "user,id=oboro-net", "-device", "virtio-net-pci,netdev=oboro-net,romfile="});
+  if (!has_option(m.further, {"-sandbox"}))
+    add({"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"});
   if (!m.kernel.empty()) add({"-kernel", m.kernel});
   if (!m.initrd.empty()) add({"-initrd", m.initrd});
   if (!m.append.empty()) add({"-append", m.append});
@@ -139,8 +151,8 @@ Result<std::vector<std::string>> qemu_command(const Machine& m, const std::strin
     if (!format) return format.error();
     add({"-drive", fmt::format("file={},if=virtio,format={}", escape(disk), *format)});
   }
-  add({"-plugin", fmt::format("{},control={},settings={},ring={},ram={},below-4g={}", escape(plugin), fds.control, fds.settings,
-                              fds.ring, fds.ram, below_4g(m.memory))});
+  add({"-plugin", fmt::format("{},control={},settings={},ring={},ram={},below-4g={}", escape(plugin), fds.control,
+                              fds.settings, fds.ring, fds.ram, below_4g(m.memory))});
   command.insert(command.end(), m.further.begin(), m.further.end());
   return command;
 }
@@ -179,16 +191,22 @@ Result<std::string> qemu_version(const std::string& qemu) {
   in.reset();
   std::string text(4096, '\0');
   size_t used = 0;
-  for (ssize_t n; used < text.size() && (n = read(out.get(), text.data() + used, text.size() - used)) > 0;) used += static_cast<size_t>(n);
+  for (ssize_t n; used < text.size() && (n = read(out.get(), text.data() + used, text.size() - used)) > 0;)
+    used += static_cast<size_t>(n);
   text.resize(used);
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
   unsigned major = 0, minor = 0, micro = 0;
   if (sscanf(text.c_str(), "QEMU emulator version %u.%u.%u", &major, &minor, &micro) < 2)
     return Error{Errc::unsupported, fmt::format("{}: `--version` does not answer as QEMU does", qemu)};
   const std::string version = fmt::format("{}.{}.{}", major, minor, micro);
   if (major < 11 || (major == 11 && minor < 1))
-    return Error{Errc::unsupported, fmt::format("{} is QEMU {}, whose plugins cannot do what tracing needs (11.1 can; `tools/fetch qemu` brings it)", qemu, version)};
+    return Error{
+        Errc::unsupported,
+        fmt::format(
+            "{} is QEMU {}, whose plugins cannot do what tracing needs (11.1 can; `tools/fetch qemu` brings it)", qemu,
+            version)};
   return version;
 }
 

@@ -10,13 +10,13 @@
 namespace oboro::supervisor {
 
 struct Machine {
-  std::string vm = "guest";
+  std::string vm;  // name of the guest in events
   std::string kernel, initrd, append;
   std::vector<std::string> disks;       // image files; qcow2 by its magic, else raw
   uint64_t memory = uint64_t{1} << 30;  // bytes
   unsigned cpus = 1;
-  std::string qemu;                     // executable; empty: find_qemu()
-  std::vector<std::string> further;     // handed to QEMU as they are, at the end
+  std::string qemu;                  // executable; empty: find_qemu()
+  std::vector<std::string> further;  // handed to QEMU as they are, at the end
 };
 
 // Descriptors that the QEMU process inherits.
@@ -28,7 +28,8 @@ struct Inherited {
 Result<void> check(const Machine& machine);
 
 // The command line; plugin: path of oboro-tcg.so.
-Result<std::vector<std::string>> qemu_command(const Machine& machine, const std::string& plugin, const Inherited& fds, bool terminal);
+Result<std::vector<std::string>> qemu_command(const Machine& machine, const std::string& plugin, const Inherited& fds,
+                                              bool terminal);
 
 // OBORO_QEMU, else the one that tools/fetch brought ($OBORO_CACHE/qemu), else the first in PATH. Errors: not_found.
 Result<std::string> find_qemu();

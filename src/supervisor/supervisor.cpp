@@ -1,7 +1,10 @@
 #include "supervisor/supervisor.h"
 
+#include <cstdio>
 #include <errno.h>
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <optional>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -11,11 +14,6 @@
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
-
-#include <cstdio>
-#include <optional>
 
 #include "guest/profile/cache.h"
 #include "guest/profile/sandbox.h"
@@ -60,8 +58,8 @@ class TerminalGuard {
   bool saved_;
 };
 
-// SIGINT, SIGTERM and SIGHUP as something to poll. SIGINT reaches this process only where QEMU has not made the terminal
-// raw; then it is meant for the whole run.
+// SIGINT, SIGTERM and SIGHUP as something to poll. SIGINT reaches this process only where QEMU has not made the
+// terminal raw; then it is meant for the whole run.
 Result<UniqueFd> signals() {
   sigset_t set;
   sigemptyset(&set);
@@ -104,7 +102,8 @@ Result<void> KernelDesk::serve() {
       const std::optional<guest::Profile> cached = cache_.load(message->payload);
       return session::send_message(socket_, cached ? 'P' : 'M', cached ? cached->format() : std::string());
     }
-    case 'B': return build(*message);
+    case 'B':
+      return build(*message);
     case 'A': {
       was_armed_ = true;
       if (auto understood = armed(message->payload); !understood) return understood;
@@ -123,11 +122,13 @@ Result<void> KernelDesk::serve() {
         return session::send_message(socket_, 'C', {});
       }
       untraceable_ = true;
-      return Error{Errc::unsupported, fmt::format("this guest cannot be traced: {}. It was stopped before any program in it ran "
-                                                  "(--allow-untraced would run it untraced).",
-                                                  message->payload)};
+      return Error{Errc::unsupported,
+                   fmt::format("this guest cannot be traced: {}. It was stopped before any program in it ran "
+                               "(--allow-untraced would run it untraced).",
+                               message->payload)};
     }
-    default: return Error{Errc::invalid, "the tracer sent a message that is not understood"};
+    default:
+      return Error{Errc::invalid, "the tracer sent a message that is not understood"};
   }
 }
 
@@ -154,12 +155,14 @@ Result<void> KernelDesk::build(const session::Message& message) {
   char* end = nullptr;
   const std::string base_text = space == std::string::npos ? std::string() : message.payload.substr(space + 1);
   const uint64_t base = strtoull(base_text.c_str(), &end, 16);
-  if (!message.fd || base_text.empty() || *end) return session::send_message(socket_, 'E', "malformed request for a profile");
+  if (!message.fd || base_text.empty() || *end)
+    return session::send_message(socket_, 'E', "malformed request for a profile");
   const std::string key = message.payload.substr(0, space);
   Result<guest::Profile> profile =
       guest::build_profile_sandboxed(message.fd.get(), Gva(base), options_.builder, kProfileTimeoutMs);
   if (!profile) return session::send_message(socket_, 'E', profile.error().message.substr(0, 4096));
-  if (auto stored = cache_.store(key, *profile); !stored) say(fmt::format("the kernel's profile is not cached: {}", stored.error().message));
+  if (auto stored = cache_.store(key, *profile); !stored)
+    say(fmt::format("the kernel's profile is not cached: {}", stored.error().message));
   return session::send_message(socket_, 'P', profile->format());
 }
 
@@ -216,7 +219,8 @@ Result<Ending> run(const Options& options) {
   int wait_status = 0;
   bool control_open = true;
   for (bool running = true; running;) {
-    pollfd waits[] = {{child->poll_fd(), POLLIN, 0}, {signal->get(), POLLIN, 0}, {control_open ? control.get() : -1, POLLIN, 0}};
+    pollfd waits[] = {
+        {child->poll_fd(), POLLIN, 0}, {signal->get(), POLLIN, 0}, {control_open ? control.get() : -1, POLLIN, 0}};
     if (poll(waits, std::size(waits), 500) < 0 && errno != EINTR) failure = io_error("poll");
     if (waits[2].revents & POLLIN) {
       if (auto served = desk.serve(); !served) {
@@ -239,7 +243,7 @@ Result<Ending> run(const Options& options) {
   }
 
   const bool clean = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
-  const std::string how = clean ? std::string("the guest ended")
+  const std::string how = clean                    ? std::string("the guest ended")
                           : WIFEXITED(wait_status) ? fmt::format("QEMU ended with status {}", WEXITSTATUS(wait_status))
                                                    : fmt::format("QEMU was ended by signal {}", WTERMSIG(wait_status));
   Result<void> written = journal.finish(failure ? failure->message : how);

@@ -72,11 +72,17 @@ def lock(name):
     directory = path("lock")
     os.makedirs(directory, exist_ok=True)
     with open(os.path.join(directory, name.replace("/", "-")), "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another run is working on {name}; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        patience = time.monotonic() + 2
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > patience:
+                    say(f"another run is working on {name}; waiting for it")
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+                    break
+                time.sleep(0.05)
         yield
 
 

@@ -224,14 +224,14 @@ def read(file):
         raise ToolError(f"{file}:{last}: there is no NAME")
     if not case.boots[-1]:
         raise ToolError(f"{file}:{last}: nothing is RUN" + (" after the last REBOOT" if case.ends else ""))
-    if not (case.expect or case.reject or case.output or case.explain):
-        raise ToolError(f"{file}:{last}: nothing is checked: no EXPECT, REJECT, OUTPUT or EXPLAIN")
+    if not (case.expect or case.reject or case.output or case.explain or "STATUS" in seen):
+        raise ToolError(f"{file}:{last}: nothing is checked: no EXPECT, REJECT, OUTPUT, EXPLAIN or STATUS")
     if case.guest == "minimal" and case.packages:
         raise ToolError(f"{file}:{seen['PACKAGES']}: a minimal guest has no packages")
     case.guest = case.guest or ("plain" if case.packages else "minimal")
     case.disk = case.disk or bool(case.ends)
-    # systemd's boot takes a quarter of a minute under emulation, and as much again after each REBOOT.
-    case.timeout = case.timeout or (60 if case.guest != "full" else 120 + 60 * len(case.ends))
+    # A busy machine boots several times slower than an idle one, and systemd takes four times as long as busybox.
+    case.timeout = case.timeout or (60 + 30 * len(case.ends) if case.guest != "full" else 120 + 60 * len(case.ends))
     return case
 
 

@@ -209,19 +209,19 @@ def _busybox_image():
     with cache.lock("guest-" + os.path.basename(destination)):
         if not os.path.exists(destination):
             program = busybox()
-            with tempfile.TemporaryDirectory(dir=cache.path("guests"), prefix=".tree.") as tree:
-                cache_tree = os.path.join(tree, "root")
-                os.makedirs(cache_tree)
+            with tempfile.TemporaryDirectory(dir=cache.path("guests"), prefix=".tree.") as work:
+                tree = os.path.join(work, "root")
+                os.makedirs(tree)
                 with open(archive, "rb") as handle:
                     # Device nodes need root, and devtmpfs has them anyway.
-                    done = subprocess.run([program, "cpio", "-idm", "--quiet"], cwd=cache_tree, stdin=handle,
+                    done = subprocess.run([program, "cpio", "-idm", "--quiet"], cwd=tree, stdin=handle,
                                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                if not os.path.exists(os.path.join(cache_tree, "bin", "busybox")):
+                if not os.path.exists(os.path.join(tree, "bin", "busybox")):
                     raise ToolError(f"cannot unpack {archive} (busybox cpio ended with {done.returncode})")
-                shutil.rmtree(os.path.join(cache_tree, "oboro"))
-                os.unlink(os.path.join(cache_tree, "init"))
-                image = os.path.join(tree, "image")
-                _mkfs(cache_tree, image, str(uuid.uuid5(uuid.NAMESPACE_URL, destination.rsplit("/", 1)[1])),
+                shutil.rmtree(os.path.join(tree, "oboro"))
+                os.unlink(os.path.join(tree, "init"))
+                image = os.path.join(work, "image")
+                _mkfs(tree, image, str(uuid.uuid5(uuid.NAMESPACE_URL, destination.rsplit("/", 1)[1])),
                       [] if os.geteuid() == 0 else ["fakeroot"])
                 os.rename(image, destination)
     return destination
@@ -280,16 +280,16 @@ def _root_image(kind, packages, suite):
                 command.append("--customize-hook=" + hook)
             command += ["--mode=root" if root else "--mode=auto", suite, tree if root else tree + ".tar", aptroot.archive()]
             cache.run(command, error=what)
+            as_root = []
             if not root:
+                # fakeroot keeps owners and device nodes in a file of its own from here to the image.
+                state = os.path.join(work, "owners")
                 os.makedirs(tree)
-                script = 'tar -xf "$1.tar" -C "$1" --exclude=./dev/* && exec "$2" "$1" "$3"'
-                raise_if_missing = shutil.which("fakeroot")
-                state = os.path.join(work, "fakeroot")
-                cache.run([raise_if_missing, "-s", state, "sh", "-c", script.replace('exec "$2" "$1" "$3"', "true"), "sh", tree],
-                          error="unpacking the root file system")
+                cache.run(["fakeroot", "-s", state, "tar", "-xf", tree + ".tar", "-C", tree], error="unpacking the root file system")
+                as_root = ["fakeroot", "-i", state]
             image = os.path.join(work, "image")
             identity = str(uuid.uuid5(uuid.NAMESPACE_URL, os.path.basename(destination)))
-            _mkfs(tree, image, identity, [] if root else ["fakeroot", "-i", os.path.join(work, "fakeroot")])
+            _mkfs(tree, image, identity, as_root)
             os.rename(image, destination)
     return destination
 

@@ -1,7 +1,6 @@
 #include "arch/x86/page_walk.h"
 
 #include <gtest/gtest.h>
-
 #include <map>
 
 namespace oboro::x86 {
@@ -14,7 +13,9 @@ struct Tables {
     if (found == words.end()) return std::nullopt;
     return found->second;
   }
-  void map(uint64_t table, uint64_t va, int level, uint64_t entry) { words[table + ((va >> (12 + 9 * level)) & 511) * 8] = entry; }
+  void map(uint64_t table, uint64_t va, int level, uint64_t entry) {
+    words[table + ((va >> (12 + 9 * level)) & 511) * 8] = entry;
+  }
 };
 
 constexpr uint64_t kVa = 0xffffffff81234567;

@@ -1,8 +1,7 @@
 #include "arch/x86/syscalls.h"
 
-#include <sys/syscall.h>
-
 #include <array>
+#include <sys/syscall.h>
 
 namespace oboro::x86 {
 namespace {

@@ -9,7 +9,8 @@ namespace oboro::guest {
 // Irrevocable, for the whole (single-threaded) process. Afterwards it can allocate memory, write to file descriptors 1
 // and 2, and exit; any other system call ends it (SIGSYS). All file descriptors above 2 are closed.
 // Must hold, or an error comes back: no new privileges, resource limits, no capabilities, user nobody when started as
-// root, the system call filter. As good as the host allows: user, network and IPC namespaces of its own.
+// root, the system call filter (but not in builds with a sanitizer). As good as the host allows: user, network and IPC
+// namespaces of its own.
 Result<void> lock_down();
 
 }  // namespace oboro::guest

@@ -11,19 +11,18 @@
 // in code that is translated already asks QEMU to throw it all away (qemu_plugin_reset), which happens with all vCPUs
 // stopped, in begin_phase().
 
-#include <errno.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <cstdio>
+#include <errno.h>
 #include <memory>
 #include <mutex>
+#include <string.h>
 #include <string>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <unordered_map>
 #include <vector>
 
@@ -48,10 +47,10 @@ struct Plugin {
   std::atomic<Phase> phase{Phase::waiting_for_kernel};
   std::atomic<bool> changing{false};  // a phase change has been asked for and not happened yet
   Phase next_phase = Phase::waiting_for_kernel;
-  bool started = false;               // the machine has executed its reset vector once
+  bool started = false;  // the machine has executed its reset vector once
   engine::PhysicalMemory memory;
   std::unique_ptr<Tracer> tracer;
-  std::vector<TcgVcpu> vcpus;         // by index; as many as the machine can ever have
+  std::vector<TcgVcpu> vcpus;  // by index; as many as the machine can ever have
   std::unordered_map<uint64_t, ArmedHook> hooks;
 };
 Plugin* plugin;
@@ -85,7 +84,8 @@ void on_reset_vector(unsigned index, void*) {
 
 void on_wrmsr(unsigned index, void*) {
   if (plugin->phase != Phase::waiting_for_kernel) return;
-  if (static_cast<uint32_t>(plugin->vcpus[index].reg(x86::Reg::rcx)) == kMsrLstar) plugin->phase = Phase::waiting_for_user;
+  if (static_cast<uint32_t>(plugin->vcpus[index].reg(x86::Reg::rcx)) == kMsrLstar)
+    plugin->phase = Phase::waiting_for_user;
 }
 
 void on_low_code(unsigned index, void*) {
@@ -123,13 +123,16 @@ void on_hook(unsigned index, void* data) {
 
 bool is_wrmsr(const qemu_plugin_insn* insn) {
   uint8_t code[2];
-  return qemu_plugin_insn_size(insn) == 2 && qemu_plugin_insn_data(insn, code, 2) == 2 && code[0] == 0x0f && code[1] == 0x30;
+  return qemu_plugin_insn_size(insn) == 2 && qemu_plugin_insn_data(insn, code, 2) == 2 && code[0] == 0x0f &&
+         code[1] == 0x30;
 }
 
 void on_translate(qemu_plugin_tb* tb, void*) {
   const Phase phase = plugin->phase;
   const uint64_t start = qemu_plugin_tb_vaddr(tb);
-  if (start == kResetVector) qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_reset_vector, QEMU_PLUGIN_CB_NO_REGS, nullptr);
+  if (start == kResetVector)
+    qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_reset_vector, QEMU_PLUGIN_CB_NO_REGS,
+                                           nullptr);
   const bool low = start < kLowEnd;
   if (phase == Phase::waiting_for_user && low) {
     qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_low_code, QEMU_PLUGIN_CB_R_REGS, nullptr);
@@ -171,12 +174,18 @@ bool parse(int argc, char** argv, Arguments& out) {
     const std::string_view key = argument.substr(0, equals), value = argument.substr(equals + 1);
     uint64_t number = 0;
     if (std::from_chars(value.data(), value.data() + value.size(), number).ec != std::errc()) return false;
-    if (key == "control") out.control = static_cast<int>(number);
-    else if (key == "settings") out.settings = static_cast<int>(number);
-    else if (key == "ring") out.ring = static_cast<int>(number);
-    else if (key == "ram") out.ram = static_cast<int>(number);
-    else if (key == "below-4g") out.below_4g = number;
-    else return false;
+    if (key == "control")
+      out.control = static_cast<int>(number);
+    else if (key == "settings")
+      out.settings = static_cast<int>(number);
+    else if (key == "ring")
+      out.ring = static_cast<int>(number);
+    else if (key == "ram")
+      out.ram = static_cast<int>(number);
+    else if (key == "below-4g")
+      out.below_4g = number;
+    else
+      return false;
   }
   return out.control >= 0 && out.settings >= 0 && out.ring >= 0 && out.ram >= 0;
 }
@@ -221,7 +230,8 @@ extern "C" {
 [[gnu::visibility("default")]] extern const int qemu_plugin_version;
 const int qemu_plugin_version = 7;
 
-[[gnu::visibility("default")]] int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc, char** argv) {
+[[gnu::visibility("default")]] int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc,
+                                                       char** argv) {
   using namespace oboro::session;
   if (!info->system_emulation || strcmp(info->target_name, "x86_64") != 0) {
     complain("only x86_64 system emulation can be traced");

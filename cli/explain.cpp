@@ -1,0 +1,173 @@
+// oboro explain: how classified information came to a file or process.
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <fmt/format.h>
+#include <memory>
+#include <unordered_map>
+
+#include "cli/load.h"
+#include "cli/output.h"
+#include "cli/verbs.h"
+#include "store/json.h"
+
+namespace oboro::cli {
+namespace {
+
+constexpr char kFooter[] = R"(Examples:
+  oboro explain /tmp/copy.txt
+  oboro explain 812          the latest managed process with this PID
+  oboro explain s12          an object by its identity, as oboro list shows it
+  oboro explain @57          a leak, by the number of its event
+
+Exit status: 0 shown; 1 something failed; 2 usage; 4 it is not managed.)";
+
+struct Arguments {
+  std::string directory;
+  std::string what;
+  bool json = false;
+};
+
+using Events = std::unordered_map<uint64_t, event::Event>;  // by their place among all
+
+// A second pass over the journal, which keeps only what the chains name: the state need not hold every event.
+Result<Events> collect(const std::string& directory, const std::vector<store::Chain>& chains) {
+  Events out;
+  for (const auto& chain : chains)
+    for (const uint64_t order : chain.orders) out.emplace(order, event::Event{});
+  auto checked = state_directory(directory);
+  if (!checked) return checked.error();
+  auto view = open_view(*checked);
+  if (!view) return view.error();
+  event::Event event;
+  size_t found = 0;
+  for (uint64_t order = 1; found < out.size(); ++order) {
+    auto more = view->next(event);
+    if (!more) return more.error();
+    if (!*more) break;
+    const auto at = out.find(order);
+    if (at == out.end()) continue;
+    at->second = event;
+    ++found;
+  }
+  return out;
+}
+
+// The leak of this number, and where it stands.
+Result<std::pair<uint64_t, event::Event>> find_event(const std::string& directory, uint64_t seq) {
+  auto checked = state_directory(directory);
+  if (!checked) return checked.error();
+  auto view = open_view(*checked);
+  if (!view) return view.error();
+  event::Event event;
+  for (uint64_t order = 1;; ++order) {
+    auto more = view->next(event);
+    if (!more) return more.error();
+    if (!*more) return Error{Errc::not_found, fmt::format("no event has the number {}", seq)};
+    if (event.seq == seq) return std::pair{order, event};
+  }
+}
+
+template <typename Number>
+bool parse_number(std::string_view text, Number& out) {
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return error == std::errc() && rest == text.data() + text.size() && !text.empty();
+}
+
+std::string step_line(size_t number, const event::Event& event, const store::LabelNames& labels) {
+  return fmt::format("  {}. {}  {}\n", number, shown_time(event.time_ns),
+                     coloured(colour_of(event), shown_event(event, labels)));
+}
+
+void show(const Loaded& loaded, const event::Object& object, const std::vector<store::Chain>& chains,
+          const Events& events) {
+  for (const auto& chain : chains) {
+    print(fmt::format("{}  has label {}\n", shown_object(object), shown_labels(chain.labels, loaded.labels)));
+    if (!chain.complete) print("  how it got there first is not known: records are missing\n");
+    size_t number = 0;
+    for (const uint64_t order : chain.orders)
+      if (const auto at = events.find(order); at != events.end()) print(step_line(++number, at->second, loaded.labels));
+  }
+}
+
+void show_json(const Loaded& loaded, const event::Object& object, const std::vector<store::Chain>& chains,
+               const Events& events) {
+  for (const auto& chain : chains) {
+    std::string line;
+    store::JsonLine json(line);
+    json.begin("object");
+    store::write_object(json, object);
+    json.end();
+    json.list("labels", loaded.labels.names(chain.labels));
+    json.boolean("complete", chain.complete);
+    json.begin_list("events");
+    for (const uint64_t order : chain.orders)
+      if (const auto at = events.find(order); at != events.end()) {
+        json.item();
+        store::write_event(at->second, loaded.labels, loaded.vm, line);
+      }
+    json.end_list();
+    json.end();
+    print(line + "\n");
+  }
+}
+
+int execute(const Arguments& arguments) {
+  const std::string& what = arguments.what;
+  uint32_t pid = 0;
+  uint64_t seq = 0;
+  event::ObjectType type{};
+  uint64_t id = 0;
+  const bool is_leak = what.starts_with('@');
+  const bool is_id = store::parse_object_id(what, type, id);
+  if (is_leak ? !parse_number(std::string_view(what).substr(1), seq)
+              : !what.starts_with('/') && !is_id && !parse_number(what, pid))
+    return fail(
+        {Errc::invalid, "\"" + what + "\" is neither an absolute path, a PID, an identity such as s12, nor @SEQ"},
+        kExitUsage);
+
+  auto loaded = load(arguments.directory);
+  if (!loaded) return fail(loaded.error(), kExitFailed);
+  const store::TrackedObject* object = nullptr;
+  event::Event leak;
+  uint64_t leak_order = 0;
+  if (is_leak) {
+    auto found = find_event(arguments.directory, seq);
+    if (!found) return fail(found.error(), found.error().code == Errc::not_found ? kExitNotFound : kExitFailed);
+    std::tie(leak_order, leak) = *found;
+    object = loaded->state.find(store::object_key(leak.from.type, leak.from.id));
+  } else if (is_id) {
+    object = loaded->state.find(store::object_key(type, id));
+  } else {
+    object = what.starts_with('/') ? loaded->state.find_file(what) : loaded->state.find_process(pid);
+  }
+  if (object == nullptr) {
+    warn(loaded->problems);
+    return fail({Errc::not_found, what + ": not managed, as far as the journal tells"}, kExitNotFound);
+  }
+  std::vector<store::Chain> chains = loaded->state.explain(*object);
+  if (is_leak) {
+    std::erase_if(chains, [&](const auto& chain) { return (chain.labels & leak.labels) == 0; });
+    for (auto& chain : chains) chain.orders.push_back(leak_order);
+  }
+  auto events = collect(arguments.directory, chains);
+  if (!events) return fail(events.error(), kExitFailed);
+  const event::Object described = is_leak ? leak.object : loaded->state.describe(*object);
+  (arguments.json ? show_json : show)(*loaded, described, chains, *events);
+  if (!finish_output()) return kExitFailed;
+  warn(loaded->problems);
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_explain(CLI::App& app, int& exit_code) {
+  CLI::App* verb = app.add_subcommand("explain", "Show how classified information came to a file, process or socket");
+  verb->footer(kFooter);
+  auto a = std::make_shared<Arguments>();
+  verb->add_option("what", a->what, "PATH in the guest, PID, identity, or @SEQ of a leak")->required()->type_name("");
+  verb->add_flag("--json", a->json, "One JSON object per way that labels came");
+  add_state_option(*verb, a->directory);
+  verb->callback([a, &exit_code] { exit_code = execute(*a); });
+}
+
+}  // namespace oboro::cli

@@ -1,0 +1,115 @@
+// oboro list: what bears labels now.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <memory>
+
+#include "cli/load.h"
+#include "cli/output.h"
+#include "cli/verbs.h"
+#include "store/json.h"
+
+namespace oboro::cli {
+namespace {
+
+using event::ObjectType;
+using store::TrackedObject;
+
+constexpr char kFooter[] = R"(Examples:
+  oboro list files
+  oboro list all --ended --json
+
+Exit status: 0 shown; 1 something failed; 2 usage; 4 there is none.)";
+
+struct Arguments {
+  std::string directory;
+  std::string what = "all";
+  bool json = false;
+  bool ended = false;
+};
+
+bool is_unlinked(const TrackedObject& object) {
+  const auto* file = std::get_if<store::FileDetail>(&object.detail);
+  return file != nullptr && file->unlinked;
+}
+
+std::string_view state_of(const TrackedObject& object) {
+  switch (object.type) {
+    case ObjectType::file:
+      return object.ended ? "removed" : is_unlinked(object) ? "unlinked" : "present";
+    case ObjectType::process:
+      return object.ended ? "exited" : "running";
+    default:
+      return object.ended ? "closed" : "open";
+  }
+}
+
+std::string json_line(const Loaded& loaded, const TrackedObject& object) {
+  std::string line;
+  store::JsonLine json(line);
+  const event::Object described = loaded.state.describe(object);
+  store::write_object(json, described);
+  if (object.type == ObjectType::file) json.list("paths", loaded.state.paths(object));
+  json.list("labels", loaded.labels.names(object.labels));
+  json.text("since", store::format_time(object.since_ns));
+  json.text("state", state_of(object));
+  json.end();
+  return line + "\n";
+}
+
+std::vector<std::string> row(const Loaded& loaded, const TrackedObject& object) {
+  std::string what = shown_object(loaded.state.describe(object));
+  const auto paths = loaded.state.paths(object);
+  for (size_t i = 1; i < paths.size(); ++i) what += (i == 1 ? "  also " : ", ") + shown(paths[i]);
+  return {store::object_id(object.type, object.id), std::string(state_of(object)),
+          shown_labels(object.labels, loaded.labels), shown_time(object.since_ns), what};
+}
+
+int execute(const Arguments& arguments) {
+  auto loaded = load(arguments.directory);
+  if (!loaded) return fail(loaded.error(), kExitFailed);
+  std::vector<std::vector<std::string>> rows{{"ID", "STATE", "LABELS", "SINCE", "WHAT"}};
+  size_t shown_count = 0;
+  for (const auto& [what, type] :
+       std::initializer_list<std::pair<std::string_view, ObjectType>>{{"files", ObjectType::file},
+                                                                      {"processes", ObjectType::process},
+                                                                      {"sockets", ObjectType::socket},
+                                                                      {"pipes", ObjectType::pipe},
+                                                                      {"all", ObjectType::terminal},
+                                                                      {"all", ObjectType::queue},
+                                                                      {"all", ObjectType::memory}}) {
+    if (arguments.what != "all" && arguments.what != what) continue;
+    for (const TrackedObject* object : loaded->state.objects(type)) {
+      if (object->ended && !arguments.ended) continue;
+      ++shown_count;
+      if (arguments.json) {
+        print(json_line(*loaded, *object));
+      } else {
+        rows.push_back(row(*loaded, *object));
+      }
+    }
+  }
+  if (rows.size() > 1) print(table(rows));
+  if (!finish_output()) return kExitFailed;
+  warn(loaded->problems);
+  if (shown_count > 0) return kExitOk;
+  return fail({Errc::not_found, fmt::format("no managed {} now{}", arguments.what == "all" ? "objects" : arguments.what,
+                                            arguments.ended ? " or before" : "; --ended shows those before")},
+              kExitNotFound);
+}
+
+}  // namespace
+
+void add_list(CLI::App& app, int& exit_code) {
+  CLI::App* verb = app.add_subcommand("list", "List what holds classified information");
+  verb->footer(kFooter);
+  auto a = std::make_shared<Arguments>();
+  verb->add_option("what", a->what, "What to list")
+      ->check(CLI::IsMember({"files", "processes", "sockets", "pipes", "all"}))
+      ->capture_default_str();
+  verb->add_flag("--json", a->json, "One JSON object per line (docs/formats.md)");
+  verb->add_flag("--ended", a->ended, "Also what has exited, was closed or removed");
+  add_state_option(*verb, a->directory);
+  verb->callback([a, &exit_code] { exit_code = execute(*a); });
+}
+
+}  // namespace oboro::cli

@@ -1,0 +1,28 @@
+// The verbs of the command line: each add_... declares one, and its callback sets the exit code.
+#pragma once
+
+#include <CLI/App.hpp>
+
+#include "base/result.h"
+
+namespace oboro::cli {
+
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailed = 1,
+  kExitUsage = 2,        // or configuration
+  kExitUntraceable = 3,  // run: the guest cannot be traced
+  kExitNotFound = 4,     // explain, list: there is nothing to show
+};
+
+void add_run(CLI::App& app, int& exit_code);
+void add_events(CLI::App& app, int& exit_code);
+void add_list(CLI::App& app, int& exit_code);
+void add_explain(CLI::App& app, int& exit_code);
+void add_status(CLI::App& app, int& exit_code);
+void add_completion(CLI::App& app, int& exit_code);
+
+// Says the error on standard error, in one line, and returns the exit code.
+int fail(const Error& error, int exit_code);
+
+}  // namespace oboro::cli

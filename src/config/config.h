@@ -1,0 +1,54 @@
+// The configuration file of `oboro run --config FILE`: TOML, read on the host, docs/cli.md describes it.
+//
+//   [[classify]]
+//   pattern = "/srv/secret/**"
+//   label = "plan"              # "classified" if it is not there
+//
+//   [policy]
+//   leak = "deny"               # or "alert"
+//
+//   [run]
+//   memory = "1G"
+//   cpus = 2
+//   vm = "demo"
+//   kernel = "/boot/vmlinuz"
+//   initrd = "/boot/initrd.img"
+//   append = "console=ttyS0"
+//   disks = ["guest.qcow2"]
+//   qemu = "/usr/bin/qemu-system-x86_64"
+//   state = "/var/lib/oboro/demo"
+//
+// What is not known is an error: a misspelt key must not leave something unclassified.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace oboro::config {
+
+inline constexpr size_t kMaxFile = 1024 * 1024;
+
+struct ClassifyRule {
+  std::string pattern;  // valid: diffusion::Pattern::parse takes it
+  std::string label;
+};
+
+struct Config {
+  std::vector<ClassifyRule> classify;
+  bool deny_leaks = false;
+  std::optional<uint64_t> memory;  // bytes
+  std::optional<unsigned> cpus;
+  std::optional<std::string> vm, kernel, initrd, append, qemu, state;
+  std::vector<std::string> disks;
+};
+
+// Errors: invalid, with "FILE:LINE:COLUMN: what"; limit (too large); not_found, io.
+Result<Config> load(const std::string& path);
+Result<Config> parse(std::string_view text, const std::string& file);
+
+}  // namespace oboro::config

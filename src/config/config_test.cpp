@@ -1,0 +1,82 @@
+#include "config/config.h"
+
+#include <gtest/gtest.h>
+
+#include "base/size.h"
+
+namespace oboro::config {
+namespace {
+
+TEST(Config, Everything) {
+  const auto config = parse(R"(
+[[classify]]
+pattern = "/srv/secret/**"
+label = "plan"
+[[classify]]
+pattern = "/etc/shadow"
+[policy]
+leak = "deny"
+[run]
+memory = "2G"
+cpus = 2
+vm = "demo"
+disks = ["a.qcow2", "b"]
+append = "console=ttyS0"
+)",
+                            "f");
+  ASSERT_TRUE(config) << config.error().message;
+  ASSERT_EQ(config->classify.size(), 2u);
+  EXPECT_EQ(config->classify[0].label, "plan");
+  EXPECT_EQ(config->classify[1].label, "classified");
+  EXPECT_TRUE(config->deny_leaks);
+  EXPECT_EQ(config->memory, uint64_t{2} << 30);
+  EXPECT_EQ(config->cpus, 2u);
+  EXPECT_EQ(config->vm, "demo");
+  EXPECT_EQ(config->disks.size(), 2u);
+  EXPECT_FALSE(config->kernel);
+  EXPECT_TRUE(parse("", "f")->classify.empty());
+}
+
+TEST(Config, ErrorsSayWhere) {
+  for (const auto& [text, expected] : std::vector<std::pair<std::string, std::string>>{
+           {"x = 1", "f:1:1: unknown key \"x\""},
+           {"[run]\n  cpu = 2", "f:2:3: unknown key \"cpu\" in [run]"},
+           {"[[classify]]\npatern = '/a'", "f:2:1: unknown key \"patern\""},
+           {"[[classify]]\nlabel = 'a'", "f:1:1: [[classify]] without"},
+           {"[[classify]]\npattern = 'a'", "f:2:11: pattern \"a\": does not begin"},
+           {"[[classify]]\npattern = '/a'\nlabel = 'a b'", "f:3:9: \"a b\" is not a label"},
+           {"classify = 1", "not a list"},
+           {"classify = [1]", "f:1:13: [[classify]] is not a table"},
+           {"policy = 1", "[policy] is not a table"},
+           {"[policy]\nleak = 'ask'", "f:2:8: \"leak\" is neither"},
+           {"[policy]\nleak = 1", "not a string"},
+           {"[run]\nmemory = '1X'", "not a size"},
+           {"[run]\ncpus = 0", "from 1"},
+           {"[run]\ncpus = '2'", "from 1"},
+           {"[run]\ndisks = [1]", "not a string"},
+           {"[run]\nvm = ''", "is empty"},
+           {"[run\n", "f:1:5:"},
+           {"[= \"x\"]", "f:1:2:"},
+           {"a = " + std::string(100'000, '['), "f:1:"},
+           {std::string(kMaxFile + 1, ' '), "larger than"},
+           {"a = \"\xff\"", "f:1:"}}) {
+    const auto config = parse(text, "f");
+    ASSERT_FALSE(config) << text.substr(0, 100);
+    EXPECT_NE(config.error().message.find(expected), std::string::npos) << config.error().message;
+  }
+  EXPECT_EQ(load("/nonexistent/x").error().code, Errc::not_found);
+  EXPECT_NE(load("/").error().message.find("/: "), std::string::npos);
+}
+
+TEST(Size, Units) {
+  EXPECT_EQ(*parse_size("0"), 0u);
+  EXPECT_EQ(*parse_size("17"), 17u);
+  EXPECT_EQ(*parse_size("2k"), 2048u);
+  EXPECT_EQ(*parse_size("1G"), uint64_t{1} << 30);
+  EXPECT_EQ(*parse_size("16777215T"), uint64_t{16777215} << 40);
+  for (const char* bad : {"", "G", "-1", "1.5G", "1X", "1GB", "16777216T", "99999999999999999999", " 1"})
+    EXPECT_FALSE(parse_size(bad)) << bad;
+}
+
+}  // namespace
+}  // namespace oboro::config
