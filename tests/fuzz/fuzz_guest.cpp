@@ -218,12 +218,12 @@ void run_sane(Input& script, Input& memory, bool changing) {
   std::atomic<bool> stop{false};
   if (changing) {
     const auto seed = script.take<uint32_t>();
-    changer = std::make_unique<std::thread>([&guest, &stop, seed] {
+    changer = std::make_unique<std::thread>([&stop, seed, bytes = guest.memory.bytes().data()] {
       uint32_t x = seed | 1;
       while (!stop.load(std::memory_order_relaxed)) {
         x = x * 1664525 + 1013904223;
         auto* word =
-            reinterpret_cast<volatile uint64_t*>(guest.memory.bytes().data() + kHeap + (x >> 3) % (128 * 512) * 8);
+            reinterpret_cast<volatile uint64_t*>(bytes + kHeap + (x >> 3) % (128 * 512) * 8);
         *word = plausible(static_cast<uint8_t>(x >> 5), x >> 7);
       }
     });
