@@ -119,6 +119,7 @@ void add_run(CLI::App& app, int& exit_code) {
   m.cpus = 0;
   verb->add_option("--classify", a->classify, "Files that are classified, PATTERN[=LABEL]; repeatable")
       ->expected(1)
+      ->allow_extra_args(false)
       ->take_all();
   verb->add_option("--config", a->config, "Configuration file (TOML; docs/cli.md)");
   verb->add_option("--kernel", m.kernel, "Kernel image to boot directly");

@@ -32,6 +32,7 @@ class Carrier {
   constexpr uint64_t key() const { return key_; }
   constexpr CarrierKind kind() const { return static_cast<CarrierKind>(key_ >> 56); }
   constexpr explicit operator bool() const { return key_ != 0; }
+  constexpr bool has_value() const { return (key_ & ((uint64_t{1} << 56) - 1)) != 0; }  // not of a null object
   constexpr bool operator==(const Carrier&) const = default;
 
  private:

@@ -54,7 +54,7 @@ bool Pattern::step(const Token& token, uint8_t byte) const {
   return false;
 }
 
-bool Pattern::match(const Alternative& alternative, std::string_view path) const {
+bool Pattern::match(const Alternative& alternative, std::string_view path, bool beginning) const {
   if (!path.starts_with(alternative.prefix)) return false;
   const auto& tokens = alternative.tokens;
   const size_t accept = tokens.size();
@@ -94,13 +94,25 @@ bool Pattern::match(const Alternative& alternative, std::string_view path) const
     std::swap(now, next);
     if (now.none(accept + 1)) return false;
   }
-  return now.has(accept);
+  return beginning || now.has(accept);
 }
 
 bool Pattern::match(std::string_view path) const {
   if (!path.starts_with('/')) return false;
   for (const Alternative& alternative : alternatives_)
-    if (match(alternative, path)) return true;
+    if (match(alternative, path, false)) return true;
+  return false;
+}
+
+bool Pattern::may_match_below(std::string_view old_directory, std::string_view new_directory) const {
+  const std::string old_path = std::string(old_directory) + "/", new_path = std::string(new_directory) + "/";
+  for (const Alternative& alternative : alternatives_) {
+    const std::string& prefix = alternative.prefix;
+    const bool anywhere = !alternative.tokens.empty() &&
+                          (alternative.tokens[0].op == Op::globstar || alternative.tokens[0].op == Op::directories);
+    if (anywhere && old_path.starts_with(prefix) && new_path.starts_with(prefix)) continue;  // matches there as here
+    if (old_path.size() <= prefix.size() ? prefix.starts_with(old_path) : match(alternative, old_path, true)) return true;
+  }
   return false;
 }
 
@@ -115,6 +127,12 @@ uint64_t PatternSet::match(std::string_view path) const {
   for (const Entry& entry : patterns_)
     if ((entry.labels & ~labels) != 0 && entry.pattern.match(path)) labels |= entry.labels;
   return labels;
+}
+
+bool PatternSet::may_match_below(std::string_view old_directory, std::string_view new_directory) const {
+  for (const Entry& entry : patterns_)
+    if (entry.pattern.may_match_below(old_directory, new_directory)) return true;
+  return false;
 }
 
 const Pattern* PatternSet::first_match(std::string_view path) const {

@@ -30,6 +30,9 @@ class Pattern {
   static Result<Pattern> parse(std::string_view text);
 
   bool match(std::string_view path) const;
+  // Whether a directory that is renamed may hold files that match by their old path but, for all the pattern tells, not
+  // by their new one. Allocates.
+  bool may_match_below(std::string_view old_directory, std::string_view new_directory) const;
   const std::string& text() const { return text_; }
 
  private:
@@ -45,7 +48,8 @@ class Pattern {
     std::string prefix;  // what every match begins with
     std::vector<Token> tokens;
   };
-  bool match(const Alternative& alternative, std::string_view path) const;
+  // beginning: whether something that begins so can match.
+  bool match(const Alternative& alternative, std::string_view path, bool beginning) const;
   bool step(const Token& token, uint8_t byte) const;
 
   std::string text_;
@@ -69,6 +73,7 @@ class PatternSet {
   bool add(Pattern pattern, uint64_t labels);
   // The labels of all patterns that cover this path.
   uint64_t match(std::string_view path) const;
+  bool may_match_below(std::string_view old_directory, std::string_view new_directory) const;
   // The first pattern that covers it, for the event; null: none.
   const Pattern* first_match(std::string_view path) const;
   bool empty() const { return patterns_.empty(); }

@@ -129,5 +129,18 @@ TEST(Pattern, NoExplosion) {
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
 }
 
+TEST(Pattern, SaysWhetherARenamedDirectoryMayHoldMatches) {
+  const auto may = [](const char* pattern, const char* from, const char* to) {
+    return Pattern::parse(pattern)->may_match_below(from, to);
+  };
+  EXPECT_TRUE(may("/srv/secret/*.txt", "/srv/secret", "/tmp/x"));
+  EXPECT_TRUE(may("/srv/secret/*.txt", "/srv", "/tmp/x"));
+  EXPECT_FALSE(may("/srv/secret/*.txt", "/srv/other", "/tmp/x"));
+  EXPECT_FALSE(may("/home/*/.ssh/id_*", "/home/u/projects", "/home/u/old"));
+  EXPECT_TRUE(may("/home/*/.ssh/id_*", "/home/u/.ssh", "/home/u/old"));
+  EXPECT_FALSE(may("/**/*.key", "/home/u", "/tmp/u"));
+  EXPECT_TRUE(may("/home/**/*.key", "/home/u", "/tmp/u"));
+}
+
 }  // namespace
 }  // namespace oboro::diffusion

@@ -29,32 +29,40 @@ class Receivers {
   template <typename IsReceiving>
   bool note(Carrier carrier, uint64_t task, IsReceiving&& is_receiving) {
     Set& set = sets_[index(carrier)];
-    size_t free = kWays;
-    for (size_t i = 0; i < kWays; ++i) {
-      const uint64_t key = set[i].carrier.load(std::memory_order_relaxed);
-      if (key == carrier.key() && set[i].task.load(std::memory_order_relaxed) == task) return true;
-      if (key == 0 && free == kWays) free = i;
+    for (const Note& note : set)
+      if (note.carrier.load(std::memory_order_relaxed) == carrier.key() && note.task.load(std::memory_order_relaxed) == task)
+        return true;
+    for (const bool replace : {false, true}) {
+      for (Note& note : set) {
+        uint64_t key = note.carrier.load(std::memory_order_relaxed);
+        if (key == kBusy || (key != 0 && !replace)) continue;
+        if (key != 0 && is_receiving(note.task.load(std::memory_order_relaxed))) continue;
+        // Whoever gets from key to kBusy has the note: two that come at the same time take two.
+        if (!note.carrier.compare_exchange_strong(key, kBusy, std::memory_order_acquire)) continue;
+        note.task.store(task, std::memory_order_release);
+        note.carrier.store(carrier.key(), std::memory_order_seq_cst);
+        return true;
+      }
     }
-    for (size_t i = 0; i < kWays && free == kWays; ++i)
-      if (!is_receiving(set[i].task.load(std::memory_order_relaxed))) free = i;
-    if (free == kWays) return false;
-    set[free].task.store(task, std::memory_order_relaxed);
-    set[free].carrier.store(carrier.key(), std::memory_order_seq_cst);
-    return true;
+    return false;
   }
 
   // fn(task) for every note of carrier.
   template <typename Fn>
   void for_each(Carrier carrier, Fn&& fn) const {
     const Set& set = sets_[index(carrier)];
-    for (const Note& note : set)
-      if (note.carrier.load(std::memory_order_seq_cst) == carrier.key()) fn(note.task.load(std::memory_order_relaxed));
+    for (const Note& note : set) {
+      if (note.carrier.load(std::memory_order_seq_cst) != carrier.key()) continue;
+      const uint64_t task = note.task.load(std::memory_order_acquire);
+      // Looked at again: if the note has become another's meanwhile, this task may be the other's receiver.
+      if (note.carrier.load(std::memory_order_relaxed) == carrier.key()) fn(task);
+    }
   }
 
   void forget(Carrier carrier) {
     for (Note& note : sets_[index(carrier)])
-      if (note.carrier.load(std::memory_order_relaxed) == carrier.key())
-        note.carrier.store(0, std::memory_order_relaxed);
+      if (uint64_t key = carrier.key(); note.carrier.load(std::memory_order_relaxed) == key)
+        note.carrier.compare_exchange_strong(key, 0, std::memory_order_relaxed);
   }
   void clear() {
     for (size_t i = 0; i < kSets; ++i)
@@ -64,6 +72,7 @@ class Receivers {
  private:
   static constexpr size_t kSets = 4096;
   static constexpr size_t kWays = 8;
+  static constexpr uint64_t kBusy = UINT64_MAX;  // being written; no carrier's key
   struct Note {
     std::atomic<uint64_t> carrier{0};
     std::atomic<uint64_t> task{0};

@@ -64,6 +64,7 @@ struct Inode {
 struct Dentry {
   Gva at;
   Inode inode(Reader& r) const { return {r.pointer(at, Field::dentry_inode)}; }
+  Dentry parent(Reader& r) const { return {r.pointer(at, Field::dentry_parent)}; }  // itself at the root
   // True path: mount point of the file system's root in the initial namespace, and the names from there.
   std::string true_path(Reader& r) const;
 };

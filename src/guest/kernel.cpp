@@ -63,7 +63,7 @@ bool Kernel::read_in_parts(Gva va, void* out, size_t size) const {
 std::string Reader::string(Gva va, size_t max) {
   std::string out;
   while (out.size() < max) {
-    const auto bytes = kernel_.bytes_at(va + out.size());
+    const auto bytes = ++reads_ <= kMaxReads ? kernel_.bytes_at(va + out.size()) : std::span<const std::byte>();
     if (bytes.empty()) {
       failed_ = true;
       return out;

@@ -47,11 +47,28 @@ Node terminal_node(Gva tty) {
   return node;
 }
 
+// A directory that was classified when it was renamed (see classify_before_renaming) hands its labels to what is opened
+// below it.
+void inherit_from_directories(Operation& op, guest::File file, guest::Inode inode) {
+  if (!op.env.state.any_file()) return;
+  guest::Dentry dentry = file.dentry(op.r).parent(op.r);
+  for (size_t depth = 0; depth < 64 && dentry.at; ++depth) {
+    const Carrier directory(CarrierKind::file, dentry.inode(op.r).identity(op.r).hash());
+    const uint64_t labels = op.env.state.labels(directory);
+    if (labels & ~op.env.state.labels(inode_carrier(inode)))
+      op.classify(op.inode_node(inode, file.dentry(op.r)), labels, "in a classified directory that was renamed");
+    const guest::Dentry parent = dentry.parent(op.r);
+    if (parent.at == dentry.at) return;
+    dentry = parent;
+  }
+}
+
 // Labels from path patterns. Looks at every open, so it allocates nothing unless a pattern matches.
 void classify_by_path(Operation& op, guest::File file, guest::Inode inode) {
   if (op.env.patterns.empty()) return;
   guest::PathBuffer path;
   if (!path.assign_true_path(op.r, file.dentry(op.r))) return;
+  inherit_from_directories(op, file, inode);
   uint64_t labels = op.env.patterns.match(path.view());
   if (!labels && path.assign_mounted_path(op.r, file)) labels = op.env.patterns.match(path.view());
   if (path.truncated()) op.env.reporter.incomplete("a path was too long to be matched in full");
@@ -69,7 +86,7 @@ void on_file_open(Operation& op) {
   if (type != FileType::regular && type != FileType::block) return;
   // A file known from before (another boot, or evicted from memory meanwhile) bears its labels again.
   if (op.env.state.any_file() && !op.env.state.labels(inode_carrier(inode))) {
-    const Carrier identity(CarrierKind::file, inode.identity(op.r).hash());
+    const Carrier identity = op.identity_of(inode);
     if (op.env.state.labels(identity)) {
       const auto lock = op.env.state.lock();
       if (!op.env.state.adopt(identity, inode_carrier(inode)))
@@ -183,28 +200,51 @@ void on_inode_free(Operation& op) {
   if (gone) op.report(event::Kind::removed, op.inode_node(inode, {}), labels);
   const auto lock = op.env.state.lock();
   op.env.state.erase(carrier);
-  if (gone) op.env.state.erase(Carrier(CarrierKind::file, inode.identity(op.r).hash()));
-}
-
-void on_inode_link(Operation& op) {
-  const guest::Inode inode = guest::Dentry{op.pointer(0)}.inode(op.r);
-  if (!inode.at) return;
-  const uint64_t labels = op.env.state.labels(inode_carrier(inode));
-  if (labels) op.report(event::Kind::linked, op.inode_node(inode, guest::Dentry{op.pointer(2)}), labels);
+  if (gone) op.env.state.erase(op.identity_of(inode));
 }
 
 namespace {
 
+// A name that no pattern spells out: what a pattern says of it, it says of everything in the directory.
+constexpr std::string_view kAnyName = "/\x01";
+
+// A file that matched a pattern by its old name but that nobody has opened yet is classified before it gets another one.
+// So is a directory of which everything matched; one of which only some may have matched cannot be followed.
+void classify_before_renaming(Operation& op, guest::Dentry from, guest::Inode inode, std::string_view old_path, std::string_view new_path) {
+  if (op.env.patterns.empty()) return;
+  const bool directory = inode.type(op.r) == FileType::directory;
+  std::string probe(old_path);
+  if (directory) probe += kAnyName;
+  const diffusion::Pattern* pattern = op.env.patterns.first_match(probe);
+  uint64_t labels = pattern ? op.env.patterns.match(probe) : 0;
+  if (directory) labels &= ~op.env.patterns.match(std::string(new_path) + std::string(kAnyName));
+  if (labels & ~op.env.state.labels(inode_carrier(inode))) op.classify(op.inode_node(inode, from), labels, pattern->text());
+  if (directory && !pattern && op.env.patterns.may_match_below(old_path, new_path))
+    op.env.reporter.incomplete("a directory that may hold classified files was renamed: those not opened before are not known");
+}
+
 void report_move(Operation& op, guest::Dentry from, guest::Dentry to) {
   const guest::Inode inode = from.inode(op.r);
   if (!inode.at) return;
+  const FileType type = inode.type(op.r);
+  if (type != FileType::regular && type != FileType::directory) return;
+  const std::string old_path = from.true_path(op.r);
+  classify_before_renaming(op, from, inode, old_path, to.true_path(op.r));
   const uint64_t labels = op.env.state.labels(inode_carrier(inode));
-  const bool directory = inode.type(op.r) == FileType::directory;
-  if (!labels && !(directory && op.env.state.any_file())) return;
-  op.report(event::Kind::renamed, op.inode_node(inode, to), labels, from.true_path(op.r));
+  if (labels || (type == FileType::directory && op.env.state.any_file()))
+    op.report(event::Kind::renamed, op.inode_node(inode, to), labels, old_path);
 }
 
 }  // namespace
+
+void on_inode_link(Operation& op) {
+  const guest::Dentry from{op.pointer(0)}, to{op.pointer(2)};
+  const guest::Inode inode = from.inode(op.r);
+  if (!inode.at || inode.type(op.r) != FileType::regular) return;
+  classify_before_renaming(op, from, inode, from.true_path(op.r), to.true_path(op.r));
+  const uint64_t labels = op.env.state.labels(inode_carrier(inode));
+  if (labels) op.report(event::Kind::linked, op.inode_node(inode, to), labels);
+}
 
 void on_d_move(Operation& op) {
   const guest::Dentry from{op.pointer(0)}, to{op.pointer(1)};

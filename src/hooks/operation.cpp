@@ -82,10 +82,22 @@ void Operation::spread(const Node& from, const Node& to) {
   }
 }
 
+// The file behind an inode; none if it could not be read: half an identity is another file's.
+Carrier Operation::identity_of(guest::Inode inode) {
+  const bool failed_before = r.failed();
+  r.clear_failure();
+  const Carrier identity(CarrierKind::file, inode.identity(r).hash());
+  const bool failed = r.failed();
+  if (failed_before) r.fail();
+  return failed ? Carrier() : identity;
+}
+
 void Operation::apply(const Step& step, std::vector<Step>& steps) {
   Node to = step.to;
-  if (to.carrier.kind() == CarrierKind::inode && !to.alias)
-    to.alias = Carrier(CarrierKind::file, to.inode.identity(r).hash());
+  // What could not be read is null, and a label on that would be one on everything that cannot be read later. (Process 0
+  // is the idle task.)
+  if (!to.carrier.has_value()) return;
+  if (to.carrier.kind() == CarrierKind::inode && !to.alias) to.alias = identity_of(to.inode);
   const diffusion::Spread spread = env.state.spread(step.from.carrier, to.carrier, to.alias);
   if (spread.full) env.reporter.incomplete("the table of managed objects is full");
   if (!spread.added) return;
@@ -145,8 +157,7 @@ void Operation::follow(const Node& reached, std::vector<Step>& steps) {
 
 void Operation::classify(const Node& file, uint64_t labels, std::string_view pattern) {
   const auto lock = env.state.lock();
-  const Carrier identity(CarrierKind::file, file.inode.identity(r).hash());
-  const diffusion::Spread spread = env.state.add(labels, file.carrier, identity);
+  const diffusion::Spread spread = env.state.add(labels, file.carrier, identity_of(file.inode));
   if (spread.full) env.reporter.incomplete("the table of managed objects is full");
   if (!spread.added) return;
   event::Event event;

@@ -116,6 +116,7 @@ class Operation {
   void describe_subject(event::Event& event) { describe_subject(event, task); }
   void describe_subject(event::Event& event, guest::Task of);
   void describe(const Node& node, event::Object& out);
+  diffusion::Carrier identity_of(guest::Inode inode);
 
  private:
   struct Step {

@@ -100,11 +100,17 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
       IpEndpoint to;
       if (!msghdr || sock.is_tcp(op.r) || !guest::message_destination(op.r, msghdr, to)) to = sock.remote(op.r);
       if (sock.is_tcp(op.r)) {
-        if (to.port == 0) return;  // not connected: the call will fail
-        if (guest::namespace_of_address(op.r, sock.net(op.r), to.address))
-          op.give(outgoing_flow(op, sock));
-        else
+        const bool fast_open = to.port == 0;
+        if (fast_open) {
+          // Not connected: the call will fail, unless MSG_FASTOPEN lets the data go with the first packet.
+          if (!msghdr || !guest::message_destination(op.r, msghdr, to)) return;
+        }
+        if (!guest::namespace_of_address(op.r, sock.net(op.r), to.address))
           op.leak(sock, to);
+        else if (fast_open)
+          op.env.reporter.incomplete("classified data was sent inside the guest by TCP Fast Open");
+        else
+          op.give(outgoing_flow(op, sock));
         return;
       }
       if (sock.is_udp(op.r)) {

@@ -53,12 +53,13 @@ Result<Message> receive_message(int socket, int timeout_ms) {
   if (size == 0) return Error{Errc::io, "control channel: the other side is gone"};
   Message message;
   for (cmsghdr* control = CMSG_FIRSTHDR(&header); control; control = CMSG_NXTHDR(&header, control)) {
-    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS ||
-        control->cmsg_len < CMSG_LEN(sizeof(int)))
-      continue;
-    int fd;
-    memcpy(&fd, CMSG_DATA(control), sizeof fd);
-    message.fd.reset(fd);
+    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS || control->cmsg_len < CMSG_LEN(sizeof(int))) continue;
+    // The space is padded, so that two fit: the last one counts, and none is left open.
+    for (size_t at = CMSG_LEN(0); at + sizeof(int) <= control->cmsg_len; at += sizeof(int)) {
+      int fd;
+      memcpy(&fd, reinterpret_cast<const char*>(control) + at, sizeof fd);
+      message.fd.reset(fd);
+    }
   }
   if (header.msg_flags & MSG_TRUNC) return Error{Errc::invalid, "control channel: message too long"};
   message.type = buffer[0];

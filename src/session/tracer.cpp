@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <utility>
 
 #include "arch/x86/page_walk.h"
 #include "event/codec.h"
@@ -224,9 +225,10 @@ void Tracer::report(event::Event& event) {
   if (lost_unreported_ && event.kind != event::Kind::lost && !ring_stuck_) {
     event::Event lost;
     lost.kind = event::Kind::lost;
-    lost.detail = fmt::format("{} records", lost_unreported_);
-    lost_unreported_ = 0;
+    const uint64_t count = std::exchange(lost_unreported_, 0);
+    lost.detail = fmt::format("{} records", count);
     report(lost);
+    if (ring_stuck_) lost_unreported_ += count;  // that record was lost too: still to be told
   }
   event.seq = seq_++;
   event.time_ns = now_ns(CLOCK_REALTIME);

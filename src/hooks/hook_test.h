@@ -1,0 +1,119 @@
+// What the tests of the handlers share: a fake guest, and one operation at a time in it.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <string>
+#include <vector>
+
+#include "guest/fake/fake_guest.h"
+#include "hooks/table.h"
+
+namespace oboro::hooks {
+
+using diffusion::Carrier;
+using diffusion::CarrierKind;
+using event::Kind;
+using event::ObjectType;
+using fake::address;
+using fake::endpoint;
+using guest::Field;
+using guest::FileType;
+using guest::Symbol;
+
+class RecordingReporter final : public Reporter {
+ public:
+  void report(event::Event& event) override { events.push_back(event); }
+  void incomplete(const char* what) override { gaps.emplace_back(what); }
+  void kernel_replaced() override { replaced = true; }
+
+  std::vector<event::Event> events;
+  std::vector<std::string> gaps;
+  bool replaced = false;
+};
+
+inline constexpr uint64_t kSecret = 1, kOther = 2;
+inline constexpr uint64_t kMayWrite = 2, kMayRead = 4;
+
+class HookTest : public testing::Test {
+ protected:
+  HookTest() : disk(guest.file_system(0xef53, "ext4", 0x800001, 0x10)), root_mount(guest.mount(disk, Gva(), Gva())) {
+    guest.device({address("127.0.0.1"), address("::1")});
+    guest.device({address("10.0.2.15"), address("fec0::15")});
+    reader = guest.task(100, "reader");
+    writer = guest.task(200, "writer");
+    secret = guest.make_file(disk, "secret", 11);
+    plain = guest.make_file(disk, "plain", 12);
+  }
+
+  // At the start of a kernel function, called by task with these arguments.
+  engine::Verdict call(Symbol function, Gva task, std::initializer_list<uint64_t> arguments = {}) {
+    if (!environment) environment = std::make_unique<Environment>(guest.kernel(), state, patterns, policy, reporter);
+    guest.run(vcpu, task);
+    vcpu.set_arguments(arguments);
+    Operation operation(*environment, vcpu);
+    for (const HookPoint& point : hook_points())
+      if (point.function == function) dispatch(point, operation);
+    return operation.verdict;
+  }
+  void open(Gva task, Gva file) { call(Symbol::fn_file_open, task, {file.value}); }
+  void read(Gva task, Gva file) { call(Symbol::fn_file_permission, task, {file.value, kMayRead}); }
+  void write(Gva task, Gva file) { call(Symbol::fn_file_permission, task, {file.value, kMayWrite}); }
+
+  Carrier inode(Gva dentry) { return {CarrierKind::inode, guest.inode_of(dentry).value}; }
+  Carrier identity(Gva dentry) {
+    guest::Reader r(guest.kernel());
+    return {CarrierKind::file, guest::Inode{guest.inode_of(dentry)}.identity(r).hash()};
+  }
+  Carrier process(Gva task) { return {CarrierKind::process, guest.get(task, Field::task_tgid) & 0xffffffff}; }
+  uint64_t labels(Carrier carrier) { return state.labels(carrier); }
+  uint64_t labels(Gva task) { return labels(process(task)); }
+  void label(Carrier carrier, uint64_t mask = kSecret) { (void)state.add(mask, carrier); }
+  void label_file(Gva dentry, uint64_t mask = kSecret) { (void)state.add(mask, inode(dentry), identity(dentry)); }
+  void label(Gva task, uint64_t mask = kSecret) { label(process(task), mask); }
+
+  // The events since the last call, as "kind from>object".
+  std::vector<std::string> told() {
+    std::vector<std::string> out;
+    for (const event::Event& event : reporter.events) out.push_back(text(event));
+    reporter.events.clear();
+    return out;
+  }
+  static std::string text(const event::Object& object) {
+    switch (object.type) {
+      case ObjectType::process:
+        return std::to_string(object.process.pid);
+      case ObjectType::file:
+      case ObjectType::terminal:
+      case ObjectType::queue:
+        return object.path.empty() ? std::string(name(object.type)) : object.path;
+      case ObjectType::socket:
+        return object.protocol + " " + object.local.address + ":" + std::to_string(object.local.port) + "-" +
+               object.remote.address + ":" + std::to_string(object.remote.port);
+      default:
+        return std::string(name(object.type));
+    }
+  }
+  static std::string text(const event::Event& event) {
+    std::string out(name(event.kind));
+    if (event.from.type != ObjectType::none) out += " " + text(event.from) + " >";
+    return out + " " + text(event.object);
+  }
+  using Told = std::vector<std::string>;
+
+  // Nothing may have been untraceable unless the test takes the gaps away.
+  void TearDown() override { EXPECT_EQ(reporter.gaps, std::vector<std::string>()); }
+  std::vector<std::string> gaps() { return std::exchange(reporter.gaps, {}); }
+
+  fake::FakeGuest guest;
+  fake::FakeVcpu vcpu;
+  diffusion::State state{4096, 1};
+  diffusion::PatternSet patterns;
+  Policy policy;
+  RecordingReporter reporter;
+  std::unique_ptr<Environment> environment;
+
+  fake::FileSystem disk;
+  Gva root_mount, reader, writer, secret, plain;
+};
+
+}  // namespace oboro::hooks

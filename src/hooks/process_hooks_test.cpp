@@ -1,0 +1,195 @@
+#include <sys/syscall.h>
+
+#include "hooks/hook_test.h"
+
+namespace oboro::hooks {
+namespace {
+
+constexpr uint64_t kAttach = 2, kFollWrite = 1;
+
+class ProcessHooks : public HookTest {};
+
+TEST_F(ProcessHooks, ForkGivesTheChildTheLabels) {
+  const Gva child = guest.task(300, "child");
+  call(Symbol::fn_wake_up_new_task, reader, {child.value});
+  EXPECT_EQ(labels(child), 0u);
+  label(reader);
+  call(Symbol::fn_wake_up_new_task, reader, {child.value});
+  EXPECT_EQ(labels(child), kSecret);
+  EXPECT_EQ(told(), Told{"diffusion 100 > 300"});
+  EXPECT_EQ(labels(writer), 0u);
+}
+
+TEST_F(ProcessHooks, ThreadsAreTheSameProcess) {
+  const Gva thread = guest.thread(reader, 101);
+  label(reader);
+  call(Symbol::fn_wake_up_new_task, reader, {thread.value});
+  EXPECT_EQ(told(), Told{});
+  label_file(secret, kOther);
+  read(thread, guest.open(secret));
+  EXPECT_EQ(labels(reader), kSecret | kOther);
+  EXPECT_EQ(reporter.events.at(0).subject.tid, 101u);
+  EXPECT_EQ(reporter.events.at(0).subject.comm, "reader") << "of the process";
+}
+
+TEST_F(ProcessHooks, KernelThreadsInheritNothing) {
+  const Gva kthread = guest.kernel_thread(30, "kworker");
+  label(reader);
+  call(Symbol::fn_wake_up_new_task, reader, {kthread.value});
+  EXPECT_EQ(labels(kthread), 0u);
+}
+
+TEST_F(ProcessHooks, EndOfAThreadIsNotTheEndOfTheProcess) {
+  const Gva thread = guest.thread(reader, 101);
+  label(reader);
+  call(Symbol::fn_release_task, reader, {thread.value});
+  EXPECT_EQ(labels(reader), kSecret);
+  call(Symbol::fn_release_task, writer, {reader.value});
+  EXPECT_EQ(labels(reader), 0u);
+  EXPECT_EQ(told(), Told{"exited 100"});
+  call(Symbol::fn_release_task, writer, {writer.value});
+  EXPECT_EQ(told(), Told{});
+}
+
+TEST_F(ProcessHooks, ReusedPidIsClean) {
+  label(reader);
+  const uint64_t id = state.find(process(reader)).id;
+  call(Symbol::fn_release_task, writer, {reader.value});
+  const Gva again = guest.task(100, "another");
+  EXPECT_EQ(labels(again), 0u);
+  label_file(secret);
+  read(again, guest.open(secret));
+  EXPECT_EQ(labels(again), kSecret);
+  EXPECT_NE(state.find(process(again)).id, id);
+}
+
+TEST_F(ProcessHooks, Exec) {
+  const Gva program = guest.allocate();
+  guest.set(program, Field::binprm_file, guest.open(plain));
+  call(Symbol::fn_begin_new_exec, reader, {program.value});
+  EXPECT_EQ(told(), Told{});
+  label(reader);
+  call(Symbol::fn_begin_new_exec, reader, {program.value});
+  ASSERT_EQ(reporter.events.size(), 1u);
+  EXPECT_EQ(reporter.events[0].detail, "/plain");
+  EXPECT_EQ(reporter.events[0].labels, kSecret);
+  EXPECT_EQ(told(), Told{"exec 100"});
+  EXPECT_EQ(labels(reader), kSecret);
+}
+
+TEST_F(ProcessHooks, SharedMemoryOfVforkAndCloneVm) {
+  const Gva child = guest.task(300, "child");
+  guest.share_mm(child, guest.mm(reader));
+  label_file(secret);
+  read(child, guest.open(secret));
+  EXPECT_EQ(told(), (Told{"diffusion /secret > 300", "diffusion 300 > 100"}));
+  EXPECT_EQ(labels(reader), kSecret);
+  EXPECT_EQ(labels(writer), 0u);
+}
+
+TEST_F(ProcessHooks, ManyThreadsShareNothingWithOthers) {
+  for (uint32_t tid = 101; tid < 110; ++tid) guest.thread(reader, tid);
+  label_file(secret);
+  read(reader, guest.open(secret));
+  EXPECT_EQ(told(), Told{"diffusion /secret > 100"});
+}
+
+TEST_F(ProcessHooks, ListOfProcessesThatDoesNotEndIsAGap) {
+  const Gva child = guest.task(300, "child");
+  guest.share_mm(child, guest.mm(reader));
+  guest.set(writer, Field::task_tasks, writer + guest.profile[Field::task_tasks]);
+  label_file(secret);
+  read(reader, guest.open(secret));
+  EXPECT_FALSE(gaps().empty());
+  EXPECT_EQ(labels(reader), kSecret);
+}
+
+TEST_F(ProcessHooks, AttachingGoesBothWays) {
+  label(reader);
+  call(Symbol::fn_ptrace_access_check, writer, {reader.value, 1});  // PTRACE_MODE_READ: /proc/PID/stat and the like
+  EXPECT_EQ(labels(writer), 0u);
+  call(Symbol::fn_ptrace_access_check, writer, {reader.value, kAttach});
+  EXPECT_EQ(labels(writer), kSecret);
+  label(writer, kOther);
+  call(Symbol::fn_ptrace_access_check, writer, {reader.value, kAttach | 8});
+  EXPECT_EQ(labels(reader), kSecret | kOther);
+  told();
+  const Gva thread = guest.thread(reader, 101);
+  call(Symbol::fn_ptrace_access_check, reader, {thread.value, kAttach});
+  EXPECT_EQ(told(), Told{});
+}
+
+TEST_F(ProcessHooks, AccessToRemoteMemory) {
+  label(reader);
+  const uint64_t mm = guest.mm(reader).value;
+  guest.set_system_call(writer, SYS_read);  // `ps`
+  call(Symbol::fn_access_remote_vm, writer, {mm, 0, 0, 8, 0});
+  EXPECT_EQ(labels(writer), 0u);
+  guest.set_system_call(writer, SYS_ptrace);
+  call(Symbol::fn_access_remote_vm, writer, {mm, 0, 0, 8, 0});
+  EXPECT_EQ(labels(writer), kSecret);
+  label(writer, kOther);
+  call(Symbol::fn_access_remote_vm, writer, {mm, 0, 0, 8, 0});
+  EXPECT_EQ(labels(reader), kSecret);
+  call(Symbol::fn_access_remote_vm, writer, {mm, 0, 0, 8, kFollWrite});
+  EXPECT_EQ(labels(reader), kSecret | kOther);
+}
+
+TEST_F(ProcessHooks, Kexec) {
+  EXPECT_FALSE(reporter.replaced);
+  call(Symbol::fn_machine_kexec, reader);
+  EXPECT_TRUE(reporter.replaced);
+}
+
+TEST_F(ProcessHooks, FullTableIsAGap) {
+  for (uint64_t i = 0; i < 5000; ++i) (void)state.add(kSecret, Carrier(CarrierKind::pipe, 0x1000 + i));
+  label_file(secret);
+  EXPECT_EQ(state.labels(inode(secret)), 0u);
+  const Gva child = guest.task(300, "child");
+  (void)state.erase(Carrier(CarrierKind::pipe, 0x1000));
+  label(reader);
+  call(Symbol::fn_wake_up_new_task, reader, {child.value});
+  EXPECT_EQ(labels(child), 0u);
+  EXPECT_EQ(gaps(), std::vector<std::string>{"the table of managed objects is full"});
+}
+
+// Each structure in turn is taken away: an operation reports a gap, or does what it does with all of them readable.
+TEST_F(ProcessHooks, AnyUnreadableStructureIsAGapOrNotNeeded) {
+  const Gva child = guest.task(300, "child");
+  guest.share_mm(child, guest.mm(reader));
+  const Gva mapped = guest.open(plain), vma = guest.vma(guest.mm(reader), mapped, guest::kVmShared | guest::kVmWrite);
+  guest.set_vmas(guest.mm(reader), {vma});
+  guest.set_mappers(guest.inode_of(plain), {vma});
+  const Gva file = guest.open(secret);
+  const Gva tree(guest.get(guest.mm(reader), Field::mm_mt_root) & ~uint64_t{0xff});
+  const Gva signal(guest.get(reader, Field::task_signal));
+  const Gva mapping(guest.get(guest.inode_of(plain), Field::inode_mapping));
+  // Not the vma: what cannot be read in a tree that changes counts as freed.
+  const Gva needed[] = {reader,
+                        child,
+                        guest.mm(reader),
+                        mapped,
+                        tree,
+                        signal,
+                        mapping,
+                        file,
+                        guest.inode_of(plain),
+                        disk.sb,
+                        guest.inode_of(secret)};
+  for (const Gva& object : needed) {
+    label_file(secret);
+    guest.memory.hide(Gpa(object.value - fake::kDirectMap.value));
+    read(reader, file);
+    guest.memory.show_all();
+    EXPECT_FALSE(gaps().empty()) << "object " << &object - needed;
+    told();
+    for (const Gva task : {reader, child}) (void)state.erase(process(task));
+    (void)state.erase(inode(plain));
+    (void)state.erase(identity(plain));
+  }
+  read(reader, file);
+  EXPECT_EQ(told().size(), 3u);
+}
+
+}  // namespace
+}  // namespace oboro::hooks

@@ -1,0 +1,341 @@
+#include "session/tracer.h"
+
+#include <functional>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <thread>
+
+#include "event/codec.h"
+#include "guest/fake/fake_guest.h"
+#include "guest/profile/build.h"
+#include "session/control.h"
+
+namespace oboro::session {
+namespace {
+
+using diffusion::Carrier;
+using event::Kind;
+using fake::FakeGuest;
+using guest::Field;
+using guest::Symbol;
+
+class TracerTest : public testing::Test {
+ protected:
+  TracerTest() : disk(guest.file_system(0xef53, "ext4", 0x800001, 0x10)) {
+    guest.mount(disk, Gva(), Gva());
+    task = guest.task(100, "task");
+    secret = guest.make_file(disk, "secret", 11);
+    settings.capacity = 1024;
+    settings.rules = {{"/secret", 1}};
+    vcpu.set(x86::Reg::cr3, guest.memory.root());
+    guest.run(vcpu, task);
+  }
+  void make(size_t ring_size = 1 << 20) {
+    char path[] = "/tmp/oboro-tracer-test-XXXXXX";
+    ASSERT_TRUE(mkdtemp(path));
+    const std::string file = std::string(path) + "/ring";
+    Result<event::Ring> created = event::Ring::create(file, ring_size);
+    ASSERT_TRUE(created) << created.error().message;
+    Result<event::Ring> opened = event::Ring::open(file);
+    ASSERT_TRUE(opened);
+    ring = std::make_unique<event::Ring>(std::move(*opened));
+    unlink(file.c_str());
+    rmdir(path);
+    int pair[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    supervisor.reset(pair[1]);
+    auto made = Tracer::create(guest.memory.ram(), settings, std::move(*created), UniqueFd(pair[0]));
+    ASSERT_TRUE(made) << made.error().message;
+    tracer = std::move(*made);
+  }
+  // What the supervisor says to each message, in order: an empty type ends it.
+  void answer(std::vector<std::pair<char, std::string>> answers) {
+    supervising = std::thread([this, answers = std::move(answers)] {
+      for (const auto& [type, payload] : answers) {
+        Result<Message> message = receive_message(supervisor.get(), 5000);
+        if (!message) return;
+        asked.push_back(std::move(*message));
+        (void)send_message(supervisor.get(), type, payload);
+      }
+    });
+  }
+  Result<std::vector<ArmedHook>> arm() {
+    answer({{'P', guest.profile.format()}});
+    auto armed = tracer->arm(vcpu);
+    supervising.join();
+    return armed;
+  }
+  void hook(Symbol function, std::initializer_list<uint64_t> arguments) {
+    vcpu.set_arguments(arguments);
+    for (const hooks::HookPoint& point : hooks::hook_points())
+      if (point.function == function) tracer->hook(point, vcpu);
+  }
+  std::vector<event::Event> events() {
+    std::vector<event::Event> out;
+    std::vector<std::byte> bytes;
+    bool damaged = false;
+    while (ring->pop(bytes, &damaged)) {
+      auto decoded = event::decode(bytes);
+      EXPECT_TRUE(decoded);
+      if (decoded) out.push_back(*decoded);
+    }
+    EXPECT_FALSE(damaged);
+    return out;
+  }
+
+  FakeGuest guest;
+  fake::FileSystem disk;
+  Gva task, secret;
+  fake::FakeVcpu vcpu;
+  Settings settings;
+  std::unique_ptr<event::Ring> ring;
+  std::unique_ptr<Tracer> tracer;
+  UniqueFd supervisor;
+  std::thread supervising;
+  std::vector<Message> asked;
+};
+
+TEST_F(TracerTest, ArmsWithACachedProfile) {
+  make();
+  const auto armed = arm();
+  ASSERT_TRUE(armed) << armed.error().message;
+  EXPECT_EQ(armed->size(), hooks::hook_points().size());
+  for (const ArmedHook& hook : *armed) {
+    EXPECT_EQ(hook.address, guest.symbol(hook.point->function).value);
+    EXPECT_FALSE(hook.may_deny);
+  }
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked[0].type, 'F');
+  EXPECT_FALSE(asked[0].payload.empty());
+  tracer->armed();
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].kind, Kind::armed);
+  EXPECT_NE(told[0].detail.find("6.1.0-fake"), std::string::npos);
+  EXPECT_NE(told[0].detail.find("cached"), std::string::npos);
+  const Result<Message> status = receive_message(supervisor.get(), 1000);
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status->type, 'A');
+  EXPECT_EQ(ring->counters().hooks_armed, hooks::hook_points().size());
+}
+
+TEST_F(TracerTest, MissMeansBuildFromACopyOfTheImage) {
+  make();
+  const std::string word = "somewhere in the image";
+  guest.write(fake::kImageBase + 0x20, word.data(), word.size());
+  answer({{'M', ""}, {'P', guest.profile.format()}});
+  const auto armed = tracer->arm(vcpu);
+  supervising.join();
+  ASSERT_TRUE(armed) << armed.error().message;
+  ASSERT_EQ(asked.size(), 2u);
+  EXPECT_EQ(asked[1].type, 'B');
+  EXPECT_EQ(asked[1].payload, asked[0].payload + " ffffffff81000000");
+  struct stat info {};
+  ASSERT_EQ(fstat(asked[1].fd.get(), &info), 0);
+  EXPECT_EQ(static_cast<uint64_t>(info.st_size), fake::kImageSize);
+  std::string read_back(word.size(), '\0');
+  EXPECT_EQ(pread(asked[1].fd.get(), read_back.data(), word.size(), 0x20), static_cast<ssize_t>(word.size()));
+  EXPECT_EQ(read_back, word);
+}
+
+TEST_F(TracerTest, KernelPageTableIsolation) {
+  make();
+  vcpu.set(x86::Reg::cr3, guest.memory.root() | 0x1000 | 7);  // the user half's table, and a PCID
+  EXPECT_TRUE(arm());
+}
+
+TEST_F(TracerTest, HolesInTheImageAreZero) {
+  guest.memory.unmap(fake::kImageBase + (2 << 20));  // 2 MiB: page_offset_base is not in there
+  for (uint64_t page = 0; page < 100; ++page)
+    guest.memory.map(fake::kImageBase + (2 << 20) + page * 8192, fake::kImageStart + (2 << 20) + page * 8192);
+  make();
+  const auto armed = arm();
+  ASSERT_TRUE(armed) << armed.error().message;
+}
+
+TEST_F(TracerTest, NoKernelImage) {
+  make();
+  vcpu.set(x86::Reg::cr3, guest.allocate().value - fake::kDirectMap.value);
+  auto armed = tracer->arm(vcpu);
+  ASSERT_FALSE(armed);
+  EXPECT_EQ(armed.error().code, Errc::not_found);
+  EXPECT_NE(armed.error().message.find("no kernel image"), std::string::npos);
+  vcpu.set(x86::Reg::cr3, 0x7ffffffffffff000);  // nowhere
+  EXPECT_FALSE(tracer->arm(vcpu));
+
+  answer({{'C', ""}});
+  EXPECT_TRUE(tracer->ask_to_go_on(armed.error().message));
+  supervising.join();
+  EXPECT_EQ(asked.at(0).type, 'U');
+  EXPECT_EQ(asked.at(0).payload, armed.error().message);
+  EXPECT_EQ(events().at(0).kind, Kind::incomplete);
+  supervisor.reset();
+  EXPECT_FALSE(tracer->ask_to_go_on("x")) << "nobody to ask";
+}
+
+TEST_F(TracerTest, NoBuildId) {
+  guest.write(fake::kImageBase + 0x10c, uint32_t{0});
+  make();
+  const auto armed = tracer->arm(vcpu);
+  ASSERT_FALSE(armed);
+  EXPECT_NE(armed.error().message.find("build ID"), std::string::npos);
+}
+
+TEST_F(TracerTest, BadAnswersAreErrors) {
+  make();
+  const std::pair<char, std::string> bad[] = {{'P', "nonsense"}, {'E', "because"}, {'?', ""}};
+  for (const auto& one : bad) {
+    answer({one});
+    const auto armed = tracer->arm(vcpu);
+    supervising.join();
+    EXPECT_FALSE(armed);
+  }
+  answer({{'M', ""}, {'E', "BTF is missing"}});
+  const auto armed = tracer->arm(vcpu);
+  supervising.join();
+  ASSERT_FALSE(armed);
+  EXPECT_EQ(armed.error().message, "BTF is missing");
+  supervisor.reset();
+  EXPECT_FALSE(tracer->arm(vcpu)) << "the supervisor is gone";
+}
+
+TEST_F(TracerTest, MissingOptionalFunctionsAreGapsAndDenyIsForThoseThatCan) {
+  fake::set_missing(guest.profile, Symbol::fn_do_tee);
+  settings.deny_leaks = true;
+  make();
+  const auto armed = arm();
+  ASSERT_TRUE(armed);
+  EXPECT_EQ(armed->size(), hooks::hook_points().size() - 1);
+  for (const ArmedHook& hook : *armed) EXPECT_EQ(hook.may_deny, hook.point->can_deny);
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].kind, Kind::incomplete);
+  EXPECT_EQ(told[0].detail, "tee");
+  EXPECT_EQ(ring->counters().incomplete, 1u);
+}
+
+TEST_F(TracerTest, BadPatternIsRefused) {
+  settings.rules = {{"[", 1}};
+  Result<event::Ring> none = Error{};
+  char path[] = "/tmp/oboro-tracer-test-XXXXXX";
+  ASSERT_TRUE(mkdtemp(path));
+  Result<event::Ring> created = event::Ring::create(std::string(path) + "/ring", 1 << 16);
+  ASSERT_TRUE(created);
+  EXPECT_FALSE(Tracer::create(guest.memory.ram(), settings, std::move(*created), UniqueFd()));
+  unlink((std::string(path) + "/ring").c_str());
+  rmdir(path);
+}
+
+TEST_F(TracerTest, EventsAreNumberedAndCounted) {
+  settings.first_seq = 50;
+  settings.boot = 3;
+  make();
+  ASSERT_TRUE(arm());
+  const Gva file = guest.open(secret);
+  hook(Symbol::fn_file_open, {file.value});
+  hook(Symbol::fn_file_permission, {file.value, 4});
+  const auto told = events();
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0].kind, Kind::classified);
+  EXPECT_EQ(told[1].kind, Kind::diffusion);
+  EXPECT_EQ(told[0].seq, 50u);
+  EXPECT_EQ(told[1].seq, 51u);
+  EXPECT_EQ(told[1].boot, 3u);
+  EXPECT_GT(told[1].time_ns, 0u);
+  EXPECT_EQ(ring->counters().managed_files, 1u);
+  EXPECT_EQ(ring->counters().managed_processes, 1u);
+  EXPECT_EQ(ring->counters().last_seq, 51u);
+}
+
+TEST_F(TracerTest, ResetKeepsOnlyFiles) {
+  make();
+  ASSERT_TRUE(arm());
+  const Gva file = guest.open(secret);
+  hook(Symbol::fn_file_open, {file.value});
+  hook(Symbol::fn_file_permission, {file.value, 4});
+  hook(Symbol::fn_machine_kexec, {});
+  EXPECT_TRUE(tracer->kernel_was_replaced());
+  EXPECT_FALSE(tracer->kernel_was_replaced());
+  tracer->boot_ended("kexec");
+  auto told = events();
+  EXPECT_EQ(told.back().kind, Kind::reset);
+  EXPECT_EQ(told.back().detail, "kexec");
+  EXPECT_EQ(ring->counters().managed_processes, 0u);
+  EXPECT_EQ(ring->counters().managed_files, 1u);
+  EXPECT_EQ(ring->counters().hooks_armed, 0u);
+  EXPECT_EQ(receive_message(supervisor.get(), 1000)->type, 'R');
+
+  // The next boot: the same file in another inode, and no other object is what it was.
+  settings.rules.clear();
+  asked.clear();
+  const Gva again = guest.open(guest.make_file(disk, "secret", 11)),
+            plain = guest.open(guest.make_file(disk, "plain", 12));
+  ASSERT_TRUE(arm());
+  hook(Symbol::fn_file_permission, {file.value, 4});
+  hook(Symbol::fn_file_open, {plain.value});
+  hook(Symbol::fn_file_permission, {plain.value, 4});
+  EXPECT_TRUE(events().empty());
+  hook(Symbol::fn_file_open, {again.value});
+  hook(Symbol::fn_file_permission, {again.value, 4});
+  told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].kind, Kind::diffusion);
+  EXPECT_EQ(told[0].boot, 2u);
+}
+
+TEST_F(TracerTest, KnownFilesBearTheirLabelsAndIdsFromTheStart) {
+  settings.rules.clear();
+  KnownFile known;
+  guest::Reader r(guest.kernel());
+  known.identity = guest::Inode{guest.inode_of(secret)}.identity(r);
+  known.labels = 4;
+  known.id = 77;
+  settings.files = {known};
+  make();
+  ASSERT_TRUE(arm());
+  const Gva file = guest.open(secret);
+  hook(Symbol::fn_file_open, {file.value});
+  hook(Symbol::fn_file_permission, {file.value, 4});
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].from.id, 77u);
+  EXPECT_EQ(told[0].object.id, 78u);
+  EXPECT_EQ(told[0].labels, 4u);
+}
+
+TEST_F(TracerTest, FullRingLosesRecordsAndSaysSo) {
+  make(1 << 12);
+  ASSERT_TRUE(arm());
+  for (int i = 0; i < 60; ++i) tracer->boot_ended(std::string(200, 'x'));  // the first that finds no room waits 2 s
+  const uint64_t lost = ring->counters().lost;
+  EXPECT_GT(lost, 0u);
+  uint64_t last = 0;
+  for (const event::Event& event : events()) last = event.seq;
+  EXPECT_EQ(last + lost, ring->counters().last_seq) << "a gap in the numbers for each";
+  tracer->boot_ended("room again");
+  tracer->boot_ended("and again");
+  const auto told = events();
+  ASSERT_EQ(told.size(), 3u);
+  EXPECT_EQ(told[0].detail, "room again");
+  EXPECT_EQ(told[1].kind, Kind::lost);
+  EXPECT_EQ(told[1].detail, std::to_string(lost) + " records");
+  EXPECT_EQ(ring->counters().lost, lost);
+}
+
+TEST_F(TracerTest, EachGapIsToldOnceABoot) {
+  make();
+  ASSERT_TRUE(arm());
+  for (int i = 0; i < 3; ++i) hook(Symbol::fn_d_delete, {1});
+  EXPECT_EQ(events().size(), 1u);
+  tracer->boot_ended("reset");
+  ASSERT_TRUE((void(receive_message(supervisor.get(), 1000)), arm()));
+  events();
+  hook(Symbol::fn_d_delete, {1});
+  EXPECT_EQ(events().size(), 1u);
+}
+
+}  // namespace
+}  // namespace oboro::session
