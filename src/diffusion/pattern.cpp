@@ -111,7 +111,8 @@ bool Pattern::may_match_below(std::string_view old_directory, std::string_view n
     const bool anywhere = !alternative.tokens.empty() &&
                           (alternative.tokens[0].op == Op::globstar || alternative.tokens[0].op == Op::directories);
     if (anywhere && old_path.starts_with(prefix) && new_path.starts_with(prefix)) continue;  // matches there as here
-    if (old_path.size() <= prefix.size() ? prefix.starts_with(old_path) : match(alternative, old_path, true)) return true;
+    if (old_path.size() <= prefix.size() ? prefix.starts_with(old_path) : match(alternative, old_path, true))
+      return true;
   }
   return false;
 }

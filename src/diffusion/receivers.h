@@ -30,7 +30,8 @@ class Receivers {
   bool note(Carrier carrier, uint64_t task, IsReceiving&& is_receiving) {
     Set& set = sets_[index(carrier)];
     for (const Note& note : set)
-      if (note.carrier.load(std::memory_order_relaxed) == carrier.key() && note.task.load(std::memory_order_relaxed) == task)
+      if (note.carrier.load(std::memory_order_relaxed) == carrier.key() &&
+          note.task.load(std::memory_order_relaxed) == task)
         return true;
     for (const bool replace : {false, true}) {
       for (Note& note : set) {

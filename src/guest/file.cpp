@@ -105,11 +105,16 @@ bool PathBuffer::prepend_names(Reader& r, Gva dentry, Gva stop) {
     if (!dentry) return false;
     if (dentry == stop) return true;
     const Gva parent = r.pointer(dentry, Field::dentry_parent);
-    if (parent == dentry) return true;  // the root of the file system
+    const bool root = parent == dentry;
     const size_t length = std::min<size_t>(r.get<uint32_t>(dentry, Field::dentry_name_len), kNameMax);
     char name[kNameMax + 1];
     name[0] = '/';
     if (!r.bytes(r.pointer(dentry, Field::dentry_name), name + 1, length)) return false;
+    // The root of a file system is called "/"; a file without any directory (memfd, SysV shm) is a root with a name.
+    if (root) {
+      if (length > 0 && name[1] != '/') prepend(name, length + 1);
+      return true;
+    }
     prepend(name, length + 1);
     dentry = parent;
   }

@@ -28,13 +28,26 @@ Node pipe_node(Operation& op, guest::File file, guest::Inode inode) {
   return node;
 }
 
+// The labels of an inode, by its address or, where it was not opened since it came into memory, by its identity. Not
+// for reading and writing, which only follow an open.
+uint64_t labels_of(Operation& op, guest::Inode inode) {
+  const uint64_t labels = op.env.state.labels(inode_carrier(inode));
+  if (labels || !op.env.state.any_file()) return labels;
+  const Carrier identity = op.identity_of(inode);
+  const uint64_t known = identity ? op.env.state.labels(identity) : 0;
+  if (!known) return 0;
+  const auto lock = op.env.state.lock();
+  if (!op.env.state.adopt(identity, inode_carrier(inode)))
+    op.env.reporter.incomplete("the table of managed objects is full");
+  return known;
+}
+
 // The terminal behind an open character device; null if it is none.
 Gva terminal_of(Operation& op, guest::File file) {
   const guest::Profile& p = op.r.profile();
   const Gva operations = op.r.pointer(file.at, Field::file_op);
-  const bool terminal =
-      (p.has(guest::Symbol::tty_fops) && operations == op.env.kernel.symbol(guest::Symbol::tty_fops)) ||
-      (p.has(guest::Symbol::console_fops) && operations == op.env.kernel.symbol(guest::Symbol::console_fops));
+  const auto is = [&](guest::Symbol table) { return p.has(table) && operations == op.env.kernel.symbol(table); };
+  const bool terminal = is(guest::Symbol::tty_fops) || is(guest::Symbol::ptmx_fops) || is(guest::Symbol::console_fops);
   if (!terminal || !p.has(Field::tty_file_private_tty)) return Gva();
   const Gva data = op.r.pointer(file.at, Field::file_private_data);
   return data ? op.r.pointer(data, Field::tty_file_private_tty) : Gva();
@@ -53,8 +66,8 @@ void inherit_from_directories(Operation& op, guest::File file, guest::Inode inod
   if (!op.env.state.any_file()) return;
   guest::Dentry dentry = file.dentry(op.r).parent(op.r);
   for (size_t depth = 0; depth < 64 && dentry.at; ++depth) {
-    const Carrier directory(CarrierKind::file, dentry.inode(op.r).identity(op.r).hash());
-    const uint64_t labels = op.env.state.labels(directory);
+    const Carrier directory = op.identity_of(dentry.inode(op.r));
+    const uint64_t labels = directory ? op.env.state.labels(directory) : 0;
     if (labels & ~op.env.state.labels(inode_carrier(inode)))
       op.classify(op.inode_node(inode, file.dentry(op.r)), labels, "in a classified directory that was renamed");
     const guest::Dentry parent = dentry.parent(op.r);
@@ -84,18 +97,11 @@ void on_file_open(Operation& op) {
   const guest::Inode inode = file.inode(op.r);
   const FileType type = inode.type(op.r);
   if (type != FileType::regular && type != FileType::block) return;
-  // A file known from before (another boot, or evicted from memory meanwhile) bears its labels again.
-  if (op.env.state.any_file() && !op.env.state.labels(inode_carrier(inode))) {
-    const Carrier identity = op.identity_of(inode);
-    if (op.env.state.labels(identity)) {
-      const auto lock = op.env.state.lock();
-      if (!op.env.state.adopt(identity, inode_carrier(inode)))
-        op.env.reporter.incomplete("the table of managed objects is full");
-    }
-  }
+  labels_of(op,
+            inode);  // a file known from before (another boot, or evicted from memory meanwhile) bears its labels again
   classify_by_path(op, file, inode);
   // A core dump is written past the LSM: its file takes the labels of the process when it is opened.
-  if (op.labels() && op.task.is_dumping_core(op.r) && file.writable(op.r))
+  if (op.labels() && op.task().is_dumping_core(op.r) && file.writable(op.r))
     op.give(op.inode_node(inode, file.dentry(op.r)));
 }
 
@@ -208,9 +214,10 @@ namespace {
 // A name that no pattern spells out: what a pattern says of it, it says of everything in the directory.
 constexpr std::string_view kAnyName = "/\x01";
 
-// A file that matched a pattern by its old name but that nobody has opened yet is classified before it gets another one.
-// So is a directory of which everything matched; one of which only some may have matched cannot be followed.
-void classify_before_renaming(Operation& op, guest::Dentry from, guest::Inode inode, std::string_view old_path, std::string_view new_path) {
+// A file that matched a pattern by its old name but that nobody has opened yet is classified before it gets another
+// one. So is a directory of which everything matched; one of which only some may have matched cannot be followed.
+void classify_before_renaming(Operation& op, guest::Dentry from, guest::Inode inode, std::string_view old_path,
+                              std::string_view new_path) {
   if (op.env.patterns.empty()) return;
   const bool directory = inode.type(op.r) == FileType::directory;
   std::string probe(old_path);
@@ -218,9 +225,11 @@ void classify_before_renaming(Operation& op, guest::Dentry from, guest::Inode in
   const diffusion::Pattern* pattern = op.env.patterns.first_match(probe);
   uint64_t labels = pattern ? op.env.patterns.match(probe) : 0;
   if (directory) labels &= ~op.env.patterns.match(std::string(new_path) + std::string(kAnyName));
-  if (labels & ~op.env.state.labels(inode_carrier(inode))) op.classify(op.inode_node(inode, from), labels, pattern->text());
+  if (labels & ~op.env.state.labels(inode_carrier(inode)))
+    op.classify(op.inode_node(inode, from), labels, pattern->text());
   if (directory && !pattern && op.env.patterns.may_match_below(old_path, new_path))
-    op.env.reporter.incomplete("a directory that may hold classified files was renamed: those not opened before are not known");
+    op.env.reporter.incomplete(
+        "a directory that may hold classified files was renamed: those not opened before are not known");
 }
 
 void report_move(Operation& op, guest::Dentry from, guest::Dentry to) {
@@ -230,7 +239,7 @@ void report_move(Operation& op, guest::Dentry from, guest::Dentry to) {
   if (type != FileType::regular && type != FileType::directory) return;
   const std::string old_path = from.true_path(op.r);
   classify_before_renaming(op, from, inode, old_path, to.true_path(op.r));
-  const uint64_t labels = op.env.state.labels(inode_carrier(inode));
+  const uint64_t labels = labels_of(op, inode);
   if (labels || (type == FileType::directory && op.env.state.any_file()))
     op.report(event::Kind::renamed, op.inode_node(inode, to), labels, old_path);
 }
@@ -242,7 +251,7 @@ void on_inode_link(Operation& op) {
   const guest::Inode inode = from.inode(op.r);
   if (!inode.at || inode.type(op.r) != FileType::regular) return;
   classify_before_renaming(op, from, inode, from.true_path(op.r), to.true_path(op.r));
-  const uint64_t labels = op.env.state.labels(inode_carrier(inode));
+  const uint64_t labels = labels_of(op, inode);
   if (labels) op.report(event::Kind::linked, op.inode_node(inode, to), labels);
 }
 
@@ -250,7 +259,7 @@ void on_d_move(Operation& op) {
   const guest::Dentry from{op.pointer(0)}, to{op.pointer(1)};
   const guest::Inode replaced = to.inode(op.r);
   if (replaced.at) {
-    const uint64_t labels = op.env.state.labels(inode_carrier(replaced));
+    const uint64_t labels = labels_of(op, replaced);
     if (labels) op.report(event::Kind::unlinked, op.inode_node(replaced, to), labels);
   }
   report_move(op, from, to);
@@ -266,7 +275,7 @@ void on_d_delete(Operation& op) {
   const guest::Dentry dentry{op.pointer(0)};
   const guest::Inode inode = dentry.inode(op.r);
   if (!inode.at) return;
-  const uint64_t labels = op.env.state.labels(inode_carrier(inode));
+  const uint64_t labels = labels_of(op, inode);
   if (labels) op.report(event::Kind::unlinked, op.inode_node(inode, dentry), labels);
 }
 
@@ -309,7 +318,7 @@ namespace {
 
 // files_struct.fdt->fd[number] of the running task; null if it is not open.
 guest::File file_of_descriptor(Operation& op, uint64_t number) {
-  const Gva files = op.r.pointer(op.task.at, Field::task_files);
+  const Gva files = op.r.pointer(op.task().at, Field::task_files);
   if (!files) return {};
   const Gva table = op.r.pointer(files, Field::files_struct_fdt);
   if (number >= op.r.get<uint32_t>(table, Field::fdtable_max_fds)) return {};

@@ -19,12 +19,13 @@ constexpr size_t kMaxProcesses = 65536;  // processes looked at to find who shar
 }  // namespace
 
 Operation::Operation(Environment& environment, engine::Vcpu& cpu)
-    : env(environment),
-      vcpu(cpu),
-      r(environment.kernel),
-      task(environment.tasks.current(r, environment.gs_base(cpu))) {
-  if (!env.tasks.stack_known()) env.tasks.learn_stack(r, env.gs_base(vcpu), task);
-  tgid = task.tgid(r);
+    : env(environment), vcpu(cpu), r(environment.kernel) {}
+
+void Operation::find_task() {
+  const uint64_t gs_base = env.gs_base(vcpu);
+  task_ = env.tasks.current(r, gs_base);
+  if (!env.tasks.stack_known()) env.tasks.learn_stack(r, gs_base, task_);
+  tgid_ = task_.tgid(r);
 }
 
 Node Operation::process_node(guest::Task of) {
@@ -45,7 +46,7 @@ Node Operation::inode_node(guest::Inode inode, guest::Dentry dentry) {
 void Operation::take(const Node& node) {
   const uint64_t labels = env.state.labels(node.carrier);
   if (labels == 0 || (labels & ~this->labels()) == 0) return;
-  if (task.is_kernel_thread(r)) {
+  if (task().is_kernel_thread(r)) {
     env.reporter.incomplete("a kernel thread received classified data");
     return;
   }
@@ -65,7 +66,7 @@ bool Operation::receiving(guest::Task of) {
 }
 
 void Operation::note_receiver(Carrier carrier) {
-  const bool kept = env.state.receivers().note(carrier, task.at.value,
+  const bool kept = env.state.receivers().note(carrier, task().at.value,
                                                [this](uint64_t other) { return receiving(guest::Task{Gva(other)}); });
   if (!kept) env.reporter.incomplete("too many tasks receive from one socket or pipe at the same time");
 }
@@ -94,8 +95,8 @@ Carrier Operation::identity_of(guest::Inode inode) {
 
 void Operation::apply(const Step& step, std::vector<Step>& steps) {
   Node to = step.to;
-  // What could not be read is null, and a label on that would be one on everything that cannot be read later. (Process 0
-  // is the idle task.)
+  // What could not be read is null, and a label on that would be one on everything that cannot be read later. (Process
+  // 0 is the idle task.)
   if (!to.carrier.has_value()) return;
   if (to.carrier.kind() == CarrierKind::inode && !to.alias) to.alias = identity_of(to.inode);
   const diffusion::Spread spread = env.state.spread(step.from.carrier, to.carrier, to.alias);
@@ -108,7 +109,7 @@ void Operation::apply(const Step& step, std::vector<Step>& steps) {
   // A process that waited and now receives is the one that does it, whoever's hook this is.
   const bool receives = to.carrier.kind() == CarrierKind::process && step.from.carrier.kind() != CarrierKind::process &&
                         step.from.carrier.kind() != CarrierKind::inode;
-  describe_subject(event, receives ? to.task : task);
+  describe_subject(event, receives ? to.task : task());
   describe(step.from, event.from);
   describe(to, event.object);
   event.from.id = spread.from_id;
@@ -186,6 +187,21 @@ void Operation::report(Kind kind, const Node& node, uint64_t labels, std::string
   env.reporter.report(event);
 }
 
+void Operation::report_exec(const std::string& filename, std::string exe, uint64_t labels) {
+  const auto lock = env.state.lock();
+  event::Event event;
+  event.kind = Kind::exec;
+  event.labels = labels;
+  describe_subject(event);
+  event.detail = event.subject.exe;                                             // what it was before
+  event.subject.comm = filename.substr(filename.rfind('/') + 1).substr(0, 15);  // TASK_COMM_LEN, as the kernel will
+  event.subject.exe = std::move(exe);
+  event.object.type = ObjectType::process;
+  event.object.process = event.subject;
+  event.object.id = env.state.find(process()).id;
+  env.reporter.report(event);
+}
+
 void Operation::leak(guest::Sock sock, const guest::IpEndpoint& to) {
   const uint64_t labels = this->labels();
   if (!labels) return;
@@ -193,7 +209,7 @@ void Operation::leak(guest::Sock sock, const guest::IpEndpoint& to) {
     verdict.deny = true;
     verdict.result = -1;  // EPERM
   }
-  uint64_t digest = tgid;
+  uint64_t digest = tgid();
   for (const uint64_t part : {labels, sock.at.value, uint64_t{to.port}}) digest = (digest ^ part) * 0x9e3779b97f4a7c15;
   for (const uint8_t byte : to.address.bytes) digest = (digest ^ byte) * 0x100000001b3;
   if (!env.state.first_leak(digest | 1)) return;

@@ -84,18 +84,27 @@ class Operation {
   Environment& env;
   engine::Vcpu& vcpu;
   guest::Reader r;
-  guest::Task task;
-  uint32_t tgid = 0;
   engine::Verdict verdict;
+
+  // The running task and its process. Found when first asked for: many hooks end before.
+  guest::Task task() {
+    if (!task_.at) find_task();
+    return task_;
+  }
+  uint32_t tgid() {
+    if (!task_.at) find_task();
+    return tgid_;
+  }
 
   Gva pointer(unsigned argument) { return Gva(vcpu.reg(x86::kArguments[argument])); }
   uint64_t value(unsigned argument) { return vcpu.reg(x86::kArguments[argument]); }
-  diffusion::Carrier process() const { return {diffusion::CarrierKind::process, tgid}; }
-  uint64_t labels() const { return env.state.labels(process()); }
-  uint64_t system_call() { return env.tasks.system_call(r, task); }
+  diffusion::Carrier process() { return {diffusion::CarrierKind::process, tgid()}; }
+  // Of the running process. While nothing is managed, which process runs is not even asked.
+  uint64_t labels() { return env.state.count(diffusion::CarrierKind::process) ? env.state.labels(process()) : 0; }
+  uint64_t system_call() { return env.tasks.system_call(r, task()); }
 
   Node process_node(guest::Task of);
-  Node current_node() { return process_node(task); }
+  Node current_node() { return process_node(task()); }
   Node inode_node(guest::Inode inode, guest::Dentry dentry);
 
   // The running process takes data from / gives data to `node`. Cheap when nothing changes.
@@ -110,15 +119,22 @@ class Operation {
   void classify(const Node& file, uint64_t labels, std::string_view pattern);
   // An event about an object that is or was managed. Slow path; takes the lock.
   void report(event::Kind kind, const Node& node, uint64_t labels, std::string detail = {}, std::string path = {});
+  // The running process executes another program; filename as it was asked for, exe the true path of what runs.
+  void report_exec(const std::string& filename, std::string exe, uint64_t labels);
   // The running process sends to somewhere outside. Sets verdict.
   void leak(guest::Sock sock, const guest::IpEndpoint& to);
 
-  void describe_subject(event::Event& event) { describe_subject(event, task); }
+  void describe_subject(event::Event& event) { describe_subject(event, task()); }
   void describe_subject(event::Event& event, guest::Task of);
   void describe(const Node& node, event::Object& out);
   diffusion::Carrier identity_of(guest::Inode inode);
 
  private:
+  void find_task();
+
+  guest::Task task_;
+  uint32_t tgid_ = 0;
+
   struct Step {
     Node from, to;
   };

@@ -20,16 +20,17 @@ constexpr uint64_t kFollWrite = 0x1;         // FOLL_WRITE, include/linux/mm_typ
 void on_wake_up_new_task(Operation& op) {
   if (!op.labels()) return;
   const guest::Task child{op.pointer(0)};
-  if (child.tgid(op.r) == op.tgid || child.is_kernel_thread(op.r)) return;  // a thread: same process
+  if (child.tgid(op.r) == op.tgid() || child.is_kernel_thread(op.r)) return;  // a thread: same process
   op.give(op.process_node(child));
 }
 
 void on_begin_new_exec(Operation& op) {
   const uint64_t labels = op.labels();
   if (!labels) return;
-  // The task still has its old name: the event names the new program.
-  const guest::File program{op.r.pointer(op.pointer(0), Field::binprm_file)};
-  op.report(event::Kind::exec, op.current_node(), labels, program.at ? program.path(op.r) : std::string());
+  const Gva program = op.pointer(0);
+  const guest::File file{op.r.pointer(program, Field::binprm_file)};
+  op.report_exec(op.r.string(op.r.pointer(program, Field::binprm_filename), guest::kMaxPath),
+                 file.at ? file.path(op.r) : std::string(), labels);
 }
 
 // The thread-group ID is free for reuse after this.
@@ -48,7 +49,7 @@ void on_release_task(Operation& op) {
 void on_ptrace_access_check(Operation& op) {
   if (!(op.value(1) & kPtraceModeAttach)) return;
   const guest::Task other{op.pointer(0)};
-  if (other.tgid(op.r) == op.tgid) return;
+  if (other.tgid(op.r) == op.tgid()) return;
   op.take(op.process_node(other));
   op.give(op.process_node(other));
 }
@@ -59,7 +60,7 @@ void on_access_remote_vm(Operation& op) {
   const uint64_t number = op.system_call();
   if (number != SYS_ptrace && number != SYS_pread64 && number != SYS_pwrite64) return;
   const guest::Task other{op.r.pointer(op.pointer(0), Field::mm_owner)};
-  if (!other.at || other.tgid(op.r) == op.tgid) return;
+  if (!other.at || other.tgid(op.r) == op.tgid()) return;
   op.take(op.process_node(other));
   if (op.value(4) & kFollWrite) op.give(op.process_node(other));
 }

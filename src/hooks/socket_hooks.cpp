@@ -153,9 +153,13 @@ void on_socket_sendmsg(Operation& op) {
 void on_socket_recvmsg(Operation& op) { receive_from_socket(op, guest::sock_of(op.r, op.pointer(0))); }
 
 void on_unix_may_send(Operation& op) {
-  if (!op.labels() || op.system_call() == x86::kSyscallConnect) return;  // connect() asks too, and sends nothing
+  const uint64_t labels = op.labels();
   const Gva other = op.pointer(1);
-  if (other) op.give(sock_node(guest::sock_of(op.r, other)));
+  if (!labels || !other) return;
+  const Node receiver = sock_node(guest::sock_of(op.r, other));
+  // connect() asks too, and sends nothing. Looked at last: it costs more than all before.
+  if ((labels & ~op.env.state.labels(receiver.carrier)) != 0 && op.system_call() != x86::kSyscallConnect)
+    op.give(receiver);
 }
 
 // A new connection bears nothing yet, whatever an earlier one between the same ports bore. This runs at the connecting
@@ -179,10 +183,12 @@ void on_sk_free(Operation& op) { end(op, sock_node(Sock{op.pointer(0)})); }
 
 void on_msg_queue_msgsnd(Operation& op) { op.give(queue_node(op.pointer(0))); }
 
+// The receiver is the third argument: a message for a task that waits already is handed over by the sender's call.
 void on_msg_queue_msgrcv(Operation& op) {
-  const Node node = queue_node(op.pointer(0));
-  op.note_receiver(node.carrier);
-  op.take(node);
+  const Node queue = queue_node(op.pointer(0));
+  const uint64_t labels = op.env.state.labels(queue.carrier);
+  const Node receiver = op.process_node(guest::Task{op.pointer(2)});
+  if (labels & ~op.env.state.labels(receiver.carrier)) op.spread(queue, receiver);
 }
 
 void on_msg_queue_free(Operation& op) { end(op, queue_node(op.pointer(0))); }

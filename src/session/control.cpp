@@ -53,7 +53,9 @@ Result<Message> receive_message(int socket, int timeout_ms) {
   if (size == 0) return Error{Errc::io, "control channel: the other side is gone"};
   Message message;
   for (cmsghdr* control = CMSG_FIRSTHDR(&header); control; control = CMSG_NXTHDR(&header, control)) {
-    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS || control->cmsg_len < CMSG_LEN(sizeof(int))) continue;
+    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS ||
+        control->cmsg_len < CMSG_LEN(sizeof(int)))
+      continue;
     // The space is padded, so that two fit: the last one counts, and none is left open.
     for (size_t at = CMSG_LEN(0); at + sizeof(int) <= control->cmsg_len; at += sizeof(int)) {
       int fd;

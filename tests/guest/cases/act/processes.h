@@ -1,29 +1,39 @@
 #pragma once
-#include "common.h"
 #include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
-// Blocks: fork ... end; the same for vfork, clone-vm (shared memory, but a process of its own) and thread. The others go on
-// behind the end at once; "wait" waits for children, "thread" is joined at its end unless it is a "background" one.
-static const char *const blocks[] = {"fork", "vfork", "clone-vm", "thread", "background", NULL};
+#include "common.h"
 
-static int is_block(const char *word) {
-  for (const char *const *name = blocks; *name; name++)
+// Blocks: fork ... end; the same for vfork, clone-vm (shared memory, but a process of its own) and thread. The others
+// go on behind the end at once; "wait" waits for children, "thread" is joined at its end unless it is a "background"
+// one.
+static const char* const blocks[] = {"fork", "vfork", "clone-vm", "thread", "background", NULL};
+
+static int is_block(const char* word) {
+  for (const char* const* name = blocks; *name; name++)
     if (!strcmp(*name, word)) return 1;
   return 0;
 }
-static char **skip(char **v) {
+static char** skip(char** v) {
   for (int depth = 0; *v; v++)
-    if (is_block(*v)) depth++;
-    else if (!strcmp(*v, "end") && depth-- == 0) return v + 1;
+    if (is_block(*v))
+      depth++;
+    else if (!strcmp(*v, "end") && depth-- == 0)
+      return v + 1;
   return v;
 }
-static int in_clone(void *v) { run(v); _exit(0); }
-static void *in_thread(void *v) { run(v); return NULL; }
-static char **block(char **v) {
+static int in_clone(void* v) {
+  run(v);
+  _exit(0);
+}
+static void* in_thread(void* v) {
+  run(v);
+  return NULL;
+}
+static char** block(char** v) {
   static char stack[2][65536] __attribute__((aligned(16)));
   static int stacks;
   pthread_t id;
@@ -36,46 +46,63 @@ static char **block(char **v) {
   if (made < 0) die(v[0], strerror(errno));
   return skip(v + 1);
 }
-static long v_wait(char **v) {
+static long v_wait(char** v) {
   (void)v;
   int status, bad = 0;
   while (wait(&status) > 0) bad |= status;
   errno = ECHILD;
   return bad ? -1 : 0;
 }
-static long v_exec(char **v) { return execvp(v[1], v + 1); }
-static long v_comm(char **v) { return prctl(PR_SET_NAME, v[1]); }
-static long v_sleep(char **v) { return usleep((unsigned)atoi(v[1]) * 1000); }
-static long v_mark(char **v) { return close(open(v[1], O_CREAT | O_WRONLY, 0644)); }
-static long v_await(char **v) {
+static long v_exec(char** v) { return execvp(v[1], v + 1); }
+static long v_comm(char** v) { return prctl(PR_SET_NAME, v[1]); }
+static long v_sleep(char** v) { return usleep((unsigned)atoi(v[1]) * 1000); }
+static long v_mark(char** v) { return close(open(v[1], O_CREAT | O_WRONLY, 0644)); }
+static long v_await(char** v) {
   for (int tries = 0; tries < 4000; tries++, usleep(5000))
     if (!access(v[1], F_OK)) return 0;
   return -1;
 }
-static int pid_in(const char *path) {
+static int pid_in(const char* path) {
   char text[16] = "";
   int f = open(path, O_RDONLY);
   if (f < 0 || read(f, text, 15) <= 0) return -1;
   close(f);
   return atoi(text);
 }
-static long v_pid(char **v) { FILE *f = fopen(v[1], "w"); return f && fprintf(f, "%d\n", getpid()) > 0 && !fclose(f) ? 0 : -1; }
+static long v_pid(char** v) {
+  FILE* f = fopen(v[1], "w");
+  return f && fprintf(f, "%d\n", getpid()) > 0 && !fclose(f) ? 0 : -1;
+}
 // From and into the memory of the process whose PID stands in a file.
-static long v_vm_read(char **v) { struct iovec one = {buf, 4096}; return got(process_vm_readv(pid_in(v[1]), &one, 1, &one, 1, 0)); }
-static long v_vm_write(char **v) { struct iovec one = {buf, len}; return process_vm_writev(pid_in(v[1]), &one, 1, &one, 1, 0); }
-static long v_mem_read(char **v) {
+static long v_vm_read(char** v) {
+  struct iovec one = {buf, 4096};
+  return got(process_vm_readv(pid_in(v[1]), &one, 1, &one, 1, 0));
+}
+static long v_vm_write(char** v) {
+  struct iovec one = {buf, len};
+  return process_vm_writev(pid_in(v[1]), &one, 1, &one, 1, 0);
+}
+static long v_mem_read(char** v) {
   char path[32];
   sprintf(path, "/proc/%d/mem", pid_in(v[1]));
   int f = open(path, O_RDONLY);
   return f < 0 ? -1 : got(pread(f, buf, 4096, (off_t)(uintptr_t)buf));
 }
-static long v_ptrace_read(char **v) {
+static long v_ptrace_read(char** v) {
   int pid = pid_in(v[1]);
   if (ptrace(PTRACE_ATTACH, pid, 0, 0) < 0 || waitpid(pid, NULL, 0) < 0) return -1;
-  *(long *)buf = ptrace(PTRACE_PEEKDATA, pid, buf, 0);
+  *(long*)buf = ptrace(PTRACE_PEEKDATA, pid, buf, 0);
   return ptrace(PTRACE_DETACH, pid, 0, 0);
 }
-static const struct verb process_verbs[] = {
-    {"wait", 0, v_wait}, {"exec", 1, v_exec}, {"comm", 1, v_comm}, {"sleep", 1, v_sleep}, {"mark", 1, v_mark}, {"await", 1, v_await},
-    {"pid", 1, v_pid}, {"vm-read", 1, v_vm_read}, {"vm-write", 1, v_vm_write}, {"mem-read", 1, v_mem_read},
-    {"ptrace-read", 1, v_ptrace_read}, {NULL, 0, NULL}};
+static const struct verb process_verbs[] = {{"wait", 0, v_wait},
+                                            {"exec", 1, v_exec},
+                                            {"comm", 1, v_comm},
+                                            {"sleep", 1, v_sleep},
+                                            {"mark", 1, v_mark},
+                                            {"await", 1, v_await},
+                                            {"pid", 1, v_pid},
+                                            {"vm-read", 1, v_vm_read},
+                                            {"vm-write", 1, v_vm_write},
+                                            {"mem-read", 1, v_mem_read},
+                                            {"ptrace-read", 1, v_ptrace_read},
+                                            {NULL, 0, NULL}};
