@@ -76,8 +76,8 @@ void inherit_from_directories(Operation& op, guest::Dentry name, guest::Inode in
   }
 }
 
-// The name under which a file is known. Up to 6.6, overlayfs opens the real file under the path that the user sees: then
-// the inode's own name is the true one.
+// The name under which a file is known. Up to 6.6, overlayfs opens the real file under the path that the user sees:
+// then the inode's own name is the true one.
 guest::Dentry name_of(Operation& op, guest::File file, guest::Inode inode) {
   const guest::Dentry dentry = file.dentry(op.r);
   if (dentry.inode(op.r).at == inode.at) return dentry;

@@ -66,12 +66,14 @@ TEST_F(ProcessHooks, ReusedPidIsClean) {
 TEST_F(ProcessHooks, Exec) {
   const Gva program = guest.allocate();
   guest.set(program, Field::binprm_file, guest.open(plain));
+  guest.set(program, Field::binprm_filename, guest.string("/usr/bin/tool"));
   call(Symbol::fn_begin_new_exec, reader, {program.value});
   EXPECT_EQ(told(), Told{});
   label(reader);
   call(Symbol::fn_begin_new_exec, reader, {program.value});
   ASSERT_EQ(reporter.events.size(), 1u);
-  EXPECT_EQ(reporter.events[0].detail, "/plain");
+  EXPECT_EQ(reporter.events[0].subject.comm, "tool");
+  EXPECT_EQ(reporter.events[0].subject.exe, "/plain");
   EXPECT_EQ(reporter.events[0].labels, kSecret);
   EXPECT_EQ(told(), Told{"exec 100"});
   EXPECT_EQ(labels(reader), kSecret);

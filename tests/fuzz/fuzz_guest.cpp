@@ -222,8 +222,7 @@ void run_sane(Input& script, Input& memory, bool changing) {
       uint32_t x = seed | 1;
       while (!stop.load(std::memory_order_relaxed)) {
         x = x * 1664525 + 1013904223;
-        auto* word =
-            reinterpret_cast<volatile uint64_t*>(bytes + kHeap + (x >> 3) % (128 * 512) * 8);
+        auto* word = reinterpret_cast<volatile uint64_t*>(bytes + kHeap + (x >> 3) % (128 * 512) * 8);
         *word = plausible(static_cast<uint8_t>(x >> 5), x >> 7);
       }
     });
