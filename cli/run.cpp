@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/size.h"
 #include "cli/verbs.h"
 #include "config/config.h"
 #include "diffusion/pattern.h"
@@ -74,7 +75,7 @@ Result<void> complete(Arguments& a) {
   if (a.leak == "deny") o.deny_leaks = true;
   if (a.leak == "alert") o.deny_leaks = false;
   if (!a.memory.empty()) {
-    Result<uint64_t> size = supervisor::parse_size(a.memory);
+    Result<uint64_t> size = parse_size(a.memory);
     if (!size) return Error{size.error().code, "--memory: " + size.error().message};
     o.machine.memory = *size;
   }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <errno.h>
@@ -77,25 +76,6 @@ std::string cache_directory() {
   };
   if (const std::string own = variable("OBORO_CACHE"); !own.empty()) return own;
   return variable("HOME") + "/.cache/oboro";
-}
-
-Result<uint64_t> parse_size(const std::string& text) {
-  uint64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, value);
-  unsigned shift = 0;
-  std::string_view unit(rest, static_cast<size_t>(end - rest));
-  if (unit == "K" || unit == "k")
-    shift = 10;
-  else if (unit == "M" || unit == "m")
-    shift = 20;
-  else if (unit == "G" || unit == "g")
-    shift = 30;
-  else if (!unit.empty())
-    shift = 64;
-  if (error != std::errc() || shift == 64 || value > (UINT64_MAX >> shift))
-    return Error{Errc::invalid, fmt::format("'{}' is no size: expected a number with K, M or G, such as 512M", text)};
-  return value << shift;
 }
 
 Result<void> check(const Machine& m) {

@@ -37,9 +37,6 @@ Result<std::string> find_qemu();
 // Asks `qemu --version`. Errors: unsupported if it is older than the plugin interface that Oboro needs (QEMU 11.1).
 Result<std::string> qemu_version(const std::string& qemu);
 
-// "512M", "2G", "1073741824". Errors: invalid.
-Result<uint64_t> parse_size(const std::string& text);
-
 // ${OBORO_CACHE:-$HOME/.cache/oboro}, as tools/fetch has it.
 std::string cache_directory();
 
