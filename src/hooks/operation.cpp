@@ -276,7 +276,7 @@ void Operation::describe(const Node& node, event::Object& out) {
       }
       guest::IpEndpoint local = node.sock.local(r);
       guest::IpEndpoint remote = node.sock.remote(r);
-      if (node.to.port) remote = node.to;
+      if (node.to.port || !node.to.address.is_any()) remote = node.to;
       // A flow is named as its receiving end sees it.
       if (node.carrier.kind() == CarrierKind::flow && !node.receiving) std::swap(local, remote);
       out.local = {local.address.text(), local.port};
