@@ -86,7 +86,7 @@ static const struct verb file_verbs[] = {{"open", 3, v_open},
                                          {NULL, 0, NULL}};
 
 // One request through a ring made for it.
-static long ring(int opcode, int file) {
+static long ring(int opcode, int file, int flags) {
   struct io_uring_params p = {0};
   int r = (int)syscall(SYS_io_uring_setup, 2, &p);
   if (r < 0) return -1;
@@ -102,7 +102,10 @@ static long ring(int opcode, int file) {
   if (syscall(SYS_io_uring_enter, r, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) != 1) return -1;
   return ((struct io_uring_cqe*)(cq + p.cq_off.cqes))->res;
 }
-static long v_ring_read(char** v) { return got(ring(IORING_OP_READ, fd(v[1]))); }
-static long v_ring_write(char** v) { return got(ring(IORING_OP_WRITE, fd(v[1]))); }
-static const struct verb ring_verbs[] = {
+static long v_ring_read(char** v) { return got(ring(IORING_OP_READ, fd(v[1]), 0)); }
+static long v_ring_write(char** v) { return got(ring(IORING_OP_WRITE, fd(v[1]), 0)); }
+static long v_worker_read(char **v) { return got(ring(IORING_OP_READ, fd(v[1]), IOSQE_ASYNC)); }  // by a thread of the kernel's
+static long v_worker_write(char **v) { return got(ring(IORING_OP_WRITE, fd(v[1]), IOSQE_ASYNC)); }
+static const struct verb ring_verbs[] = {{"ring-read", 1, v_ring_read}, {"ring-write", 1, v_ring_write},
+    {"worker-read", 1, v_worker_read}, {"worker-write", 1, v_worker_write}, {NULL, 0, NULL}};
     {"ring-read", 1, v_ring_read}, {"ring-write", 1, v_ring_write}, {NULL, 0, NULL}};
