@@ -2,7 +2,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/wait.h>
 
 #include "common.h"
@@ -62,47 +61,10 @@ static long v_await(char** v) {
     if (!access(v[1], F_OK)) return 0;
   return -1;
 }
-static int pid_in(const char* path) {
-  char text[16] = "";
-  int f = open(path, O_RDONLY);
-  if (f < 0 || read(f, text, 15) <= 0) return -1;
-  close(f);
-  return atoi(text);
-}
 static long v_pid(char** v) {
   FILE* f = fopen(v[1], "w");
   return f && fprintf(f, "%d\n", getpid()) > 0 && !fclose(f) ? 0 : -1;
 }
-// From and into the memory of the process whose PID stands in a file.
-static long v_vm_read(char** v) {
-  struct iovec one = {buf, 4096};
-  return got(process_vm_readv(pid_in(v[1]), &one, 1, &one, 1, 0));
-}
-static long v_vm_write(char** v) {
-  struct iovec one = {buf, len};
-  return process_vm_writev(pid_in(v[1]), &one, 1, &one, 1, 0);
-}
-static long v_mem_read(char** v) {
-  char path[32];
-  sprintf(path, "/proc/%d/mem", pid_in(v[1]));
-  int f = open(path, O_RDONLY);
-  return f < 0 ? -1 : got(pread(f, buf, 4096, (off_t)(uintptr_t)buf));
-}
-static long v_ptrace_read(char** v) {
-  int pid = pid_in(v[1]);
-  if (ptrace(PTRACE_ATTACH, pid, 0, 0) < 0 || waitpid(pid, NULL, 0) < 0) return -1;
-  *(long*)buf = ptrace(PTRACE_PEEKDATA, pid, buf, 0);
-  return ptrace(PTRACE_DETACH, pid, 0, 0);
-}
-static const struct verb process_verbs[] = {{"wait", 0, v_wait},
-                                            {"exec", 1, v_exec},
-                                            {"comm", 1, v_comm},
-                                            {"sleep", 1, v_sleep},
-                                            {"mark", 1, v_mark},
-                                            {"await", 1, v_await},
-                                            {"pid", 1, v_pid},
-                                            {"vm-read", 1, v_vm_read},
-                                            {"vm-write", 1, v_vm_write},
-                                            {"mem-read", 1, v_mem_read},
-                                            {"ptrace-read", 1, v_ptrace_read},
-                                            {NULL, 0, NULL}};
+static const struct verb process_verbs[] = {{"wait", 0, v_wait},   {"exec", 1, v_exec}, {"comm", 1, v_comm},
+                                            {"sleep", 1, v_sleep}, {"mark", 1, v_mark}, {"await", 1, v_await},
+                                            {"pid", 1, v_pid},     {NULL, 0, NULL}};
