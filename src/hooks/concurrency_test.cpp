@@ -35,7 +35,9 @@ TEST(Concurrency, HandlersOnFourVcpus) {
   guest.device({address("127.0.0.1"), address("10.0.2.15")});
   std::array<Gva, kThreads> tasks;
   std::vector<uint64_t> objects;
-  const auto [pipe, pipe_file] = guest.pipe();
+  const auto pair = guest.pipe();
+  const Gva pipe = pair.first;  // not a structured binding: lambdas cannot capture those with every compiler here
+  const Gva pipe_file = pair.second;
   for (uint32_t i = 0; i < kThreads; ++i) {
     tasks[i] = guest.task(100 + i, "task");
     guest.set_system_call(tasks[i], SYS_read);

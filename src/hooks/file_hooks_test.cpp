@@ -277,6 +277,50 @@ TEST_F(FileHooks, RenamedDirectoriesAreToldOnceThereAreFiles) {
   EXPECT_EQ(told(), Told{"renamed /moved"});
 }
 
+// Whoever renames a file before anybody has opened it gets it classified all the same.
+TEST_F(FileHooks, PatternsMatchTheOldName) {
+  classify("/secret");
+  const Gva target = guest.dentry(disk.root, "harmless");
+  call(Symbol::fn_d_move, reader, {plain.value, target.value});
+  EXPECT_EQ(told(), Told{});
+  call(Symbol::fn_d_move, reader, {secret.value, target.value});
+  EXPECT_EQ(told(), (Told{"classified /secret", "renamed /harmless"}));
+  EXPECT_EQ(labels(identity(secret)), kSecret);
+}
+
+TEST_F(FileHooks, ClassifiedDirectoryHandsItsLabelsOn) {
+  classify("/dir/**");
+  const Gva directory = guest.dentry(disk.root, "dir", guest.inode(disk.sb, FileType::directory, 20));
+  const Gva file = guest.dentry(directory, "f", guest.inode(disk.sb, FileType::regular, 21));
+  call(Symbol::fn_d_move, reader, {directory.value, guest.dentry(disk.root, "moved").value});
+  const Gva name = guest.string("moved");
+  guest.set(directory, Field::dentry_name, name);
+  guest.set(directory, Field::dentry_name_len, uint32_t{5});
+  EXPECT_EQ(labels(inode(file)), 0u);
+  open(reader, guest.open(plain));
+  EXPECT_EQ(labels(inode(plain)), 0u);
+  open(reader, guest.open(file));
+  EXPECT_EQ(labels(inode(file)), kSecret);
+}
+
+TEST_F(FileHooks, DirectoryOfWhichOnlySomeMatchIsAGap) {
+  classify("/dir/*.key");
+  const Gva directory = guest.dentry(disk.root, "dir", guest.inode(disk.sb, FileType::directory, 20));
+  call(Symbol::fn_d_move, reader, {directory.value, guest.dentry(disk.root, "moved").value});
+  EXPECT_EQ(gaps().size(), 1u);
+}
+
+// Overlayfs up to 6.6: the real inode, opened under the path in the overlay.
+TEST_F(FileHooks, RealFileOfAnOverlayIsKnownByItsOwnName) {
+  classify("/secret");
+  const auto overlay = guest.file_system(0x794c7630, "overlay", 40);
+  guest.mount(overlay, root_mount, guest.dentry(disk.root, "merged"));
+  const Gva file = guest.open(guest.make_file(overlay, "secret", 11));
+  guest.set(file, Field::file_inode, guest.inode_of(secret));
+  open(reader, file);
+  EXPECT_EQ(told(), Told{"classified /secret"});
+}
+
 // What could not be read is not an object: a label on null would be on everything that cannot be read later.
 TEST_F(FileHooks, UnreadableObjectsTakeNoLabels) {
   label(writer);

@@ -64,17 +64,20 @@ TEST_F(ProcessHooks, ReusedPidIsClean) {
 }
 
 TEST_F(ProcessHooks, Exec) {
+  guest.set_exe(reader, guest.open(secret));
   const Gva program = guest.allocate();
   guest.set(program, Field::binprm_file, guest.open(plain));
-  guest.set(program, Field::binprm_filename, guest.string("/usr/bin/tool"));
+  guest.set(program, Field::binprm_filename, guest.string("./bin/a-name-of-more-than-15"));
   call(Symbol::fn_begin_new_exec, reader, {program.value});
   EXPECT_EQ(told(), Told{});
   label(reader);
   call(Symbol::fn_begin_new_exec, reader, {program.value});
   ASSERT_EQ(reporter.events.size(), 1u);
-  EXPECT_EQ(reporter.events[0].subject.comm, "tool");
-  EXPECT_EQ(reporter.events[0].subject.exe, "/plain");
-  EXPECT_EQ(reporter.events[0].labels, kSecret);
+  const event::Event event = reporter.events[0];
+  EXPECT_EQ(event.detail, "/secret") << "what it was";
+  EXPECT_EQ(event.subject.exe, "/plain");
+  EXPECT_EQ(event.subject.comm, "a-name-of-more-");
+  EXPECT_EQ(event.labels, kSecret);
   EXPECT_EQ(told(), Told{"exec 100"});
   EXPECT_EQ(labels(reader), kSecret);
 }

@@ -335,24 +335,41 @@ TEST_F(SocketHooks, ReadAndWriteOnSocketsBelongToTheSocketHooks) {
   EXPECT_EQ(told(), Told{});
 }
 
+// The kernel asks about a message's receiver when it hands it over, be it in the receiver's call or in the sender's.
 TEST_F(SocketHooks, SysVMessageQueue) {
-  const Gva queue = guest.allocate();
+  const Gva queue = guest.allocate(), message = guest.allocate();
   const Carrier carrier(CarrierKind::queue, queue.value);
-  call(Symbol::fn_msg_queue_msgsnd, writer, {queue.value});
-  call(Symbol::fn_msg_queue_msgrcv, reader, {queue.value, 0, reader.value});
+  call(Symbol::fn_msg_queue_msgsnd, writer, {queue.value, message.value});
+  call(Symbol::fn_msg_queue_msgrcv, reader, {queue.value, message.value, reader.value});
   EXPECT_EQ(told(), Told{});
   label(writer);
-  call(Symbol::fn_msg_queue_msgsnd, writer, {queue.value});
+  call(Symbol::fn_msg_queue_msgsnd, writer, {queue.value, message.value});
   EXPECT_EQ(labels(carrier), kSecret);
-  call(Symbol::fn_msg_queue_msgrcv, writer, {queue.value, 0, reader.value});
-  EXPECT_EQ(labels(reader), kSecret) << "it waited, and the sender's call hands the message over";
+  EXPECT_EQ(labels(reader), 0u);
+  call(Symbol::fn_msg_queue_msgrcv, writer, {queue.value, message.value, reader.value});
+  EXPECT_EQ(labels(reader), kSecret) << "it waited";
   const Gva third = guest.task(300, "third");
-  call(Symbol::fn_msg_queue_msgrcv, third, {queue.value, 0, third.value});
+  call(Symbol::fn_msg_queue_msgrcv, third, {queue.value, message.value, third.value});
   EXPECT_EQ(labels(third), kSecret);
-  told();
+  EXPECT_EQ(told().size(), 3u);
   call(Symbol::fn_msg_queue_free, third, {queue.value});
   EXPECT_EQ(told(), Told{"closed queue"});
   EXPECT_EQ(labels(carrier), 0u);
+}
+
+TEST_F(UdpHooks, AddressOfAnotherNamespaceIsInsideTheGuest) {
+  const Gva container = guest.add_namespace();
+  guest.device({address("172.17.0.2")}, container);
+  const Gva bound = guest.udp(endpoint("0.0.0.0", 53)), sock = guest.udp(endpoint("0.0.0.0", 50000));
+  const Gva here = guest.udp(endpoint("0.0.0.0", 53));
+  guest.move_to_namespace(bound, container);
+  label(writer);
+  send(writer, sock, guest.message_to(endpoint("172.17.0.2", 53)));
+  EXPECT_EQ(labels(socket(bound)), kSecret);
+  EXPECT_EQ(labels(socket(here)), 0u);
+  EXPECT_EQ(told().size(), 1u) << "no leak";
+  send(writer, sock, guest.message_to(endpoint("172.17.0.3", 53)));
+  EXPECT_EQ(told().at(0).substr(0, 4), "leak");
 }
 
 }  // namespace

@@ -146,7 +146,7 @@ Result<void> KernelDesk::armed(std::string_view payload) {
   status_.build_id = lines[1];
   status_.hooks_armed = strtoull(lines[2].c_str(), nullptr, 10);
   status_.profile_cached = lines[3] == "1";
-  status_.arm_ms = static_cast<uint64_t>(strtod(lines[4].c_str(), nullptr));
+  status_.arm_ms = strtod(lines[4].c_str(), nullptr);
   return {};
 }
 

@@ -35,6 +35,8 @@ FakeGuest::FakeGuest(size_t memory_size) : profile(make_profile()), memory(memor
   net_ = allocate();
   set(symbol(Symbol::init_nsproxy), Field::nsproxy_net_ns, net_);
   append(net_ + profile[Field::net_dev_base_head], Gva());
+  append(symbol(Symbol::net_namespace_list), Gva());
+  append(symbol(Symbol::net_namespace_list), net_ + profile[Field::net_list]);
   set(net_, Field::net_hash_mix, uint32_t{0x1234567});
   udp_slots_ = allocate();
   write(symbol(Symbol::udp_table), Gva());

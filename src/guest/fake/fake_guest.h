@@ -104,7 +104,9 @@ class FakeGuest {
   Gva tcp(const guest::IpEndpoint& local, const guest::IpEndpoint& remote);
   Gva udp(const guest::IpEndpoint& local);  // bound: in the table
   void connect(Gva sock, const guest::IpEndpoint& remote);
-  Gva device(const std::vector<guest::IpAddress>& addresses);
+  Gva device(const std::vector<guest::IpAddress>& addresses, Gva net = Gva());
+  Gva add_namespace();
+  void move_to_namespace(Gva sock, Gva net) { set(sock, Field::sock_net, net); }
   Gva message_to(const guest::IpEndpoint& to);  // msghdr
 
  private:

@@ -115,9 +115,18 @@ Gva FakeGuest::udp(const IpEndpoint& local) {
   return sock;
 }
 
-Gva FakeGuest::device(const std::vector<IpAddress>& addresses) {
+// With the salt of the initial one: a socket can move there and stay where it is in the table.
+Gva FakeGuest::add_namespace() {
+  const Gva net = allocate();
+  append(symbol(Symbol::net_namespace_list), net + profile[Field::net_list]);
+  append(net + profile[Field::net_dev_base_head], Gva());
+  set(net, Field::net_hash_mix, static_cast<uint32_t>(get(net_, Field::net_hash_mix)));
+  return net;
+}
+
+Gva FakeGuest::device(const std::vector<IpAddress>& addresses, Gva net) {
   const Gva device = allocate(), in_device = allocate(), in6_device = allocate();
-  append(net_ + profile[Field::net_dev_base_head], device + profile[Field::net_device_dev_list]);
+  append((net ? net : net_) + profile[Field::net_dev_base_head], device + profile[Field::net_device_dev_list]);
   set(device, Field::net_device_ip_ptr, in_device);
   if (profile.has(Field::net_device_ip6_ptr)) set(device, Field::net_device_ip6_ptr, in6_device);
   const Gva list = in6_device + profile[Field::inet6_dev_addr_list];
