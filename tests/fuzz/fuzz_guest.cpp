@@ -165,7 +165,7 @@ void run_readers(FakeGuest& guest, uint64_t object) {
     IpEndpoint to = Sock{at}.remote(r);
     (void)message_destination(r, at, to);
     std::vector<Sock> socks;
-    (void)is_own_address(r, at, to.address);
+    (void)namespace_of_address(r, at, to.address);
     (void)udp_receivers(r, at, to, socks);
   });
   check_time(start, "the readers");
