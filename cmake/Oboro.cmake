@@ -32,7 +32,7 @@ function(oboro_test file)
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)
 endfunction()
 
-# oboro_fuzz(file.cpp [DEPS libs...]): a libFuzzer target; only with OBORO_FUZZ.
+# oboro_fuzz(file.cpp [DEPS libs...]): a libFuzzer target; only with OBORO_FUZZ. The target `fuzz` is all of them.
 function(oboro_fuzz file)
   cmake_parse_arguments(A "" "" "DEPS" ${ARGN})
   get_filename_component(name ${file} NAME_WE)
@@ -40,4 +40,5 @@ function(oboro_fuzz file)
   target_link_libraries(${name} PRIVATE oboro_flags ${A_DEPS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  add_dependencies(fuzz ${name})
 endfunction()
