@@ -10,8 +10,7 @@ if(OBORO_SANITIZE)
   target_link_options(oboro_flags INTERFACE -fsanitize=${OBORO_SANITIZE})
 endif()
 if(OBORO_FUZZ)
-  target_compile_options(oboro_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
-  target_link_options(oboro_flags INTERFACE -fsanitize=address,undefined)
+  target_compile_options(oboro_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 # oboro_library(name SOURCES... [DEPS libs...]): a static library of one folder.
@@ -32,7 +31,7 @@ function(oboro_test file)
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)
 endfunction()
 
-# oboro_fuzz(file.cpp [DEPS libs...]): a libFuzzer target; only with OBORO_FUZZ. The target `fuzz` is all of them.
+# oboro_fuzz(file.cpp [DEPS libs...]): a libFuzzer target; only with OBORO_FUZZ.
 function(oboro_fuzz file)
   cmake_parse_arguments(A "" "" "DEPS" ${ARGN})
   get_filename_component(name ${file} NAME_WE)
@@ -40,5 +39,4 @@ function(oboro_fuzz file)
   target_link_libraries(${name} PRIVATE oboro_flags ${A_DEPS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
-  add_dependencies(fuzz ${name})
 endfunction()

@@ -14,10 +14,11 @@ namespace oboro::session {
 inline constexpr size_t kMaxMessage = 160 * 1024;
 
 // Engine side to supervisor                   payload                      answer
-//   'F' find the cached profile               image key                    'P' profile text, or 'M' (miss)
-//   'B' build a profile                       image key, space, base (hex) 'P', or 'E' why not
-//        + the image's memory file (SCM_RIGHTS)
-//   'A' armed                                 JSON members of status       none
+//   'K' what kernel is this?                  image key, space, base (hex) profile text: 'P' cached, 'N' newly built;
+//        + the image's memory file (SCM_RIGHTS)                            'E' why there is none
+//   'A' armed                                 a line each: release, build  none
+//                                             ID, hooks, 1 if the profile
+//                                             was cached, milliseconds
 //   'U' the kernel cannot be traced           why                          'C' go on untraced; else QEMU is ended
 //   'R' the guest was reset                   -                            none
 struct Message {

@@ -20,12 +20,12 @@ class ControlTest : public testing::Test {
 };
 
 TEST_F(ControlTest, MessagesKeepTheirBoundaries) {
-  ASSERT_TRUE(send_message(one.get(), 'F', "key"));
+  ASSERT_TRUE(send_message(one.get(), 'K', "key"));
   ASSERT_TRUE(send_message(one.get(), 'R', {}));
   ASSERT_TRUE(send_message(one.get(), 'E', std::string_view("a\0b\n", 4)));
   Result<Message> message = receive_message(other.get(), 1000);
   ASSERT_TRUE(message);
-  EXPECT_EQ(message->type, 'F');
+  EXPECT_EQ(message->type, 'K');
   EXPECT_EQ(message->payload, "key");
   EXPECT_FALSE(message->fd);
   message = receive_message(other.get(), 1000);
@@ -55,7 +55,7 @@ TEST_F(ControlTest, Descriptors) {
   int pipe_ends[2];
   ASSERT_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
   UniqueFd read_end(pipe_ends[0]), write_end(pipe_ends[1]);
-  ASSERT_TRUE(send_message(one.get(), 'B', "x", write_end.get()));
+  ASSERT_TRUE(send_message(one.get(), 'K', "x", write_end.get()));
   write_end.reset();
   {
     const Result<Message> message = receive_message(other.get(), 1000);
@@ -72,7 +72,7 @@ TEST_F(ControlTest, SeveralDescriptorsDoNotLeak) {
   int pipe_ends[2];
   ASSERT_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
   UniqueFd read_end(pipe_ends[0]), write_end(pipe_ends[1]);
-  char type = 'B';
+  char type = 'K';
   iovec part{&type, 1};
   alignas(cmsghdr) char space[CMSG_SPACE(3 * sizeof(int))] = {};
   msghdr header{};
@@ -102,7 +102,7 @@ TEST_F(ControlTest, TimeoutAndEnd) {
   message = receive_message(other.get(), 20);
   ASSERT_FALSE(message);
   EXPECT_EQ(message.error().code, Errc::io);
-  const Result<void> sent = send_message(other.get(), 'F', "x");
+  const Result<void> sent = send_message(other.get(), 'K', "x");
   ASSERT_FALSE(sent);
   EXPECT_EQ(sent.error().code, Errc::io);
 }

@@ -100,16 +100,6 @@ Result<guest::Layout> Tracer::find_kernel(engine::Vcpu& vcpu) const {
   return layout;
 }
 
-Result<guest::Profile> Tracer::ask(char type, const std::string& payload, int fd, bool* miss) {
-  if (auto sent = send_message(control_.get(), type, payload, fd); !sent) return sent.error();
-  Result<Message> answer = receive_message(control_.get(), kProfileTimeoutMs);
-  if (!answer) return answer.error();
-  *miss = answer->type == 'M';
-  if (answer->type == 'P') return guest::Profile::parse(answer->payload);
-  if (*miss) return Error{Errc::not_found, "no cached profile"};
-  return Error{Errc::unsupported, answer->payload};
-}
-
 Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
   // A copy: the builder must not see the guest change it, nor have any other guest memory.
   UniqueFd file(memfd_create("oboro-kernel-image", MFD_CLOEXEC));
@@ -135,11 +125,13 @@ Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
   munmap(map, layout.image_size);
   if (key.empty()) return Error{Errc::not_found, "the kernel image holds no build ID"};
 
-  bool miss = false;
-  Result<guest::Profile> profile = ask('F', key, -1, &miss);
-  profile_cached_ = static_cast<bool>(profile);
-  if (!miss) return profile;
-  return ask('B', fmt::format("{} {:x}", key, layout.image_base.value), file.get(), &miss);
+  const std::string question = fmt::format("{} {:x}", key, layout.image_base.value);
+  if (auto sent = send_message(control_.get(), 'K', question, file.get()); !sent) return sent.error();
+  Result<Message> answer = receive_message(control_.get(), kProfileTimeoutMs);
+  if (!answer) return answer.error();
+  profile_cached_ = answer->type == 'P';
+  if (answer->type == 'P' || answer->type == 'N') return guest::Profile::parse(answer->payload);
+  return Error{Errc::unsupported, answer->payload};
 }
 
 Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {

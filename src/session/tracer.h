@@ -57,7 +57,6 @@ class Tracer final : public hooks::Reporter {
 
   Result<guest::Layout> find_kernel(engine::Vcpu& vcpu) const;
   Result<guest::Profile> profile_for(const guest::Layout& layout);
-  Result<guest::Profile> ask(char type, const std::string& payload, int fd, bool* miss);
   void learn_files();
 
   void report(event::Event& event) override;

@@ -108,8 +108,7 @@ TEST_F(TracerTest, ArmsWithACachedProfile) {
     EXPECT_FALSE(hook.may_deny);
   }
   ASSERT_EQ(asked.size(), 1u);
-  EXPECT_EQ(asked[0].type, 'F');
-  EXPECT_FALSE(asked[0].payload.empty());
+  EXPECT_EQ(asked[0].type, 'K');
   tracer->armed();
   const auto told = events();
   ASSERT_EQ(told.size(), 1u);
@@ -122,22 +121,24 @@ TEST_F(TracerTest, ArmsWithACachedProfile) {
   EXPECT_EQ(ring->counters().hooks_armed, hooks::hook_points().size());
 }
 
-TEST_F(TracerTest, MissMeansBuildFromACopyOfTheImage) {
+TEST_F(TracerTest, ShowsTheSupervisorACopyOfTheImage) {
   make();
   const std::string word = "somewhere in the image";
   guest.write(fake::kImageBase + 0x20, word.data(), word.size());
-  answer({{'M', ""}, {'P', guest.profile.format()}});
+  answer({{'N', guest.profile.format()}});
   const auto armed = tracer->arm(vcpu);
   supervising.join();
   ASSERT_TRUE(armed) << armed.error().message;
-  ASSERT_EQ(asked.size(), 2u);
-  EXPECT_EQ(asked[1].type, 'B');
-  EXPECT_EQ(asked[1].payload, asked[0].payload + " ffffffff81000000");
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked[0].type, 'K');
+  EXPECT_GT(asked[0].payload.find(" ffffffff81000000"), 16u);
+  tracer->armed();
+  EXPECT_NE(events().at(0).detail.find("new profile"), std::string::npos);
   struct stat info {};
-  ASSERT_EQ(fstat(asked[1].fd.get(), &info), 0);
+  ASSERT_EQ(fstat(asked[0].fd.get(), &info), 0);
   EXPECT_EQ(static_cast<uint64_t>(info.st_size), fake::kImageSize);
   std::string read_back(word.size(), '\0');
-  EXPECT_EQ(pread(asked[1].fd.get(), read_back.data(), word.size(), 0x20), static_cast<ssize_t>(word.size()));
+  EXPECT_EQ(pread(asked[0].fd.get(), read_back.data(), word.size(), 0x20), static_cast<ssize_t>(word.size()));
   EXPECT_EQ(read_back, word);
 }
 
@@ -193,7 +194,7 @@ TEST_F(TracerTest, BadAnswersAreErrors) {
     supervising.join();
     EXPECT_FALSE(armed);
   }
-  answer({{'M', ""}, {'E', "BTF is missing"}});
+  answer({{'E', "BTF is missing"}});
   const auto armed = tracer->arm(vcpu);
   supervising.join();
   ASSERT_FALSE(armed);

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
+#include <utility>
 
 #include "guest/profile/cache.h"
 #include "guest/profile/sandbox.h"
@@ -82,8 +83,19 @@ class KernelDesk {
   bool was_armed() const { return was_armed_; }
 
  private:
-  Result<void> build(const session::Message& message);
+  // A kernel that the tracer has met, while its profile is in doubt.
+  struct Kernel {
+    std::string key;
+    Gva base;
+    UniqueFd image;
+    std::string cached;  // the profile's text
+  };
+
+  Result<void> identify(session::Message& message);
   Result<void> armed(std::string_view payload);
+  Result<void> verify(const Kernel& kernel);
+  Result<guest::Profile> build(const Kernel& kernel) const;
+  void remember(const Kernel& kernel, const guest::Profile& profile) const;
 
   const Options& options_;
   int socket_;
@@ -92,22 +104,21 @@ class KernelDesk {
   guest::ProfileCache cache_;
   bool untraceable_ = false;
   bool was_armed_ = false;
+  std::optional<Kernel> doubtful_;
 };
 
 Result<void> KernelDesk::serve() {
   Result<session::Message> message = session::receive_message(socket_, 0);
   if (!message) return message.error();
   switch (message->type) {
-    case 'F': {
-      const std::optional<guest::Profile> cached = cache_.load(message->payload);
-      return session::send_message(socket_, cached ? 'P' : 'M', cached ? cached->format() : std::string());
-    }
-    case 'B':
-      return build(*message);
+    case 'K':
+      return identify(*message);
     case 'A': {
       was_armed_ = true;
       if (auto understood = armed(message->payload); !understood) return understood;
-      return store::write_status(state_dir_, status_);
+      if (auto written = store::write_status(state_dir_, status_); !written) return written;
+      const std::optional<Kernel> kernel = std::exchange(doubtful_, std::nullopt);
+      return kernel ? verify(*kernel) : Result<void>();
     }
     case 'R': {
       status_.state = "booting";
@@ -150,20 +161,47 @@ Result<void> KernelDesk::armed(std::string_view payload) {
   return {};
 }
 
-Result<void> KernelDesk::build(const session::Message& message) {
+Result<void> KernelDesk::identify(session::Message& message) {
   const size_t space = message.payload.find(' ');
   char* end = nullptr;
   const std::string base_text = space == std::string::npos ? std::string() : message.payload.substr(space + 1);
   const uint64_t base = strtoull(base_text.c_str(), &end, 16);
   if (!message.fd || base_text.empty() || *end)
-    return session::send_message(socket_, 'E', "malformed request for a profile");
-  const std::string key = message.payload.substr(0, space);
-  Result<guest::Profile> profile =
-      guest::build_profile_sandboxed(message.fd.get(), Gva(base), options_.builder, kProfileTimeoutMs);
+    return session::send_message(socket_, 'E', "malformed question about a kernel");
+  Kernel kernel{message.payload.substr(0, space), Gva(base), std::move(message.fd), {}};
+  if (const auto cached = cache_.load(kernel.key)) {
+    kernel.cached = cached->format();
+    doubtful_ = std::move(kernel);
+    return session::send_message(socket_, 'P', doubtful_->cached);
+  }
+  Result<guest::Profile> profile = build(kernel);
   if (!profile) return session::send_message(socket_, 'E', profile.error().message.substr(0, 4096));
-  if (auto stored = cache_.store(key, *profile); !stored)
+  remember(kernel, *profile);
+  return session::send_message(socket_, 'N', profile->format());
+}
+
+Result<guest::Profile> KernelDesk::build(const Kernel& kernel) const {
+  return guest::build_profile_sandboxed(kernel.image.get(), kernel.base, options_.builder, kProfileTimeoutMs);
+}
+
+void KernelDesk::remember(const Kernel& kernel, const guest::Profile& profile) const {
+  if (auto stored = cache_.store(kernel.key, profile); !stored)
     say(fmt::format("the kernel's profile is not cached: {}", stored.error().message));
-  return session::send_message(socket_, 'P', profile->format());
+}
+
+// A build ID is only what a kernel says of itself: another guest, with a kernel that lies, may have filled the cache.
+// So what was cached is held against this kernel's own tables, while the guest runs already.
+Result<void> KernelDesk::verify(const Kernel& kernel) {
+  const Result<guest::Profile> profile = build(kernel);
+  if (profile && profile->format() == kernel.cached) return {};
+  if (!profile)
+    return Error{
+        profile.error().code,
+        fmt::format("this guest's kernel is not the one that its build ID stands for: {}", profile.error().message)};
+  remember(kernel, *profile);
+  return Error{Errc::invalid,
+               "the cached profile of this kernel was another kernel's with the same build ID. It has been replaced; "
+               "the guest was ended, as it was not traced rightly: start it again"};
 }
 
 }  // namespace
