@@ -14,7 +14,7 @@ namespace oboro::session {
 inline constexpr size_t kMaxMessage = 160 * 1024;
 
 // Engine side to supervisor                   payload                      answer
-//   'K' what kernel is this?                  image key, space, base (hex) profile text: 'P' cached, 'N' newly built;
+//   'K' what kernel is this?                  build ID, space, base (hex)  profile text: 'P' cached, 'N' newly built;
 //        + the image's memory file (SCM_RIGHTS)                            'E' why there is none
 //   'A' armed                                 a line each: release, build  none
 //                                             ID, hooks, 1 if the profile

@@ -121,9 +121,8 @@ Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
     }
     offset += part;
   }
-  const std::string key = guest::image_key(copy);
+  const std::string key = guest::kernel_build_id(copy);
   munmap(map, layout.image_size);
-  if (key.empty()) return Error{Errc::not_found, "the kernel image holds no build ID"};
 
   const std::string question = fmt::format("{} {:x}", key, layout.image_base.value);
   if (auto sent = send_message(control_.get(), 'K', question, file.get()); !sent) return sent.error();

@@ -169,7 +169,7 @@ Result<void> KernelDesk::identify(session::Message& message) {
   if (!message.fd || base_text.empty() || *end)
     return session::send_message(socket_, 'E', "malformed question about a kernel");
   Kernel kernel{message.payload.substr(0, space), Gva(base), std::move(message.fd), {}};
-  if (const auto cached = cache_.load(kernel.key)) {
+  if (const auto cached = kernel.key.empty() ? std::nullopt : cache_.load(kernel.key)) {
     kernel.cached = cached->format();
     doubtful_ = std::move(kernel);
     return session::send_message(socket_, 'P', doubtful_->cached);
@@ -185,6 +185,7 @@ Result<guest::Profile> KernelDesk::build(const Kernel& kernel) const {
 }
 
 void KernelDesk::remember(const Kernel& kernel, const guest::Profile& profile) const {
+  if (kernel.key.empty()) return;  // nothing to know it by
   if (auto stored = cache_.store(kernel.key, profile); !stored)
     say(fmt::format("the kernel's profile is not cached: {}", stored.error().message));
 }

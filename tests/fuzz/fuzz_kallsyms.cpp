@@ -11,7 +11,7 @@ using oboro::guest::SymbolValue;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr Gva kBase(0xffffffff9e400000);  // of the seeds: relative_base must be in the image
   const std::span image(reinterpret_cast<const std::byte*>(data), size);
-  (void)oboro::guest::image_key(image);
+  (void)oboro::guest::kernel_build_id(image);
   const auto kallsyms = Kallsyms::find(image, kBase);
   if (!kallsyms) return 0;
   constexpr Kallsyms::Wanted kWanted[] = {{"_stext"}, {"do_splice"}, {"do_mq_timedsend", true}, {"filler_1"}};

@@ -22,8 +22,8 @@ FakeGuest::FakeGuest(size_t memory_size) : profile(make_profile()), memory(memor
   layout.page_table = memory.root();
   for (uint64_t offset = 0; offset < kImageSize; offset += kLarge)
     memory.map_large(kImageBase + offset, kImageStart + offset);
-  // A build-ID note: namesz, descsz, type, "GNU".
-  constexpr uint32_t kNote[] = {4, 8, 3, 0x00554e47, 0x11111111, 0x22222222};
+  // A build-ID note (namesz, descsz, type, "GNU"), and the beginning of a BTF header.
+  constexpr uint32_t kNote[] = {4, 8, 3, 0x00554e47, 0x11111111, 0x22222222, 0x0001eb9f, 24};
   write(kImageBase + 0x100, kNote, sizeof kNote);
 
   write(symbol(Symbol::page_offset_base), kDirectMap);

@@ -17,7 +17,6 @@ using namespace std::string_view_literals;
 
 constexpr std::string_view kBanner = "Linux version "sv;
 constexpr size_t kMaxRelease = 64;     // __NEW_UTS_LEN
-constexpr uint64_t kMaxNotes = 4096;   // bytes of notes looked through for the build ID
 constexpr size_t kMaxImage = 1 << 30;  // where x86-64 maps its kernel
 
 // Collects what a kernel lacks, so that one error names all of it.
@@ -68,10 +67,9 @@ class Symbols {
   }
 
   Extent btf() const { return extent(0); }
-  Extent notes() const { return extent(2); }
 
  private:
-  static constexpr std::array kOwn = {"__start_BTF"sv, "__stop_BTF"sv, "__start_notes"sv, "__stop_notes"sv};
+  static constexpr std::array kOwn = {"__start_BTF"sv, "__stop_BTF"sv};
 
   Extent extent(size_t own) const {
     const Kallsyms::Found& begin = found_[first_own_ + own];
@@ -113,27 +111,6 @@ void fill_fields(const Btf& types, Profile& profile, Lacks& lacks) {
       if (why.empty() || value.error().code != Errc::not_found) why = value.error().message;
     }
     if (profile.fields[i] == Profile::kMissing) lacks.add(entry, why);
-  }
-}
-
-// The kernel's own build ID, from the notes section of its image; empty if there is none.
-std::string kernel_build_id(Bytes notes) {
-  notes = notes.first(std::min<size_t>(notes.size(), kMaxNotes));
-  uint64_t at = 0;
-  while (true) {
-    const auto name_size = load<uint32_t>(notes, at);
-    const auto size = load<uint32_t>(notes, at + 4);
-    const auto type = load<uint32_t>(notes, at + 8);
-    if (!name_size || !size || !type) return {};
-    const uint64_t description = at + 12 + align_up(*name_size, 4);
-    const auto bytes = slice(notes, description, *size);
-    if (!bytes) return {};
-    if (*type == 3 && *size > 0 && *size <= 64 && load<uint32_t>(notes, at + 12) == 0x00554e47u) {  // "GNU\0"
-      std::string hex;
-      for (std::byte byte : *bytes) hex += fmt::format("{:02x}", static_cast<uint8_t>(byte));
-      return hex;
-    }
-    at = description + align_up(*size, 4);
   }
 }
 
@@ -179,8 +156,7 @@ Result<Profile> build(Bytes image, Gva image_base) {
   }
   profile.release = kernel_release(image, profile[Symbol::linux_banner]);
   if (profile.release.empty()) return Error{Errc::not_found, "no version of Linux in the image"};
-  profile.build_id = kernel_build_id(part(image, symbols.notes()));
-  if (profile.build_id.empty()) profile.build_id = image_key(image);
+  profile.build_id = kernel_build_id(image);
   if (profile.build_id.empty()) return Error{Errc::not_found, "no build ID in the image"};
   return profile;
 }

@@ -19,8 +19,10 @@ namespace oboro::guest {
 // image.
 Result<Profile> build_profile(std::span<const std::byte> image, Gva image_base);
 
-// A digest of every GNU build-ID note in the image, in order, as lower-case hex: the key of the profile cache. Cheap
-// (one memmem pass), used before anything is parsed. Empty if the image holds no such note.
-std::string image_key(std::span<const std::byte> image);
+// The kernel's GNU build ID as lower-case hex: the key of the profile cache. Cheap (one pass), as it is used before
+// anything is parsed. Empty if there is none. The image holds more such notes than the kernel's: the vDSO's, and those
+// of whatever files the guest keeps in memory that the image no longer needs; its own (.notes) stands right before its
+// BTF.
+std::string kernel_build_id(std::span<const std::byte> image);
 
 }  // namespace oboro::guest

@@ -1,4 +1,5 @@
-// Profiles on disk: <cache>/profiles/<key>.profile, the text of Profile::format(). The key is image_key() (build.h).
+// Profiles on disk: <cache>/profiles/<key>.profile, the text of Profile::format(). The key is kernel_build_id()
+// (build.h).
 #pragma once
 
 #include <optional>
@@ -20,7 +21,7 @@ class ProfileCache {
   // this user: store() will replace it.
   std::optional<Profile> load(std::string_view key) const;
 
-  // Makes the directory (0700) where needed. Errors: invalid (the key is no image_key()), io.
+  // Makes the directory (0700) where needed. Errors: invalid (the key is no kernel_build_id()), io.
   Result<void> store(std::string_view key, const Profile& profile) const;
 
  private:

@@ -58,8 +58,7 @@ struct SymbolValue {
 struct Profile {
   static constexpr uint32_t kMissing = UINT32_MAX;
 
-  std::string
-      build_id;  // lower-case hex of the kernel's GNU build ID (or of a digest of all build-ID notes in the image)
+  std::string build_id;                        // lower-case hex of the kernel's GNU build ID
   std::string release;                         // "6.1.0-49-cloud-amd64", as the kernel's banner says
   std::array<uint32_t, kFieldCount> fields{};  // byte offsets or sizes; kMissing where the kernel has none
   std::array<SymbolValue, kSymbolCount> symbols{};
