@@ -103,15 +103,39 @@ TEST(Receivers, SenderOrReceiverSeesTheOther) {
   EXPECT_EQ(missed, 0);
 }
 
+// Task structures are 64 bytes aligned at least.
+constexpr uint64_t kTask = 0xffff888100000000;
+
+TEST(Receivers, ATaskWaitsForOneThingAtATime) {
+  Receivers receivers;
+  const Carrier first(CarrierKind::pipe, 0x1000), second(CarrierKind::socket, 0x2000);
+  const auto waiting = [&](Carrier carrier) {
+    std::vector<uint64_t> tasks;
+    receivers.for_each(carrier, [&](uint64_t task) { tasks.push_back(task); });
+    return tasks;
+  };
+  EXPECT_TRUE(receivers.note(first, kTask, [](uint64_t) { return true; }));
+  EXPECT_TRUE(receivers.note(first, kTask + 64, [](uint64_t) { return true; }));
+  EXPECT_EQ(waiting(first).size(), 2u);
+  EXPECT_TRUE(receivers.note(second, kTask, [](uint64_t) { return true; }));
+  EXPECT_EQ(waiting(first), std::vector<uint64_t>{kTask + 64});
+  EXPECT_EQ(waiting(second), std::vector<uint64_t>{kTask});
+  EXPECT_TRUE(receivers.note(first, kTask, [](uint64_t) { return true; })) << "the note is there already";
+  EXPECT_EQ(waiting(first).size(), 2u);
+  EXPECT_TRUE(waiting(second).empty());
+  receivers.forget(first);
+  EXPECT_TRUE(waiting(first).empty());
+}
+
 TEST(Receivers, FullSetOfLiveReceiversIsReported) {
   Receivers receivers;
   const Carrier c(CarrierKind::pipe, 5);
   const auto live = [](uint64_t) { return true; };
   const auto gone = [](uint64_t) { return false; };
-  for (uint64_t task = 1; task <= 8; ++task) EXPECT_TRUE(receivers.note(c, task, live));
-  EXPECT_FALSE(receivers.note(c, 9, live));
-  EXPECT_TRUE(receivers.note(c, 3, live));
-  EXPECT_TRUE(receivers.note(c, 9, gone));
+  for (uint64_t task = 1; task <= 8; ++task) EXPECT_TRUE(receivers.note(c, kTask + 64 * task, live));
+  EXPECT_FALSE(receivers.note(c, kTask + 64 * 9, live));
+  EXPECT_TRUE(receivers.note(c, kTask + 64 * 3, live));
+  EXPECT_TRUE(receivers.note(c, kTask + 64 * 9, gone));
 }
 
 }  // namespace

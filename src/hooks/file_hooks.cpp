@@ -198,15 +198,9 @@ void on_file_mprotect(Operation& op) {
 
 void on_inode_free(Operation& op) {
   const guest::Inode inode{op.pointer(0)};
-  const Carrier queue(CarrierKind::queue, inode.at.value);
-  const uint64_t queue_labels = op.env.state.labels(queue);
-  if (queue_labels) {
-    Node node;
-    node.carrier = queue;
-    op.report(event::Kind::closed, node, queue_labels);
-    const auto lock = op.env.state.lock();
-    op.env.state.erase(queue);
-  }
+  Node queue;
+  queue.carrier = Carrier(CarrierKind::queue, inode.at.value);
+  op.end(queue);
   const Carrier carrier = inode_carrier(inode);
   const uint64_t labels = op.env.state.labels(carrier);
   if (!labels) return;
@@ -293,11 +287,7 @@ void on_free_pipe_info(Operation& op) {
   Node node;
   node.object = op.pointer(0);
   node.carrier = Carrier(CarrierKind::pipe, node.object.value);
-  const uint64_t labels = op.env.state.labels(node.carrier);
-  if (!labels) return;
-  op.report(event::Kind::closed, node, labels);
-  const auto lock = op.env.state.lock();
-  op.env.state.erase(node.carrier);
+  op.end(node);
 }
 
 void on_do_splice(Operation& op) {
@@ -370,13 +360,6 @@ void on_mq_timedreceive(Operation& op) {
   op.take(node);
 }
 
-void on_pty_cleanup(Operation& op) {
-  const Node node = terminal_node(op.pointer(0));
-  const uint64_t labels = op.env.state.labels(node.carrier);
-  if (!labels) return;
-  op.report(event::Kind::closed, node, labels);
-  const auto lock = op.env.state.lock();
-  op.env.state.erase(node.carrier);
-}
+void on_pty_cleanup(Operation& op) { op.end(terminal_node(op.pointer(0))); }
 
 }  // namespace oboro::hooks

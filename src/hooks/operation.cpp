@@ -71,6 +71,15 @@ void Operation::note_receiver(Carrier carrier) {
   if (!kept) env.reporter.incomplete("too many tasks receive from one socket or pipe at the same time");
 }
 
+void Operation::end(const Node& node) {
+  env.state.receivers().forget(node.carrier);
+  const uint64_t labels = env.state.labels(node.carrier);
+  if (!labels) return;
+  report(Kind::closed, node, labels);
+  const auto lock = env.state.lock();
+  env.state.erase(node.carrier);
+}
+
 void Operation::spread(const Node& from, const Node& to) {
   const auto lock = env.state.lock();
   std::vector<Step> steps{{from, to}};

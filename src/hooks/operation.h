@@ -113,6 +113,9 @@ class Operation {
   // Data may come out of `carrier` after this hook (the call may wait): remember who asked.
   void note_receiver(diffusion::Carrier carrier);
 
+  // A carrier that is no file ends: what comes to its address next is clean, and nobody waits there.
+  void end(const Node& node);
+
   // Labels go from one node to another, and on from there (shared memory, receivers that wait). Slow path.
   void spread(const Node& from, const Node& to);
   // Labels from a path pattern.

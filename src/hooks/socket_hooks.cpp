@@ -67,15 +67,6 @@ void send_datagram(Operation& op, Sock sock, const IpEndpoint& to) {
     if (multicast || receiver.at != sock.at || receiver.local(op.r).port == to.port) op.give(sock_node(receiver));
 }
 
-// The endings of a carrier that may be managed.
-void end(Operation& op, const Node& node) {
-  const uint64_t labels = op.env.state.labels(node.carrier);
-  if (!labels) return;
-  op.report(event::Kind::closed, node, labels);
-  const auto lock = op.env.state.lock();
-  op.env.state.erase(node.carrier);
-}
-
 Node queue_node(Gva permissions) {
   Node node;
   node.carrier = Carrier(CarrierKind::queue, permissions.value);
@@ -167,19 +158,19 @@ void on_unix_may_send(Operation& op) {
 void on_inet_conn_established(Operation& op) {
   const Sock sock{op.pointer(0)};
   if (!op.env.state.count(CarrierKind::flow) || !sock.is_tcp(op.r)) return;
-  end(op, incoming_flow(op, sock));
-  end(op, outgoing_flow(op, sock));
+  op.end(incoming_flow(op, sock));
+  op.end(outgoing_flow(op, sock));
 }
 
 void on_socket_release(Operation& op) {
   const Sock sock = guest::sock_of(op.r, op.pointer(0));
   if (!sock.at) return;
-  end(op, sock_node(sock));
+  op.end(sock_node(sock));
   if (!op.env.state.count(CarrierKind::flow) || !sock.is_tcp(op.r)) return;
-  end(op, incoming_flow(op, sock));
+  op.end(incoming_flow(op, sock));
 }
 
-void on_sk_free(Operation& op) { end(op, sock_node(Sock{op.pointer(0)})); }
+void on_sk_free(Operation& op) { op.end(sock_node(Sock{op.pointer(0)})); }
 
 void on_msg_queue_msgsnd(Operation& op) { op.give(queue_node(op.pointer(0))); }
 
@@ -191,6 +182,6 @@ void on_msg_queue_msgrcv(Operation& op) {
   if (labels & ~op.env.state.labels(receiver.carrier)) op.spread(queue, receiver);
 }
 
-void on_msg_queue_free(Operation& op) { end(op, queue_node(op.pointer(0))); }
+void on_msg_queue_free(Operation& op) { op.end(queue_node(op.pointer(0))); }
 
 }  // namespace oboro::hooks

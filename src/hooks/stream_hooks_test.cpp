@@ -29,6 +29,30 @@ TEST_F(StreamHooks, Pipe) {
   EXPECT_EQ(told(), Told{});
 }
 
+// Pipes come and go at the same addresses, and shells read from many.
+TEST_F(StreamHooks, WhoReadTheEndedPipeDoesNotReadTheNextOne) {
+  const auto [pipe, file] = guest.pipe();
+  guest.set_system_call(reader, SYS_read);
+  read(reader, file);
+  call(Symbol::fn_free_pipe_info, reader, {pipe.value});
+  label(writer);
+  write(writer, file);
+  EXPECT_EQ(labels(reader), 0u);
+}
+
+TEST_F(StreamHooks, WhoReadsAnotherPipeDoesNotReadThisOne) {
+  const auto [pipe, file] = guest.pipe();
+  const auto [other_pipe, other_file] = guest.pipe();
+  guest.set_system_call(reader, SYS_read);
+  read(reader, file);
+  read(reader, other_file);
+  label(writer);
+  write(writer, file);
+  EXPECT_EQ(labels(reader), 0u);
+  write(writer, other_file);
+  EXPECT_EQ(labels(reader), kSecret);
+}
+
 TEST_F(StreamHooks, PipeWithABlockedReader) {
   const auto [pipe, file] = guest.pipe();
   guest.set_system_call(reader, SYS_readv);
