@@ -1,6 +1,8 @@
-// UniqueFd: owns a file descriptor.
+// UniqueFd owns a file descriptor; write_all writes everything to one.
 #pragma once
 
+#include <cerrno>
+#include <string_view>
 #include <unistd.h>
 #include <utility>
 
@@ -28,5 +30,17 @@ class UniqueFd {
  private:
   int fd_ = -1;
 };
+
+// False, with errno, if not all of it could be written.
+inline bool write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written == 0) errno = EIO;
+    if (written <= 0) return false;
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return true;
+}
 
 }  // namespace oboro

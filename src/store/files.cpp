@@ -18,16 +18,6 @@ Error io_error(const std::string& path) {
   return {errno == ENOENT ? Errc::not_found : Errc::io, path + ": " + std::strerror(errno)};
 }
 
-bool write_all(int fd, std::string_view content) {
-  while (!content.empty()) {
-    const ssize_t count = ::write(fd, content.data(), content.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return false;
-    content.remove_prefix(static_cast<size_t>(count));
-  }
-  return true;
-}
-
 }  // namespace
 
 Result<std::string> read_file(const std::string& path, size_t bound) {

@@ -37,11 +37,7 @@ void say(std::string_view message) { fmt::print(stderr, "oboro: {}\n", message);
 Result<UniqueFd> memory_file(const char* name, std::string_view content) {
   UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd) return io_error(name);
-  while (!content.empty()) {
-    const ssize_t n = write(fd.get(), content.data(), content.size());
-    if (n < 0) return io_error(name);
-    content.remove_prefix(static_cast<size_t>(n));
-  }
+  if (!write_all(fd.get(), content)) return io_error(name);
   return fd;
 }
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "guest/profile/build.h"
 #include "guest/profile/lockdown.h"
 
@@ -22,20 +23,11 @@ using oboro::Errc;
 using oboro::Error;
 using oboro::Gva;
 using oboro::Result;
+using oboro::write_all;
 
 constexpr int kFailed = 1;
 constexpr int kNotTraceable = 3;
 constexpr off_t kMaxImage = 512 << 20;
-
-bool write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = write(fd, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
-}
 
 int fail(int status, std::string message) {
   std::replace(message.begin(), message.end(), '\n', ' ');
