@@ -128,7 +128,7 @@ def run(command, error=None, env=None, cwd=None, stdin=None):
 
 
 def main(function):
-    """Turns ToolError into one line and exit status 2, and an interrupt into 130."""
+    """Turns ToolError and what the system refuses into one line and exit status 2, and an interrupt into 130."""
     try:
         sys.exit(function())
     except ToolError as error:
@@ -137,5 +137,8 @@ def main(function):
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
+    except OSError as error:
+        say(f"{os.path.basename(sys.argv[0])}: {error}")
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
