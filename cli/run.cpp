@@ -72,6 +72,7 @@ Result<void> complete(Arguments& a) {
   }
   if (o.rules.empty())
     return Error{Errc::invalid, "nothing is classified: give --classify PATTERN[=LABEL] or --config FILE"};
+  if (a.engine != "auto") o.machine.engine = a.engine == "kvm" ? supervisor::Engine::kvm : supervisor::Engine::tcg;
   if (a.leak == "deny") o.deny_leaks = true;
   if (a.leak == "alert") o.deny_leaks = false;
   if (!a.memory.empty()) {
@@ -87,9 +88,9 @@ Result<void> complete(Arguments& a) {
     o.state_dir = *directory;
   }
   const std::string here = own_directory();
-  o.plugin = here + "/../lib/oboro-tcg.so";
+  o.parts = {here + "/../lib/oboro-tcg.so", here + "/../lib/oboro-kvm.so"};
   o.builder = here + "/oboro-profile";
-  for (const std::string& part : {o.plugin, o.builder})
+  for (const std::string& part : {o.parts.plugin, o.parts.preload, o.builder})
     if (access(part.c_str(), R_OK) != 0)
       return Error{Errc::not_found, part + " is missing: this installation is incomplete"};
   return supervisor::check(o.machine);
@@ -133,7 +134,9 @@ void add_run(CLI::App& app, int& exit_code) {
   verb->add_option("--state", a->options.state_dir, "State directory (default: see docs/formats.md)");
   verb->add_option("--leak", a->leak, "What happens when classified data is about to leave: alert (default) or deny")
       ->check(CLI::IsMember({"alert", "deny"}));
-  verb->add_option("--engine", a->engine, "auto or tcg")->check(CLI::IsMember({"auto", "tcg"}))->capture_default_str();
+  verb->add_option("--engine", a->engine, "auto (KVM where it really works, else TCG), kvm or tcg")
+      ->check(CLI::IsMember({"auto", "kvm", "tcg"}))
+      ->capture_default_str();
   verb->add_option("--qemu", m.qemu, "QEMU to run (default: $OBORO_QEMU, the fetched one, the one in PATH)");
   verb->add_flag("--allow-untraced", a->options.allow_untraced, "Run the guest even if its kernel cannot be traced");
   verb->add_option("qemu-arguments", m.further, "Further arguments of QEMU, after --");

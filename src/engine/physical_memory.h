@@ -1,13 +1,15 @@
 // Guest RAM as the engine sees it: host mappings at guest physical addresses. Read-only by type: nothing in Oboro that
 // traces can write to a guest.
 //
-// Threads: read from any vCPU thread without a lock once set up. The guest changes the bytes meanwhile, so every value
-// is copied out once and used from the copy.
+// Threads: read from any vCPU thread without a lock. The guest changes the bytes meanwhile, so every value is copied out
+// once and used from the copy. add() before anybody reads; exchange() by one thread at a time, at any time.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -18,12 +20,26 @@ namespace oboro::engine {
 
 class PhysicalMemory {
  public:
+  struct Region {
+    uint64_t start;
+    std::span<const std::byte> bytes;
+  };
+  using Regions = std::vector<Region>;
+
+  PhysicalMemory() : regions_(new Regions) {}
+  ~PhysicalMemory() { delete regions_.load(); }
+  PhysicalMemory(const PhysicalMemory&) = delete;
+  PhysicalMemory& operator=(const PhysicalMemory&) = delete;
+
   // bytes must outlive this. Regions must not overlap; a region that would wrap the address space is refused.
   bool add(Gpa start, std::span<const std::byte> bytes);
+  // Other regions take the place of all. What is returned may still be read: it, and the bytes of regions that are gone,
+  // must stay until every thread that was reading has come to its end.
+  std::unique_ptr<const Regions> exchange(Regions regions);
 
   // The bytes from `at` to the end of its region; empty if there is no RAM.
   std::span<const std::byte> from(Gpa at) const {
-    for (const Region& region : regions_) {
+    for (const Region& region : *regions_.load(std::memory_order_acquire)) {
       const uint64_t offset = at.value - region.start;
       if (offset < region.bytes.size()) return region.bytes.subspan(offset);
     }
@@ -38,15 +54,11 @@ class PhysicalMemory {
     return value;
   }
 
-  uint64_t end() const { return end_; }  // one past the highest RAM byte
+  // One past the highest byte of RAM: below 4 GiB, or contiguous from there. (Far above may be memory of devices.)
+  uint64_t end() const;
 
  private:
-  struct Region {
-    uint64_t start;
-    std::span<const std::byte> bytes;
-  };
-  std::vector<Region> regions_;
-  uint64_t end_ = 0;
+  std::atomic<const Regions*> regions_;
 };
 
 }  // namespace oboro::engine

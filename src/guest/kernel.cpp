@@ -32,7 +32,10 @@ Gva Kernel::symbol(Symbol symbol) const {
 }
 
 std::span<const std::byte> Kernel::bytes_at(Gva va) const {
-  if (is_direct_map(va)) return memory_.from(Gpa(va.value - direct_map_));
+  if (is_direct_map(va)) {
+    const auto bytes = memory_.from(Gpa(va.value - direct_map_));
+    if (!bytes.empty()) return bytes;
+  }
   const uint64_t in_image = va.value - layout_.image_base.value;
   if (in_image < layout_.image_size) {
     const auto bytes = memory_.from(layout_.image_start + in_image);

@@ -22,6 +22,7 @@ constexpr uint64_t kMaxImage = uint64_t{256} << 20;
 constexpr int kProfileTimeoutMs = 30000;
 constexpr int kGoOnTimeoutMs = 60000;
 constexpr int kRingWaitMs = 2000;
+constexpr size_t kBannerSize = 128;
 
 uint64_t now_ns(clockid_t clock) {
   timespec t{};
@@ -133,14 +134,60 @@ Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
   return Error{Errc::unsupported, answer->payload};
 }
 
-Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
+Result<void> Tracer::identify(engine::Vcpu& vcpu) {
   arm_started_ns_ = now_ns(CLOCK_MONOTONIC);
   Result<guest::Layout> layout = find_kernel(vcpu);
   if (!layout) return layout.error();
   Result<guest::Profile> profile = profile_for(*layout);
   if (!profile) return profile.error();
+  std::string text = banner(*layout, *profile);
+  identified_ = Identified{*layout, std::move(*profile), std::move(text)};
+  return {};
+}
 
-  kernel_ = std::make_unique<guest::Kernel>(memory_, std::move(*profile), *layout);
+// By the place of the image alone, not by page tables, which change while a kernel starts.
+std::string Tracer::banner(const guest::Layout& layout, const guest::Profile& profile) const {
+  const guest::SymbolValue& symbol = profile[guest::Symbol::linux_banner];
+  if (symbol.kind != guest::SymbolValue::Kind::relative || symbol.value >= layout.image_size) return {};
+  const auto bytes = memory_.from(layout.image_start + symbol.value);
+  return {reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), kBannerSize)};
+}
+
+bool Tracer::still_there(engine::Vcpu& vcpu) const {
+  if (!identified_) return false;
+  const guest::Layout& layout = identified_->layout;
+  const auto read = [this](Gpa at) { return memory_.read_u64(at); };
+  const auto found = x86::walk(read, vcpu.reg(x86::Reg::cr3) & x86::kFrameMask & ~uint64_t{0x1000},
+                               vcpu.reg(x86::Reg::cr4) & x86::kCr4La57, layout.image_base);
+  return found && found->address.value == layout.image_start.value &&
+         banner(layout, identified_->profile) == identified_->banner;
+}
+
+Gva Tracer::address(guest::Symbol symbol) const {
+  if (!identified_) return Gva();
+  const guest::SymbolValue& value = identified_->profile[symbol];
+  return value.kind == guest::SymbolValue::Kind::relative ? identified_->layout.image_base + value.value : Gva();
+}
+
+void Tracer::not_placed(const ArmedHook& hook) {
+  --hook_count_;
+  incomplete(hook.point->what.data());
+}
+
+Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
+  if (!identified_)
+    if (auto done = identify(vcpu); !done) return done.error();
+  Identified known = std::move(*identified_);
+  identified_.reset();
+  // The page tables of now: those of an early moment of the boot may be gone.
+  const Result<guest::Layout> layout = find_kernel(vcpu);
+  if (!layout) return layout.error();
+  if (layout->image_base.value != known.layout.image_base.value ||
+      layout->image_start.value != known.layout.image_start.value)
+    return Error{Errc::unsupported, "the kernel image moved while the kernel started"};
+  known.layout.page_table = layout->page_table;
+  known.layout.five_levels = layout->five_levels;
+  kernel_ = std::make_unique<guest::Kernel>(memory_, std::move(known.profile), known.layout);
   environment_ =
       std::make_unique<hooks::Environment>(*kernel_, state_, patterns_, hooks::Policy{settings_.deny_leaks}, *this);
   if (!environment_->tasks.usable()) return Error{Errc::unsupported, "the running task cannot be found in this kernel"};
@@ -189,6 +236,7 @@ engine::Verdict Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) 
 }
 
 void Tracer::boot_ended(std::string_view how) {
+  identified_.reset();
   const auto lock = state_.lock();
   event::Event event;
   event.kind = event::Kind::reset;

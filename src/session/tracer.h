@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,14 +37,26 @@ class Tracer final : public hooks::Reporter {
   static Result<std::unique_ptr<Tracer>> create(const engine::PhysicalMemory& memory, Settings settings,
                                                 event::Ring ring, UniqueFd control);
 
-  // Called at the first user-mode instruction of a boot. Blocks that vCPU until the profile is there (bounded).
-  // Errors: the guest must not run on, unless ask_to_go_on() says so.
+  // Finds out which kernel the vCPU runs, as early as it likes: at any instruction of a 64-bit kernel at its final
+  // address. Blocks until the profile is there (bounded). Errors: not_found (no kernel is there, or not yet), others (it
+  // cannot be traced). For an engine that needs an address before arm().
+  Result<void> identify(engine::Vcpu& vcpu);
+  // Whether the kernel that identify() found is still where it was (another may have taken its place since).
+  bool still_there(engine::Vcpu& vcpu) const;
+  // Of the kernel that identify() found; null if it has none.
+  Gva address(guest::Symbol symbol) const;
+
+  // Called when the kernel has initialised itself and before any user-mode instruction has run. Identifies the kernel
+  // unless that has been done. Errors: the guest must not run on, unless ask_to_go_on() says so.
   Result<std::vector<ArmedHook>> arm(engine::Vcpu& vcpu);
   // After a failed arm(): tells the supervisor and waits. True: the user wants the guest run untraced. Otherwise the
   // supervisor ends QEMU, and this does not return before that (bounded by a time limit, then false).
   bool ask_to_go_on(const std::string& why);
+  // The engine could not place this one of arm()'s hooks.
+  void not_placed(const ArmedHook& hook);
   // The hooks are in place.
   void armed();
+  const guest::Kernel& kernel() const { return *kernel_; }  // from arm() on
 
   engine::Verdict hook(const hooks::HookPoint& point, engine::Vcpu& vcpu);
 
@@ -55,7 +68,15 @@ class Tracer final : public hooks::Reporter {
   Tracer(const engine::PhysicalMemory& memory, Settings settings, event::Ring ring, UniqueFd control,
          diffusion::PatternSet patterns);
 
+  // A kernel that has been identified and not armed yet.
+  struct Identified {
+    guest::Layout layout;
+    guest::Profile profile;
+    std::string banner;  // the first bytes of linux_banner
+  };
+
   Result<guest::Layout> find_kernel(engine::Vcpu& vcpu) const;
+  std::string banner(const guest::Layout& layout, const guest::Profile& profile) const;
   Result<guest::Profile> profile_for(const guest::Layout& layout);
   void learn_files();
 
@@ -70,6 +91,7 @@ class Tracer final : public hooks::Reporter {
   UniqueFd control_;
   diffusion::PatternSet patterns_;
   diffusion::State state_;
+  std::optional<Identified> identified_;
   std::unique_ptr<guest::Kernel> kernel_;
   std::unique_ptr<hooks::Environment> environment_;
   std::vector<std::byte> encoded_;

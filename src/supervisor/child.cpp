@@ -1,11 +1,13 @@
 #include "supervisor/child.h"
 
+#include <algorithm>
 #include <errno.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <string_view>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -13,10 +15,20 @@
 
 namespace oboro::supervisor {
 
-Result<Child> Child::start(const std::vector<std::string>& command, const std::vector<int>& inherited) {
+Result<Child> Child::start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+                           const std::vector<int>& inherited) {
   std::vector<char*> argv;
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
+  std::vector<char*> variables;
+  for (char** variable = environ; *variable; ++variable) {
+    const std::string_view existing = *variable;
+    const std::string_view name = existing.substr(0, existing.find('=') + 1);
+    const auto replaces = [&](const std::string& ours) { return ours.starts_with(name); };
+    if (std::none_of(environment.begin(), environment.end(), replaces)) variables.push_back(*variable);
+  }
+  for (const std::string& variable : environment) variables.push_back(const_cast<char*>(variable.c_str()));
+  variables.push_back(nullptr);
   int report[2];  // carries errno of a failed exec; closed by a successful one
   if (pipe2(report, O_CLOEXEC) != 0) return Error{Errc::io, fmt::format("pipe: {}", strerror(errno))};
   const UniqueFd from_child(report[0]);
@@ -31,7 +43,7 @@ Result<Child> Child::start(const std::vector<std::string>& command, const std::v
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
     for (const int fd : inherited) fcntl(fd, F_SETFD, 0);
-    execv(argv[0], argv.data());
+    execve(argv[0], argv.data(), variables.data());
     const int error = errno;
     (void)!write(report[1], &error, sizeof error);
     _exit(127);

@@ -12,9 +12,10 @@ namespace oboro::supervisor {
 
 class Child {
  public:
-  // Starts command; `inherited` keep their numbers in the child. The kernel ends the child with SIGKILL when this
+  // Starts command with further variables (NAME=VALUE) in its environment; `inherited` keep their numbers in the child. The kernel ends the child with SIGKILL when this
   // process ends, however it does: a guest never runs on without its tracer's journal.
-  static Result<Child> start(const std::vector<std::string>& command, const std::vector<int>& inherited);
+  static Result<Child> start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+                             const std::vector<int>& inherited);
   Child(Child&&) noexcept;
   Child& operator=(Child&&) = delete;
   ~Child();  // ends the child if it still runs

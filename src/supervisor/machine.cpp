@@ -102,17 +102,21 @@ Result<void> check(const Machine& m) {
   return {};
 }
 
-Result<std::vector<std::string>> qemu_command(const Machine& m, const std::string& plugin, const Inherited& fds,
-                                              bool terminal) {
-  std::vector<std::string> command{
-      m.qemu, "-name", escape(m.vm),
-      // Guest RAM is a memory file of ours, so that the tracer has its own, read-only, mapping of it.
-      "-object",
-      fmt::format("memory-backend-file,id=oboro-ram,size={},mem-path=/proc/self/fd/{},share=on", m.memory, fds.ram),
-      "-machine", "pc,memory-backend=oboro-ram", "-m", fmt::format("{}M", m.memory / kMiB), "-smp",
-      fmt::format("{}", m.cpus), "-accel", "tcg,thread=multi", "-display", "none"};
+Result<Command> qemu_command(const Machine& m, const Parts& parts, const Inherited& fds, bool terminal) {
+  Command result;
+  std::vector<std::string>& command = result.words;
+  const bool kvm = m.engine == Engine::kvm;
+  command = {m.qemu, "-name", escape(m.vm), "-m", fmt::format("{}M", m.memory / kMiB), "-smp",
+             fmt::format("{}", m.cpus), "-display", "none"};
   const auto add = [&](std::initializer_list<std::string> more) { command.insert(command.end(), more); };
-  if (!has_option(m.further, {"-cpu"})) add({"-cpu", "max"});
+  if (kvm)
+    add({"-machine", "pc", "-accel", "kvm"});
+  else
+    // Guest RAM is a memory file of ours, so that the tracer has its own, read-only, mapping of it.
+    add({"-object",
+         fmt::format("memory-backend-file,id=oboro-ram,size={},mem-path=/proc/self/fd/{},share=on", m.memory, fds.ram),
+         "-machine", "pc,memory-backend=oboro-ram", "-accel", "tcg,thread=multi"});
+  if (!has_option(m.further, {"-cpu"})) add({"-cpu", kvm ? "host" : "max"});
   if (!has_option(m.further, {"-serial", "-nographic"})) {
     if (terminal)
       add({"-serial", "mon:stdio"});
@@ -131,10 +135,15 @@ Result<std::vector<std::string>> qemu_command(const Machine& m, const std::strin
     if (!format) return format.error();
     add({"-drive", fmt::format("file={},if=virtio,format={}", escape(disk), *format)});
   }
-  add({"-plugin", fmt::format("{},control={},settings={},ring={},ram={},below-4g={}", escape(plugin), fds.control,
-                              fds.settings, fds.ring, fds.ram, below_4g(m.memory))});
+  const std::string start = fmt::format("control={},settings={},ring={}", fds.control, fds.settings, fds.ring);
+  const char* preloaded = getenv("LD_PRELOAD");
+  if (kvm)
+    result.environment = {"LD_PRELOAD=" + parts.preload + (preloaded ? std::string(":") + preloaded : ""),
+                          fmt::format("OBORO_KVM={},hooks={}", start, m.hooks)};
+  else
+    add({"-plugin", fmt::format("{},{},ram={},below-4g={}", escape(parts.plugin), start, fds.ram, below_4g(m.memory))});
   command.insert(command.end(), m.further.begin(), m.further.end());
-  return command;
+  return result;
 }
 
 Result<std::string> find_qemu() {
@@ -155,7 +164,7 @@ Result<std::string> find_qemu() {
   return Error{Errc::not_found, "no qemu-system-x86_64 found; `tools/fetch qemu` brings one that fits"};
 }
 
-Result<std::string> qemu_version(const std::string& qemu) {
+Result<std::string> qemu_version(const std::string& qemu, Engine engine) {
   // Not through a shell: the path is the user's.
   int pipe_fds[2];
   if (pipe2(pipe_fds, O_CLOEXEC) != 0) return Error{Errc::io, fmt::format("pipe: {}", strerror(errno))};
@@ -181,7 +190,7 @@ Result<std::string> qemu_version(const std::string& qemu) {
   if (sscanf(text.c_str(), "QEMU emulator version %u.%u.%u", &major, &minor, &micro) < 2)
     return Error{Errc::unsupported, fmt::format("{}: `--version` does not answer as QEMU does", qemu)};
   const std::string version = fmt::format("{}.{}.{}", major, minor, micro);
-  if (major < 11 || (major == 11 && minor < 1))
+  if (engine == Engine::tcg && (major < 11 || (major == 11 && minor < 1)))
     return Error{
         Errc::unsupported,
         fmt::format(

@@ -9,7 +9,11 @@
 
 namespace oboro::supervisor {
 
+enum class Engine { automatic, tcg, kvm };
+
 struct Machine {
+  Engine engine = Engine::automatic;
+  std::string hooks = "auto";  // KVM: auto, filter, text or debug (docs/kvm.md)
   std::string vm;  // name of the guest in events
   std::string kernel, initrd, append;
   std::vector<std::string> disks;       // image files; qcow2 by its magic, else raw
@@ -27,15 +31,26 @@ struct Inherited {
 // Errors: invalid (what is missing or contradicts itself; options among `further` that would undo the tracer).
 Result<void> check(const Machine& machine);
 
-// The command line; plugin: path of oboro-tcg.so.
-Result<std::vector<std::string>> qemu_command(const Machine& machine, const std::string& plugin, const Inherited& fds,
-                                              bool terminal);
+// The two shared objects, one of which QEMU is to load.
+struct Parts {
+  std::string plugin;   // oboro-tcg.so
+  std::string preload;  // oboro-kvm.so
+};
+
+struct Command {
+  std::vector<std::string> words;
+  std::vector<std::string> environment;  // NAME=VALUE, besides what is there
+};
+
+// What starts QEMU; the machine's engine is decided.
+Result<Command> qemu_command(const Machine& machine, const Parts& parts, const Inherited& fds, bool terminal);
 
 // OBORO_QEMU, else the one that tools/fetch brought ($OBORO_CACHE/qemu), else the first in PATH. Errors: not_found.
 Result<std::string> find_qemu();
 
-// Asks `qemu --version`. Errors: unsupported if it is older than the plugin interface that Oboro needs (QEMU 11.1).
-Result<std::string> qemu_version(const std::string& qemu);
+// Asks `qemu --version`. Errors: unsupported if it is older than what the engine needs (TCG: the plugin interface of
+// QEMU 11.1).
+Result<std::string> qemu_version(const std::string& qemu, Engine engine);
 
 // ${OBORO_CACHE:-$HOME/.cache/oboro}, as tools/fetch has it.
 std::string cache_directory();

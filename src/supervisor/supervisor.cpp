@@ -23,6 +23,7 @@
 #include "store/status.h"
 #include "supervisor/child.h"
 #include "supervisor/journal_writer.h"
+#include "supervisor/kvm_probe.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -211,7 +212,15 @@ Result<Ending> run(const Options& options) {
     if (!found) return found.error();
     machine.qemu = *found;
   }
-  Result<std::string> version = qemu_version(machine.qemu);
+  if (machine.engine != Engine::tcg) {
+    const Result<void> usable = probe_kvm();
+    if (!usable && machine.engine == Engine::kvm) return usable.error();
+    machine.engine = usable ? Engine::kvm : Engine::tcg;
+    if (options.machine.engine == Engine::automatic)
+      say(usable ? "engine kvm" : fmt::format("engine tcg: {}", usable.error().message));
+  }
+  const std::string engine = machine.engine == Engine::kvm ? "kvm" : "tcg";
+  Result<std::string> version = qemu_version(machine.qemu, machine.engine);
   if (!version) return version.error();
 
   Result<std::unique_ptr<JournalWriter>> opened = JournalWriter::open(options.state_dir, machine.vm, options.rules);
@@ -231,23 +240,23 @@ Result<Ending> run(const Options& options) {
 
   const TerminalGuard terminal;
   const Inherited fds{ram.get(), tracer_end.get(), settings_file->get(), journal.producer_fd()};
-  Result<std::vector<std::string>> command = qemu_command(machine, options.plugin, fds, terminal.is_terminal());
+  const Result<Command> command = qemu_command(machine, options.parts, fds, terminal.is_terminal());
   if (!command) return command.error();
   Result<UniqueFd> signal = signals();
   if (!signal) return signal.error();
 
   store::Status status;
-  status.engine = "tcg";
+  status.engine = engine;
   status.qemu = *version;
   status.vm = machine.vm;
   status.state = "booting";
-  Result<Child> child = Child::start(*command, {fds.ram, fds.control, fds.settings, fds.ring});
+  Result<Child> child = Child::start(command->words, command->environment, {fds.ram, fds.control, fds.settings, fds.ring});
   if (!child) return child.error();
   tracer_end.reset();
   status.pid = static_cast<uint64_t>(getpid());
   status.started = store::now_ns();
   if (auto written = store::write_status(options.state_dir, status); !written) return written.error();
-  if (auto started = journal.start(fmt::format("engine tcg, QEMU {}", *version)); !started) return started.error();
+  if (auto started = journal.start(fmt::format("engine {}, QEMU {}", engine, *version)); !started) return started.error();
 
   KernelDesk desk(options, control.get(), status, options.state_dir);
   std::optional<Error> failure;

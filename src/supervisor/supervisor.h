@@ -17,7 +17,7 @@ struct Options {
   std::vector<Rule> rules;
   bool deny_leaks = false;
   bool allow_untraced = false;
-  std::string plugin;   // oboro-tcg.so
+  Parts parts;
   std::string builder;  // oboro-profile
 };
 

@@ -18,7 +18,7 @@ FakeMemory::FakeMemory(size_t size) : size_(size) {
 FakeMemory::~FakeMemory() { munmap(base_, size_); }
 
 void FakeMemory::set_regions() {
-  ram_ = {};
+  ram_.exchange({});
   uint64_t start = 0;
   for (const uint64_t page : hidden_) {
     ram_.add(Gpa(start), std::span(base_ + start, page - start));

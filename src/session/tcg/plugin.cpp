@@ -13,23 +13,18 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <cstdio>
-#include <errno.h>
 #include <memory>
 #include <mutex>
 #include <string.h>
 #include <string>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <unordered_map>
 #include <vector>
 
 #include "engine/tcg/plugin_api.h"
 #include "engine/tcg/vcpu.h"
-#include "session/control.h"
-#include "session/tracer.h"
+#include "session/start.h"
 
 namespace oboro::session {
 namespace {
@@ -161,62 +156,16 @@ void on_vcpu_init(unsigned index, void*) {
   }
 }
 
-struct Arguments {
-  int control = -1, settings = -1, ring = -1, ram = -1;
-  uint64_t below_4g = 0;
-};
-
-bool parse(int argc, char** argv, Arguments& out) {
-  for (int i = 0; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    const size_t equals = argument.find('=');
-    if (equals == std::string_view::npos) return false;
-    const std::string_view key = argument.substr(0, equals), value = argument.substr(equals + 1);
-    uint64_t number = 0;
-    if (std::from_chars(value.data(), value.data() + value.size(), number).ec != std::errc()) return false;
-    if (key == "control")
-      out.control = static_cast<int>(number);
-    else if (key == "settings")
-      out.settings = static_cast<int>(number);
-    else if (key == "ring")
-      out.ring = static_cast<int>(number);
-    else if (key == "ram")
-      out.ram = static_cast<int>(number);
-    else if (key == "below-4g")
-      out.below_4g = number;
-    else
-      return false;
-  }
-  return out.control >= 0 && out.settings >= 0 && out.ring >= 0 && out.ram >= 0;
-}
-
-Result<std::span<const std::byte>> map_whole(int fd) {
-  struct stat info {};
-  if (fstat(fd, &info) != 0 || info.st_size <= 0) return Error{Errc::io, strerror(errno)};
-  const auto size = static_cast<size_t>(info.st_size);
-  const void* at = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
-  if (at == MAP_FAILED) return Error{Errc::io, strerror(errno)};
-  return std::span(static_cast<const std::byte*>(at), size);
-}
-
 // Everything that can fail does so here, before the guest has run an instruction.
-Result<void> set_up(const Arguments& arguments) {
-  Result<std::span<const std::byte>> ram = map_whole(arguments.ram);
+Result<void> set_up(const Start& start) {
+  Result<std::span<const std::byte>> ram = map_whole(start.ram);
   if (!ram) return Error{ram.error().code, "guest RAM: " + ram.error().message};
   // The PC machine types put what does not fit below the PCI hole above 4 GiB.
-  const uint64_t below = arguments.below_4g && arguments.below_4g < ram->size() ? arguments.below_4g : ram->size();
+  const uint64_t below = start.below_4g && start.below_4g < ram->size() ? start.below_4g : ram->size();
   if (!plugin->memory.add(Gpa(0), ram->first(below))) return Error{Errc::internal, "guest RAM: empty"};
   if (below < ram->size() && !plugin->memory.add(Gpa(uint64_t{1} << 32), ram->subspan(below)))
     return Error{Errc::internal, "guest RAM: its parts overlap"};
-
-  Result<std::span<const std::byte>> text = map_whole(arguments.settings);
-  if (!text) return Error{text.error().code, "settings: " + text.error().message};
-  Result<Settings> settings = Settings::parse({reinterpret_cast<const char*>(text->data()), text->size()});
-  if (!settings) return settings.error();
-  Result<event::Ring> ring = event::Ring::attach(UniqueFd(arguments.ring));
-  if (!ring) return ring.error();
-  Result<std::unique_ptr<Tracer>> tracer =
-      Tracer::create(plugin->memory, std::move(*settings), std::move(*ring), UniqueFd(arguments.control));
+  Result<std::unique_ptr<Tracer>> tracer = make_tracer(plugin->memory, start);
   if (!tracer) return tracer.error();
   plugin->tracer = std::move(*tracer);
   return {};
@@ -237,15 +186,15 @@ const int qemu_plugin_version = 7;
     complain("only x86_64 system emulation can be traced");
     return 1;
   }
-  Arguments arguments;
-  if (!parse(argc, argv, arguments)) {
-    complain("the plugin is to be loaded by `oboro run`, not by hand");
+  const oboro::Result<Start> start = Start::parse(std::vector<std::string_view>(argv, argv + argc));
+  if (!start) {
+    complain("the plugin is to be loaded by `oboro run`, not by hand: " + start.error().message);
     return 1;
   }
   plugin = new Plugin;  // for the life of the process: QEMU calls back until its end
   plugin->id = id;
   plugin->vcpus.resize(static_cast<size_t>(std::max(info->system.max_vcpus, info->system.smp_vcpus)));
-  if (const auto done = set_up(arguments); !done) {
+  if (const auto done = set_up(*start); !done) {
     complain(done.error().message);
     return 1;
   }

@@ -1,0 +1,164 @@
+#include "engine/kvm/machine.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <time.h>
+
+namespace oboro::engine::kvm {
+namespace {
+
+int kick_signal = 0;
+thread_local KvmVcpu* vcpu_of_thread = nullptr;
+thread_local std::atomic<bool>* kicked_of_thread = nullptr;
+
+// In the vCPU's own thread, so that KVM_RUN, if it is about to be entered, returns at once.
+void on_kick(int) {
+  if (!vcpu_of_thread) return;
+  kicked_of_thread->store(true, std::memory_order_relaxed);
+  vcpu_of_thread->run().immediate_exit = 1;
+}
+
+void pause_briefly() {
+  const timespec t{0, 50000};
+  nanosleep(&t, nullptr);
+}
+
+}  // namespace
+
+void install_kick_signal() {
+  if (kick_signal) return;
+  for (int number = SIGRTMAX - 1; number > SIGRTMIN; --number) {
+    struct sigaction now {};
+    if (sigaction(number, nullptr, &now) != 0 || now.sa_handler != SIG_DFL) continue;
+    struct sigaction ours {};
+    ours.sa_handler = on_kick;
+    sigaction(number, &ours, nullptr);
+    kick_signal = number;
+    return;
+  }
+}
+
+Machine::~Machine() = default;
+
+int Machine::set_memory_region(unsigned long request, void* argument) {
+  // KVM_SET_USER_MEMORY_REGION2 begins with the same members.
+  kvm_userspace_memory_region region{};
+  std::memcpy(&region, argument, sizeof region);
+  // The high half of the number is an address space: 1 is what system management mode sees.
+  const bool normal = region.slot >> 16 == 0;
+  MemoryMap::Old old;
+  if (normal && region.memory_size == 0) {
+    old = map_.remove(region.slot);
+    if (old) wait_for_handlers();
+  }
+  const int result = ioctl_(fd_, request, argument);
+  if (!normal || result != 0 || region.memory_size == 0) return result;
+  const int error = errno;
+  old = map_.set(region.slot, {region.guest_phys_addr, region.memory_size, region.userspace_addr});
+  wait_for_handlers();
+  errno = error;
+  return result;
+}
+
+void Machine::wait_for_handlers() {
+  for (KvmVcpu* vcpu : vcpus())
+    while (vcpu->handling_.load(std::memory_order_seq_cst) && vcpu != vcpu_of_thread) pause_briefly();
+}
+
+Result<KvmVcpu*> Machine::add_vcpu(int vcpu_fd, size_t run_size) {
+  void* run = mmap(nullptr, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_fd, 0);
+  if (run == MAP_FAILED) return Error{Errc::io, fmt::format("cannot map a vCPU: {}", strerror(errno))};
+  const std::lock_guard lock(mutex_);
+  const auto index = static_cast<unsigned>(vcpus_.size());
+  vcpus_.push_back(std::make_unique<KvmVcpu>(index, vcpu_fd, static_cast<kvm_run*>(run), ioctl_));
+  vcpus_.back()->run_->kvm_valid_regs |= KVM_SYNC_X86_REGS;
+  return vcpus_.back().get();
+}
+
+std::vector<KvmVcpu*> Machine::vcpus() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<KvmVcpu*> all;
+  for (const auto& vcpu : vcpus_) all.push_back(vcpu.get());
+  return all;
+}
+
+Result<Gpa> Machine::add_slot(std::span<std::byte> memory, bool read_only) {
+  const int numbers = ioctl_(fd_, KVM_CHECK_EXTENSION, reinterpret_cast<void*>(KVM_CAP_NR_MEMSLOTS));
+  // VMMs number their slots from 0 up; guest physical addresses have at least 36 bits, and what is just below that is
+  // RAM only in guests of 64 GiB: then another place is looked for.
+  for (int number = (numbers > 0 ? numbers : 32) - 1; number > 8; --number) {
+    if (map_.has(static_cast<uint32_t>(number))) continue;
+    for (uint64_t end = uint64_t{1} << 36; end <= uint64_t{1} << 46; end <<= 1) {
+      const uint64_t at = end - 16 * memory.size();
+      if (map_.overlaps(at, memory.size())) continue;
+      kvm_userspace_memory_region region{};
+      region.slot = static_cast<uint32_t>(number);
+      region.flags = read_only ? KVM_MEM_READONLY : 0;
+      region.guest_phys_addr = at;
+      region.memory_size = memory.size();
+      region.userspace_addr = reinterpret_cast<uint64_t>(memory.data());
+      if (ioctl_(fd_, KVM_SET_USER_MEMORY_REGION, &region) == 0) return Gpa(at);
+      return Error{Errc::io, fmt::format("KVM refuses a memory slot: {}", strerror(errno))};
+    }
+  }
+  return Error{Errc::limit, "no memory slot is free"};
+}
+
+int Machine::enter(KvmVcpu& vcpu) {
+  if (!vcpu.has_thread_.load(std::memory_order_relaxed) || vcpu_of_thread != &vcpu) {
+    vcpu_of_thread = &vcpu;
+    kicked_of_thread = &vcpu.kicked_;
+    sigset_t kick;
+    sigemptyset(&kick);
+    sigaddset(&kick, kick_signal);
+    if (kick_signal) pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
+    vcpu.thread_ = pthread_self();
+    vcpu.has_thread_ = true;
+  }
+  for (;;) {
+    vcpu.in_guest_.store(true, std::memory_order_seq_cst);
+    if (!stopping_.load(std::memory_order_seq_cst)) break;
+    vcpu.in_guest_.store(false, std::memory_order_seq_cst);
+    stopping_.wait(true);
+  }
+  vcpu.apply_debug();
+  const int result = ioctl_(vcpu.fd_, KVM_RUN, nullptr);
+  vcpu.in_guest_.store(false, std::memory_order_release);
+  if (result < 0 && vcpu.kicked_.load(std::memory_order_relaxed)) {
+    const int error = errno;
+    vcpu.kicked_ = false;
+    vcpu.run_->immediate_exit = 0;  // the VMM's own kick, if there was one, is seen by it now: it gets EINTR
+    errno = error;
+  }
+  return result;
+}
+
+void Machine::kick(KvmVcpu& vcpu) {
+  if (kick_signal && vcpu.has_thread_) pthread_kill(vcpu.thread_, kick_signal);
+}
+
+void Machine::kick_all() {
+  for (KvmVcpu* vcpu : vcpus())
+    if (vcpu != vcpu_of_thread && vcpu->in_guest_.load(std::memory_order_seq_cst)) kick(*vcpu);
+}
+
+Machine::Stopped::Stopped(Machine& machine, KvmVcpu* self) : machine_(machine), lock_(machine.stopper_) {
+  machine_.stopping_.store(true, std::memory_order_seq_cst);
+  for (KvmVcpu* vcpu : machine_.vcpus()) {
+    if (vcpu == self) continue;
+    while (vcpu->in_guest_.load(std::memory_order_seq_cst)) {
+      machine_.kick(*vcpu);
+      pause_briefly();
+    }
+  }
+}
+
+Machine::Stopped::~Stopped() {
+  machine_.stopping_.store(false, std::memory_order_seq_cst);
+  machine_.stopping_.notify_all();
+}
+
+}  // namespace oboro::engine::kvm

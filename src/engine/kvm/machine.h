@@ -1,0 +1,92 @@
+// One virtual machine of this process, as seen between its VMM and KVM.
+//
+// Threads: the VMM calls from any of its threads; enter() from the vCPU's own.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/kvm/memory_map.h"
+#include "engine/kvm/vcpu.h"
+
+namespace oboro::engine::kvm {
+
+class Machine {
+ public:
+  Machine(int vm_fd, Ioctl ioctl) : fd_(vm_fd), ioctl_(ioctl) {}
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  int fd() const { return fd_; }
+  const PhysicalMemory& memory() const { return map_.memory(); }
+  const MemoryMap& map() const { return map_; }
+
+  // KVM_SET_USER_MEMORY_REGION and ..REGION2 of the VMM: passes it on and learns from it. Waits for handlers that may
+  // read what is about to go.
+  int set_memory_region(unsigned long request, void* argument);
+  // Adds a vCPU whose descriptor the VMM has just got. Errors: io, unsupported (no KVM_CAP_SYNC_REGS).
+  Result<KvmVcpu*> add_vcpu(int vcpu_fd, size_t run_size);
+  // Those that exist; a vCPU once added stays.
+  std::vector<KvmVcpu*> vcpus() const;
+
+  // A memory slot of the tracer's own, out of the VMM's way. Errors: io (KVM refused), limit (no free number or place).
+  Result<Gpa> add_slot(std::span<std::byte> memory, bool read_only);
+
+  // KVM_RUN. Does not go into the guest while another vCPU holds it stopped. The result, with errno, as from the kernel;
+  // a kick of ours is EINTR.
+  int enter(KvmVcpu& vcpu);
+
+  // While one exists no other vCPU runs guest code. Not to be nested; waits for another's end.
+  class Stopped {
+   public:
+    Stopped(Machine& machine, KvmVcpu* self);
+    ~Stopped();
+    Stopped(const Stopped&) = delete;
+    Stopped& operator=(const Stopped&) = delete;
+
+   private:
+    Machine& machine_;
+    std::unique_lock<std::mutex> lock_;
+  };
+
+  // Around everything that reads guest memory on a vCPU's thread.
+  class Handling {
+   public:
+    explicit Handling(KvmVcpu& vcpu) : vcpu_(vcpu) {
+      vcpu_.handling_.store(true, std::memory_order_seq_cst);
+      vcpu_.sregs_known_ = false;
+    }
+    ~Handling() { vcpu_.handling_.store(false, std::memory_order_release); }
+    Handling(const Handling&) = delete;
+    Handling& operator=(const Handling&) = delete;
+
+   private:
+    KvmVcpu& vcpu_;
+  };
+
+  // Makes every vCPU that is in the guest return from KVM_RUN with EINTR.
+  void kick_all();
+
+ private:
+  void kick(KvmVcpu& vcpu);
+  void wait_for_handlers();
+
+  int fd_;
+  Ioctl ioctl_;
+  MemoryMap map_;
+  mutable std::mutex mutex_;  // the list of vCPUs
+  std::vector<std::unique_ptr<KvmVcpu>> vcpus_;
+  std::mutex stopper_;
+  std::atomic<bool> stopping_{false};
+};
+
+// Which signal makes vCPU threads leave the guest: one that this process leaves to its default. Once, before vCPUs run.
+void install_kick_signal();
+
+}  // namespace oboro::engine::kvm

@@ -1,0 +1,47 @@
+// The guest's memory as the VMM tells KVM of it: host memory at guest physical addresses, in numbered slots that come
+// and go (KVM_SET_USER_MEMORY_REGION, Linux Documentation/virt/kvm/api.rst).
+//
+// Threads: set() and remove() by any thread; what the tracer reads is memory(), without a lock.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "base/address.h"
+#include "engine/physical_memory.h"
+
+namespace oboro::engine::kvm {
+
+struct Slot {
+  uint64_t start = 0;  // guest physical
+  uint64_t size = 0;   // bytes
+  uint64_t host = 0;   // address in this process
+};
+
+class MemoryMap {
+ public:
+  using Old = std::unique_ptr<const PhysicalMemory::Regions>;
+
+  const PhysicalMemory& memory() const { return memory_; }
+  // The returned list may still be read by handlers that run now (PhysicalMemory::exchange).
+  Old set(uint32_t slot, const Slot& what);
+  Old remove(uint32_t slot);
+  bool has(uint32_t slot) const;
+  // Whether anything is mapped in [start, start + size).
+  bool overlaps(uint64_t start, uint64_t size) const;
+  // Host memory to write guest physical [at, at + size) by; null unless one slot holds all of it. The one way by which
+  // the engine writes to a guest.
+  std::byte* writable(Gpa at, size_t size) const;
+
+ private:
+  Old publish();
+
+  mutable std::mutex mutex_;
+  std::map<uint32_t, Slot> slots_;
+  PhysicalMemory memory_;
+};
+
+}  // namespace oboro::engine::kvm

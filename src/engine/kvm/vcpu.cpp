@@ -1,0 +1,100 @@
+#include "engine/kvm/vcpu.h"
+
+#include <algorithm>
+
+namespace oboro::engine::kvm {
+
+namespace {
+constexpr uint64_t kFlagResume = uint64_t{1} << 16;  // RFLAGS.RF: no instruction breakpoint for one instruction
+}
+
+const kvm_sregs& KvmVcpu::sregs() {
+  if (!sregs_known_) {
+    sregs_ = {};
+    ioctl_(fd_, KVM_GET_SREGS, &sregs_);
+    sregs_known_ = true;
+  }
+  return sregs_;
+}
+
+uint64_t KvmVcpu::reg(x86::Reg reg) {
+  const kvm_regs& r = run_->s.regs.regs;
+  switch (reg) {
+    case x86::Reg::rax:
+      return r.rax;
+    case x86::Reg::rdi:
+      return r.rdi;
+    case x86::Reg::rsi:
+      return r.rsi;
+    case x86::Reg::rdx:
+      return r.rdx;
+    case x86::Reg::rcx:
+      return r.rcx;
+    case x86::Reg::r8:
+      return r.r8;
+    case x86::Reg::r9:
+      return r.r9;
+    case x86::Reg::rsp:
+      return r.rsp;
+    case x86::Reg::rip:
+      return r.rip;
+    case x86::Reg::cs:
+      return sregs().cs.selector;
+    case x86::Reg::gs_base:
+      return sregs().gs.base;
+    case x86::Reg::cr3:
+      return sregs().cr3;
+    case x86::Reg::cr4:
+      return sregs().cr4;
+    case x86::Reg::count:
+      break;
+  }
+  return 0;
+}
+
+void KvmVcpu::set_rip(uint64_t rip) {
+  run_->s.regs.regs.rip = rip;
+  run_->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+}
+
+void KvmVcpu::return_from_function(uint64_t target, int64_t result) {
+  run_->s.regs.regs.rax = static_cast<uint64_t>(result);
+  run_->s.regs.regs.rsp += sizeof target;
+  set_rip(target);
+}
+
+void KvmVcpu::resume_from_breakpoint() {
+  run_->s.regs.regs.rflags |= kFlagResume;
+  run_->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+}
+
+void KvmVcpu::set_breakpoints(const uint64_t* addresses, unsigned count) {
+  count_ = std::min(count, 4U);
+  std::copy_n(addresses, count_, breakpoints_);
+  debug_changed_ = true;
+}
+
+int KvmVcpu::vmm_set_debug(kvm_guest_debug* debug) {
+  vmm_debug_ = *debug;
+  if (count_ == 0) return ioctl_(fd_, KVM_SET_GUEST_DEBUG, debug);
+  debug_changed_ = true;
+  return 0;
+}
+
+bool KvmVcpu::apply_debug() {
+  if (!debug_changed_.exchange(false)) return true;
+  kvm_guest_debug debug = vmm_debug_;
+  // With breakpoints of its own (a debugger at QEMU's gdbstub) the VMM has the registers to itself.
+  if (count_ != 0 && !(debug.control & KVM_GUESTDBG_USE_HW_BP)) {
+    debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+    uint64_t control = 0x400;  // bit 10 is always set
+    for (unsigned i = 0; i < count_; ++i) {
+      debug.arch.debugreg[i] = breakpoints_[i];
+      control |= uint64_t{2} << (i * 2);  // Gn; R/Wn and LENn zero: instruction execution
+    }
+    debug.arch.debugreg[7] = control;
+  }
+  return ioctl_(fd_, KVM_SET_GUEST_DEBUG, &debug) == 0;
+}
+
+}  // namespace oboro::engine::kvm

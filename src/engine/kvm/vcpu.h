@@ -1,0 +1,69 @@
+// A vCPU of KVM, read through the pages that it shares with its VMM (struct kvm_run): with KVM_CAP_SYNC_REGS the general
+// registers come and go with each KVM_RUN, without a further system call.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <linux/kvm.h>
+#include <optional>
+#include <pthread.h>
+
+#include "engine/engine.h"
+
+namespace oboro::engine::kvm {
+
+using Ioctl = int (*)(int fd, unsigned long request, void* argument);
+
+class KvmVcpu final : public Vcpu {
+ public:
+  // run: the mapping of fd, at least a struct kvm_run.
+  KvmVcpu(unsigned index, int fd, kvm_run* run, Ioctl ioctl) : index_(index), fd_(fd), run_(run), ioctl_(ioctl) {}
+
+  unsigned index() const override { return index_; }
+  // Of the exit that KVM_RUN returned with last. Segment and control registers cost a system call, once for each exit.
+  uint64_t reg(x86::Reg reg) override;
+
+  int fd() const { return fd_; }
+  kvm_run& run() { return *run_; }
+  uint64_t rip() const { return run_->s.regs.regs.rip; }
+  // Where the vCPU goes on; takes effect with the next KVM_RUN, as do the following.
+  void set_rip(uint64_t rip);
+  // Makes the hooked function, none of which has run, return to `target` (the word at rsp) with `result`.
+  void return_from_function(uint64_t target, int64_t result);
+  // Executes the instruction at rip even though a breakpoint is set there.
+  void resume_from_breakpoint();
+
+  // --- breakpoints: the VMM's own debugging goes before ours
+  void set_breakpoints(const uint64_t* addresses, unsigned count);  // at most 4; takes effect in apply_debug()
+  // KVM_SET_GUEST_DEBUG by the VMM. Its result, as from the kernel.
+  int vmm_set_debug(kvm_guest_debug* debug);
+  // Before KVM_RUN, on the vCPU's thread. False if KVM refused.
+  bool apply_debug();
+  bool breakpoints_wanted() const { return count_ != 0; }
+
+ private:
+  friend class Machine;
+
+  const kvm_sregs& sregs();
+
+  unsigned index_;
+  int fd_;
+  kvm_run* run_;
+  Ioctl ioctl_;
+  kvm_sregs sregs_{};
+  bool sregs_known_ = false;  // for this exit
+
+  kvm_guest_debug vmm_debug_{};
+  uint64_t breakpoints_[4] = {};
+  unsigned count_ = 0;
+  std::atomic<bool> debug_changed_{false};
+
+  // The gate (Machine::enter). in_guest: in KVM_RUN or about to be. handling: reads guest memory.
+  std::atomic<bool> in_guest_{false};
+  std::atomic<bool> handling_{false};
+  std::atomic<bool> kicked_{false};
+  std::atomic<pthread_t> thread_{};
+  std::atomic<bool> has_thread_{false};
+};
+
+}  // namespace oboro::engine::kvm

@@ -1,0 +1,336 @@
+// The shared object that is preloaded into a VMM (LD_PRELOAD): the KVM engine's entry, and the phases of a boot. It stands
+// between the VMM and KVM by being the first to define ioctl().
+//
+//   waiting_for_kernel   Every exit of a vCPU is looked at: does it run a Linux kernel at its final address yet?
+//   waiting_for_exec     The kernel is known and initialises itself. A hardware breakpoint stands at begin_new_exec(),
+//                        which every program's start passes: it is hit before the first user-mode instruction.
+//   armed                The hooks are in the guest's code.
+//   untraced             The kernel could not be traced and the user wants it run all the same.
+// A reset is noticed by the register values that the VMM sets. Without OBORO_KVM in the environment, or in a process that
+// makes no virtual machine, all of this is asleep: ioctl() is passed on.
+
+#include <array>
+#include <atomic>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unistd.h>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/kvm/hook_sites.h"
+#include "engine/kvm/machine.h"
+#include "session/start.h"
+
+extern "C" [[gnu::visibility("default")]] const char oboro_kvm_loaded = 1;
+
+namespace oboro::session {
+namespace {
+
+using engine::kvm::HookSites;
+using engine::kvm::KvmVcpu;
+using engine::kvm::Machine;
+
+// No device of a PC is there, and KVM emulates none. The guest may write to it too: only RIP makes a write ours.
+constexpr uint8_t kTrapPort = 0xe5;
+constexpr engine::kvm::SiteBytes kTrap = {0xe6, kTrapPort, 0x00, 0x00, 0x00};  // out $port, %al; never executed further
+// Where Linux maps its image (arch/x86/include/asm/page_64_types.h).
+constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
+constexpr uint64_t kResetRip = 0xfff0;
+constexpr size_t kMaxDescriptors = 65536;
+// KVM_SET_USER_MEMORY_REGION2 (Linux 6.8), which the build machine's headers need not have.
+constexpr unsigned long kSetMemoryRegion2 = _IOC(_IOC_WRITE, KVMIO, 0x49, 160);
+
+enum class Phase { waiting_for_kernel, waiting_for_exec, armed, untraced };
+
+void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
+
+int next_ioctl(int fd, unsigned long request, void* argument) {
+  using Function = int (*)(int, unsigned long, ...);
+  static const auto function = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "ioctl"));
+  return function(fd, request, argument);
+}
+
+struct Trap {
+  const ArmedHook* hook;
+  uint64_t original;  // where the guest goes on if the hooked function is to run
+};
+
+// What is traced: the first virtual machine of the process that gets a vCPU.
+class Session {
+ public:
+  Session(int vm_fd, const Start& start) : machine(vm_fd, next_ioctl), start_(start) {}
+
+  Machine machine;
+  // Everything that can fail does so here, before the guest has run an instruction.
+  Result<void> set_up();
+  // KVM_RUN as the VMM calls it.
+  int run(KvmVcpu& vcpu);
+  // The VMM gives a vCPU the registers that one has after a reset.
+  void vcpu_was_reset(KvmVcpu& vcpu);
+
+ private:
+  bool handle_exit(KvmVcpu& vcpu);
+  void look_for_kernel(KvmVcpu& vcpu);
+  void arm(KvmVcpu& vcpu);
+  void give_up(const std::string& why);
+  void place(std::vector<ArmedHook> hooks);
+  bool trapped(KvmVcpu& vcpu);
+  void breakpoints(const std::vector<uint64_t>& addresses);
+  void end_boot(KvmVcpu& vcpu, const char* how);
+
+  Start start_;
+  std::unique_ptr<Tracer> tracer_;
+  std::atomic<Phase> phase_{Phase::waiting_for_kernel};
+  std::mutex changing_;  // one change of phase at a time
+  std::vector<ArmedHook> hooks_;
+  std::unordered_map<uint64_t, Trap> traps_;  // by RIP; changed only while all vCPUs are stopped
+  HookSites sites_;
+};
+
+Result<void> Session::set_up() {
+  engine::kvm::install_kick_signal();
+  Result<std::unique_ptr<Tracer>> tracer = make_tracer(machine.memory(), start_);
+  if (!tracer) return tracer.error();
+  tracer_ = std::move(*tracer);
+  return {};
+}
+
+int Session::run(KvmVcpu& vcpu) {
+  for (;;) {
+    const int result = machine.enter(vcpu);
+    if (result != 0) return result;
+    const Phase phase = phase_.load(std::memory_order_relaxed);
+    if (phase == Phase::untraced || !handle_exit(vcpu)) return result;
+  }
+}
+
+// True: it was ours, and the guest goes on.
+bool Session::handle_exit(KvmVcpu& vcpu) {
+  const kvm_run& run = vcpu.run();
+  if (run.exit_reason == KVM_EXIT_IO && run.io.direction == KVM_EXIT_IO_OUT && run.io.port == kTrapPort &&
+      run.io.size == 1 && run.io.count == 1)
+    return trapped(vcpu);
+  const Phase phase = phase_.load(std::memory_order_relaxed);
+  if (run.exit_reason == KVM_EXIT_DEBUG && vcpu.breakpoints_wanted()) {
+    const Machine::Handling handling(vcpu);
+    arm(vcpu);
+    return true;
+  }
+  if (phase == Phase::waiting_for_kernel || phase == Phase::waiting_for_exec) {
+    const Machine::Handling handling(vcpu);
+    look_for_kernel(vcpu);
+  }
+  return false;
+}
+
+void Session::breakpoints(const std::vector<uint64_t>& addresses) {
+  for (KvmVcpu* vcpu : machine.vcpus())
+    vcpu->set_breakpoints(addresses.data(), static_cast<unsigned>(addresses.size()));
+}
+
+// The exit is the VMM's; this only looks who caused it.
+void Session::look_for_kernel(KvmVcpu& vcpu) {
+  if (vcpu.rip() < kImageArea || vcpu.rip() >= kImageAreaEnd) {
+    // User mode while no breakpoint has stopped it: there was no exit by which to see the kernel before.
+    if (phase_ == Phase::waiting_for_kernel && (vcpu.reg(x86::Reg::cs) & 3) == 3 && vcpu.rip() > 0xffff) {
+      const std::lock_guard lock(changing_);
+      if (phase_ == Phase::waiting_for_kernel) give_up("its programs ran before its kernel was seen");
+    }
+    return;
+  }
+  const std::lock_guard lock(changing_);
+  if (phase_ == Phase::waiting_for_exec) {
+    if (tracer_->still_there(vcpu)) return;
+    phase_ = Phase::waiting_for_kernel;  // it was only on the way to this one (kexec)
+    breakpoints({});
+  }
+  if (phase_ != Phase::waiting_for_kernel) return;
+  if (const auto found = tracer_->identify(vcpu); !found) {
+    if (found.error().code != Errc::not_found) give_up(found.error().message);
+    return;
+  }
+  breakpoints({tracer_->address(guest::Symbol::fn_begin_new_exec).value});
+  phase_ = Phase::waiting_for_exec;
+  machine.kick_all();  // those that wait in KVM_RUN take their breakpoint too
+}
+
+void Session::give_up(const std::string& why) {
+  // No user code runs until the supervisor has decided; without its answer, or with a no, the VMM ends here.
+  if (!tracer_->ask_to_go_on(why)) _exit(3);
+  breakpoints({});
+  phase_ = Phase::untraced;
+}
+
+void Session::arm(KvmVcpu& vcpu) {
+  const std::lock_guard lock(changing_);
+  if (phase_ != Phase::waiting_for_exec) return;  // another vCPU was here first
+  const Machine::Stopped stopped(machine, &vcpu);
+  Result<std::vector<ArmedHook>> hooks = tracer_->arm(vcpu);
+  if (!hooks) return give_up(hooks.error().message);
+  breakpoints({});
+  place(std::move(*hooks));
+  phase_ = Phase::armed;
+  tracer_->armed();
+}
+
+// All other vCPUs are stopped.
+void Session::place(std::vector<ArmedHook> hooks) {
+  hooks_ = std::move(hooks);
+  traps_.clear();
+  sites_.clear();
+  const guest::Layout& layout = tracer_->kernel().layout();
+  for (const ArmedHook& hook : hooks_) {
+    const Gpa entry = layout.image_start + (hook.address - layout.image_base.value);
+    std::byte* bytes = hook.address - layout.image_base.value < layout.image_size
+                           ? machine.map().writable(entry, engine::kvm::kEntrySize)
+                           : nullptr;
+    const auto offset = bytes ? engine::kvm::nop_offset({bytes, engine::kvm::kEntrySize}) : std::nullopt;
+    if (!offset) {
+      tracer_->not_placed(hook);
+      continue;
+    }
+    const Gva nop(hook.address + *offset);
+    sites_.add(nop, bytes + *offset, kTrap);
+    traps_[nop.value] = {&hook, nop.value + engine::kvm::kNopSize};
+  }
+  sites_.install();
+}
+
+bool Session::trapped(KvmVcpu& vcpu) {
+  const auto trap = traps_.find(vcpu.rip());
+  if (trap == traps_.end()) return false;  // the guest's own use of that port
+  const Machine::Handling handling(vcpu);
+  const ArmedHook& hook = *trap->second.hook;
+  vcpu.set_rip(trap->second.original);
+  const engine::Verdict verdict = tracer_->hook(*hook.point, vcpu);
+  if (tracer_->kernel_was_replaced()) {
+    end_boot(vcpu, "kexec");
+    return true;
+  }
+  uint64_t back = 0;
+  if (verdict.deny && hook.may_deny && tracer_->kernel().read(Gva(vcpu.reg(x86::Reg::rsp)), &back, sizeof back))
+    vcpu.return_from_function(back, verdict.result);
+  return true;
+}
+
+void Session::end_boot(KvmVcpu& vcpu, const char* how) {
+  const std::lock_guard lock(changing_);
+  if (phase_ != Phase::armed && phase_ != Phase::waiting_for_exec) return;
+  const Machine::Stopped stopped(machine, &vcpu);
+  breakpoints({});
+  sites_.remove();
+  sites_.clear();
+  traps_.clear();
+  phase_ = Phase::waiting_for_kernel;
+  tracer_->boot_ended(how);
+}
+
+void Session::vcpu_was_reset(KvmVcpu& vcpu) {
+  if (vcpu.index() == 0) end_boot(vcpu, "reset");
+}
+
+// --- the process's descriptors
+
+struct Process {
+  std::mutex mutex;
+  std::unique_ptr<Session> session;
+  std::atomic<int> vm_fd{-1};
+  std::atomic<int> kvm_fd{-1};
+  std::array<std::atomic<KvmVcpu*>, kMaxDescriptors> vcpus{};  // by descriptor
+};
+Process* process;  // null: asleep
+
+KvmVcpu* vcpu_of(int fd) {
+  return fd >= 0 && static_cast<size_t>(fd) < kMaxDescriptors
+             ? process->vcpus[static_cast<size_t>(fd)].load(std::memory_order_acquire)
+             : nullptr;
+}
+
+[[noreturn]] void fail(const std::string& why) {
+  complain(why);
+  _exit(1);
+}
+
+int create_vm(int fd, unsigned long request, void* argument) {
+  const int vm = next_ioctl(fd, request, argument);
+  if (vm < 0) return vm;
+  const std::lock_guard lock(process->mutex);
+  if (process->session) return vm;
+  const char* text = getenv("OBORO_KVM");
+  const Result<Start> start = Start::parse(text ? text : "");
+  if (!start) fail("OBORO_KVM: " + start.error().message);
+  for (const int own : {start->control, start->settings, start->ring}) fcntl(own, F_SETFD, FD_CLOEXEC);
+  unsetenv("OBORO_KVM");  // what this process starts is not to be traced
+  if (!(next_ioctl(fd, KVM_CHECK_EXTENSION, reinterpret_cast<void*>(KVM_CAP_SYNC_REGS)) & KVM_SYNC_X86_REGS))
+    fail("this KVM does not share registers with its VMM (KVM_CAP_SYNC_REGS)");
+  process->session = std::make_unique<Session>(vm, *start);
+  if (const auto done = process->session->set_up(); !done) fail(done.error().message);
+  process->kvm_fd = fd;
+  process->vm_fd = vm;
+  return vm;
+}
+
+int create_vcpu(int fd, unsigned long request, void* argument) {
+  const int vcpu = next_ioctl(fd, request, argument);
+  if (vcpu < 0) return vcpu;
+  const int size = next_ioctl(process->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, nullptr);
+  const Result<KvmVcpu*> added = static_cast<size_t>(vcpu) < kMaxDescriptors && size > 0
+                                     ? process->session->machine.add_vcpu(vcpu, static_cast<size_t>(size))
+                                     : Result<KvmVcpu*>(Error{Errc::limit, "too many descriptors"});
+  if (!added) fail(added.error().message);
+  process->vcpus[static_cast<size_t>(vcpu)].store(*added, std::memory_order_release);
+  return vcpu;
+}
+
+int on_kvm_ioctl(int fd, unsigned long request, void* argument) {
+  if (request == KVM_RUN) {
+    KvmVcpu* vcpu = vcpu_of(fd);
+    return vcpu ? process->session->run(*vcpu) : next_ioctl(fd, request, argument);
+  }
+  if (request == KVM_CREATE_VM) return create_vm(fd, request, argument);
+  if (fd == process->vm_fd.load(std::memory_order_acquire)) {
+    if (request == KVM_CREATE_VCPU) return create_vcpu(fd, request, argument);
+    if (request == KVM_SET_USER_MEMORY_REGION || request == kSetMemoryRegion2)
+      return process->session->machine.set_memory_region(request, argument);
+  } else if (request == KVM_SET_REGS || request == KVM_SET_GUEST_DEBUG) {
+    if (KvmVcpu* vcpu = vcpu_of(fd)) {
+      if (request == KVM_SET_GUEST_DEBUG) return vcpu->vmm_set_debug(static_cast<kvm_guest_debug*>(argument));
+      const int result = next_ioctl(fd, request, argument);
+      const int error = errno;
+      if (result == 0 && static_cast<const kvm_regs*>(argument)->rip == kResetRip)
+        process->session->vcpu_was_reset(*vcpu);
+      errno = error;
+      return result;
+    }
+  }
+  return next_ioctl(fd, request, argument);
+}
+
+[[gnu::constructor]] void loaded() {
+  if (!getenv("OBORO_KVM")) return;
+  // Of two copies of this file the first is the one that traces; the other passes everything on.
+  if (dlsym(RTLD_DEFAULT, "oboro_kvm_loaded") != &oboro_kvm_loaded) return;
+  process = new Process;
+}
+
+}  // namespace
+}  // namespace oboro::session
+
+extern "C" [[gnu::visibility("default")]] int ioctl(int fd, unsigned long request, ...) noexcept {
+  using namespace oboro::session;
+  va_list arguments;
+  va_start(arguments, request);
+  void* argument = va_arg(arguments, void*);
+  va_end(arguments);
+  if (!process || _IOC_TYPE(request) != KVMIO) return next_ioctl(fd, request, argument);
+  return on_kvm_ioctl(fd, request, argument);
+}

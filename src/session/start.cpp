@@ -1,0 +1,74 @@
+#include "session/start.h"
+
+#include <charconv>
+#include <errno.h>
+#include <fmt/format.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <vector>
+
+namespace oboro::session {
+namespace {
+
+template <typename T>
+bool number(std::string_view text, T& out) {
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), out);
+  return result.ec == std::errc() && result.ptr == text.data() + text.size();
+}
+
+}  // namespace
+
+Result<Start> Start::parse(std::span<const std::string_view> words) {
+  Start start;
+  for (const std::string_view word : words) {
+    const size_t equals = word.find('=');
+    const std::string_view key = word.substr(0, equals);
+    const std::string_view value = equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
+    bool understood = false;
+    for (const auto& [name, fd] : {std::pair("control", &start.control), std::pair("settings", &start.settings),
+                                   std::pair("ring", &start.ring), std::pair("ram", &start.ram)})
+      if (key == name) understood = number(value, *fd) && *fd >= 0;
+    if (key == "below-4g") understood = number(value, start.below_4g);
+    if (key == "hooks") {
+      start.hooks = value;
+      understood = !value.empty();
+    }
+    if (!understood) return Error{Errc::invalid, fmt::format("'{}' is not understood", word)};
+  }
+  if (start.control < 0 || start.settings < 0 || start.ring < 0)
+    return Error{Errc::invalid, "control, settings or ring is missing"};
+  return start;
+}
+
+Result<Start> Start::parse(std::string_view text) {
+  std::vector<std::string_view> words;
+  while (!text.empty()) {
+    const size_t comma = text.find(',');
+    words.push_back(text.substr(0, comma));
+    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
+  }
+  return parse(words);
+}
+
+Result<std::span<const std::byte>> map_whole(int fd) {
+  struct stat info {};
+  if (fstat(fd, &info) != 0) return Error{Errc::io, strerror(errno)};
+  if (info.st_size <= 0) return Error{Errc::invalid, "is empty"};
+  const auto size = static_cast<size_t>(info.st_size);
+  const void* at = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) return Error{Errc::io, strerror(errno)};
+  return std::span(static_cast<const std::byte*>(at), size);
+}
+
+Result<std::unique_ptr<Tracer>> make_tracer(const engine::PhysicalMemory& memory, const Start& start) {
+  Result<std::span<const std::byte>> text = map_whole(start.settings);
+  if (!text) return Error{text.error().code, "settings: " + text.error().message};
+  Result<Settings> settings = Settings::parse({reinterpret_cast<const char*>(text->data()), text->size()});
+  if (!settings) return settings.error();
+  Result<event::Ring> ring = event::Ring::attach(UniqueFd(start.ring));
+  if (!ring) return ring.error();
+  return Tracer::create(memory, std::move(*settings), std::move(*ring), UniqueFd(start.control));
+}
+
+}  // namespace oboro::session

@@ -1,0 +1,36 @@
+// How an engine's shared object, loaded into a VMM that `oboro run` started, comes to its tracer.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "session/tracer.h"
+
+namespace oboro::session {
+
+// What the supervisor hands over: descriptors by number (-1: not given), and the rest as it is.
+struct Start {
+  int control = -1;   // the channel of control.h
+  int settings = -1;  // memory file: Settings
+  int ring = -1;      // event::Ring
+  int ram = -1;       // TCG: memory file with the guest's RAM...
+  uint64_t below_4g = 0;  // ... of which so many bytes are below 4 GiB
+  std::string hooks;      // KVM: how to hook
+
+  // Words of the form key=value. Errors: invalid (what is wrong).
+  static Result<Start> parse(std::span<const std::string_view> words);
+  // The same, separated by commas.
+  static Result<Start> parse(std::string_view text);
+};
+
+// All of a file, read-only, for the life of the process. Errors: io.
+Result<std::span<const std::byte>> map_whole(int fd);
+
+// Takes over the descriptors. memory must outlive the tracer. Errors: io, invalid.
+Result<std::unique_ptr<Tracer>> make_tracer(const engine::PhysicalMemory& memory, const Start& start);
+
+}  // namespace oboro::session
