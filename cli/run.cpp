@@ -137,6 +137,9 @@ void add_run(CLI::App& app, int& exit_code) {
   verb->add_option("--engine", a->engine, "auto (KVM where it really works, else TCG), kvm or tcg")
       ->check(CLI::IsMember({"auto", "kvm", "tcg"}))
       ->capture_default_str();
+  verb->add_option("--hooks", m.hooks, "KVM: auto (filter, else text), filter, text or debug; see docs/kvm.md")
+      ->check(CLI::IsMember({"auto", "filter", "text", "debug"}))
+      ->capture_default_str();
   verb->add_option("--qemu", m.qemu, "QEMU to run (default: $OBORO_QEMU, the fetched one, the one in PATH)");
   verb->add_flag("--allow-untraced", a->options.allow_untraced, "Run the guest even if its kernel cannot be traced");
   verb->add_option("qemu-arguments", m.further, "Further arguments of QEMU, after --");

@@ -34,7 +34,7 @@ struct Picture {
   Loaded loaded;
   bool running = false;
   uint64_t hooks = 0;
-  uint64_t operations = 0;
+  uint64_t stops = 0;
   uint64_t lost = 0;
 };
 
@@ -53,7 +53,7 @@ Result<Picture> look(const std::string& given) {
   picture.hooks = picture.status.hooks_armed;
   picture.lost = picture.loaded.state.lost();
   if (const auto ring = event::Ring::open_read_only(store::ring_path(*directory)); ring) {
-    picture.operations = ring->counters().operations;
+    picture.stops = ring->counters().stops;
     if (picture.running) picture.hooks = ring->counters().hooks_armed;
   }
   return picture;
@@ -82,7 +82,7 @@ std::string json_line(const Picture& p) {
   json.always("boot", state.boot());
   json.always("events", state.events());
   json.always("last_seq", state.last_seq());
-  json.always("operations", p.operations);
+  json.always("stops", p.stops);
   json.always("leaks", state.leaks());
   json.always("lost", p.lost);
   json.begin("managed");
@@ -119,7 +119,7 @@ std::string text(const Picture& p) {
     add("hooks", fmt::format("{} armed in {:.1f} ms, {} kernel profile", p.hooks, s.arm_ms,
                              s.profile_cached ? "cached" : "new"));
   add("events", fmt::format("{} in the journal, {} lost", state.events(), p.lost));
-  if (p.operations > 0) add("operations", fmt::format("{} looked at", p.operations));
+  if (p.stops > 0) add("stops", fmt::format("{} calls looked at from outside", p.stops));
   add("managed", fmt::format("files {}, processes {}, sockets {}, pipes {}", state.present(ObjectType::file),
                              state.present(ObjectType::process), state.present(ObjectType::socket),
                              state.present(ObjectType::pipe)));

@@ -12,7 +12,8 @@ enum class CarrierKind : uint8_t {
   file,      // by identity (guest::FileIdentity), as long as the file exists
   pipe,      // by address of pipe_inode_info, until free_pipe_info
   socket,    // by address of sock: what was sent to it and can be received from it
-  flow,      // one direction of a TCP connection inside the guest, by its addresses and ports
+  flow,      // one direction of a TCP connection inside the guest: its ports, sender's first, in the low 32 bits, below
+             // a digest of its addresses
   terminal,  // by address of tty_struct: what was written to its other end
   queue,     // SysV (kern_ipc_perm) and POSIX (inode) message queue
 };
@@ -30,9 +31,10 @@ class Carrier {
   }
 
   constexpr uint64_t key() const { return key_; }
+  constexpr uint64_t value() const { return key_ & ((uint64_t{1} << 56) - 1); }
   constexpr CarrierKind kind() const { return static_cast<CarrierKind>(key_ >> 56); }
   constexpr explicit operator bool() const { return key_ != 0; }
-  constexpr bool has_value() const { return (key_ & ((uint64_t{1} << 56) - 1)) != 0; }  // not of a null object
+  constexpr bool has_value() const { return value() != 0; }  // not of a null object
   constexpr bool operator==(const Carrier&) const = default;
 
  private:

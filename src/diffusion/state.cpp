@@ -34,12 +34,7 @@ Spread State::add(uint64_t labels, Carrier to, Carrier alias, uint64_t id) {
   if (!target.labels) return result;
   for (const Carrier c : {to, alias}) {
     if (!c) continue;
-    const bool is_new = table_.labels(c) == 0;
-    if (!table_.set(c, target)) {
-      result.full = true;
-    } else if (is_new) {
-      count_up(c, 1);
-    }
+    if (!set(c, target)) result.full = true;
   }
   return result;
 }
@@ -47,16 +42,31 @@ Spread State::add(uint64_t labels, Carrier to, Carrier alias, uint64_t id) {
 bool State::adopt(Carrier known, Carrier to) {
   const Entry entry = table_.find(known);
   if (!entry.labels || table_.labels(to) == entry.labels) return true;
-  const bool is_new = table_.labels(to) == 0;
-  if (!table_.set(to, entry)) return false;
-  if (is_new) count_up(to, 1);
-  return true;
+  return set(to, entry);
+}
+
+// False: there is no room.
+bool State::set(Carrier c, Entry entry) {
+  const bool is_new = table_.labels(c) == 0;
+  if (is_new && marks_) marks_->add(c);
+  const bool done = table_.set(c, entry);
+  if (is_new && marks_ && !done) marks_->remove(c);
+  if (is_new && done) count_up(c, 1);
+  return done;
+}
+
+void State::watch(Marks* marks) {
+  marks_ = marks;
+  if (!marks) return;
+  marks->clear();
+  table_.for_each([marks](Carrier c, Entry) { marks->add(c); });
 }
 
 bool State::erase(Carrier c) {
   receivers_.forget(c);
   if (!table_.erase(c)) return false;
   count_up(c, -1);
+  if (marks_) marks_->remove(c);
   return true;
 }
 

@@ -22,6 +22,15 @@ struct Spread {
   bool full = false;  // there was no room: the labels are NOT recorded, and the caller must report that
 };
 
+// Told what becomes managed, before anyone can see it as such, and what ceases to be, afterwards. Called under the lock.
+class Marks {
+ public:
+  virtual ~Marks() = default;
+  virtual void add(Carrier carrier) = 0;
+  virtual void remove(Carrier carrier) = 0;
+  virtual void clear() = 0;  // of all
+};
+
 class State {
  public:
   explicit State(size_t capacity, uint64_t first_id) : table_(capacity), next_id_(first_id) {}
@@ -33,6 +42,9 @@ class State {
   Entry find(Carrier c) const { return table_.find(c); }
   bool any_file() const { return files_.load(std::memory_order_relaxed) != 0; }
   Receivers& receivers() { return receivers_; }
+
+  // From now on `marks` is told; first of all that is managed already. Null: nobody is. Must outlive this.
+  void watch(Marks* marks);
 
   // The labels of `from` go to `to`. For a file, `alias` is its other carrier (inode and identity bear the same entry).
   Spread spread(Carrier from, Carrier to, Carrier alias = {});
@@ -46,6 +58,7 @@ class State {
   void retain(Keep&& keep) {
     table_.retain(keep);
     recount();
+    watch(marks_);
     receivers_.clear();
     for (auto& entry : reported_leaks_) entry.store(0, std::memory_order_relaxed);
   }
@@ -60,10 +73,12 @@ class State {
 
  private:
   void recount();
+  bool set(Carrier c, Entry entry);
   void count_up(Carrier c, int64_t by);
 
   std::recursive_mutex mutex_;
   LabelTable table_;
+  Marks* marks_ = nullptr;
   Receivers receivers_;
   uint64_t next_id_;
   std::atomic<uint64_t> files_{0};

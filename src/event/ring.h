@@ -33,7 +33,7 @@ struct RingCounters {
   std::atomic<uint64_t> managed_files{0};
   std::atomic<uint64_t> managed_processes{0};
   std::atomic<uint64_t> managed_sockets{0};
-  std::atomic<uint64_t> operations{0};  // hook calls that looked at an object
+  std::atomic<uint64_t> stops{0};  // KVM: hooked calls for which a vCPU left the guest
   std::atomic<uint64_t> last_seq{0};
   std::atomic<uint64_t> boot{0};  // of the last record
 };

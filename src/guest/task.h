@@ -38,6 +38,7 @@ class TaskFinder {
   void learn_stack(Reader& r, uint64_t gs_base, Task task);
   bool stack_known() const { return stack_known_.load(std::memory_order_relaxed); }
   bool usable() const { return current_offset_ != 0; }
+  uint64_t current_offset() const { return current_offset_; }  // of the running task's pointer, from GS base
 
  private:
   uint64_t current_offset_ = 0;
@@ -61,6 +62,24 @@ bool for_each_process(Reader& r, size_t limit, Fn&& fn) {
     if (!fn(Task{task})) return true;
   }
   return false;
+}
+
+// The same for every thread of every process, at most `limit` processes and threads of each.
+template <typename Fn>
+bool for_each_thread(Reader& r, size_t limit, Fn&& fn) {
+  const uint32_t link = r.profile()[Field::task_thread_node];
+  bool complete = true;
+  return for_each_process(r, limit, [&](Task leader) {
+           const Gva signal = r.pointer(leader.at, Field::task_signal);
+           const Gva head = signal + r.profile()[Field::signal_thread_head];
+           Gva node = Gva(r.at<uint64_t>(head));
+           for (size_t i = 0; node && node != head; ++i, node = Gva(r.at<uint64_t>(node))) {
+             if (i == limit) return complete = false;
+             if (!fn(Task{node - link})) return false;
+           }
+           return true;
+         }) &&
+         complete;
 }
 
 }  // namespace oboro::guest

@@ -102,9 +102,40 @@ void classify_by_path(Operation& op, guest::File file, guest::Inode inode) {
 
 }  // namespace
 
+namespace {
+
+// The kernel's counters of renames and of changes to mounts; they are odd while one is under way.
+struct Sequences {
+  uint32_t renames, mounts;
+};
+Sequences sequences(Operation& op) {
+  return {op.r.at<uint32_t>(op.env.kernel.symbol(guest::Symbol::rename_lock)),
+          op.r.at<uint32_t>(op.env.kernel.symbol(guest::Symbol::mount_lock))};
+}
+
+void look_at_opened(Operation& op, guest::File file, guest::Inode inode);
+
+}  // namespace
+
 void on_file_open(Operation& op) {
   const guest::File file{op.pointer(0)};
   const guest::Inode inode = file.inode(op.r);
+  if (!op.env.filter) return look_at_opened(op, file, inode);
+  // What holds before the look, holds for what it finds.
+  const Sequences now = sequences(op);
+  look_at_opened(op, file, inode);
+  if (!op.r.failed() && !(now.renames & 1) && !(now.mounts & 1))
+    op.env.know_name({file.dentry(op.r).at.value, inode.at.value, op.r.pointer(file.at, Field::file_path_mnt).value,
+                      now.renames, now.mounts});
+}
+
+void on_d_instantiate(Operation& op) {
+  if (op.env.filter) op.env.forget_name(op.pointer(0).value);
+}
+
+namespace {
+
+void look_at_opened(Operation& op, guest::File file, guest::Inode inode) {
   const FileType type = inode.type(op.r);
   if (type != FileType::regular && type != FileType::block) return;
   labels_of(op,
@@ -114,6 +145,8 @@ void on_file_open(Operation& op) {
   if (op.labels() && op.task().is_dumping_core(op.r) && file.writable(op.r))
     op.give(op.inode_node(inode, file.dentry(op.r)));
 }
+
+}  // namespace
 
 void take_from_file(Operation& op, guest::File file) {
   const guest::Inode inode = file.inode(op.r);
@@ -316,9 +349,9 @@ void on_do_tee(Operation& op) {
 
 namespace {
 
-// files_struct.fdt->fd[number] of the running task; null if it is not open.
-guest::File file_of_descriptor(Operation& op, uint64_t number) {
-  const Gva files = op.r.pointer(op.task().at, Field::task_files);
+// files_struct.fdt->fd[number]; null if it is not open.
+guest::File file_of_descriptor(Operation& op, guest::Task task, uint64_t number) {
+  const Gva files = op.r.pointer(task.at, Field::task_files);
   if (!files) return {};
   const Gva table = op.r.pointer(files, Field::files_struct_fdt);
   if (number >= op.r.get<uint32_t>(table, Field::fdtable_max_fds)) return {};
@@ -338,7 +371,7 @@ Node queue_node(Operation& op, guest::File file) {
 
 // The system-call wrapper: its one argument is the caller's pt_regs.
 void on_vmsplice(Operation& op) {
-  const guest::File file = file_of_descriptor(op, op.r.get<uint32_t>(op.pointer(0), Field::pt_regs_di));
+  const guest::File file = file_of_descriptor(op, op.task(), op.r.get<uint32_t>(op.pointer(0), Field::pt_regs_di));
   if (!file.at) return;
   if (file.writable(op.r))
     give_to_file(op, file);
@@ -348,16 +381,47 @@ void on_vmsplice(Operation& op) {
 
 void on_mq_timedsend(Operation& op) {
   if (!op.labels()) return;
-  const guest::File file = file_of_descriptor(op, op.value(0) & 0xffffffff);
+  const guest::File file = file_of_descriptor(op, op.task(), op.value(0) & 0xffffffff);
   if (file.at) op.give(queue_node(op, file));
 }
 
 void on_mq_timedreceive(Operation& op) {
-  const guest::File file = file_of_descriptor(op, op.value(0) & 0xffffffff);
+  const guest::File file = file_of_descriptor(op, op.task(), op.value(0) & 0xffffffff);
   if (!file.at) return;
   const Node node = queue_node(op, file);
   op.note_receiver(node.carrier);
   op.take(node);
+}
+
+Carrier carrier_of_note(Operation& op, guest::Task task, uint64_t note) {
+  guest::Reader& r = op.r;
+  const bool failed_before = r.failed();
+  Carrier carrier;
+  const Gva object(note & ~uint64_t{7});
+  if (note & kNoteIsSocket) {
+    carrier = receiving_node(op, guest::sock_of(r, object)).carrier;
+  } else {
+    const guest::File file = note & kNoteIsDescriptor ? file_of_descriptor(op, task, note >> 3) : guest::File{object};
+    const guest::Inode inode = file.inode(r);
+    switch (inode.type(r)) {
+      case FileType::fifo:
+        carrier = Carrier(CarrierKind::pipe, r.pointer(inode.at, Field::inode_pipe).value);
+        break;
+      case FileType::character:
+        carrier = Carrier(CarrierKind::terminal, terminal_of(op, file).value);
+        break;
+      case FileType::socket:
+        carrier = receiving_node(op, guest::sock_of(r, r.pointer(file.at, Field::file_private_data))).carrier;
+        break;
+      default:
+        carrier = Carrier(CarrierKind::queue, inode.at.value);
+        break;
+    }
+  }
+  // The object may be long gone: then nobody receives from it.
+  const bool failed = r.failed();
+  if (!failed_before) r.clear_failure();
+  return failed && !failed_before ? Carrier() : carrier;
 }
 
 void on_pty_cleanup(Operation& op) { op.end(terminal_node(op.pointer(0))); }

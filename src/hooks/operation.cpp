@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "arch/x86/syscalls.h"
+#include "hooks/table.h"
 
 namespace oboro::hooks {
 
@@ -66,6 +67,7 @@ bool Operation::receiving(guest::Task of) {
 }
 
 void Operation::note_receiver(Carrier carrier) {
+  if (env.filter) return;  // the task has left a note itself
   const bool kept = env.state.receivers().note(carrier, task().at.value,
                                                [this](uint64_t other) { return receiving(guest::Task{Gva(other)}); });
   if (!kept) env.reporter.incomplete("too many tasks receive from one socket or pipe at the same time");
@@ -158,11 +160,27 @@ void Operation::follow(const Node& reached, std::vector<Step>& steps) {
       return;
     }
     default:
+      if (env.filter) return follow_notes(reached, steps);
       env.state.receivers().for_each(reached.carrier, [&](uint64_t waiting) {
         const guest::Task receiver{Gva(waiting)};
         if (receiving(receiver)) steps.push_back({reached, process_node(receiver)});
       });
   }
+}
+
+// Every task in a call that receives has left a note of what from before it asked whether that is of interest: so either
+// it found the mark, which is set by now, or its note is here.
+void Operation::follow_notes(const Node& reached, std::vector<Step>& steps) {
+  const bool complete = guest::for_each_thread(r, kMaxProcesses, [&](guest::Task task) {
+    if (!receiving(task)) return true;
+    guest::Reader reader(env.kernel);  // the task may be gone
+    const Gva stack = reader.pointer(task.at, guest::Field::task_stack);
+    const uint64_t note = reader.at<uint64_t>(stack + engine::kNoteOffset);
+    if (!reader.failed() && note && carrier_of_note(*this, task, note) == reached.carrier)
+      steps.push_back({reached, process_node(task)});
+    return true;
+  });
+  if (!complete) env.reporter.incomplete("the list of threads could not be read to its end");
 }
 
 void Operation::classify(const Node& file, uint64_t labels, std::string_view pattern) {

@@ -14,6 +14,7 @@
 #include "diffusion/pattern.h"
 #include "diffusion/state.h"
 #include "engine/engine.h"
+#include "engine/filter.h"
 #include "event/event.h"
 #include "guest/address_space.h"
 #include "guest/file.h"
@@ -49,6 +50,17 @@ struct Environment {
   const diffusion::PatternSet& patterns;
   Policy policy;
   Reporter& reporter;
+  // Where the engine filters: most calls do not come here, so who waits for what is asked of the guest.
+  engine::Filter* filter = nullptr;
+
+  void know_name(const engine::KnownName& name) {
+    const auto lock = state.lock();  // the filter is told by one thread at a time
+    filter->add_name(name);
+  }
+  void forget_name(uint64_t dentry) {
+    const auto lock = state.lock();
+    filter->remove_name(dentry);
+  }
 
   // GS base of a vCPU in kernel mode: that of its per-CPU area, the same for the whole boot. So it is asked for once;
   // reading a register is the dearest part of a hook that changes nothing.
@@ -142,6 +154,7 @@ class Operation {
     Node from, to;
   };
   bool receiving(guest::Task of);
+  void follow_notes(const Node& reached, std::vector<Step>& steps);
   void follow(const Node& reached, std::vector<Step>& steps);
   void apply(const Step& step, std::vector<Step>& steps);
   event::Subject subject_of(guest::Task of);

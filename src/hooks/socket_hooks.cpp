@@ -27,16 +27,15 @@ Node sock_node(Sock sock) {
 // needs not be searched for. Loopback addresses are private to a network namespace, so it counts for them; others reach
 // from one namespace to another.
 Carrier flow_carrier(const IpEndpoint& from, const IpEndpoint& to, Gva net) {
-  uint64_t words[5];
+  uint64_t words[4];
   std::memcpy(words, from.address.bytes.data(), 16);
   std::memcpy(words + 2, to.address.bytes.data(), 16);
-  words[4] = uint64_t{from.port} << 16 | to.port;
   uint64_t hash = to.address.is_loopback() ? net.value : 0;
   for (const uint64_t word : words) {
     hash = (hash ^ word) * 0xff51afd7ed558ccd;
     hash ^= hash >> 29;
   }
-  return {CarrierKind::flow, hash};
+  return {CarrierKind::flow, hash << 32 | uint64_t{from.port} << 16 | to.port};
 }
 
 // What arrives at this end.
@@ -80,7 +79,8 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
   if (!op.labels() || !sock.at) return;
   switch (sock.family(op.r)) {
     case Family::local:
-      // Datagrams pass security_unix_may_send, which knows the receiver even if it is addressed by name.
+      // Datagrams pass security_unix_may_send, which knows the receiver even if it is addressed by name. (The KVM engine's
+      // filter relies on it: Interest::managed_sender.)
       if (sock.type(op.r) != SocketType::datagram) {
         const Sock peer = sock.unix_peer(op.r);
         if (peer.at) op.give(sock_node(peer));
@@ -129,9 +129,13 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
   }
 }
 
+Node receiving_node(Operation& op, guest::Sock sock) {
+  return sock.is_tcp(op.r) ? incoming_flow(op, sock) : sock_node(sock);
+}
+
 void receive_from_socket(Operation& op, Sock sock) {
   if (!sock.at) return;
-  const Node node = sock.is_tcp(op.r) ? incoming_flow(op, sock) : sock_node(sock);
+  const Node node = receiving_node(op, sock);
   op.note_receiver(node.carrier);
   op.take(node);
 }

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "guest/profile/profile.h"
+#include "hooks/interest.h"
 #include "hooks/operation.h"
 
 namespace oboro::hooks {
@@ -13,10 +14,12 @@ struct HookPoint {
   guest::Symbol function;
   void (*handler)(Operation&);
   bool can_deny;          // the handler may set Operation::verdict
+  Interest interest;      // calls of no interest need not reach the handler
   std::string_view what;  // for `oboro status` when the kernel lacks an optional one: what is then not traced
 };
 
-// All of them, in no particular order. Where a kernel lacks an optional function, the engine reports `what`.
+// All of them, in no particular order. Where a kernel lacks an optional function, the engine reports `what`. Those whose
+// interest is known_dentry are for engines that filter.
 std::span<const HookPoint> hook_points();
 
 // Runs the handler, and reports what it could not read.
@@ -24,6 +27,7 @@ void dispatch(const HookPoint& point, Operation& operation);
 
 // The handlers, by the kernel function each is named after. Arguments are those of the function.
 void on_file_open(Operation&);
+void on_d_instantiate(Operation&);
 void on_file_permission(Operation&);
 void on_mmap_file(Operation&);
 void on_file_mprotect(Operation&);
@@ -63,5 +67,8 @@ void give_to_file(Operation&, guest::File);
 // What sending on and receiving from a socket means. msghdr: null where there is none.
 void send_on_socket(Operation&, guest::Sock, Gva msghdr);
 void receive_from_socket(Operation&, guest::Sock);
+Node receiving_node(Operation&, guest::Sock);
+// What a task that left this note (engine/filter.h) may be about to receive from; none if nothing.
+diffusion::Carrier carrier_of_note(Operation&, guest::Task, uint64_t note);
 
 }  // namespace oboro::hooks

@@ -196,12 +196,29 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
   for (const hooks::HookPoint& point : hooks::hook_points()) {
     const Gva address = kernel_->symbol(point.function);
     if (address)
-      armed.push_back({address.value, &point, point.can_deny && settings_.deny_leaks});
+      armed.push_back({address.value, &point, point.can_deny && settings_.deny_leaks,
+                       point.interest == hooks::Interest::known_dentry});
     else
       incomplete(point.what.data());
   }
-  hook_count_ = armed.size();
+  hook_count_ = static_cast<size_t>(std::count_if(armed.begin(), armed.end(), [](auto& hook) { return !hook.filter_only; }));
   return armed;
+}
+
+std::optional<engine::FilterLayout> Tracer::filter_layout() const {
+  return hooks::filter_layout(*kernel_, environment_->tasks.current_offset());
+}
+
+std::optional<engine::FilterProgram> Tracer::filter_program(const ArmedHook& hook,
+                                                            const engine::FilterLayout& layout) const {
+  return hooks::filter_program(hook.point->interest, *kernel_, layout);
+}
+
+void Tracer::filter_with(engine::Filter& filter) {
+  marks_ = std::make_unique<hooks::FilterMarks>(filter);
+  environment_->filter = &filter;
+  const auto lock = state_.lock();
+  state_.watch(marks_.get());
 }
 
 void Tracer::armed() {
@@ -238,6 +255,8 @@ engine::Verdict Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) 
 void Tracer::boot_ended(std::string_view how) {
   identified_.reset();
   const auto lock = state_.lock();
+  if (environment_) environment_->filter = nullptr;
+  state_.watch(nullptr);
   event::Event event;
   event.kind = event::Kind::reset;
   event.detail = how;

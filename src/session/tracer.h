@@ -20,6 +20,7 @@
 #include "engine/physical_memory.h"
 #include "event/ring.h"
 #include "guest/kernel.h"
+#include "hooks/filter.h"
 #include "hooks/table.h"
 #include "session/settings.h"
 
@@ -28,7 +29,8 @@ namespace oboro::session {
 struct ArmedHook {
   uint64_t address;
   const hooks::HookPoint* point;
-  bool may_deny;  // the policy can refuse here: the engine must be able to make the function return
+  bool may_deny;       // the policy can refuse here: the engine must be able to make the function return
+  bool filter_only;    // of use only for an engine that filters
 };
 
 class Tracer final : public hooks::Reporter {
@@ -52,6 +54,11 @@ class Tracer final : public hooks::Reporter {
   // After a failed arm(): tells the supervisor and waits. True: the user wants the guest run untraced. Otherwise the
   // supervisor ends QEMU, and this does not return before that (bounded by a time limit, then false).
   bool ask_to_go_on(const std::string& why);
+  // For an engine that filters, after arm() and before armed(): what it needs (nullopt: this kernel cannot be filtered),
+  // and that it does. The filter must outlive the tracer, or the boot.
+  std::optional<engine::FilterLayout> filter_layout() const;
+  std::optional<engine::FilterProgram> filter_program(const ArmedHook& hook, const engine::FilterLayout& layout) const;
+  void filter_with(engine::Filter& filter);
   // The engine could not place this one of arm()'s hooks.
   void not_placed(const ArmedHook& hook);
   // The hooks are in place.
@@ -59,6 +66,7 @@ class Tracer final : public hooks::Reporter {
   const guest::Kernel& kernel() const { return *kernel_; }  // from arm() on
 
   engine::Verdict hook(const hooks::HookPoint& point, engine::Vcpu& vcpu);
+  void count_stop() { ring_.counters().stops.fetch_add(1, std::memory_order_relaxed); }
 
   // The guest was reset, or a new kernel takes over.
   void boot_ended(std::string_view how);
@@ -102,6 +110,7 @@ class Tracer final : public hooks::Reporter {
   uint64_t arm_started_ns_ = 0;
   bool profile_cached_ = false;
   size_t hook_count_ = 0;
+  std::unique_ptr<hooks::FilterMarks> marks_;
   std::atomic<bool> kernel_replaced_{false};
   std::array<std::atomic<const char*>, 64> incomplete_reasons_{};
 };

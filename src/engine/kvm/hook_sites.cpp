@@ -25,6 +25,13 @@ std::optional<unsigned> nop_offset(std::span<const std::byte> entry) {
   return std::nullopt;
 }
 
+SiteBytes jump_to(Gva nop, Gva target) {
+  SiteBytes jump{0xe9};
+  const auto distance = static_cast<uint32_t>(target.value - (nop.value + kNopSize));
+  std::memcpy(jump.data() + 1, &distance, sizeof distance);
+  return jump;
+}
+
 void HookSites::add(Gva nop, std::byte* bytes, const SiteBytes& ours) {
   Site site{nop, bytes, ours, {}};
   std::memcpy(site.theirs.data(), bytes, kNopSize);

@@ -24,6 +24,9 @@ using SiteBytes = std::array<uint8_t, kNopSize>;
 // the function does not begin so.
 std::optional<unsigned> nop_offset(std::span<const std::byte> entry);
 
+// jmp from the NOP at `nop` to `target`, which must be within reach.
+SiteBytes jump_to(Gva nop, Gva target);
+
 class HookSites {
  public:
   // bytes: host memory of the NOP; it must stay until clear(). What stands there now is what remove() puts back.

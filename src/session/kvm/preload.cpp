@@ -18,15 +18,19 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unistd.h>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "engine/kvm/filter_slot.h"
 #include "engine/kvm/hook_sites.h"
+#include "engine/kvm/kernel_mapping.h"
 #include "engine/kvm/machine.h"
 #include "session/start.h"
 
@@ -35,7 +39,9 @@ extern "C" [[gnu::visibility("default")]] const char oboro_kvm_loaded = 1;
 namespace oboro::session {
 namespace {
 
+using engine::kvm::FilterSlot;
 using engine::kvm::HookSites;
+using engine::kvm::KernelMapping;
 using engine::kvm::KvmVcpu;
 using engine::kvm::Machine;
 
@@ -82,7 +88,10 @@ class Session {
   void look_for_kernel(KvmVcpu& vcpu);
   void arm(KvmVcpu& vcpu);
   void give_up(const std::string& why);
-  void place(std::vector<ArmedHook> hooks);
+  void place(KvmVcpu& vcpu, std::vector<ArmedHook> hooks);
+  Result<void> place_stubs(KvmVcpu& vcpu);
+  void place_traps();
+  std::optional<std::pair<Gva, std::byte*>> find_nop(const ArmedHook& hook) const;
   bool trapped(KvmVcpu& vcpu);
   void breakpoints(const std::vector<uint64_t>& addresses);
   void end_boot(KvmVcpu& vcpu, const char* how);
@@ -94,6 +103,9 @@ class Session {
   std::vector<ArmedHook> hooks_;
   std::unordered_map<uint64_t, Trap> traps_;  // by RIP; changed only while all vCPUs are stopped
   HookSites sites_;
+  std::unique_ptr<FilterSlot> slot_;  // once made, it stays: KVM has it as guest memory
+  Gpa slot_start_{};
+  std::optional<KernelMapping> mapping_;
 };
 
 Result<void> Session::set_up() {
@@ -177,32 +189,87 @@ void Session::arm(KvmVcpu& vcpu) {
   Result<std::vector<ArmedHook>> hooks = tracer_->arm(vcpu);
   if (!hooks) return give_up(hooks.error().message);
   breakpoints({});
-  place(std::move(*hooks));
+  place(vcpu, std::move(*hooks));
   phase_ = Phase::armed;
   tracer_->armed();
 }
 
 // All other vCPUs are stopped.
-void Session::place(std::vector<ArmedHook> hooks) {
+void Session::place(KvmVcpu& vcpu, std::vector<ArmedHook> hooks) {
   hooks_ = std::move(hooks);
+  if (start_.hooks != "text") {
+    const Result<void> done = place_stubs(vcpu);
+    if (done) return sites_.install();
+    complain(fmt::format("calls cannot be filtered inside the guest, so every call of a hooked function stops it: {}",
+                         done.error().message));
+  }
+  place_traps();
+  sites_.install();
+}
+
+// The NOP of a hooked function: its address, and host memory to write it by.
+std::optional<std::pair<Gva, std::byte*>> Session::find_nop(const ArmedHook& hook) const {
+  const guest::Layout& layout = tracer_->kernel().layout();
+  const uint64_t offset = hook.address - layout.image_base.value;
+  if (offset >= layout.image_size) return std::nullopt;
+  std::byte* bytes = machine.map().writable(layout.image_start + offset, engine::kvm::kEntrySize);
+  const auto nop = bytes ? engine::kvm::nop_offset({bytes, engine::kvm::kEntrySize}) : std::nullopt;
+  if (!nop) return std::nullopt;
+  return std::pair(Gva(hook.address + *nop), bytes + *nop);
+}
+
+// Each hook jumps to a stub in a memory slot of ours, which stops the vCPU only if the call is of interest.
+Result<void> Session::place_stubs(KvmVcpu& vcpu) {
   traps_.clear();
   sites_.clear();
-  const guest::Layout& layout = tracer_->kernel().layout();
+  const auto layout = tracer_->filter_layout();
+  if (!layout) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
+  if (!slot_) {
+    Result<std::unique_ptr<FilterSlot>> slot = FilterSlot::create();
+    if (!slot) return slot.error();
+    const Result<Gpa> start = machine.add_slot((*slot)->memory(), true);
+    if (!start) return start.error();
+    slot_ = std::move(*slot);
+    slot_start_ = *start;
+  }
+  slot_->clear();
+  Result<KernelMapping> mapping =
+      KernelMapping::make(machine.map(), vcpu.reg(x86::Reg::cr3), vcpu.reg(x86::Reg::cr4) & x86::kCr4La57,
+                          tracer_->kernel().layout().image_base, slot_start_, FilterSlot::kSize);
+  if (!mapping) return mapping.error();
+  mapping_ = std::move(*mapping);
+  slot_->set_base(mapping_->base());
   for (const ArmedHook& hook : hooks_) {
-    const Gpa entry = layout.image_start + (hook.address - layout.image_base.value);
-    std::byte* bytes = hook.address - layout.image_base.value < layout.image_size
-                           ? machine.map().writable(entry, engine::kvm::kEntrySize)
-                           : nullptr;
-    const auto offset = bytes ? engine::kvm::nop_offset({bytes, engine::kvm::kEntrySize}) : std::nullopt;
-    if (!offset) {
+    const auto nop = find_nop(hook);
+    if (!nop) {
+      if (hook.filter_only) return Error{Errc::unsupported, "a function that the filter needs cannot be hooked"};
       tracer_->not_placed(hook);
       continue;
     }
-    const Gva nop(hook.address + *offset);
-    sites_.add(nop, bytes + *offset, kTrap);
-    traps_[nop.value] = {&hook, nop.value + engine::kvm::kNopSize};
+    const auto program = tracer_->filter_program(hook, *layout);
+    const Gva back = nop->first + engine::kvm::kNopSize;
+    const auto stub = program ? slot_->place(*program, *layout, kTrapPort, back) : std::nullopt;
+    if (!stub) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
+    sites_.add(nop->first, nop->second, engine::kvm::jump_to(nop->first, stub->entry));
+    traps_[stub->trap.value] = {&hook, back.value};
   }
-  sites_.install();
+  tracer_->filter_with(*slot_);
+  return {};
+}
+
+// Each hook stops the vCPU.
+void Session::place_traps() {
+  traps_.clear();
+  sites_.clear();
+  for (const ArmedHook& hook : hooks_) {
+    if (hook.filter_only) continue;
+    if (const auto nop = find_nop(hook)) {
+      sites_.add(nop->first, nop->second, kTrap);
+      traps_[nop->first.value] = {&hook, nop->first.value + engine::kvm::kNopSize};
+    } else {
+      tracer_->not_placed(hook);
+    }
+  }
 }
 
 bool Session::trapped(KvmVcpu& vcpu) {
@@ -210,6 +277,7 @@ bool Session::trapped(KvmVcpu& vcpu) {
   if (trap == traps_.end()) return false;  // the guest's own use of that port
   const Machine::Handling handling(vcpu);
   const ArmedHook& hook = *trap->second.hook;
+  tracer_->count_stop();
   vcpu.set_rip(trap->second.original);
   const engine::Verdict verdict = tracer_->hook(*hook.point, vcpu);
   if (tracer_->kernel_was_replaced()) {
@@ -230,6 +298,7 @@ void Session::end_boot(KvmVcpu& vcpu, const char* how) {
   sites_.remove();
   sites_.clear();
   traps_.clear();
+  mapping_.reset();  // its page tables are the old kernel's; a task that is in a stub finds it still there
   phase_ = Phase::waiting_for_kernel;
   tracer_->boot_ended(how);
 }

@@ -99,7 +99,8 @@ void on_low_code(unsigned index, void*) {
     return;
   }
   plugin->hooks.clear();
-  for (const ArmedHook& hook : *hooks) plugin->hooks.emplace(hook.address, hook);
+  for (const ArmedHook& hook : *hooks)
+    if (!hook.filter_only) plugin->hooks.emplace(hook.address, hook);
   change_phase(Phase::armed);
 }
 

@@ -1,0 +1,95 @@
+// Deciding inside the guest: an engine that can place code in front of a hooked function asks there whether the call is of
+// interest, and stops the vCPU only then. What to ask is a FilterProgram; whom to stop for, the engine is told through
+// Filter. A wrong yes costs a stop; a wrong no would be a miss, so there must be none.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace oboro::engine {
+
+// One register, A, and one place to keep a value, B. Values are 64 bits wide.
+struct FilterStep {
+  enum class Op : uint8_t {
+    current,         // A = the running task: the per-CPU variable at `value`
+    argument,        // A = the function's argument number `value`, 0 to 5
+    load64,          // A = the 8 bytes at A + `value`; load32 and load16 extend with zeros
+    load32,
+    load16,
+    bits,            // A = A & `value`
+    shift_left,      // A = A << `value`
+    keep,            // B = A
+    recall,          // A = B
+    jump_if_zero,    // A == 0: go on at step `target`, which is further down
+    jump_if_equal,   // A == `value` (sign-extended from 32 bits)
+    jump_if_process,       // A is the ID of a process of interest
+    jump_unless_process,
+    jump_if_object,        // A is the key of an object of interest (perhaps: false positives). A is lost
+    connection_key,        // A = a struct sock_common's skc_portpair -> connection_key(). B is lost
+    note,            // the running task's note = A + `value`. A and B are lost
+    jump_unless_known_name,  // argument 0 is a struct file: go on at `target` unless its name is known. A and B are lost
+    jump_if_known_dentry,    // argument 0 is a struct dentry of a known name. A is lost
+    stop,            // of interest
+    pass,
+  };
+  Op op;
+  uint64_t value = 0;
+  uint16_t target = 0;
+
+  bool jumps() const {
+    switch (op) {
+      case Op::jump_if_zero:
+      case Op::jump_if_equal:
+      case Op::jump_if_process:
+      case Op::jump_unless_process:
+      case Op::jump_if_object:
+      case Op::jump_unless_known_name:
+      case Op::jump_if_known_dentry:
+        return true;
+      default:
+        return false;
+    }
+  }
+};
+
+// Offsets and addresses that steps of some kinds need.
+struct FilterLayout {
+  uint64_t current = 0;                                      // per-CPU offset of the running task
+  uint32_t task_stack = 0;                                   // task_struct.stack
+  uint32_t file_dentry = 0, file_mount = 0, file_inode = 0;  // struct file
+  uint64_t rename_sequence = 0, mount_sequence = 0;          // addresses of 32-bit sequence counters
+};
+
+using FilterProgram = std::vector<FilterStep>;
+
+// The note lies at the far end of the task's kernel stack, behind the canary (STACK_END_MAGIC): memory that only a stack
+// about to overflow would use.
+inline constexpr uint64_t kNoteOffset = 16;
+
+// The same for both ends and directions of a connection: only its two ports. In memory, skc_portpair is the remote port in
+// network byte order, then the local one. No kernel address is so small.
+inline constexpr uint64_t connection_key(uint16_t one_port, uint16_t other_port) {
+  return uint64_t{uint32_t{one_port} + other_port} << 16 | (one_port ^ other_port);
+}
+
+// A file's name that needs no further look as long as nothing is renamed or mounted.
+struct KnownName {
+  uint64_t dentry, inode, mount;           // kernel addresses
+  uint32_t rename_sequence, mount_sequence;  // when it was looked at; even
+};
+
+// Threads: one at a time. What is added holds before the call returns, on every vCPU.
+class Filter {
+ public:
+  virtual ~Filter() = default;
+  virtual void add_process(uint32_t tgid) = 0;
+  virtual void remove_process(uint32_t tgid) = 0;
+  // An object may be added several times; it counts until it has been removed as often.
+  virtual void add_object(uint64_t key) = 0;
+  virtual void remove_object(uint64_t key) = 0;
+  virtual void add_name(const KnownName& name) = 0;
+  virtual void remove_name(uint64_t dentry) = 0;
+  virtual void clear() = 0;
+};
+
+}  // namespace oboro::engine

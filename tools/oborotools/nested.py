@@ -1,0 +1,88 @@
+"""A host with a real KVM, on any machine: stock Debian in an emulated computer whose CPU has AMD's virtualization, with
+stock kvm-amd and stock QEMU. What runs in it sees this project's tree and the cache at their own paths, read-only, and one
+directory to write to."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+
+from . import cache, guest
+from .cache import ToolError
+
+KERNEL = "6.1-full"
+PACKAGES = ("qemu-system-x86", "qemu-utils", "python3", "iproute2", "procps", "strace", "kmod", "openssh-client", "openssh-server",
+            "netcat-openbsd", "curl", "rsync")
+MODULES = ("kvm_amd", "9p", "9pnet_virtio", "loop", "tun")
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+
+SCRIPT = """\
+mount_share() { mkdir -p "$2"; mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,$3 "$1" "$2" || echo "@nested no $1"; }
+mount -t tmpfs -o mode=1777 tmp /tmp
+mount_share top {top} ro,cache=loose
+mount_share cache {cache} ro,cache=loose
+mount_share share {share} rw,cache=mmap
+export HOME=/root OBORO_CACHE=/var/tmp/oboro-cache LANG=C.UTF-8
+mkdir -p $OBORO_CACHE
+for entry in {cache}/*; do
+    case $entry in */profiles | */lock) ;; *) ln -s "$entry" $OBORO_CACHE/ ;; esac
+done
+cd {share}
+{command} </dev/null
+echo $? >{share}/.status
+sync
+"""
+
+
+def host():
+    """The host's parts; builds them when missing."""
+    return guest.build("plain", KERNEL, PACKAGES, MODULES)
+
+
+def run(command, share, timeout, memory="8G", cpus=2, output=None):
+    """Runs a shell command in such a host; `share` is the directory that it may write to, at the same path there. Its exit
+    status. `output`: a file for the console; else it goes to standard output as it comes."""
+    emulator = cache.path("qemu", "bin", "qemu-system-x86_64")
+    if not os.path.exists(emulator):
+        raise ToolError("there is no QEMU here: tools/fetch qemu")
+    parts = host()
+    work = tempfile.mkdtemp(prefix="oboro-nested.")
+    status = os.path.join(share, ".status")
+    if os.path.exists(status):
+        os.unlink(status)
+    script = SCRIPT
+    for name, value in (("top", TOP), ("cache", cache.root()), ("share", share)):
+        script = script.replace("{%s}" % name, shlex.quote(value))
+    script = script.replace("{command}", command)
+    try:
+        initrd, disk = os.path.join(work, "initrd"), os.path.join(work, "disk.qcow2")
+        guest.write_initrd(parts, guest.case_archive(parts, [], [(script, "poweroff")]), initrd)
+        guest.overlay(parts.disk, disk)
+
+        def shared(tag, path, more=""):
+            path = path.replace(",", ",,")
+            return ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap,id={tag}{more}"]
+
+        process = ["setpriv", "--pdeathsig", "KILL", "--", emulator, "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max",
+                   "-smp", str(cpus), "-m", memory, "-nographic", "-nodefaults", "-serial", "stdio", "-kernel", parts.kernel,
+                   "-initrd", initrd, "-append", parts.append + " loglevel=3", "-drive",
+                   f"file={disk},if=virtio,format=qcow2,cache=unsafe", *shared("top", TOP, ",readonly=on"),
+                   *shared("cache", cache.root(), ",readonly=on"), *shared("share", share)]
+        begin = time.monotonic()
+        stream = open(output, "wb") if output else None
+        try:
+            subprocess.run(process, stdin=subprocess.DEVNULL, stdout=stream, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            raise ToolError(f"the nested host was not done after {time.monotonic() - begin:.0f} s")
+        finally:
+            if stream:
+                stream.close()
+        try:
+            with open(status) as handle:
+                return int(handle.read())
+        except (OSError, ValueError):
+            raise ToolError("the nested host ended before its command did" + (f": {output}" if output else ""))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
