@@ -20,10 +20,13 @@ function(oboro_library name)
   target_link_libraries(${name} PUBLIC oboro_flags ${A_DEPS})
 endfunction()
 
-# oboro_test(file.cpp [DEPS libs...]): a GoogleTest binary that stands beside its source; run by ctest.
+# oboro_test(file.cpp [NAME name] [DEPS libs...]): a GoogleTest binary that stands beside its source; run by ctest.
 function(oboro_test file)
-  cmake_parse_arguments(A "" "" "DEPS" ${ARGN})
+  cmake_parse_arguments(A "" "NAME" "DEPS" ${ARGN})
   get_filename_component(name ${file} NAME_WE)
+  if(A_NAME)
+    set(name ${A_NAME})
+  endif()
   add_executable(${name} ${file})
   target_link_libraries(${name} PRIVATE oboro_flags ${A_DEPS} GTest::gtest GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

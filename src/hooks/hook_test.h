@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "engine/fake/fake_filter.h"
 #include "guest/fake/fake_guest.h"
+#include "hooks/filter.h"
 #include "hooks/table.h"
 
 namespace oboro::hooks {
@@ -47,13 +49,38 @@ class HookTest : public testing::Test {
 
   // At the start of a kernel function, called by task with these arguments.
   engine::Verdict call(Symbol function, Gva task, std::initializer_list<uint64_t> arguments = {}) {
-    if (!environment) environment = std::make_unique<Environment>(guest.kernel(), state, patterns, policy, reporter);
+    if (!environment) begin();
     guest.run(vcpu, task);
     vcpu.set_arguments(arguments);
     Operation operation(*environment, vcpu);
     for (const HookPoint& point : hook_points())
-      if (point.function == function) dispatch(point, operation);
+      if (point.function == function && is_of_interest(point)) dispatch(point, operation);
     return operation.verdict;
+  }
+  void begin() {
+    environment = std::make_unique<Environment>(guest.kernel(), state, patterns, policy, reporter);
+    if (!kFiltered) return;
+    layout = *filter_layout(guest.kernel(), environment->tasks.current_offset());
+    environment->filter = &filter;
+    state.watch(&marks);
+  }
+  // Where calls are filtered, most of them do not reach their handler: yet every test has to hold.
+  bool is_of_interest(const HookPoint& point) {
+    if (!kFiltered) return point.interest != Interest::known_dentry;
+    fake::FakeFilter::Guest view;
+    view.word = [this](Gva at) {
+      uint64_t value = 0;
+      guest.kernel().read(at, &value, sizeof value);
+      return value;
+    };
+    view.set_word = [this](Gva at, uint64_t value) { guest.write(at, value); };
+    view.gs_base = vcpu.reg(x86::Reg::gs_base);
+    for (size_t i = 0; i < view.arguments.size(); ++i) view.arguments[i] = vcpu.reg(x86::kArguments[i]);
+    const auto program = filter_program(point.interest, guest.kernel(), layout);
+    if (!program) throw std::logic_error("no filter for a hook");
+    const bool stops = filter.run(*program, layout, view);
+    stopped += stops;
+    return stops;
   }
   void open(Gva task, Gva file) { call(Symbol::fn_file_open, task, {file.value}); }
   void read(Gva task, Gva file) { call(Symbol::fn_file_permission, task, {file.value, kMayRead}); }
@@ -103,6 +130,16 @@ class HookTest : public testing::Test {
   // Nothing may have been untraceable unless the test takes the gaps away.
   void TearDown() override { EXPECT_EQ(reporter.gaps, std::vector<std::string>()); }
   std::vector<std::string> gaps() { return std::exchange(reporter.gaps, {}); }
+
+#ifdef OBORO_TEST_FILTERED
+  static constexpr bool kFiltered = true;
+#else
+  static constexpr bool kFiltered = false;
+#endif
+  fake::FakeFilter filter;
+  FilterMarks marks{filter};
+  engine::FilterLayout layout;
+  unsigned stopped = 0;  // calls that the filter found of interest
 
   fake::FakeGuest guest;
   fake::FakeVcpu vcpu;

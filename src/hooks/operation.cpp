@@ -171,7 +171,7 @@ void Operation::follow(const Node& reached, std::vector<Step>& steps) {
 // Every task in a call that receives has left a note of what from before it asked whether that is of interest: so either
 // it found the mark, which is set by now, or its note is here.
 void Operation::follow_notes(const Node& reached, std::vector<Step>& steps) {
-  const bool complete = guest::for_each_thread(r, kMaxProcesses, [&](guest::Task task) {
+  const auto look_at = [&](guest::Task task) {
     if (!receiving(task)) return true;
     guest::Reader reader(env.kernel);  // the task may be gone
     const Gva stack = reader.pointer(task.at, guest::Field::task_stack);
@@ -179,7 +179,13 @@ void Operation::follow_notes(const Node& reached, std::vector<Step>& steps) {
     if (!reader.failed() && note && carrier_of_note(*this, task, note) == reached.carrier)
       steps.push_back({reached, process_node(task)});
     return true;
-  });
+  };
+  // Other vCPUs go on: tasks that end under our eyes may lead astray, but hardly every time.
+  bool complete = false;
+  for (int attempt = 0; attempt < 3 && !complete; ++attempt) {
+    guest::Reader walker(env.kernel);
+    complete = guest::for_each_thread(walker, kMaxProcesses, look_at) && !walker.failed();
+  }
   if (!complete) env.reporter.incomplete("the list of threads could not be read to its end");
 }
 

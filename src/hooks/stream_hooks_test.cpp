@@ -29,6 +29,7 @@ TEST_F(StreamHooks, Pipe) {
   EXPECT_EQ(told(), Told{});
 }
 
+#ifndef OBORO_TEST_FILTERED  // where the notes are ours; a filtered guest's are in its tasks
 // Pipes come and go at the same addresses, and shells read from many.
 TEST_F(StreamHooks, WhoReadTheEndedPipeDoesNotReadTheNextOne) {
   const auto [pipe, file] = guest.pipe();
@@ -39,6 +40,7 @@ TEST_F(StreamHooks, WhoReadTheEndedPipeDoesNotReadTheNextOne) {
   write(writer, file);
   EXPECT_EQ(labels(reader), 0u);
 }
+#endif
 
 TEST_F(StreamHooks, WhoReadsAnotherPipeDoesNotReadThisOne) {
   const auto [pipe, file] = guest.pipe();
@@ -67,6 +69,7 @@ TEST_F(StreamHooks, PipeWithABlockedReader) {
   EXPECT_EQ(told(), (Told{"diffusion 200 > pipe", "diffusion pipe > 100"}));
 }
 
+#ifndef OBORO_TEST_FILTERED  // where an ended task is in no list
 TEST_F(StreamHooks, ReceiverThatEndedMeanwhileIsNoGap) {
   const auto [pipe, file] = guest.pipe();
   guest.set_system_call(reader, SYS_read);
@@ -76,6 +79,7 @@ TEST_F(StreamHooks, ReceiverThatEndedMeanwhileIsNoGap) {
   write(writer, file);
   EXPECT_EQ(told(), Told{"diffusion 200 > pipe"});
 }
+#endif
 
 TEST_F(StreamHooks, NamedPipeHasAPath) {
   const Gva info = guest.allocate(), node = guest.inode(disk.sb, FileType::fifo, 30);

@@ -38,6 +38,8 @@ Gva FakeGuest::task(uint32_t tgid, std::string_view comm) {
   const Gva signal = allocate();
   set(signal, Field::signal_nr_threads, uint32_t{1});
   set(task, Field::task_signal, signal);
+  append(signal + profile[Field::signal_thread_head], Gva());
+  append(signal + profile[Field::signal_thread_head], task + profile[Field::task_thread_node]);
   const Gva mm = allocate();
   set(mm, Field::mm_users, uint32_t{1});
   set(mm, Field::mm_owner, task);
@@ -56,6 +58,8 @@ Gva FakeGuest::thread(Gva leader, uint32_t tid) {
   for (const Field shared : {Field::task_signal, Field::task_mm, Field::task_files})
     set(task, shared, get(leader, shared));
   set(task, Field::task_group_leader, leader);
+  append(Gva(get(leader, Field::task_signal)) + profile[Field::signal_thread_head],
+         task + profile[Field::task_thread_node]);
   const Gva signal(get(leader, Field::task_signal));
   set(signal, Field::signal_nr_threads, static_cast<uint32_t>(get(signal, Field::signal_nr_threads)) + 1);
   set(mm(leader), Field::mm_users, static_cast<uint32_t>(get(mm(leader), Field::mm_users)) + 1);
