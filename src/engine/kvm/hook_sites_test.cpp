@@ -1,0 +1,92 @@
+#include "engine/kvm/hook_sites.h"
+
+#include <cstring>
+#include <gtest/gtest.h>
+
+#include "arch/x86/page_walk.h"
+#include "engine/fake/fake_memory.h"
+#include "engine/kvm/kernel_mapping.h"
+
+namespace oboro::engine::kvm {
+namespace {
+
+std::optional<unsigned> offset(std::initializer_list<uint8_t> bytes) {
+  const std::vector<uint8_t> all(bytes);
+  return nop_offset(std::as_bytes(std::span(all)));
+}
+
+TEST(HookSites, FindsTheNop) {
+  EXPECT_EQ(offset({0x0f, 0x1f, 0x44, 0, 0, 0x55, 0, 0, 0}), 0u);
+  EXPECT_EQ(offset({0xf3, 0x0f, 0x1e, 0xfa, 0x0f, 0x1f, 0x44, 0, 0}), 4u);
+  EXPECT_EQ(offset({0x66, 0x0f, 0x1f, 0x00, 0x0f, 0x1f, 0x44, 0, 0}), 4u);
+  EXPECT_EQ(offset({0x0f, 0x1f, 0x40, 0xd6, 0x0f, 0x1f, 0x44, 0, 0}), 4u);
+  EXPECT_EQ(offset({0xe8, 0x12, 0x34, 0x56, 0x78, 0x55, 0, 0, 0}), std::nullopt) << "ftrace is on there";
+  EXPECT_EQ(offset({0xcc, 0x1f, 0x44, 0, 0, 0x55, 0, 0, 0}), std::nullopt) << "a kprobe";
+  EXPECT_EQ(offset({0xf3, 0x0f, 0x1e, 0xfa, 0x55, 0x0f, 0x1f, 0x44, 0}), std::nullopt);
+  EXPECT_EQ(offset({0x0f, 0x1f}), std::nullopt);
+  EXPECT_EQ(offset({}), std::nullopt);
+}
+
+TEST(HookSites, PutsBackWhatWasThereUnlessTheGuestHasPatchedIt) {
+  uint8_t code[2][8] = {{0x0f, 0x1f, 0x44, 0, 0, 0x55}, {0x0f, 0x1f, 0x44, 0, 0, 0x56}};
+  HookSites sites;
+  const Gva nop[2] = {Gva(0xffffffff81000000), Gva(0xffffffff81000100)};
+  for (int i = 0; i < 2; ++i)
+    sites.add(nop[i], reinterpret_cast<std::byte*>(code[i]), jump_to(nop[i], Gva(0xffffffff80000000)));
+  sites.install();
+  EXPECT_EQ(code[0][0], 0xe9);
+  EXPECT_EQ(code[0][5], 0x55);
+  int32_t distance;
+  std::memcpy(&distance, code[1] + 1, 4);
+  EXPECT_EQ(nop[1].value + 5 + static_cast<int64_t>(distance), 0xffffffff80000000);
+  EXPECT_FALSE(sites.overwritten());
+  code[1][0] = 0xe8;
+  EXPECT_EQ(sites.overwritten(), nop[1]);
+  sites.remove();
+  EXPECT_EQ(code[0][0], 0x0f);
+  EXPECT_EQ(code[1][0], 0xe8);
+}
+
+class Mapping : public testing::Test {
+ protected:
+  static constexpr uint64_t kLarge = 2 << 20;
+  static constexpr Gva kImage{0xffffffff81000000};
+  Mapping() : memory(8 << 20) {
+    memory.use_tables(Gpa(0x100000), Gpa(0x110000), 0x40000);
+    for (uint64_t i = 0; i < 16; ++i) memory.map_large(kImage + i * kLarge, Gpa(0x200000));
+    map.set(0, {0, memory.bytes().size(), reinterpret_cast<uint64_t>(memory.bytes().data())});
+  }
+  fake::FakeMemory memory;
+  MemoryMap map;
+};
+
+TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
+  const Gpa start(uint64_t{1} << 36);
+  const auto made = KernelMapping::make(map, memory.root(), false, kImage, start, 2 * kLarge);
+  ASSERT_TRUE(made);
+  EXPECT_EQ(made->base().value % kLarge, 0u);
+  EXPECT_GE(made->base().value, 0xffffffff80000000);
+  EXPECT_LE(made->base().value, 0xffffffffc0000000 - 2 * kLarge);
+  EXPECT_TRUE(made->intact());
+  for (const uint64_t offset : {uint64_t{0}, kLarge, 2 * kLarge - 1}) {
+    const auto found = x86::walk([&](Gpa at) { return memory.ram().read_u64(at); }, memory.root(), false,
+                                 made->base() + offset);
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->address.value, start.value + offset);
+  }
+  const auto next = KernelMapping::make(map, memory.root(), false, kImage, start, kLarge);
+  ASSERT_TRUE(next);
+  EXPECT_NE(next->base().value, made->base().value);
+  memory.map_large(next->base(), Gpa(0x200000));
+  EXPECT_FALSE(next->intact());
+  EXPECT_TRUE(made->intact());
+}
+
+TEST_F(Mapping, FailsWithoutRoomOrTables) {
+  EXPECT_EQ(KernelMapping::make(map, 0x900000000, false, kImage, Gpa(), kLarge).error().code, Errc::not_found);
+  for (uint64_t va = 0xffffffff80000000; va < 0xffffffffc0000000; va += 2 * kLarge) memory.map_large(Gva(va), Gpa());
+  EXPECT_EQ(KernelMapping::make(map, memory.root(), false, kImage, Gpa(), kLarge).error().code, Errc::limit);
+}
+
+}  // namespace
+}  // namespace oboro::engine::kvm

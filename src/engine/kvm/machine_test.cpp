@@ -1,0 +1,239 @@
+// The machine between a VMM and a KVM that is made up here.
+
+#include "engine/kvm/machine.h"
+
+#include <atomic>
+#include <cerrno>
+#include <functional>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <thread>
+#include <unistd.h>
+
+namespace oboro::engine::kvm {
+namespace {
+
+constexpr size_t kRunSize = 12288;
+std::function<int(int, unsigned long, void*)> kvm;
+int fake_ioctl(int fd, unsigned long request, void* argument) { return kvm(fd, request, argument); }
+
+class MachineTest : public testing::Test {
+ protected:
+  MachineTest() : machine(100, fake_ioctl) {
+    install_kick_signal();
+    kvm = [](int, unsigned long, void*) { return 0; };
+  }
+  KvmVcpu& add() {
+    const int fd = memfd_create("vcpu", MFD_CLOEXEC);
+    EXPECT_EQ(ftruncate(fd, kRunSize), 0);
+    const Result<KvmVcpu*> vcpu = machine.add_vcpu(fd, kRunSize);
+    EXPECT_TRUE(vcpu);
+    return **vcpu;
+  }
+  int set_region(uint32_t slot, uint64_t start, void* host, uint64_t size) {
+    kvm_userspace_memory_region region{};
+    region.slot = slot;
+    region.guest_phys_addr = start;
+    region.memory_size = size;
+    region.userspace_addr = reinterpret_cast<uint64_t>(host);
+    return machine.set_memory_region(KVM_SET_USER_MEMORY_REGION, &region);
+  }
+  Machine machine;
+};
+
+TEST_F(MachineTest, WhatKvmRunReturnsIsTheVmms) {
+  KvmVcpu& vcpu = add();
+  EXPECT_TRUE(vcpu.run().kvm_valid_regs & KVM_SYNC_X86_REGS);
+  EXPECT_EQ(machine.enter(vcpu), 0);
+  for (const int error : {EINTR, EAGAIN, EFAULT}) {
+    kvm = [&](int, unsigned long, void*) {
+      errno = error;
+      return -1;
+    };
+    EXPECT_EQ(machine.enter(vcpu), -1);
+    EXPECT_EQ(errno, error);
+  }
+}
+
+TEST_F(MachineTest, AKickOfTheVmmIsNotEaten) {
+  KvmVcpu& vcpu = add();
+  vcpu.run().immediate_exit = 1;
+  kvm = [&](int, unsigned long, void*) {
+    errno = EINTR;
+    return -1;
+  };
+  EXPECT_EQ(machine.enter(vcpu), -1);
+  EXPECT_EQ(vcpu.run().immediate_exit, 1);
+}
+
+// vCPUs that run until somebody kicks them.
+TEST_F(MachineTest, WhileStoppedNobodyRuns) {
+  KvmVcpu* vcpus[] = {&add(), &add(), &add()};
+  std::atomic<bool> over{false};
+  std::atomic<int> inside{0};
+  std::atomic<uint64_t> entries{0};
+  kvm = [&](int fd, unsigned long request, void*) {
+    if (request != KVM_RUN) return 0;
+    KvmVcpu* self = nullptr;
+    for (KvmVcpu* vcpu : vcpus)
+      if (vcpu->fd() == fd) self = vcpu;
+    ++inside;
+    ++entries;
+    auto& kicked = self->run().immediate_exit;
+    while (!std::atomic_ref(kicked).load() && !over) usleep(10);
+    --inside;
+    errno = EINTR;
+    return -1;
+  };
+  std::vector<std::thread> threads;
+  for (KvmVcpu* vcpu : vcpus)
+    threads.emplace_back([&, vcpu] {
+      while (!over) {
+        EXPECT_EQ(machine.enter(*vcpu), -1);
+        EXPECT_EQ(errno, EINTR);
+        EXPECT_TRUE(over || !vcpu->run().immediate_exit) << "the next entry would be in vain";
+      }
+    });
+  for (int i = 0; i < 50; ++i) {
+    while (inside < 3) usleep(10);
+    {
+      const Machine::Stopped stopped(machine, nullptr);
+      EXPECT_EQ(inside, 0);
+      const uint64_t before = entries;
+      usleep(200);
+      EXPECT_EQ(entries, before);
+    }
+  }
+  over = true;
+  for (std::thread& thread : threads) thread.join();
+}
+
+// Two that want to stop the rest at the same time, each being one of the rest to the other.
+TEST_F(MachineTest, TwoMayStopEachOther) {
+  KvmVcpu* vcpus[] = {&add(), &add()};
+  std::vector<std::thread> threads;
+  std::atomic<int> stopping{0};
+  for (KvmVcpu* vcpu : vcpus)
+    threads.emplace_back([&, vcpu] {
+      for (int i = 0; i < 500; ++i) {
+        (void)machine.enter(*vcpu);
+        const Machine::Stopped stopped(machine, vcpu);
+        EXPECT_EQ(++stopping, 1);
+        --stopping;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(MachineTest, MemoryComesAndGoes) {
+  std::byte page[8192] = {};
+  page[5] = std::byte{42};
+  EXPECT_EQ(set_region(3, 0x100000, page, sizeof page), 0);
+  EXPECT_EQ(machine.memory().from(Gpa(0x100005))[0], std::byte{42});
+  EXPECT_EQ(machine.map().writable(Gpa(0x100005), 8187), page + 5);
+  EXPECT_EQ(machine.map().writable(Gpa(0x100005), 8188), nullptr);
+  EXPECT_TRUE(machine.map().overlaps(0x101fff, 1));
+  EXPECT_FALSE(machine.map().overlaps(0x102000, 1));
+  EXPECT_EQ(set_region(1 << 16 | 3, 0x500000, page, sizeof page), 0);
+  EXPECT_TRUE(machine.memory().from(Gpa(0x500000)).empty()) << "what only system management mode sees";
+  EXPECT_EQ(set_region(3, 0x100000, nullptr, 0), 0);
+  EXPECT_TRUE(machine.memory().from(Gpa(0x100005)).empty());
+  kvm = [](int, unsigned long, void*) {
+    errno = EINVAL;
+    return -1;
+  };
+  EXPECT_EQ(set_region(4, 0, page, sizeof page), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_TRUE(machine.memory().from(Gpa(0)).empty()) << "KVM refused it";
+}
+
+TEST_F(MachineTest, MemoryGoesOnlyWhenNobodyReadsIt) {
+  KvmVcpu& vcpu = add();
+  std::byte page[4096];
+  set_region(0, 0, page, sizeof page);
+  std::atomic<bool> reading{false}, gone{false};
+  std::thread handler([&] {
+    const Machine::Handling handling(vcpu);
+    reading = true;
+    for (int i = 0; i < 50; ++i) {
+      usleep(100);
+      EXPECT_FALSE(gone);
+    }
+  });
+  while (!reading) usleep(10);
+  set_region(0, 0, nullptr, 0);
+  gone = true;
+  handler.join();
+}
+
+TEST_F(MachineTest, ASlotOfOursIsOutOfTheWay) {
+  std::byte page[4096];
+  const uint64_t first = (uint64_t{1} << 36) - 16 * sizeof page;
+  std::vector<kvm_userspace_memory_region> asked;
+  kvm = [&](int, unsigned long request, void* argument) {
+    if (request == KVM_CHECK_EXTENSION) return 64;
+    asked.push_back(*static_cast<kvm_userspace_memory_region*>(argument));
+    return 0;
+  };
+  std::byte guest[4096];
+  set_region(63, first, guest, sizeof guest);
+  const Result<Gpa> at = machine.add_slot(page, true);
+  ASSERT_TRUE(at);
+  EXPECT_EQ(at->value, (uint64_t{1} << 37) - 16 * sizeof page);
+  EXPECT_EQ(asked.back().slot, 62u);
+  EXPECT_EQ(asked.back().flags, uint32_t{KVM_MEM_READONLY});
+  EXPECT_TRUE(machine.memory().from(*at).empty()) << "what we write is not read as the guest's";
+}
+
+TEST_F(MachineTest, BreakpointsOfTheVmmGoBeforeOurs) {
+  KvmVcpu& vcpu = add();
+  std::vector<kvm_guest_debug> set;
+  kvm = [&](int, unsigned long request, void* argument) {
+    if (request == KVM_SET_GUEST_DEBUG) set.push_back(*static_cast<kvm_guest_debug*>(argument));
+    return 0;
+  };
+  const uint64_t address = 0xffffffff81234567;
+  vcpu.set_breakpoints(&address, 1);
+  machine.enter(vcpu);
+  ASSERT_EQ(set.size(), 1u);
+  EXPECT_EQ(set[0].control, uint32_t{KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP});
+  EXPECT_EQ(set[0].arch.debugreg[0], address);
+  EXPECT_EQ(set[0].arch.debugreg[7], 0x402u);
+  machine.enter(vcpu);
+  EXPECT_EQ(set.size(), 1u) << "once";
+
+  kvm_guest_debug none{};
+  vcpu.vmm_set_debug(&none);
+  machine.enter(vcpu);
+  ASSERT_EQ(set.size(), 2u);
+  EXPECT_EQ(set[1].arch.debugreg[0], address) << "a VMM that debugs nothing does not take ours away";
+  kvm_guest_debug gdb{};
+  gdb.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+  gdb.arch.debugreg[0] = 0x1000;
+  vcpu.vmm_set_debug(&gdb);
+  machine.enter(vcpu);
+  ASSERT_EQ(set.size(), 3u);
+  EXPECT_EQ(set[2].arch.debugreg[0], 0x1000u);
+  vcpu.set_breakpoints(nullptr, 0);
+  machine.enter(vcpu);
+  ASSERT_EQ(set.size(), 4u);
+  EXPECT_EQ(set[3].arch.debugreg[0], 0x1000u);
+}
+
+TEST_F(MachineTest, RegistersGoBackWithTheNextEntry) {
+  KvmVcpu& vcpu = add();
+  kvm_regs& registers = vcpu.run().s.regs.regs;
+  registers.rsp = 0x1000;
+  registers.rip = 0x2000;
+  registers.rdi = 7;
+  EXPECT_EQ(vcpu.reg(x86::Reg::rdi), 7u);
+  EXPECT_EQ(vcpu.run().kvm_dirty_regs, 0u);
+  vcpu.return_from_function(0x3000, -1);
+  EXPECT_EQ(registers.rip, 0x3000u);
+  EXPECT_EQ(registers.rsp, 0x1008u);
+  EXPECT_EQ(registers.rax, UINT64_MAX);
+  EXPECT_TRUE(vcpu.run().kvm_dirty_regs & KVM_SYNC_X86_REGS);
+}
+
+}  // namespace
+}  // namespace oboro::engine::kvm
