@@ -20,6 +20,7 @@ void add_events(CLI::App& app, int& exit_code);
 void add_list(CLI::App& app, int& exit_code);
 void add_explain(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
+void add_detach(CLI::App& app, int& exit_code);
 void add_completion(CLI::App& app, int& exit_code);
 
 // Says the error on standard error, in one line, and returns the exit code.

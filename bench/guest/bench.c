@@ -228,6 +228,92 @@ static void connect_batch(uint64_t* ns) {
   ns[0] = now() - begin;
 }
 
+// ---- single calls, mostly of interest for how often they leave the guest ----
+
+static int word;
+static void futex_batch(uint64_t* ns) {
+  const uint64_t begin = now();
+  for (int i = 0; i < kMessages; ++i) syscall(SYS_futex, &word, 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0);
+  ns[0] = now() - begin;
+}
+
+static void clock_batch(uint64_t* ns) {
+  struct timespec t;
+  const uint64_t begin = now();
+  for (int i = 0; i < kMessages; ++i) syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
+  ns[0] = now() - begin;
+}
+
+static void nanosleep_batch(uint64_t* ns) {
+  const struct timespec t = {0, 1};
+  const uint64_t begin = now();
+  for (int i = 0; i < kMessages; ++i) nanosleep(&t, NULL);
+  ns[0] = now() - begin;
+}
+
+#define PLAIN "/tmp/plain.txt"
+
+static void plain_set_up(void) {
+  pair[0] = open(PLAIN, O_RDWR | O_CREAT, 0644);
+  check(pair[0] >= 0 && write(pair[0], buffer, kSize) == kSize, PLAIN);
+}
+
+static void open_batch(uint64_t* ns) {
+  int good = 0;
+  const uint64_t begin = now();
+  for (int i = 0; i < kMessages; ++i) good += close(open(PLAIN, O_RDONLY)) == 0;
+  ns[0] = now() - begin;
+  check(good == kMessages, "open, close");
+}
+
+static void stat_batch(uint64_t* ns) {
+  struct stat info;
+  int good = 0;
+  const uint64_t begin = now();
+  for (int i = 0; i < kMessages; ++i) good += stat(PLAIN, &info) == 0;
+  ns[0] = now() - begin;
+  check(good == kMessages, "stat");
+}
+
+static void file_batch(uint64_t* ns) {
+  int good = 0;
+  const uint64_t begin = now();
+  for (int i = 0; i < kMessages; ++i) good += pwrite(pair[0], buffer, kSize, 0) == kSize;
+  const uint64_t between = now();
+  for (int i = 0; i < kMessages; ++i) good += pread(pair[0], buffer, kSize, 0) == kSize;
+  const uint64_t end = now();
+  check(good == 2 * kMessages, "pwrite, pread");
+  ns[0] = between - begin;
+  ns[1] = end - between;
+}
+
+static void write_read_batch(uint64_t* ns) {
+  int good = 0;
+  const uint64_t begin = now();
+  for (int i = 0; i < kMessages; ++i) good += write(pair[1], buffer, kSize) == kSize;
+  const uint64_t between = now();
+  for (int i = 0; i < kMessages; ++i) good += read(pair[0], buffer, kSize) == kSize;
+  const uint64_t end = now();
+  check(good == 2 * kMessages, "write, read");
+  ns[0] = between - begin;
+  ns[1] = end - between;
+}
+
+static void pipe_set_up(void) { check(pipe(pair) == 0, "pipe"); }
+
+static void tcp_set_up(void) {
+  const int s = server_socket(SOCK_STREAM, 31236);
+  pair[0] = client_socket(SOCK_STREAM, 31236);
+  pair[1] = accept(s, NULL, NULL);
+  check(pair[1] >= 0, "accept");
+  close(s);
+}
+
+static void udp_set_up(void) {
+  pair[1] = server_socket(SOCK_DGRAM, 31237);
+  pair[0] = client_socket(SOCK_DGRAM, 31237);
+}
+
 static const struct Benchmark {
   const char* name;
   void (*set_up)(void);
@@ -242,6 +328,15 @@ static const struct Benchmark {
     {"lat_udp", lat_udp_set_up, udp_batch, 1, kTrips},
     {"lat_tcp", lat_tcp_set_up, echo_batch, 1, kTrips},
     {"lat_connect", lat_connect_set_up, connect_batch, 1, kConnects},
+    {"futex", NULL, futex_batch, 1, kMessages},
+    {"clock_gettime", NULL, clock_batch, 1, kMessages},
+    {"nanosleep", NULL, nanosleep_batch, 1, kMessages},
+    {"open-close", plain_set_up, open_batch, 1, kMessages},
+    {"stat", plain_set_up, stat_batch, 1, kMessages},
+    {"file", plain_set_up, file_batch, 2, kMessages},
+    {"pipe", pipe_set_up, write_read_batch, 2, kMessages},
+    {"tcp", tcp_set_up, send_receive_batch, 2, kMessages},
+    {"udp", udp_set_up, send_receive_batch, 2, kMessages},
 };
 
 static void become_managed(void) {

@@ -17,6 +17,7 @@ struct Start {
   int control = -1;   // the channel of control.h
   int settings = -1;  // memory file: Settings
   int ring = -1;      // event::Ring
+  int commands = -1;  // KVM: the channel by which the supervisor speaks first; closed when it is gone
   int ram = -1;       // TCG: memory file with the guest's RAM...
   uint64_t below_4g = 0;  // ... of which so many bytes are below 4 GiB
   std::string hooks;      // KVM: how to hook

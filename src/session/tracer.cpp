@@ -269,6 +269,15 @@ void Tracer::boot_ended(std::string_view how) {
   (void)send_message(control_.get(), 'R', {});
 }
 
+void Tracer::detached(std::string_view why) {
+  incomplete("the guest runs on untraced");
+  const auto lock = state_.lock();
+  if (environment_) environment_->filter = nullptr;
+  state_.watch(nullptr);
+  ring_.counters().hooks_armed = 0;
+  (void)send_message(control_.get(), 'D', why);
+}
+
 void Tracer::update_counters() {
   using diffusion::CarrierKind;
   event::RingCounters& counters = ring_.counters();

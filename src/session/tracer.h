@@ -66,8 +66,13 @@ class Tracer final : public hooks::Reporter {
   const guest::Kernel& kernel() const { return *kernel_; }  // from arm() on
 
   engine::Verdict hook(const hooks::HookPoint& point, engine::Vcpu& vcpu);
+  uint64_t records() { return ring_.counters().records; }
   void count_stop() { ring_.counters().stops.fetch_add(1, std::memory_order_relaxed); }
 
+  // The guest has changed what the hooks rest on; `what` is a string literal.
+  void tampered(const char* what) { incomplete(what); }
+  // All hooks are out, and the guest runs on.
+  void detached(std::string_view why);
   // The guest was reset, or a new kernel takes over.
   void boot_ended(std::string_view how);
   bool kernel_was_replaced() { return kernel_replaced_.exchange(false); }

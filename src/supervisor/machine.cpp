@@ -139,7 +139,7 @@ Result<Command> qemu_command(const Machine& m, const Parts& parts, const Inherit
   const char* preloaded = getenv("LD_PRELOAD");
   if (kvm)
     result.environment = {"LD_PRELOAD=" + parts.preload + (preloaded ? std::string(":") + preloaded : ""),
-                          fmt::format("OBORO_KVM={},hooks={}", start, m.hooks)};
+                          fmt::format("OBORO_KVM={},commands={},hooks={}", start, fds.commands, m.hooks)};
   else
     add({"-plugin", fmt::format("{},{},ram={},below-4g={}", escape(parts.plugin), start, fds.ram, below_4g(m.memory))});
   command.insert(command.end(), m.further.begin(), m.further.end());

@@ -25,7 +25,7 @@ struct Machine {
 
 // Descriptors that the QEMU process inherits.
 struct Inherited {
-  int ram = -1, control = -1, settings = -1, ring = -1;
+  int ram = -1, control = -1, settings = -1, ring = -1, commands = -1;
 };
 
 // Errors: invalid (what is missing or contradicts itself; options among `further` that would undo the tracer).

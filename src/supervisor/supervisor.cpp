@@ -24,6 +24,7 @@
 #include "supervisor/child.h"
 #include "supervisor/journal_writer.h"
 #include "supervisor/kvm_probe.h"
+#include "supervisor/run_socket.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -117,6 +118,11 @@ Result<void> KernelDesk::serve() {
       const std::optional<Kernel> kernel = std::exchange(doubtful_, std::nullopt);
       return kernel ? verify(*kernel) : Result<void>();
     }
+    case 'D': {
+      status_.state = "detached";
+      say(fmt::format("the guest runs on untraced: {}", message->payload));
+      return store::write_status(state_dir_, status_);
+    }
     case 'R': {
       status_.state = "booting";
       return store::write_status(state_dir_, status_);
@@ -202,6 +208,14 @@ Result<void> KernelDesk::verify(const Kernel& kernel) {
                "the guest was ended, as it was not traced rightly: start it again"};
 }
 
+// What a client of the run's socket asks.
+std::string answer(std::string_view request, Engine engine, int commands) {
+  if (request != "detach") return "the request is not understood";
+  if (engine != Engine::kvm) return "only a guest on engine kvm can be let go; with tcg, the tracer ends with the guest";
+  const Result<void> sent = session::send_message(commands, 'D', {});
+  return sent ? "ok" : sent.error().message;
+}
+
 }  // namespace
 
 Result<Ending> run(const Options& options) {
@@ -237,9 +251,14 @@ Result<Ending> run(const Options& options) {
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return io_error("socketpair");
   const UniqueFd control(pair[0]);
   UniqueFd tracer_end(pair[1]);
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return io_error("socketpair");
+  const UniqueFd commands(pair[0]);
+  UniqueFd commands_end(pair[1]);
+  const Result<RunSocket> socket = RunSocket::listen(options.state_dir);
+  if (!socket) return socket.error();
 
   const TerminalGuard terminal;
-  const Inherited fds{ram.get(), tracer_end.get(), settings_file->get(), journal.producer_fd()};
+  const Inherited fds{ram.get(), tracer_end.get(), settings_file->get(), journal.producer_fd(), commands_end.get()};
   const Result<Command> command = qemu_command(machine, options.parts, fds, terminal.is_terminal());
   if (!command) return command.error();
   Result<UniqueFd> signal = signals();
@@ -250,9 +269,10 @@ Result<Ending> run(const Options& options) {
   status.qemu = *version;
   status.vm = machine.vm;
   status.state = "booting";
-  Result<Child> child = Child::start(command->words, command->environment, {fds.ram, fds.control, fds.settings, fds.ring});
+  Result<Child> child = Child::start(command->words, command->environment, {fds.ram, fds.control, fds.settings, fds.ring, fds.commands});
   if (!child) return child.error();
   tracer_end.reset();
+  commands_end.reset();
   status.pid = static_cast<uint64_t>(getpid());
   status.started = store::now_ns();
   if (auto written = store::write_status(options.state_dir, status); !written) return written.error();
@@ -263,8 +283,10 @@ Result<Ending> run(const Options& options) {
   int wait_status = 0;
   bool control_open = true;
   for (bool running = true; running;) {
-    pollfd waits[] = {
-        {child->poll_fd(), POLLIN, 0}, {signal->get(), POLLIN, 0}, {control_open ? control.get() : -1, POLLIN, 0}};
+    pollfd waits[] = {{child->poll_fd(), POLLIN, 0},
+                      {signal->get(), POLLIN, 0},
+                      {control_open ? control.get() : -1, POLLIN, 0},
+                      {socket->poll_fd(), POLLIN, 0}};
     if (poll(waits, std::size(waits), 500) < 0 && errno != EINTR) failure = io_error("poll");
     if (waits[2].revents & POLLIN) {
       if (auto served = desk.serve(); !served) {
@@ -276,6 +298,8 @@ Result<Ending> run(const Options& options) {
     } else if (waits[2].revents) {
       control_open = false;
     }
+    if (waits[3].revents & POLLIN)
+      socket->serve([&](std::string_view request) { return answer(request, machine.engine, commands.get()); });
     if (const auto trouble = journal.trouble()) say(*trouble);
     if (failure || (waits[1].revents & POLLIN)) {
       wait_status = child->end(kEndGraceMs);

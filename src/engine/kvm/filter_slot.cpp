@@ -39,6 +39,8 @@ Result<std::unique_ptr<FilterSlot>> FilterSlot::create() {
   if (aligned > address) munmap(memory, aligned - address);
   if (const uint64_t end = address + 2 * kSize; end > aligned + kSize)
     munmap(reinterpret_cast<void*>(aligned + kSize), end - (aligned + kSize));
+  // Present from the start: a page that came only with a first write would have to be taken from the guest, and given again.
+  std::memset(reinterpret_cast<void*>(aligned), 0, kSize);
   return std::unique_ptr<FilterSlot>(new FilterSlot(reinterpret_cast<std::byte*>(aligned)));
 }
 

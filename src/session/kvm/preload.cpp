@@ -5,7 +5,8 @@
 //   waiting_for_exec     The kernel is known and initialises itself. A hardware breakpoint stands at begin_new_exec(),
 //                        which every program's start passes: it is hit before the first user-mode instruction.
 //   armed                The hooks are in the guest's code.
-//   untraced             The kernel could not be traced and the user wants it run all the same.
+//   untraced             The kernel could not be traced and the user wants it run all the same; or tracing has ended: by
+//                        `oboro detach`, or because the supervisor is gone.
 // A reset is noticed by the register values that the VMM sets. Without OBORO_KVM in the environment, or in a process that
 // makes no virtual machine, all of this is asleep: ioctl() is passed on.
 
@@ -22,7 +23,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <poll.h>
+#include <signal.h>
 #include <string>
+#include <thread>
 #include <unistd.h>
 #include <unordered_map>
 #include <utility>
@@ -32,6 +36,9 @@
 #include "engine/kvm/hook_sites.h"
 #include "engine/kvm/kernel_mapping.h"
 #include "engine/kvm/machine.h"
+#include "guest/ftrace.h"
+#include "session/control.h"
+#include "session/kvm/handler_times.h"
 #include "session/start.h"
 
 extern "C" [[gnu::visibility("default")]] const char oboro_kvm_loaded = 1;
@@ -51,6 +58,7 @@ constexpr engine::kvm::SiteBytes kTrap = {0xe6, kTrapPort, 0x00, 0x00, 0x00};  /
 // Where Linux maps its image (arch/x86/include/asm/page_64_types.h).
 constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
 constexpr uint64_t kResetRip = 0xfff0;
+constexpr int kCheckMs = 1000;
 constexpr size_t kMaxDescriptors = 65536;
 // KVM_SET_USER_MEMORY_REGION2 (Linux 6.8), which the build machine's headers need not have.
 constexpr unsigned long kSetMemoryRegion2 = _IOC(_IOC_WRITE, KVMIO, 0x49, 160);
@@ -82,6 +90,7 @@ class Session {
   int run(KvmVcpu& vcpu);
   // The VMM gives a vCPU the registers that one has after a reset.
   void vcpu_was_reset(KvmVcpu& vcpu);
+  void print_times() { times_.print(); }
 
  private:
   bool handle_exit(KvmVcpu& vcpu);
@@ -95,6 +104,11 @@ class Session {
   bool trapped(KvmVcpu& vcpu);
   void breakpoints(const std::vector<uint64_t>& addresses);
   void end_boot(KvmVcpu& vcpu, const char* how);
+  void take_hooks_out();
+  void hide_from_ftrace();
+  void watch();
+  void check_guest();
+  void detach(const char* why);
 
   Start start_;
   std::unique_ptr<Tracer> tracer_;
@@ -106,6 +120,9 @@ class Session {
   std::unique_ptr<FilterSlot> slot_;  // once made, it stays: KVM has it as guest memory
   Gpa slot_start_{};
   std::optional<KernelMapping> mapping_;
+  HandlerTimes times_;
+  std::vector<Gva> nops_;                        // of the sites
+  std::vector<std::byte*> hidden_from_ftrace_;  // flags of dyn_ftrace that we have set a bit in
 };
 
 Result<void> Session::set_up() {
@@ -113,7 +130,80 @@ Result<void> Session::set_up() {
   Result<std::unique_ptr<Tracer>> tracer = make_tracer(machine.memory(), start_);
   if (!tracer) return tracer.error();
   tracer_ = std::move(*tracer);
+  // The VMM's threads get its signals.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread(&Session::watch, this).detach();  // the session lives as long as the process
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return {};
+}
+
+// A thread of its own: what the supervisor says, that it is still there, and what the guest does to our hooks.
+void Session::watch() {
+  for (;;) {
+    pollfd commands{start_.commands, POLLIN, 0};
+    const int ready = poll(&commands, 1, kCheckMs);
+    if (ready < 0 && errno != EINTR) return;
+    if (ready <= 0) {
+      check_guest();
+      continue;
+    }
+    const Result<Message> message = receive_message(start_.commands, 0);
+    if (!message) {
+      detach("the supervisor is gone");
+      return;
+    }
+    if (message->type == 'D') detach("asked for");
+  }
+}
+
+void Session::check_guest() {
+  const std::unique_lock lock(changing_, std::try_to_lock);
+  if (!lock || phase_ != Phase::armed) return;
+  if (sites_.overwritten())
+    tracer_->tampered("the guest patched a hooked function: calls of it may not be seen");
+  if (mapping_ && !mapping_->intact())
+    tracer_->tampered("the guest changed the page tables that lead to the tracer's stubs");
+}
+
+void Session::detach(const char* why) {
+  const std::lock_guard lock(changing_);
+  if (phase_ == Phase::untraced) return;
+  const Machine::Stopped stopped(machine, nullptr);
+  take_hooks_out();
+  phase_ = Phase::untraced;
+  tracer_->detached(why);
+}
+
+// All other vCPUs are stopped.
+void Session::take_hooks_out() {
+  breakpoints({});
+  sites_.remove();
+  for (std::byte* flags : hidden_from_ftrace_)
+    std::atomic_ref(*reinterpret_cast<uint64_t*>(flags)).fetch_and(~guest::kFtraceDisabled);
+  hidden_from_ftrace_.clear();
+  nops_.clear();
+  sites_.clear();
+  traps_.clear();
+  // The slot and its mapping stay: a task may sleep inside of a stub.
+  if (slot_) slot_->clear();
+  mapping_.reset();
+}
+
+// ftrace patches the same NOPs, and gives up altogether when it finds something else there (ftrace_bug()). So it is
+// told to leave ours out; in the guest, function tracing and kprobes of all other functions go on working.
+void Session::hide_from_ftrace() {
+  guest::Reader r(tracer_->kernel());
+  for (const Gva flags : guest::ftrace_flags(r, nops_)) {
+    if (!flags || r.at<uint64_t>(flags) & guest::kFtraceDisabled) continue;
+    const auto bytes = tracer_->kernel().bytes_at(flags);
+    if (bytes.size() < sizeof(uint64_t) || flags.value % sizeof(uint64_t)) continue;
+    // Guest RAM is this process's own memory; only reading it is const.
+    auto* at = const_cast<std::byte*>(bytes.data());
+    std::atomic_ref(*reinterpret_cast<uint64_t*>(at)).fetch_or(guest::kFtraceDisabled);
+    hidden_from_ftrace_.push_back(at);
+  }
 }
 
 int Session::run(KvmVcpu& vcpu) {
@@ -199,11 +289,15 @@ void Session::place(KvmVcpu& vcpu, std::vector<ArmedHook> hooks) {
   hooks_ = std::move(hooks);
   if (start_.hooks != "text") {
     const Result<void> done = place_stubs(vcpu);
-    if (done) return sites_.install();
+    if (done) {
+      hide_from_ftrace();
+      return sites_.install();
+    }
     complain(fmt::format("calls cannot be filtered inside the guest, so every call of a hooked function stops it: {}",
                          done.error().message));
   }
   place_traps();
+  hide_from_ftrace();
   sites_.install();
 }
 
@@ -222,6 +316,7 @@ std::optional<std::pair<Gva, std::byte*>> Session::find_nop(const ArmedHook& hoo
 Result<void> Session::place_stubs(KvmVcpu& vcpu) {
   traps_.clear();
   sites_.clear();
+  nops_.clear();
   const auto layout = tracer_->filter_layout();
   if (!layout) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
   if (!slot_) {
@@ -250,6 +345,7 @@ Result<void> Session::place_stubs(KvmVcpu& vcpu) {
     const Gva back = nop->first + engine::kvm::kNopSize;
     const auto stub = program ? slot_->place(*program, *layout, kTrapPort, back) : std::nullopt;
     if (!stub) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
+    nops_.push_back(nop->first);
     sites_.add(nop->first, nop->second, engine::kvm::jump_to(nop->first, stub->entry));
     traps_[stub->trap.value] = {&hook, back.value};
   }
@@ -261,10 +357,12 @@ Result<void> Session::place_stubs(KvmVcpu& vcpu) {
 void Session::place_traps() {
   traps_.clear();
   sites_.clear();
+  nops_.clear();
   for (const ArmedHook& hook : hooks_) {
     if (hook.filter_only) continue;
     if (const auto nop = find_nop(hook)) {
-      sites_.add(nop->first, nop->second, kTrap);
+      nops_.push_back(nop->first);
+    sites_.add(nop->first, nop->second, kTrap);
       traps_[nop->first.value] = {&hook, nop->first.value + engine::kvm::kNopSize};
     } else {
       tracer_->not_placed(hook);
@@ -274,12 +372,19 @@ void Session::place_traps() {
 
 bool Session::trapped(KvmVcpu& vcpu) {
   const auto trap = traps_.find(vcpu.rip());
-  if (trap == traps_.end()) return false;  // the guest's own use of that port
+  if (trap == traps_.end()) {
+    // In a stub whose hook is out by now: KVM steps over the OUT. Anything else is the guest's own use of that port.
+    const uint64_t in_slot = vcpu.rip() - (slot_ ? slot_->base().value : 0);
+    return slot_ && in_slot < FilterSlot::kProcesses;
+  }
+  const uint64_t begun = times_.begin();
+  const uint64_t records = begun ? tracer_->records() : 0;
   const Machine::Handling handling(vcpu);
   const ArmedHook& hook = *trap->second.hook;
   tracer_->count_stop();
   vcpu.set_rip(trap->second.original);
   const engine::Verdict verdict = tracer_->hook(*hook.point, vcpu);
+  if (begun && tracer_->records() == records) times_.end(begun);  // of those that changed nothing
   if (tracer_->kernel_was_replaced()) {
     end_boot(vcpu, "kexec");
     return true;
@@ -294,11 +399,7 @@ void Session::end_boot(KvmVcpu& vcpu, const char* how) {
   const std::lock_guard lock(changing_);
   if (phase_ != Phase::armed && phase_ != Phase::waiting_for_exec) return;
   const Machine::Stopped stopped(machine, &vcpu);
-  breakpoints({});
-  sites_.remove();
-  sites_.clear();
-  traps_.clear();
-  mapping_.reset();  // its page tables are the old kernel's; a task that is in a stub finds it still there
+  take_hooks_out();
   phase_ = Phase::waiting_for_kernel;
   tracer_->boot_ended(how);
 }
@@ -337,12 +438,13 @@ int create_vm(int fd, unsigned long request, void* argument) {
   const char* text = getenv("OBORO_KVM");
   const Result<Start> start = Start::parse(text ? text : "");
   if (!start) fail("OBORO_KVM: " + start.error().message);
-  for (const int own : {start->control, start->settings, start->ring}) fcntl(own, F_SETFD, FD_CLOEXEC);
+  for (const int own : {start->control, start->settings, start->ring, start->commands}) fcntl(own, F_SETFD, FD_CLOEXEC);
   unsetenv("OBORO_KVM");  // what this process starts is not to be traced
   if (!(next_ioctl(fd, KVM_CHECK_EXTENSION, reinterpret_cast<void*>(KVM_CAP_SYNC_REGS)) & KVM_SYNC_X86_REGS))
     fail("this KVM does not share registers with its VMM (KVM_CAP_SYNC_REGS)");
   process->session = std::make_unique<Session>(vm, *start);
   if (const auto done = process->session->set_up(); !done) fail(done.error().message);
+  if (getenv("OBORO_KVM_PROFILE")) atexit([] { process->session->print_times(); });
   process->kvm_fd = fd;
   process->vm_fd = vm;
   return vm;
