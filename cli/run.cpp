@@ -1,12 +1,10 @@
 // oboro run: boots a guest, traced.
 
 #include <CLI/CLI.hpp>
-#include <climits>
-#include <cstdlib>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "base/size.h"
+#include "cli/installation.h"
 #include "cli/verbs.h"
 #include "config/config.h"
 #include "diffusion/pattern.h"
@@ -35,15 +33,6 @@ struct Arguments {
   std::vector<std::string> classify;
   std::string config, memory, leak, engine = "auto";
 };
-
-// Directory of this executable: the plugin and the profile builder stand beside it.
-std::string own_directory() {
-  char path[PATH_MAX];
-  const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
-  const std::string_view view(path, size > 0 ? static_cast<size_t>(size) : 0);
-  const size_t slash = view.rfind('/');
-  return slash == std::string_view::npos ? std::string(".") : std::string(view.substr(0, slash));
-}
 
 Result<void> complete(Arguments& a) {
   supervisor::Options& o = a.options;
@@ -87,12 +76,10 @@ Result<void> complete(Arguments& a) {
     if (!directory) return directory.error();
     o.state_dir = *directory;
   }
-  const std::string here = own_directory();
-  o.parts = {here + "/../lib/oboro-tcg.so", here + "/../lib/oboro-kvm.so"};
-  o.builder = here + "/oboro-profile";
-  for (const std::string& part : {o.parts.plugin, o.parts.preload, o.builder})
-    if (access(part.c_str(), R_OK) != 0)
-      return Error{Errc::not_found, part + " is missing: this installation is incomplete"};
+  Result<Installation> installation = find_installation();
+  if (!installation) return installation.error();
+  o.parts = installation->parts;
+  o.builder = installation->builder;
   return supervisor::check(o.machine);
 }
 

@@ -25,7 +25,8 @@ struct FilterStep {
     jump_if_process,       // A is the ID of a process of interest
     jump_unless_process,
     jump_if_object,        // A is the key of an object of interest (perhaps: false positives). A is lost
-    connection_key,        // A = a struct sock_common's skc_portpair -> connection_key(). B is lost
+    load16_beside,   // A = A | 2 bytes at B + `value` << 16
+    connection_key,  // A = connection_key(low 16 bits of A, next 16 bits of A). B is lost
     note,            // the running task's note = A + `value`. A and B are lost
     jump_unless_known_name,  // argument 0 is a struct file: go on at `target` unless its name is known. A and B are lost
     jump_if_known_dentry,    // argument 0 is a struct dentry of a known name. A is lost
@@ -66,8 +67,8 @@ using FilterProgram = std::vector<FilterStep>;
 // about to overflow would use.
 inline constexpr uint64_t kNoteOffset = 16;
 
-// The same for both ends and directions of a connection: only its two ports. In memory, skc_portpair is the remote port in
-// network byte order, then the local one. No kernel address is so small.
+// The same for both ends and directions of a connection: only its two ports, as they are in memory (network byte order).
+// No kernel address is so small.
 inline constexpr uint64_t connection_key(uint16_t one_port, uint16_t other_port) {
   return uint64_t{uint32_t{one_port} + other_port} << 16 | (one_port ^ other_port);
 }

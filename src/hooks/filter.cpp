@@ -53,10 +53,12 @@ class Builder {
     step(Op::recall);
     stop_if_connection();
   }
+  // Not skc_num: that is zero once the connection is closed.
   void stop_if_connection() {
-    if (p(Field::sock_num) != p(Field::sock_dport) + 2) return give_up();  // no skc_portpair
-    load32(Field::sock_dport);
+    step(Op::keep);
+    load16(Field::sock_dport);
     pass_if(Op::jump_if_zero);  // not connected
+    step(Op::load16_beside, offset(Field::inet_sock_sport));
     step(Op::connection_key);
     stop_if(Op::jump_if_object);
   }
@@ -160,7 +162,8 @@ uint64_t object_key(Carrier carrier) {
     case CarrierKind::queue:
       return address;
     case CarrierKind::flow:
-      return engine::connection_key(static_cast<uint16_t>(carrier.value() >> 16), static_cast<uint16_t>(carrier.value()));
+      return engine::connection_key(__builtin_bswap16(static_cast<uint16_t>(carrier.value() >> 16)),
+                                    __builtin_bswap16(static_cast<uint16_t>(carrier.value())));
     case CarrierKind::process:
     case CarrierKind::file:
     case CarrierKind::none:

@@ -372,5 +372,18 @@ TEST_F(UdpHooks, AddressOfAnotherNamespaceIsInsideTheGuest) {
   EXPECT_EQ(told().at(0).substr(0, 4), "leak");
 }
 
+// When the connection is over the kernel gives the port back: sk_num is zero at the release.
+TEST_F(SocketHooks, ConnectionWithoutALocalPortEndsAllTheSame) {
+  const auto here = endpoint("127.0.0.1", 5001), there = endpoint("127.0.0.1", 40000);
+  const Gva server = guest.tcp(here, there), client = guest.tcp(there, here);
+  const Gva served = guest.socket(server);
+  label(writer);
+  call(Symbol::fn_socket_sendmsg, writer, {guest.socket(client).value, 0, 1});
+  EXPECT_EQ(told().size(), 1u);
+  guest.set(server, Field::sock_num, uint16_t{0});
+  call(Symbol::fn_inet_release, reader, {served.value});
+  EXPECT_EQ(told(), Told{"closed tcp 127.0.0.1:5001-127.0.0.1:40000"});
+}
+
 }  // namespace
 }  // namespace oboro::hooks

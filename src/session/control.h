@@ -21,6 +21,8 @@ inline constexpr size_t kMaxMessage = 160 * 1024;
 //                                             was cached, milliseconds
 //   'U' the kernel cannot be traced           why                          'C' go on untraced; else QEMU is ended
 //   'R' the guest was reset                   -                            none
+//   'V' (KVM) a virtual machine has its first    -                            none
+//        vCPU: the tracer is in its place
 //   'D' detached: all hooks are out           why                          none
 // Supervisor to engine side, on a channel of its own (KVM)
 //   'D' take all hooks out, let the guest run on                           none

@@ -269,6 +269,8 @@ void Tracer::boot_ended(std::string_view how) {
   (void)send_message(control_.get(), 'R', {});
 }
 
+void Tracer::machine_found() { (void)send_message(control_.get(), 'V', {}); }
+
 void Tracer::detached(std::string_view why) {
   incomplete("the guest runs on untraced");
   const auto lock = state_.lock();

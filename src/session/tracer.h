@@ -59,6 +59,8 @@ class Tracer final : public hooks::Reporter {
   std::optional<engine::FilterLayout> filter_layout() const;
   std::optional<engine::FilterProgram> filter_program(const ArmedHook& hook, const engine::FilterLayout& layout) const;
   void filter_with(engine::Filter& filter);
+  // The engine has found its machine: the VMM really uses it.
+  void machine_found();
   // The engine could not place this one of arm()'s hooks.
   void not_placed(const ArmedHook& hook);
   // The hooks are in place.

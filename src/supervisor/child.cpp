@@ -64,30 +64,47 @@ Result<Child> Child::start(const std::vector<std::string>& command, const std::v
     waitpid(pid, nullptr, 0);
     return Error{Errc::io, fmt::format("pidfd_open: {}", strerror(errno))};
   }
-  return Child(pid, std::move(pidfd));
+  return Child(pid, std::move(pidfd), true);
 }
 
-Child::Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
+Result<Child> Child::adopt(pid_t pid) {
+  UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd) return Error{Errc::io, fmt::format("pidfd_open: {}", strerror(errno))};
+  return Child(pid, std::move(pidfd), false);
+}
+
+Child::Child(Child&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)), ours_(other.ours_), pidfd_(std::move(other.pidfd_)) {}
 
 Child::~Child() {
-  if (pid_ > 0) end(0);
+  if (pid_ > 0 && ours_) end(0);
 }
 
-int Child::end(int grace_ms) {
-  if (pid_ <= 0) return 0;
+// By descriptor: its PID may be another's by now.
+void Child::signal(int number) const { syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0); }
+
+std::optional<int> Child::end(int grace_ms) {
+  if (pid_ <= 0) return std::nullopt;
   if (grace_ms > 0) {
-    kill(pid_, SIGTERM);
+    signal(SIGTERM);
     pollfd ended{pidfd_.get(), POLLIN, 0};
     while (poll(&ended, 1, grace_ms) < 0 && errno == EINTR) {
     }
-    if (!(ended.revents & POLLIN)) kill(pid_, SIGKILL);
+    if (!(ended.revents & POLLIN)) signal(SIGKILL);
   } else {
-    kill(pid_, SIGKILL);
+    signal(SIGKILL);
   }
   return wait();
 }
 
-int Child::wait() {
+std::optional<int> Child::wait() {
+  if (!ours_) {
+    pollfd ended{pidfd_.get(), POLLIN, 0};
+    while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
+    }
+    pid_ = -1;
+    return std::nullopt;
+  }
   int status = 0;
   while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }

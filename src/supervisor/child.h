@@ -1,6 +1,7 @@
-// The QEMU process: started with exactly the descriptors it needs, ended with us.
+// The QEMU process: started with exactly the descriptors it needs, ended with us; or one that was there before.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <sys/types.h>
 #include <vector>
@@ -16,19 +17,23 @@ class Child {
   // process ends, however it does: a guest never runs on without its tracer's journal.
   static Result<Child> start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
                              const std::vector<int>& inherited);
+  // A process that is not our child: it is watched and can be ended, but goes on if we end.
+  static Result<Child> adopt(pid_t pid);
   Child(Child&&) noexcept;
   Child& operator=(Child&&) = delete;
   ~Child();  // ends the child if it still runs
 
   pid_t pid() const { return pid_; }
   int poll_fd() const { return pidfd_.get(); }  // readable when the child has ended
-  // SIGTERM, after a grace period SIGKILL; returns its wait status.
-  int end(int grace_ms);
-  int wait();
+  // SIGTERM, after a grace period SIGKILL; returns its wait status, which only parents are told.
+  std::optional<int> end(int grace_ms);
+  std::optional<int> wait();
 
  private:
-  Child(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  Child(pid_t pid, UniqueFd pidfd, bool ours) : pid_(pid), ours_(ours), pidfd_(std::move(pidfd)) {}
+  void signal(int number) const;
   pid_t pid_ = -1;
+  bool ours_ = true;
   UniqueFd pidfd_;
 };
 

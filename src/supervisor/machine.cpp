@@ -59,6 +59,10 @@ bool is_executable(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && access(path.c_str(), X_OK) == 0;
 }
 
+std::string start_of(const Inherited& fds) {
+  return fmt::format("control={},settings={},ring={}", fds.control, fds.settings, fds.ring);
+}
+
 bool has_option(const std::vector<std::string>& arguments, std::initializer_list<std::string_view> options) {
   return std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
     std::string_view name = argument;
@@ -102,6 +106,12 @@ Result<void> check(const Machine& m) {
   return {};
 }
 
+std::vector<std::string> kvm_environment(const Machine& m, const Parts& parts, const Inherited& fds) {
+  const char* preloaded = getenv("LD_PRELOAD");
+  return {"LD_PRELOAD=" + parts.preload + (preloaded && *preloaded ? std::string(":") + preloaded : ""),
+          fmt::format("OBORO_KVM={},commands={},hooks={}", start_of(fds), fds.commands, m.hooks)};
+}
+
 Result<Command> qemu_command(const Machine& m, const Parts& parts, const Inherited& fds, bool terminal) {
   Command result;
   std::vector<std::string>& command = result.words;
@@ -135,13 +145,11 @@ Result<Command> qemu_command(const Machine& m, const Parts& parts, const Inherit
     if (!format) return format.error();
     add({"-drive", fmt::format("file={},if=virtio,format={}", escape(disk), *format)});
   }
-  const std::string start = fmt::format("control={},settings={},ring={}", fds.control, fds.settings, fds.ring);
-  const char* preloaded = getenv("LD_PRELOAD");
   if (kvm)
-    result.environment = {"LD_PRELOAD=" + parts.preload + (preloaded ? std::string(":") + preloaded : ""),
-                          fmt::format("OBORO_KVM={},commands={},hooks={}", start, fds.commands, m.hooks)};
+    result.environment = kvm_environment(m, parts, fds);
   else
-    add({"-plugin", fmt::format("{},{},ram={},below-4g={}", escape(parts.plugin), start, fds.ram, below_4g(m.memory))});
+    add({"-plugin",
+         fmt::format("{},{},ram={},below-4g={}", escape(parts.plugin), start_of(fds), fds.ram, below_4g(m.memory))});
   command.insert(command.end(), m.further.begin(), m.further.end());
   return result;
 }

@@ -26,6 +26,7 @@ struct Machine {
 // Descriptors that the QEMU process inherits.
 struct Inherited {
   int ram = -1, control = -1, settings = -1, ring = -1, commands = -1;
+  std::vector<int> all() const { return {ram, control, settings, ring, commands}; }
 };
 
 // Errors: invalid (what is missing or contradicts itself; options among `further` that would undo the tracer).
@@ -41,6 +42,9 @@ struct Command {
   std::vector<std::string> words;
   std::vector<std::string> environment;  // NAME=VALUE, besides what is there
 };
+
+// What makes a QEMU load oboro-kvm.so.
+std::vector<std::string> kvm_environment(const Machine& machine, const Parts& parts, const Inherited& fds);
 
 // What starts QEMU; the machine's engine is decided.
 Result<Command> qemu_command(const Machine& machine, const Parts& parts, const Inherited& fds, bool terminal);

@@ -16,25 +16,23 @@
 #include <unistd.h>
 #include <utility>
 
-#include "guest/profile/cache.h"
-#include "guest/profile/sandbox.h"
 #include "session/control.h"
 #include "session/settings.h"
 #include "store/status.h"
 #include "supervisor/child.h"
 #include "supervisor/journal_writer.h"
+#include "supervisor/kernel_desk.h"
 #include "supervisor/kvm_probe.h"
 #include "supervisor/run_socket.h"
+#include "supervisor/say.h"
 
 namespace oboro::supervisor {
 namespace {
 
-constexpr int kProfileTimeoutMs = 20000;
 constexpr int kEndGraceMs = 5000;
+constexpr uint64_t kMachineTimeoutNs = 30ULL * 1000000000;  // from the start of QEMU to its first vCPU
 
 Error io_error(std::string_view what) { return {Errc::io, fmt::format("{}: {}", what, strerror(errno))}; }
-
-void say(std::string_view message) { fmt::print(stderr, "oboro: {}\n", message); }
 
 Result<UniqueFd> memory_file(const char* name, std::string_view content) {
   UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -69,145 +67,6 @@ Result<UniqueFd> signals() {
   return fd;
 }
 
-// Answers the tracer's questions about kernels.
-class KernelDesk {
- public:
-  KernelDesk(const Options& options, int socket, store::Status& status, const std::string& state_dir)
-      : options_(options), socket_(socket), status_(status), state_dir_(state_dir), cache_(cache_directory()) {}
-
-  // One message. Errors end the run.
-  Result<void> serve();
-  bool untraceable() const { return untraceable_; }
-  bool was_armed() const { return was_armed_; }
-
- private:
-  // A kernel that the tracer has met, while its profile is in doubt.
-  struct Kernel {
-    std::string key;
-    Gva base;
-    UniqueFd image;
-    std::string cached;  // the profile's text
-  };
-
-  Result<void> identify(session::Message& message);
-  Result<void> armed(std::string_view payload);
-  Result<void> verify(const Kernel& kernel);
-  Result<guest::Profile> build(const Kernel& kernel) const;
-  void remember(const Kernel& kernel, const guest::Profile& profile) const;
-
-  const Options& options_;
-  int socket_;
-  store::Status& status_;
-  const std::string& state_dir_;
-  guest::ProfileCache cache_;
-  bool untraceable_ = false;
-  bool was_armed_ = false;
-  std::optional<Kernel> doubtful_;
-};
-
-Result<void> KernelDesk::serve() {
-  Result<session::Message> message = session::receive_message(socket_, 0);
-  if (!message) return message.error();
-  switch (message->type) {
-    case 'K':
-      return identify(*message);
-    case 'A': {
-      was_armed_ = true;
-      if (auto understood = armed(message->payload); !understood) return understood;
-      if (auto written = store::write_status(state_dir_, status_); !written) return written;
-      const std::optional<Kernel> kernel = std::exchange(doubtful_, std::nullopt);
-      return kernel ? verify(*kernel) : Result<void>();
-    }
-    case 'D': {
-      status_.state = "detached";
-      say(fmt::format("the guest runs on untraced: {}", message->payload));
-      return store::write_status(state_dir_, status_);
-    }
-    case 'R': {
-      status_.state = "booting";
-      return store::write_status(state_dir_, status_);
-    }
-    case 'U': {
-      status_.error = message->payload;
-      if (options_.allow_untraced) {
-        say(fmt::format("NOT TRACED: {}. The guest runs on untraced, as --allow-untraced asks for.", message->payload));
-        status_.state = "untraced";
-        if (auto written = store::write_status(state_dir_, status_); !written) say(written.error().message);
-        return session::send_message(socket_, 'C', {});
-      }
-      untraceable_ = true;
-      return Error{Errc::unsupported,
-                   fmt::format("this guest cannot be traced: {}. It was stopped before any program in it ran "
-                               "(--allow-untraced would run it untraced).",
-                               message->payload)};
-    }
-    default:
-      return Error{Errc::invalid, "the tracer sent a message that is not understood"};
-  }
-}
-
-// Lines: release, build ID, hooks, 1 if the profile was cached, milliseconds.
-Result<void> KernelDesk::armed(std::string_view payload) {
-  std::vector<std::string> lines;
-  while (!payload.empty()) {
-    const size_t end = payload.find('\n');
-    lines.emplace_back(payload.substr(0, end));
-    payload = end == std::string_view::npos ? std::string_view() : payload.substr(end + 1);
-  }
-  if (lines.size() != 5) return Error{Errc::invalid, "the tracer sent a message that is not understood"};
-  status_.state = "tracing";
-  status_.kernel_release = lines[0];
-  status_.build_id = lines[1];
-  status_.hooks_armed = strtoull(lines[2].c_str(), nullptr, 10);
-  status_.profile_cached = lines[3] == "1";
-  status_.arm_ms = strtod(lines[4].c_str(), nullptr);
-  return {};
-}
-
-Result<void> KernelDesk::identify(session::Message& message) {
-  const size_t space = message.payload.find(' ');
-  char* end = nullptr;
-  const std::string base_text = space == std::string::npos ? std::string() : message.payload.substr(space + 1);
-  const uint64_t base = strtoull(base_text.c_str(), &end, 16);
-  if (!message.fd || base_text.empty() || *end)
-    return session::send_message(socket_, 'E', "malformed question about a kernel");
-  Kernel kernel{message.payload.substr(0, space), Gva(base), std::move(message.fd), {}};
-  if (const auto cached = kernel.key.empty() ? std::nullopt : cache_.load(kernel.key)) {
-    kernel.cached = cached->format();
-    doubtful_ = std::move(kernel);
-    return session::send_message(socket_, 'P', doubtful_->cached);
-  }
-  Result<guest::Profile> profile = build(kernel);
-  if (!profile) return session::send_message(socket_, 'E', profile.error().message.substr(0, 4096));
-  remember(kernel, *profile);
-  return session::send_message(socket_, 'N', profile->format());
-}
-
-Result<guest::Profile> KernelDesk::build(const Kernel& kernel) const {
-  return guest::build_profile_sandboxed(kernel.image.get(), kernel.base, options_.builder, kProfileTimeoutMs);
-}
-
-void KernelDesk::remember(const Kernel& kernel, const guest::Profile& profile) const {
-  if (kernel.key.empty()) return;  // nothing to know it by
-  if (auto stored = cache_.store(kernel.key, profile); !stored)
-    say(fmt::format("the kernel's profile is not cached: {}", stored.error().message));
-}
-
-// A build ID is only what a kernel says of itself: another guest, with a kernel that lies, may have filled the cache.
-// So what was cached is held against this kernel's own tables, while the guest runs already.
-Result<void> KernelDesk::verify(const Kernel& kernel) {
-  const Result<guest::Profile> profile = build(kernel);
-  if (profile && profile->format() == kernel.cached) return {};
-  if (!profile)
-    return Error{
-        profile.error().code,
-        fmt::format("this guest's kernel is not the one that its build ID stands for: {}", profile.error().message)};
-  remember(kernel, *profile);
-  return Error{Errc::invalid,
-               "the cached profile of this kernel was another kernel's with the same build ID. It has been replaced; "
-               "the guest was ended, as it was not traced rightly: start it again"};
-}
-
 // What a client of the run's socket asks.
 std::string answer(std::string_view request, Engine engine, int commands) {
   if (request != "detach") return "the request is not understood";
@@ -216,77 +75,90 @@ std::string answer(std::string_view request, Engine engine, int commands) {
   return sent ? "ok" : sent.error().message;
 }
 
-}  // namespace
+// Everything that a QEMU needs to be traced, and that watching it needs.
+struct Prepared {
+  Machine machine;
+  std::string engine, version;
+  std::unique_ptr<JournalWriter> journal;
+  UniqueFd settings, ram;
+  UniqueFd control, commands;           // our ends
+  UniqueFd control_end, commands_end;  // the tracer's
+  std::optional<RunSocket> socket;
+  UniqueFd signal;
 
-Result<Ending> run(const Options& options) {
-  if (auto ok = check(options.machine); !ok) return ok.error();
-  Machine machine = options.machine;
+  Inherited inherited() const {
+    return {ram.get(), control_end.get(), settings.get(), journal->producer_fd(), commands_end.get()};
+  }
+};
+
+Result<std::pair<UniqueFd, UniqueFd>> channel() {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return io_error("socketpair");
+  return std::pair(UniqueFd(pair[0]), UniqueFd(pair[1]));
+}
+
+// machine: its engine is decided.
+Result<Prepared> prepare(const Options& options, Machine machine) {
+  Prepared p;
+  p.engine = machine.engine == Engine::kvm ? "kvm" : "tcg";
   if (machine.qemu.empty()) {
     Result<std::string> found = find_qemu();
     if (!found) return found.error();
     machine.qemu = *found;
   }
-  if (machine.engine != Engine::tcg) {
-    const Result<void> usable = probe_kvm();
-    if (!usable && machine.engine == Engine::kvm) return usable.error();
-    machine.engine = usable ? Engine::kvm : Engine::tcg;
-    if (options.machine.engine == Engine::automatic)
-      say(usable ? "engine kvm" : fmt::format("engine tcg: {}", usable.error().message));
-  }
-  const std::string engine = machine.engine == Engine::kvm ? "kvm" : "tcg";
   Result<std::string> version = qemu_version(machine.qemu, machine.engine);
   if (!version) return version.error();
+  p.version = *version;
 
   Result<std::unique_ptr<JournalWriter>> opened = JournalWriter::open(options.state_dir, machine.vm, options.rules);
   if (!opened) return opened.error();
-  JournalWriter& journal = **opened;
-
-  session::Settings settings = journal.settings();
+  p.journal = std::move(*opened);
+  session::Settings settings = p.journal->settings();
   settings.deny_leaks = options.deny_leaks;
   Result<UniqueFd> settings_file = memory_file("oboro-settings", settings.format());
   if (!settings_file) return settings_file.error();
-  UniqueFd ram(memfd_create("oboro-guest-ram", MFD_CLOEXEC));
-  if (!ram || ftruncate(ram.get(), static_cast<off_t>(machine.memory)) != 0) return io_error("guest RAM");
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return io_error("socketpair");
-  const UniqueFd control(pair[0]);
-  UniqueFd tracer_end(pair[1]);
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return io_error("socketpair");
-  const UniqueFd commands(pair[0]);
-  UniqueFd commands_end(pair[1]);
-  const Result<RunSocket> socket = RunSocket::listen(options.state_dir);
+  p.settings = std::move(*settings_file);
+  p.ram.reset(memfd_create("oboro-guest-ram", MFD_CLOEXEC));
+  if (!p.ram || ftruncate(p.ram.get(), static_cast<off_t>(machine.memory)) != 0) return io_error("guest RAM");
+  for (const auto& [ours, theirs] : {std::pair(&p.control, &p.control_end), std::pair(&p.commands, &p.commands_end)}) {
+    Result<std::pair<UniqueFd, UniqueFd>> made = channel();
+    if (!made) return made.error();
+    *ours = std::move(made->first);
+    *theirs = std::move(made->second);
+  }
+  Result<RunSocket> socket = RunSocket::listen(options.state_dir);
   if (!socket) return socket.error();
+  p.socket.emplace(std::move(*socket));
+  p.machine = std::move(machine);
+  return p;
+}
 
-  const TerminalGuard terminal;
-  const Inherited fds{ram.get(), tracer_end.get(), settings_file->get(), journal.producer_fd(), commands_end.get()};
-  const Result<Command> command = qemu_command(machine, options.parts, fds, terminal.is_terminal());
-  if (!command) return command.error();
-  Result<UniqueFd> signal = signals();
-  if (!signal) return signal.error();
-
+// Until QEMU has ended.
+Result<Ending> watch(const Options& options, Prepared& p, Child& child) {
+  JournalWriter& journal = *p.journal;
+  p.control_end.reset();
+  p.commands_end.reset();
   store::Status status;
-  status.engine = engine;
-  status.qemu = *version;
-  status.vm = machine.vm;
+  status.engine = p.engine;
+  status.qemu = p.version;
+  status.vm = p.machine.vm;
   status.state = "booting";
-  Result<Child> child = Child::start(command->words, command->environment, {fds.ram, fds.control, fds.settings, fds.ring, fds.commands});
-  if (!child) return child.error();
-  tracer_end.reset();
-  commands_end.reset();
   status.pid = static_cast<uint64_t>(getpid());
   status.started = store::now_ns();
   if (auto written = store::write_status(options.state_dir, status); !written) return written.error();
-  if (auto started = journal.start(fmt::format("engine {}, QEMU {}", engine, *version)); !started) return started.error();
+  if (auto started = journal.start(fmt::format("engine {}, QEMU {}", p.engine, p.version)); !started)
+    return started.error();
 
-  KernelDesk desk(options, control.get(), status, options.state_dir);
+  KernelDesk desk(options.builder, options.allow_untraced, p.control.get(), status, options.state_dir,
+                  cache_directory());
   std::optional<Error> failure;
-  int wait_status = 0;
+  std::optional<int> wait_status;
   bool control_open = true;
   for (bool running = true; running;) {
-    pollfd waits[] = {{child->poll_fd(), POLLIN, 0},
-                      {signal->get(), POLLIN, 0},
-                      {control_open ? control.get() : -1, POLLIN, 0},
-                      {socket->poll_fd(), POLLIN, 0}};
+    pollfd waits[] = {{child.poll_fd(), POLLIN, 0},
+                      {p.signal.get(), POLLIN, 0},
+                      {control_open ? p.control.get() : -1, POLLIN, 0},
+                      {p.socket->poll_fd(), POLLIN, 0}};
     if (poll(waits, std::size(waits), 500) < 0 && errno != EINTR) failure = io_error("poll");
     if (waits[2].revents & POLLIN) {
       if (auto served = desk.serve(); !served) {
@@ -299,25 +171,28 @@ Result<Ending> run(const Options& options) {
       control_open = false;
     }
     if (waits[3].revents & POLLIN)
-      socket->serve([&](std::string_view request) { return answer(request, machine.engine, commands.get()); });
+      p.socket->serve([&](std::string_view request) { return answer(request, p.machine.engine, p.commands.get()); });
     if (const auto trouble = journal.trouble()) say(*trouble);
+    if (p.machine.engine == Engine::kvm && !desk.machine_found() && store::now_ns() - status.started > kMachineTimeoutNs)
+      failure = Error{Errc::unsupported, "QEMU runs, but not with KVM: this guest would not be traced"};
     if (failure || (waits[1].revents & POLLIN)) {
-      wait_status = child->end(kEndGraceMs);
+      wait_status = child.end(kEndGraceMs);
       running = false;
     } else if (waits[0].revents & POLLIN) {
-      wait_status = child->wait();
+      wait_status = child.wait();
       running = false;
     }
   }
 
-  const bool clean = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
-  const std::string how = clean                    ? std::string("the guest ended")
-                          : WIFEXITED(wait_status) ? fmt::format("QEMU ended with status {}", WEXITSTATUS(wait_status))
-                                                   : fmt::format("QEMU was ended by signal {}", WTERMSIG(wait_status));
+  // How a process that is not our child ended, nobody tells us.
+  const bool clean = !wait_status || (WIFEXITED(*wait_status) && WEXITSTATUS(*wait_status) == 0);
+  const std::string how = clean                     ? std::string("the guest ended")
+                          : WIFEXITED(*wait_status) ? fmt::format("QEMU ended with status {}", WEXITSTATUS(*wait_status))
+                                                    : fmt::format("QEMU was ended by signal {}", WTERMSIG(*wait_status));
   Result<void> written = journal.finish(failure ? failure->message : how);
   status.state = failure || !clean ? "failed" : "ended";
   status.ended = store::now_ns();
-  if (WIFEXITED(wait_status)) status.exit = WEXITSTATUS(wait_status);
+  if (wait_status && WIFEXITED(*wait_status)) status.exit = WEXITSTATUS(*wait_status);
   if (failure || !clean) status.error = failure ? failure->message : how;
   if (auto saved = store::write_status(options.state_dir, status); !saved && written) written = saved;
 
@@ -330,6 +205,72 @@ Result<Ending> run(const Options& options) {
   if (clean) return Ending::guest_ended;
   say(desk.was_armed() ? how : how + " before the guest could be traced");
   return Ending::failed;
+}
+
+}  // namespace
+
+Result<Ending> run(const Options& options) {
+  if (auto ok = check(options.machine); !ok) return ok.error();
+  Machine machine = options.machine;
+  if (machine.engine != Engine::tcg) {
+    const Result<void> usable = probe_kvm();
+    if (!usable && machine.engine == Engine::kvm) return usable.error();
+    machine.engine = usable ? Engine::kvm : Engine::tcg;
+    if (options.machine.engine == Engine::automatic)
+      say(usable ? "engine kvm" : fmt::format("engine tcg: {}", usable.error().message));
+  }
+  Result<Prepared> prepared = prepare(options, std::move(machine));
+  if (!prepared) return prepared.error();
+
+  const TerminalGuard terminal;
+  const Inherited fds = prepared->inherited();
+  const Result<Command> command = qemu_command(prepared->machine, options.parts, fds, terminal.is_terminal());
+  if (!command) return command.error();
+  Result<UniqueFd> signal = signals();
+  if (!signal) return signal.error();
+  prepared->signal = std::move(*signal);
+  Result<Child> child = Child::start(command->words, command->environment, fds.all());
+  if (!child) return child.error();
+  return watch(options, *prepared, *child);
+}
+
+Error become_qemu(const Options& options, const std::vector<std::string>& arguments) {
+  Machine machine = options.machine;
+  machine.engine = Engine::kvm;
+  Result<Prepared> prepared = prepare(options, std::move(machine));
+  if (!prepared) return prepared.error();
+  Result<Child> self = Child::adopt(getpid());
+  if (!self) return self.error();
+
+  // The supervisor is no child of QEMU: QEMU does not expect one.
+  const pid_t between = fork();
+  if (between < 0) return io_error("fork");
+  if (between == 0) {
+    setsid();
+    const pid_t supervisor = fork();
+    if (supervisor != 0) _exit(supervisor < 0 ? 1 : 0);
+    Result<UniqueFd> signal = signals();
+    const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (!signal || dup2(null.get(), STDIN_FILENO) < 0 || dup2(null.get(), STDOUT_FILENO) < 0) _exit(1);
+    prepared->signal = std::move(*signal);
+    const Result<Ending> ending = watch(options, *prepared, *self);
+    if (!ending) say(ending.error().message);
+    _exit(0);
+  }
+  int status = 0;
+  while (waitpid(between, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return Error{Errc::io, "the supervisor could not be started"};
+
+  const Inherited fds = prepared->inherited();
+  for (const int fd : fds.all()) fcntl(fd, F_SETFD, 0);
+  for (const std::string& variable : kvm_environment(prepared->machine, options.parts, fds))
+    putenv(strdup(variable.c_str()));
+  std::vector<char*> argv{const_cast<char*>(prepared->machine.qemu.c_str())};
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  execv(argv[0], argv.data());
+  return io_error(prepared->machine.qemu);
 }
 
 }  // namespace oboro::supervisor

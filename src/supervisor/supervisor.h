@@ -23,6 +23,10 @@ struct Options {
 
 enum class Ending { guest_ended, failed, not_traceable };
 
+// Turns this process into QEMU with these arguments, traced on KVM; another process, of its own session, supervises it.
+// For `oboro-qemu`. Of options.machine only vm, hooks and qemu count. Returns only if it could not be done.
+Error become_qemu(const Options& options, const std::vector<std::string>& arguments);
+
 // Blocks until the guest has ended. Messages for the user go to standard error as they arise.
 Result<Ending> run(const Options& options);
 

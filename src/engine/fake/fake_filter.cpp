@@ -56,12 +56,13 @@ bool FakeFilter::run(const engine::FilterProgram& program, const engine::FilterL
         jump = objects_.contains(a);
         a = 0;
         break;
-      case Op::connection_key: {
-        const auto remote = static_cast<uint16_t>((a & 0xff) << 8 | (a >> 8 & 0xff));
-        a = engine::connection_key(remote, static_cast<uint16_t>(a >> 16));
+      case Op::load16_beside:
+        a |= uint64_t{static_cast<uint16_t>(guest.word(Gva(b + step.value)))} << 16;
+        break;
+      case Op::connection_key:
+        a = engine::connection_key(static_cast<uint16_t>(a), static_cast<uint16_t>(a >> 16));
         b = 0;
         break;
-      }
       case Op::note: {
         const Gva stack(guest.word(Gva(guest.word(Gva(guest.gs_base + layout.current)) + layout.task_stack)));
         guest.set_word(stack + engine::kNoteOffset, a + step.value);

@@ -48,8 +48,6 @@ class Assembler {
   void test(Register with) { emit({rex(with, with), 0x85, modrm(3, with, with)}); }
   void shift_right(Register to, uint8_t bits) { emit({rex(rax, to), 0xc1, modrm(3, 5, to), bits}); }
   void shift_left(Register to, uint8_t bits) { emit({rex(rax, to), 0xc1, modrm(3, 4, to), bits}); }
-  // ax = its two bytes exchanged, the rest of rax zero
-  void swap_bytes_ax() { emit({0x66, 0xc1, 0xc0, 0x08, 0x0f, 0xb7, 0xc0}); }
   // carry = bit number `bit` of the bit string at `address`
   void bit_test_absolute(uint64_t address, Register bit) { emit({rex(bit, rax), 0x0f, 0xa3}), absolute(bit, address); }
   void out(uint8_t port) { emit({0xe6, port}); }

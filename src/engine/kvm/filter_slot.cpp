@@ -140,10 +140,15 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
         code.bind(no);
         break;
       }
+      case Op::load16_beside:
+        code.load16(scratch, b, offset);
+        code.shift_left(scratch, 16);
+        code.or_(a, scratch);
+        break;
       case Op::connection_key:
         code.mov(scratch, a);
         code.shift_right(scratch, 16);
-        code.swap_bytes_ax();
+        code.and_immediate(a, 0xffff);
         code.mov(b, a);
         code.add(b, scratch);
         code.shift_left(b, 16);

@@ -176,10 +176,12 @@ TEST_F(Stubs, ObjectsCountAndHardlyEverCollide) {
 }
 
 TEST_F(Stubs, Connections) {
-  const FilterProgram program = {{Op::argument, 0}, {Op::load32, 8},          {Op::jump_if_zero, 0, 5},
-                                 {Op::connection_key}, {Op::jump_if_object, 0, 6}, {Op::pass}, {Op::stop}};
-  const auto ports = [&](uint16_t remote, uint16_t local) {
-    object_[1] = uint64_t{0xa5a5a5a5} << 32 | uint64_t{local} << 16 | static_cast<uint16_t>(remote << 8 | remote >> 8);
+  const FilterProgram program = {{Op::argument, 0},       {Op::keep},           {Op::load16, 8},
+                                 {Op::jump_if_zero, 0, 7}, {Op::load16_beside, 18}, {Op::connection_key},
+                                 {Op::jump_if_object, 0, 8}, {Op::pass},           {Op::stop}};
+  const auto ports = [&](uint64_t remote, uint64_t local) {
+    object_[1] = 0xa5a5a5a5a5a50000 | remote;
+    object_[2] = 0xa5a5a5a50000a5a5 | local << 16;
   };
   both([&](Filter& filter) { filter.add_object(connection_key(40000, 5432)); });
   ports(40000, 5432);
@@ -188,7 +190,7 @@ TEST_F(Stubs, Connections) {
   EXPECT_TRUE(run(program, address(object_))) << "the other end";
   ports(40001, 5431);
   EXPECT_FALSE(run(program, address(object_))) << "the same sum";
-  ports(0, 0);
+  ports(0, 5432);
   EXPECT_FALSE(run(program, address(object_)));
   ports(65535, 65535);
   EXPECT_FALSE(run(program, address(object_)));

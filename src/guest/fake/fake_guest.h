@@ -55,12 +55,10 @@ class FakeGuest {
   void write(Gva at, T value) {
     write(at, &value, sizeof value);
   }
-  // What lies behind a member of less than eight bytes is not zero: reading too much of it shows. (The two ports of a
-  // socket lie side by side.)
+  // What lies behind a member of less than eight bytes is not zero: reading too much of it shows.
   template <typename T>
   void set(Gva object, Field field, T value) {
-    if constexpr (sizeof(T) < 8)
-      if (field != Field::sock_dport && field != Field::sock_num) write(object + profile[field], uint64_t{0xa5a5a5a5a5a5a5a5});
+    if constexpr (sizeof(T) < 8) write(object + profile[field], uint64_t{0xa5a5a5a5a5a5a5a5});
     write(object + profile[field], value);
   }
   uint64_t word(Gva at);

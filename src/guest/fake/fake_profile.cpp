@@ -44,7 +44,6 @@ guest::Profile make_profile() {
     offset += kStride;
   }
   for (const auto& [field, offset] : kFixed) set_offset(profile, field, offset);
-  set_offset(profile, Field::sock_num, profile[Field::sock_dport] + 2);  // together they are skc_portpair
   for (const Field field : {Field::pcpu_hot_current_task, Field::pcpu_hot_top_of_stack, Field::mount_next_for_sb,
                             Field::net_udp_table, Field::udp_table_log})
     set_missing(profile, field);

@@ -90,6 +90,7 @@ class Session {
   int run(KvmVcpu& vcpu);
   // The VMM gives a vCPU the registers that one has after a reset.
   void vcpu_was_reset(KvmVcpu& vcpu);
+  void found() { tracer_->machine_found(); }
   void print_times() { times_.print(); }
 
  private:
@@ -458,6 +459,7 @@ int create_vcpu(int fd, unsigned long request, void* argument) {
                                      ? process->session->machine.add_vcpu(vcpu, static_cast<size_t>(size))
                                      : Result<KvmVcpu*>(Error{Errc::limit, "too many descriptors"});
   if (!added) fail(added.error().message);
+  if ((*added)->index() == 0) process->session->found();
   process->vcpus[static_cast<size_t>(vcpu)].store(*added, std::memory_order_release);
   return vcpu;
 }

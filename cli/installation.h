@@ -1,0 +1,19 @@
+// Where the parts of this installation are: beside the executable that asks.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "supervisor/machine.h"
+
+namespace oboro::cli {
+
+struct Installation {
+  supervisor::Parts parts;
+  std::string builder;  // oboro-profile
+};
+
+// Error: not_found (which part).
+Result<Installation> find_installation();
+
+}  // namespace oboro::cli

@@ -1,0 +1,128 @@
+// oboro-qemu: takes the place of the QEMU binary in set-ups that start QEMU themselves (libvirt's <emulator>, scripts).
+// Behaves like QEMU, and traces the guest as a configuration file says. docs/kvm.md.
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fmt/format.h>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <unistd.h>
+#include <vector>
+
+#include "cli/installation.h"
+#include "config/config.h"
+#include "supervisor/supervisor.h"
+
+namespace {
+
+using namespace oboro;
+
+constexpr char kDefaultConfig[] = "/etc/oboro/qemu.toml";
+constexpr char kDefaultState[] = "/var/lib/oboro";
+
+class Arguments {
+ public:
+  Arguments(int argc, char** argv) : words_(argv + std::min(argc, 1), argv + argc) {}
+  const std::vector<std::string>& words() const { return words_; }
+
+  bool has(std::initializer_list<std::string_view> options) const {
+    return std::any_of(words_.begin(), words_.end(), [&](const std::string& word) { return is(word, options); });
+  }
+  // What follows the last of these options; empty if none is there.
+  std::string value(std::initializer_list<std::string_view> options) const {
+    for (size_t i = words_.size(); i-- > 1;)
+      if (is(words_[i - 1], options)) return words_[i];
+    return {};
+  }
+
+ private:
+  static bool is(std::string_view word, std::initializer_list<std::string_view> options) {
+    if (word.starts_with("--")) word.remove_prefix(1);
+    return std::find(options.begin(), options.end(), word) != options.end();
+  }
+  std::vector<std::string> words_;
+};
+
+// The value of key in "first,key=value,..."; that of the first entry if it has no key and `first` is given.
+std::string entry(std::string_view list, std::string_view key, bool first) {
+  for (bool at_first = true; !list.empty(); at_first = false) {
+    const size_t comma = list.find(',');
+    const std::string_view one = list.substr(0, comma);
+    list = comma == std::string_view::npos ? std::string_view() : list.substr(comma + 1);
+    const size_t equals = one.find('=');
+    if (equals == std::string_view::npos && at_first && first) return std::string(one);
+    if (one.substr(0, equals) == key && equals != std::string_view::npos) return std::string(one.substr(equals + 1));
+  }
+  return {};
+}
+
+// What starts no guest: questions about QEMU itself, as libvirt asks them.
+bool runs_no_guest(const Arguments& arguments) {
+  if (arguments.words().empty()) return true;
+  if (arguments.has({"-h", "-help", "-version", "-display-help"})) return true;
+  for (const char* option : {"-machine", "-M", "-cpu", "-device", "-accel", "-object", "-netdev", "-chardev"})
+    if (const std::string value = arguments.value({option}); value == "help" || value == "?" || value.ends_with(",help"))
+      return true;
+  return entry(arguments.value({"-machine", "-M"}), "type", true) == "none";
+}
+
+bool asks_for_kvm(const Arguments& arguments) {
+  if (arguments.has({"-enable-kvm"})) return true;
+  const std::string accel = entry(arguments.value({"-accel"}), "accel", true);
+  const std::string machine = entry(arguments.value({"-machine", "-M"}), "accel", false);
+  return accel == "kvm" || (accel.empty() && machine == "kvm");
+}
+
+// A name that may be part of a path.
+bool plain(std::string_view name) {
+  return !name.empty() && name.front() != '.' &&
+         std::all_of(name.begin(), name.end(), [](char c) { return isalnum(c) || c == '-' || c == '_' || c == '.'; });
+}
+
+int fail(const std::string& why) {
+  fmt::print(stderr, "oboro-qemu: {}\n", why);
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Arguments arguments(argc, argv);
+  const char* named = getenv("OBORO_CONFIG");
+  const std::string file = named && *named ? named : kDefaultConfig;
+  const Result<config::Config> config = config::load(file);
+
+  supervisor::Options options;
+  supervisor::Machine& machine = options.machine;
+  if (config && config->qemu) machine.qemu = *config->qemu;
+  if (machine.qemu.empty()) {
+    Result<std::string> found = supervisor::find_qemu();
+    if (!found) return fail(found.error().message);
+    machine.qemu = *found;
+  }
+  if (runs_no_guest(arguments)) {
+    argv[0] = machine.qemu.data();
+    execv(argv[0], argv);
+    return fail(fmt::format("{}: {}", machine.qemu, strerror(errno)));
+  }
+  // From here on: traced, or not at all.
+  if (!config) return fail(config.error().message);
+  if (config->classify.empty()) return fail(fmt::format("{}: nothing is classified", file));
+  if (arguments.has({"-daemonize"})) return fail("-daemonize is not supported: what starts QEMU is to put it into the background");
+  if (!asks_for_kvm(arguments))
+    return fail("this guest would run without KVM, and so untraced: give -accel kvm, or use `oboro run --engine tcg`");
+  for (const config::ClassifyRule& rule : config->classify) options.rules.push_back({rule.pattern, rule.label});
+  options.deny_leaks = config->deny_leaks;
+  machine.vm = entry(arguments.value({"-name"}), "guest", true);
+  if (machine.vm.empty()) machine.vm = config->vm.value_or("guest");
+  if (!plain(machine.vm)) return fail(fmt::format("the guest's name '{}' cannot name its state directory", machine.vm));
+  options.state_dir = config->state.value_or(kDefaultState) + "/" + machine.vm;
+  Result<cli::Installation> installation = cli::find_installation();
+  if (!installation) return fail(installation.error().message);
+  options.parts = installation->parts;
+  options.builder = installation->builder;
+  return fail(supervisor::become_qemu(options, arguments.words()).message);
+}

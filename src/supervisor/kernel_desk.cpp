@@ -1,0 +1,124 @@
+#include "supervisor/kernel_desk.h"
+
+#include <cstdlib>
+#include <fmt/format.h>
+#include <utility>
+#include <vector>
+
+#include "guest/profile/sandbox.h"
+#include "supervisor/say.h"
+
+namespace oboro::supervisor {
+namespace {
+
+constexpr int kProfileTimeoutMs = 20000;
+
+}  // namespace
+
+Result<void> KernelDesk::serve() {
+  Result<session::Message> message = session::receive_message(socket_, 0);
+  if (!message) return message.error();
+  switch (message->type) {
+    case 'K':
+      return identify(*message);
+    case 'A': {
+      was_armed_ = true;
+      if (auto understood = armed(message->payload); !understood) return understood;
+      if (auto written = store::write_status(state_dir_, status_); !written) return written;
+      const std::optional<Kernel> kernel = std::exchange(doubtful_, std::nullopt);
+      return kernel ? verify(*kernel) : Result<void>();
+    }
+    case 'V':
+      machine_found_ = true;
+      return {};
+    case 'D': {
+      status_.state = "detached";
+      say(fmt::format("the guest runs on untraced: {}", message->payload));
+      return store::write_status(state_dir_, status_);
+    }
+    case 'R': {
+      status_.state = "booting";
+      return store::write_status(state_dir_, status_);
+    }
+    case 'U': {
+      status_.error = message->payload;
+      if (allow_untraced_) {
+        say(fmt::format("NOT TRACED: {}. The guest runs on untraced, as --allow-untraced asks for.", message->payload));
+        status_.state = "untraced";
+        if (auto written = store::write_status(state_dir_, status_); !written) say(written.error().message);
+        return session::send_message(socket_, 'C', {});
+      }
+      untraceable_ = true;
+      return Error{Errc::unsupported,
+                   fmt::format("this guest cannot be traced: {}. It was stopped before any program in it ran "
+                               "(--allow-untraced would run it untraced).",
+                               message->payload)};
+    }
+    default:
+      return Error{Errc::invalid, "the tracer sent a message that is not understood"};
+  }
+}
+
+// Lines: release, build ID, hooks, 1 if the profile was cached, milliseconds.
+Result<void> KernelDesk::armed(std::string_view payload) {
+  std::vector<std::string> lines;
+  while (!payload.empty()) {
+    const size_t end = payload.find('\n');
+    lines.emplace_back(payload.substr(0, end));
+    payload = end == std::string_view::npos ? std::string_view() : payload.substr(end + 1);
+  }
+  if (lines.size() != 5) return Error{Errc::invalid, "the tracer sent a message that is not understood"};
+  status_.state = "tracing";
+  status_.kernel_release = lines[0];
+  status_.build_id = lines[1];
+  status_.hooks_armed = strtoull(lines[2].c_str(), nullptr, 10);
+  status_.profile_cached = lines[3] == "1";
+  status_.arm_ms = strtod(lines[4].c_str(), nullptr);
+  return {};
+}
+
+Result<void> KernelDesk::identify(session::Message& message) {
+  const size_t space = message.payload.find(' ');
+  char* end = nullptr;
+  const std::string base_text = space == std::string::npos ? std::string() : message.payload.substr(space + 1);
+  const uint64_t base = strtoull(base_text.c_str(), &end, 16);
+  if (!message.fd || base_text.empty() || *end)
+    return session::send_message(socket_, 'E', "malformed question about a kernel");
+  Kernel kernel{message.payload.substr(0, space), Gva(base), std::move(message.fd), {}};
+  if (const auto cached = kernel.key.empty() ? std::nullopt : cache_.load(kernel.key)) {
+    kernel.cached = cached->format();
+    doubtful_ = std::move(kernel);
+    return session::send_message(socket_, 'P', doubtful_->cached);
+  }
+  Result<guest::Profile> profile = build(kernel);
+  if (!profile) return session::send_message(socket_, 'E', profile.error().message.substr(0, 4096));
+  remember(kernel, *profile);
+  return session::send_message(socket_, 'N', profile->format());
+}
+
+Result<guest::Profile> KernelDesk::build(const Kernel& kernel) const {
+  return guest::build_profile_sandboxed(kernel.image.get(), kernel.base, builder_, kProfileTimeoutMs);
+}
+
+void KernelDesk::remember(const Kernel& kernel, const guest::Profile& profile) const {
+  if (kernel.key.empty()) return;  // nothing to know it by
+  if (auto stored = cache_.store(kernel.key, profile); !stored)
+    say(fmt::format("the kernel's profile is not cached: {}", stored.error().message));
+}
+
+// A build ID is only what a kernel says of itself: another guest, with a kernel that lies, may have filled the cache.
+// So what was cached is held against this kernel's own tables, while the guest runs already.
+Result<void> KernelDesk::verify(const Kernel& kernel) {
+  const Result<guest::Profile> profile = build(kernel);
+  if (profile && profile->format() == kernel.cached) return {};
+  if (!profile)
+    return Error{
+        profile.error().code,
+        fmt::format("this guest's kernel is not the one that its build ID stands for: {}", profile.error().message)};
+  remember(kernel, *profile);
+  return Error{Errc::invalid,
+               "the cached profile of this kernel was another kernel's with the same build ID. It has been replaced; "
+               "the guest was ended, as it was not traced rightly: start it again"};
+}
+
+}  // namespace oboro::supervisor

@@ -1,0 +1,12 @@
+// What the user should hear now, on standard error.
+#pragma once
+
+#include <cstdio>
+#include <fmt/format.h>
+#include <string_view>
+
+namespace oboro::supervisor {
+
+inline void say(std::string_view message) { fmt::print(stderr, "oboro: {}\n", message); }
+
+}  // namespace oboro::supervisor
