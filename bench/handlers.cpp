@@ -1,8 +1,9 @@
-// What the handling of a stop costs by itself, in cycles of this CPU: handlers on a guest in memory, in the steady state, in
-// which nothing changes any more. Prints NAME CYCLES, a line each; lowest mean of many thousand-fold repetitions.
+// What the handling of a stop costs by itself, in cycles of this CPU: handlers on a guest in memory, in the steady
+// state, in which nothing changes any more. Prints NAME CYCLES, a line each; lowest mean of many thousand-fold
+// repetitions.
 //
-// The nested host of `bench/run kvm` cannot tell: its emulator empties the TLB at each exit, so there the first touch of
-// each page of memory costs more than all of this.
+// The nested host of `bench/run kvm` cannot tell: its emulator empties the TLB at each exit, so there the first touch
+// of each page of memory costs more than all of this.
 
 #include <algorithm>
 #include <cstdio>

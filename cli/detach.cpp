@@ -12,7 +12,8 @@
 namespace oboro::cli {
 namespace {
 
-constexpr char kFooter[] = R"(Takes all hooks out of a running guest (engine kvm) and lets it run on untraced: for it nothing happens. The result says
+constexpr char kFooter[] =
+    R"(Takes all hooks out of a running guest (engine kvm) and lets it run on untraced: for it nothing happens. The result says
 "incomplete" from then on. What was found so far stays in the state directory.
 
 Exit status: 0 done; 1 it could not be done; 4 nothing runs with that state directory.)";

@@ -64,7 +64,8 @@ bool runs_no_guest(const Arguments& arguments) {
   if (arguments.words().empty()) return true;
   if (arguments.has({"-h", "-help", "-version", "-display-help"})) return true;
   for (const char* option : {"-machine", "-M", "-cpu", "-device", "-accel", "-object", "-netdev", "-chardev"})
-    if (const std::string value = arguments.value({option}); value == "help" || value == "?" || value.ends_with(",help"))
+    if (const std::string value = arguments.value({option});
+        value == "help" || value == "?" || value.ends_with(",help"))
       return true;
   return entry(arguments.value({"-machine", "-M"}), "type", true) == "none";
 }
@@ -111,7 +112,8 @@ int main(int argc, char** argv) {
   // From here on: traced, or not at all.
   if (!config) return fail(config.error().message);
   if (config->classify.empty()) return fail(fmt::format("{}: nothing is classified", file));
-  if (arguments.has({"-daemonize"})) return fail("-daemonize is not supported: what starts QEMU is to put it into the background");
+  if (arguments.has({"-daemonize"}))
+    return fail("-daemonize is not supported: what starts QEMU is to put it into the background");
   if (!asks_for_kvm(arguments))
     return fail("this guest would run without KVM, and so untraced: give -accel kvm, or use `oboro run --engine tcg`");
   for (const config::ClassifyRule& rule : config->classify) options.rules.push_back({rule.pattern, rule.label});

@@ -22,7 +22,8 @@ struct Spread {
   bool full = false;  // there was no room: the labels are NOT recorded, and the caller must report that
 };
 
-// Told what becomes managed, before anyone can see it as such, and what ceases to be, afterwards. Called under the lock.
+// Told what becomes managed, before anyone can see it as such, and what ceases to be, afterwards. Called under the
+// lock.
 class Marks {
  public:
   virtual ~Marks() = default;

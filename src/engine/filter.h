@@ -1,6 +1,6 @@
-// Deciding inside the guest: an engine that can place code in front of a hooked function asks there whether the call is of
-// interest, and stops the vCPU only then. What to ask is a FilterProgram; whom to stop for, the engine is told through
-// Filter. A wrong yes costs a stop; a wrong no would be a miss, so there must be none.
+// Deciding inside the guest: an engine that can place code in front of a hooked function asks there whether the call is
+// of interest, and stops the vCPU only then. What to ask is a FilterProgram; whom to stop for, the engine is told
+// through Filter. A wrong yes costs a stop; a wrong no would be a miss, so there must be none.
 #pragma once
 
 #include <cstdint>
@@ -11,26 +11,27 @@ namespace oboro::engine {
 // One register, A, and one place to keep a value, B. Values are 64 bits wide.
 struct FilterStep {
   enum class Op : uint8_t {
-    current,         // A = the running task: the per-CPU variable at `value`
-    argument,        // A = the function's argument number `value`, 0 to 5
-    load64,          // A = the 8 bytes at A + `value`; load32 and load16 extend with zeros
+    current,   // A = the running task: the per-CPU variable at `value`
+    argument,  // A = the function's argument number `value`, 0 to 5
+    load64,    // A = the 8 bytes at A + `value`; load32 and load16 extend with zeros
     load32,
     load16,
-    bits,            // A = A & `value`
-    shift_left,      // A = A << `value`
-    keep,            // B = A
-    recall,          // A = B
-    jump_if_zero,    // A == 0: go on at step `target`, which is further down
-    jump_if_equal,   // A == `value` (sign-extended from 32 bits)
-    jump_if_process,       // A is the ID of a process of interest
+    bits,             // A = A & `value`
+    shift_left,       // A = A << `value`
+    keep,             // B = A
+    recall,           // A = B
+    jump_if_zero,     // A == 0: go on at step `target`, which is further down
+    jump_if_equal,    // A == `value` (sign-extended from 32 bits)
+    jump_if_process,  // A is the ID of a process of interest
     jump_unless_process,
-    jump_if_object,        // A is the key of an object of interest (perhaps: false positives). A is lost
-    load16_beside,   // A = A | 2 bytes at B + `value` << 16
-    connection_key,  // A = connection_key(low 16 bits of A, next 16 bits of A). B is lost
-    note,            // the running task's note = A + `value`. A and B are lost
-    jump_unless_known_name,  // argument 0 is a struct file: go on at `target` unless its name is known. A and B are lost
+    jump_if_object,          // A is the key of an object of interest (perhaps: false positives). A is lost
+    load16_beside,           // A = A | 2 bytes at B + `value` << 16
+    connection_key,          // A = connection_key(low 16 bits of A, next 16 bits of A). B is lost
+    note,                    // the running task's note = A + `value`. A and B are lost
+    jump_unless_known_name,  // argument 0 is a struct file: go on at `target` unless its name is known. A and B are
+                             // lost
     jump_if_known_dentry,    // argument 0 is a struct dentry of a known name. A is lost
-    stop,            // of interest
+    stop,                    // of interest
     pass,
   };
   Op op;
@@ -63,19 +64,19 @@ struct FilterLayout {
 
 using FilterProgram = std::vector<FilterStep>;
 
-// The note lies at the far end of the task's kernel stack, behind the canary (STACK_END_MAGIC): memory that only a stack
-// about to overflow would use.
+// The note lies at the far end of the task's kernel stack, behind the canary (STACK_END_MAGIC): memory that only a
+// stack about to overflow would use.
 inline constexpr uint64_t kNoteOffset = 16;
 
-// The same for both ends and directions of a connection: only its two ports, as they are in memory (network byte order).
-// No kernel address is so small.
+// The same for both ends and directions of a connection: only its two ports, as they are in memory (network byte
+// order). No kernel address is so small.
 inline constexpr uint64_t connection_key(uint16_t one_port, uint16_t other_port) {
   return uint64_t{uint32_t{one_port} + other_port} << 16 | (one_port ^ other_port);
 }
 
 // A file's name that needs no further look as long as nothing is renamed or mounted.
 struct KnownName {
-  uint64_t dentry, inode, mount;           // kernel addresses
+  uint64_t dentry, inode, mount;             // kernel addresses
   uint32_t rename_sequence, mount_sequence;  // when it was looked at; even
 };
 

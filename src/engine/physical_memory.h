@@ -1,8 +1,8 @@
 // Guest RAM as the engine sees it: host mappings at guest physical addresses. Read-only by type: nothing in Oboro that
 // traces can write to a guest.
 //
-// Threads: read from any vCPU thread without a lock. The guest changes the bytes meanwhile, so every value is copied out
-// once and used from the copy. add() before anybody reads; exchange() by one thread at a time, at any time.
+// Threads: read from any vCPU thread without a lock. The guest changes the bytes meanwhile, so every value is copied
+// out once and used from the copy. add() before anybody reads; exchange() by one thread at a time, at any time.
 #pragma once
 
 #include <atomic>
@@ -33,8 +33,8 @@ class PhysicalMemory {
 
   // bytes must outlive this. Regions must not overlap; a region that would wrap the address space is refused.
   bool add(Gpa start, std::span<const std::byte> bytes);
-  // Other regions take the place of all. What is returned may still be read: it, and the bytes of regions that are gone,
-  // must stay until every thread that was reading has come to its end.
+  // Other regions take the place of all. What is returned may still be read: it, and the bytes of regions that are
+  // gone, must stay until every thread that was reading has come to its end.
   std::unique_ptr<const Regions> exchange(Regions regions);
 
   // The bytes from `at` to the end of its region; empty if there is no RAM.

@@ -12,8 +12,7 @@ class Ftrace : public testing::Test {
   // A group of records, in front of those before.
   Gva group(const std::vector<uint64_t>& addresses) {
     const Gva page = guest.allocate(), records = guest.allocate();
-    for (size_t i = 0; i < addresses.size(); ++i)
-      guest.set(records + i * size(), Field::dyn_ftrace_ip, addresses[i]);
+    for (size_t i = 0; i < addresses.size(); ++i) guest.set(records + i * size(), Field::dyn_ftrace_ip, addresses[i]);
     guest.set(page, Field::ftrace_page_records, records);
     guest.set(page, Field::ftrace_page_index, static_cast<uint32_t>(addresses.size()));
     guest.set(page, Field::ftrace_page_next, first);

@@ -69,16 +69,17 @@ template <typename Fn>
 bool for_each_thread(Reader& r, size_t limit, Fn&& fn) {
   const uint32_t link = r.profile()[Field::task_thread_node];
   bool complete = true;
-  return for_each_process(r, limit, [&](Task leader) {
-           const Gva signal = r.pointer(leader.at, Field::task_signal);
-           const Gva head = signal + r.profile()[Field::signal_thread_head];
-           Gva node = Gva(r.at<uint64_t>(head));
-           for (size_t i = 0; node && node != head; ++i, node = Gva(r.at<uint64_t>(node))) {
-             if (i == limit) return complete = false;
-             if (!fn(Task{node - link})) return false;
-           }
-           return true;
-         }) &&
+  return for_each_process(r, limit,
+                          [&](Task leader) {
+                            const Gva signal = r.pointer(leader.at, Field::task_signal);
+                            const Gva head = signal + r.profile()[Field::signal_thread_head];
+                            Gva node = Gva(r.at<uint64_t>(head));
+                            for (size_t i = 0; node && node != head; ++i, node = Gva(r.at<uint64_t>(node))) {
+                              if (i == limit) return complete = false;
+                              if (!fn(Task{node - link})) return false;
+                            }
+                            return true;
+                          }) &&
          complete;
 }
 

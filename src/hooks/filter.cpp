@@ -188,7 +188,8 @@ std::optional<FilterLayout> filter_layout(const guest::Kernel& kernel, uint64_t 
   return layout;
 }
 
-std::optional<FilterProgram> filter_program(Interest interest, const guest::Kernel& kernel, const FilterLayout& layout) {
+std::optional<FilterProgram> filter_program(Interest interest, const guest::Kernel& kernel,
+                                            const FilterLayout& layout) {
   Builder b(kernel, layout);
   switch (interest) {
     case Interest::every_call:

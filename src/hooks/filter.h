@@ -1,5 +1,6 @@
-// What an engine that filters inside the guest (engine/filter.h) has to ask before it stops a vCPU at a hook, and how it
-// learns whom to stop for. The rule: where a program passes, the hook's handler would have changed and reported nothing.
+// What an engine that filters inside the guest (engine/filter.h) has to ask before it stops a vCPU at a hook, and how
+// it learns whom to stop for. The rule: where a program passes, the hook's handler would have changed and reported
+// nothing.
 #pragma once
 
 #include <optional>
@@ -14,7 +15,8 @@ namespace oboro::hooks {
 // nullopt: this kernel lacks a structure member that the filter needs.
 std::optional<engine::FilterLayout> filter_layout(const guest::Kernel& kernel, uint64_t current_offset);
 // nullopt likewise.
-std::optional<engine::FilterProgram> filter_program(Interest interest, const guest::Kernel& kernel, const engine::FilterLayout& layout);
+std::optional<engine::FilterProgram> filter_program(Interest interest, const guest::Kernel& kernel,
+                                                    const engine::FilterLayout& layout);
 
 // Hands the changes of the diffusion state on to the filter.
 class FilterMarks final : public diffusion::Marks {

@@ -168,8 +168,8 @@ void Operation::follow(const Node& reached, std::vector<Step>& steps) {
   }
 }
 
-// Every task in a call that receives has left a note of what from before it asked whether that is of interest: so either
-// it found the mark, which is set by now, or its note is here.
+// Every task in a call that receives has left a note of what from before it asked whether that is of interest: so
+// either it found the mark, which is set by now, or its note is here.
 void Operation::follow_notes(const Node& reached, std::vector<Step>& steps) {
   const auto look_at = [&](guest::Task task) {
     if (!receiving(task)) return true;

@@ -79,8 +79,8 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
   if (!op.labels() || !sock.at) return;
   switch (sock.family(op.r)) {
     case Family::local:
-      // Datagrams pass security_unix_may_send, which knows the receiver even if it is addressed by name. (The KVM engine's
-      // filter relies on it: Interest::managed_sender.)
+      // Datagrams pass security_unix_may_send, which knows the receiver even if it is addressed by name. (The KVM
+      // engine's filter relies on it: Interest::managed_sender.)
       if (sock.type(op.r) != SocketType::datagram) {
         const Sock peer = sock.unix_peer(op.r);
         if (peer.at) op.give(sock_node(peer));

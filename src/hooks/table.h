@@ -18,8 +18,8 @@ struct HookPoint {
   std::string_view what;  // for `oboro status` when the kernel lacks an optional one: what is then not traced
 };
 
-// All of them, in no particular order. Where a kernel lacks an optional function, the engine reports `what`. Those whose
-// interest is known_dentry are for engines that filter.
+// All of them, in no particular order. Where a kernel lacks an optional function, the engine reports `what`. Those
+// whose interest is known_dentry are for engines that filter.
 std::span<const HookPoint> hook_points();
 
 // Runs the handler, and reports what it could not read.

@@ -26,9 +26,9 @@ Result<Start> Start::parse(std::span<const std::string_view> words) {
     const std::string_view key = word.substr(0, equals);
     const std::string_view value = equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
     bool understood = false;
-    for (const auto& [name, fd] : {std::pair("control", &start.control), std::pair("settings", &start.settings),
-                                   std::pair("ring", &start.ring), std::pair("ram", &start.ram),
-                                   std::pair("commands", &start.commands)})
+    for (const auto& [name, fd] :
+         {std::pair("control", &start.control), std::pair("settings", &start.settings), std::pair("ring", &start.ring),
+          std::pair("ram", &start.ram), std::pair("commands", &start.commands)})
       if (key == name) understood = number(value, *fd) && *fd >= 0;
     if (key == "below-4g") understood = number(value, start.below_4g);
     if (key == "hooks") {

@@ -201,7 +201,8 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
     else
       incomplete(point.what.data());
   }
-  hook_count_ = static_cast<size_t>(std::count_if(armed.begin(), armed.end(), [](auto& hook) { return !hook.filter_only; }));
+  hook_count_ =
+      static_cast<size_t>(std::count_if(armed.begin(), armed.end(), [](auto& hook) { return !hook.filter_only; }));
   return armed;
 }
 

@@ -29,8 +29,8 @@ namespace oboro::session {
 struct ArmedHook {
   uint64_t address;
   const hooks::HookPoint* point;
-  bool may_deny;       // the policy can refuse here: the engine must be able to make the function return
-  bool filter_only;    // of use only for an engine that filters
+  bool may_deny;     // the policy can refuse here: the engine must be able to make the function return
+  bool filter_only;  // of use only for an engine that filters
 };
 
 class Tracer final : public hooks::Reporter {
@@ -40,8 +40,8 @@ class Tracer final : public hooks::Reporter {
                                                 event::Ring ring, UniqueFd control);
 
   // Finds out which kernel the vCPU runs, as early as it likes: at any instruction of a 64-bit kernel at its final
-  // address. Blocks until the profile is there (bounded). Errors: not_found (no kernel is there, or not yet), others (it
-  // cannot be traced). For an engine that needs an address before arm().
+  // address. Blocks until the profile is there (bounded). Errors: not_found (no kernel is there, or not yet), others
+  // (it cannot be traced). For an engine that needs an address before arm().
   Result<void> identify(engine::Vcpu& vcpu);
   // Whether the kernel that identify() found is still where it was (another may have taken its place since).
   bool still_there(engine::Vcpu& vcpu) const;
@@ -54,8 +54,8 @@ class Tracer final : public hooks::Reporter {
   // After a failed arm(): tells the supervisor and waits. True: the user wants the guest run untraced. Otherwise the
   // supervisor ends QEMU, and this does not return before that (bounded by a time limit, then false).
   bool ask_to_go_on(const std::string& why);
-  // For an engine that filters, after arm() and before armed(): what it needs (nullopt: this kernel cannot be filtered),
-  // and that it does. The filter must outlive the tracer, or the boot.
+  // For an engine that filters, after arm() and before armed(): what it needs (nullopt: this kernel cannot be
+  // filtered), and that it does. The filter must outlive the tracer, or the boot.
   std::optional<engine::FilterLayout> filter_layout() const;
   std::optional<engine::FilterProgram> filter_program(const ArmedHook& hook, const engine::FilterLayout& layout) const;
   void filter_with(engine::Filter& filter);

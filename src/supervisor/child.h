@@ -13,8 +13,9 @@ namespace oboro::supervisor {
 
 class Child {
  public:
-  // Starts command with further variables (NAME=VALUE) in its environment; `inherited` keep their numbers in the child. The kernel ends the child with SIGKILL when this
-  // process ends, however it does: a guest never runs on without its tracer's journal.
+  // Starts command with further variables (NAME=VALUE) in its environment; `inherited` keep their numbers in the child.
+  // The kernel ends the child with SIGKILL when this process ends, however it does: a guest never runs on without its
+  // tracer's journal.
   static Result<Child> start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
                              const std::vector<int>& inherited);
   // A process that is not our child: it is watched and can be ended, but goes on if we end.

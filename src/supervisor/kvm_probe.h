@@ -1,7 +1,7 @@
 // Whether this host's KVM really runs guests. That /dev/kvm exists proves nothing: it may be closed to this user, busy
 // with another hypervisor, or able to run only guests made for it (then an ordinary kernel is interpreted, thousands of
-// times too slowly). So a loop is run in a throw-away virtual machine and compared with the same loop outside, which holds
-// on slow, busy and emulated hosts alike.
+// times too slowly). So a loop is run in a throw-away virtual machine and compared with the same loop outside, which
+// holds on slow, busy and emulated hosts alike.
 #pragma once
 
 #include "base/result.h"

@@ -116,8 +116,9 @@ Result<Command> qemu_command(const Machine& m, const Parts& parts, const Inherit
   Command result;
   std::vector<std::string>& command = result.words;
   const bool kvm = m.engine == Engine::kvm;
-  command = {m.qemu, "-name", escape(m.vm), "-m", fmt::format("{}M", m.memory / kMiB), "-smp",
-             fmt::format("{}", m.cpus), "-display", "none"};
+  command = {
+      m.qemu,     "-name", escape(m.vm), "-m", fmt::format("{}M", m.memory / kMiB), "-smp", fmt::format("{}", m.cpus),
+      "-display", "none"};
   const auto add = [&](std::initializer_list<std::string> more) { command.insert(command.end(), more); };
   if (kvm)
     add({"-machine", "pc", "-accel", "kvm"});

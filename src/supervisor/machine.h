@@ -14,7 +14,7 @@ enum class Engine { automatic, tcg, kvm };
 struct Machine {
   Engine engine = Engine::automatic;
   std::string hooks = "auto";  // KVM: auto, filter, text or debug (docs/kvm.md)
-  std::string vm;  // name of the guest in events
+  std::string vm;              // name of the guest in events
   std::string kernel, initrd, append;
   std::vector<std::string> disks;       // image files; qcow2 by its magic, else raw
   uint64_t memory = uint64_t{1} << 30;  // bytes

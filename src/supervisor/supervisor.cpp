@@ -70,7 +70,8 @@ Result<UniqueFd> signals() {
 // What a client of the run's socket asks.
 std::string answer(std::string_view request, Engine engine, int commands) {
   if (request != "detach") return "the request is not understood";
-  if (engine != Engine::kvm) return "only a guest on engine kvm can be let go; with tcg, the tracer ends with the guest";
+  if (engine != Engine::kvm)
+    return "only a guest on engine kvm can be let go; with tcg, the tracer ends with the guest";
   const Result<void> sent = session::send_message(commands, 'D', {});
   return sent ? "ok" : sent.error().message;
 }
@@ -81,7 +82,7 @@ struct Prepared {
   std::string engine, version;
   std::unique_ptr<JournalWriter> journal;
   UniqueFd settings, ram;
-  UniqueFd control, commands;           // our ends
+  UniqueFd control, commands;          // our ends
   UniqueFd control_end, commands_end;  // the tracer's
   std::optional<RunSocket> socket;
   UniqueFd signal;
@@ -173,7 +174,8 @@ Result<Ending> watch(const Options& options, Prepared& p, Child& child) {
     if (waits[3].revents & POLLIN)
       p.socket->serve([&](std::string_view request) { return answer(request, p.machine.engine, p.commands.get()); });
     if (const auto trouble = journal.trouble()) say(*trouble);
-    if (p.machine.engine == Engine::kvm && !desk.machine_found() && store::now_ns() - status.started > kMachineTimeoutNs)
+    if (p.machine.engine == Engine::kvm && !desk.machine_found() &&
+        store::now_ns() - status.started > kMachineTimeoutNs)
       failure = Error{Errc::unsupported, "QEMU runs, but not with KVM: this guest would not be traced"};
     if (failure || (waits[1].revents & POLLIN)) {
       wait_status = child.end(kEndGraceMs);
@@ -186,9 +188,10 @@ Result<Ending> watch(const Options& options, Prepared& p, Child& child) {
 
   // How a process that is not our child ended, nobody tells us.
   const bool clean = !wait_status || (WIFEXITED(*wait_status) && WEXITSTATUS(*wait_status) == 0);
-  const std::string how = clean                     ? std::string("the guest ended")
-                          : WIFEXITED(*wait_status) ? fmt::format("QEMU ended with status {}", WEXITSTATUS(*wait_status))
-                                                    : fmt::format("QEMU was ended by signal {}", WTERMSIG(*wait_status));
+  const std::string how = clean ? std::string("the guest ended")
+                          : WIFEXITED(*wait_status)
+                              ? fmt::format("QEMU ended with status {}", WEXITSTATUS(*wait_status))
+                              : fmt::format("QEMU was ended by signal {}", WTERMSIG(*wait_status));
   Result<void> written = journal.finish(failure ? failure->message : how);
   status.state = failure || !clean ? "failed" : "ended";
   status.ended = store::now_ns();

@@ -19,7 +19,7 @@ ALIASES = {
 TOP = ("time", "seq", "vm", "boot", "kind", "labels", "syscall", "verdict", "detail")
 ROOTS = ("subject", "from", "object")
 ENTRY_ALIASES = {"saddr": "local.address", "sport": "local.port", "daddr": "remote.address", "dport": "remote.port"}
-SINGLE = ("NAME", "GUEST", "CPUS", "MEMORY", "CONFIG", "STATUS", "TIMEOUT", "DISK")
+SINGLE = ("NAME", "ENGINE", "GUEST", "CPUS", "MEMORY", "CONFIG", "STATUS", "TIMEOUT", "DISK")
 REPEATED = ("KERNEL", "PACKAGES", "MODULES", "FILE", "CLASSIFY", "ARGS", "HOST", "RUN", "REBOOT", "EXPECT", "REJECT", "OUTPUT",
             "EXPLAIN")
 MOST = {"NAME": "a word or more", "GUEST": "minimal, plain or full"}
@@ -39,6 +39,7 @@ class Pattern:
 class Case:
     file: str
     name: str = ""
+    engine: str = ""  # the only one that it is for
     guest: str = ""
     kernels: list = dataclasses.field(default_factory=list)
     cpus: int = 0
@@ -122,6 +123,10 @@ def _directive(case, word, rest, line):
         raise ValueError(f"{word} wants {MOST[word]}")
     if word == "NAME":
         case.name = rest
+    elif word == "ENGINE":
+        if rest not in ("kvm", "tcg"):
+            raise ValueError(f"'{rest}' is no engine: kvm or tcg")
+        case.engine = rest
     elif word == "GUEST":
         if rest not in guest.KINDS:
             raise ValueError(f"'{rest}' is no kind of guest: {', '.join(guest.KINDS)}")

@@ -4,7 +4,8 @@
 
 namespace oboro::fake {
 
-bool FakeFilter::run(const engine::FilterProgram& program, const engine::FilterLayout& layout, const Guest& guest) const {
+bool FakeFilter::run(const engine::FilterProgram& program, const engine::FilterLayout& layout,
+                     const Guest& guest) const {
   using Op = engine::FilterStep::Op;
   uint64_t a = 0, b = 0;
   for (size_t i = 0; i < program.size();) {

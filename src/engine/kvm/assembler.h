@@ -27,21 +27,27 @@ class Assembler {
   void load32(Register to, Register base, uint32_t offset) {
     emit({static_cast<uint8_t>(0x40 | (to >> 3) << 2 | base >> 3), 0x8b}), memory(to, base, offset);
   }
-  void load16(Register to, Register base, uint32_t offset) { emit({rex(to, base), 0x0f, 0xb7}), memory(to, base, offset); }
+  void load16(Register to, Register base, uint32_t offset) {
+    emit({rex(to, base), 0x0f, 0xb7}), memory(to, base, offset);
+  }
   void load32_absolute(Register to, uint64_t address) {
     emit({static_cast<uint8_t>(0x40 | (to >> 3) << 2), 0x8b}), absolute(to, address);
   }
   // to = the 8 bytes of the per-CPU variable at gs:offset
   void load_per_cpu(Register to, uint64_t offset) { emit({0x65, rex(to, rax), 0x8b}), absolute(to, offset); }
   void lea(Register to, Register base, uint32_t offset) { emit({rex(to, base), 0x8d}), memory(to, base, offset); }
-  void exchange(Register with, Register base, uint32_t offset) { emit({rex(with, base), 0x87}), memory(with, base, offset); }
+  void exchange(Register with, Register base, uint32_t offset) {
+    emit({rex(with, base), 0x87}), memory(with, base, offset);
+  }
   void multiply(Register to, Register by) { emit({rex(to, by), 0x0f, 0xaf, modrm(3, to, by)}); }
   void add(Register to, Register from) { emit({rex(from, to), 0x01, modrm(3, from, to)}); }
   void xor_(Register to, Register from) { emit({rex(from, to), 0x31, modrm(3, from, to)}); }
   void or_(Register to, Register from) { emit({rex(from, to), 0x09, modrm(3, from, to)}); }
   void and_immediate(Register to, uint32_t value) { group1(4, to, value); }
   void compare_immediate(Register with, uint32_t value) { group1(7, with, value); }
-  void compare64(Register base, uint32_t offset, Register with) { emit({rex(with, base), 0x39}), memory(with, base, offset); }
+  void compare64(Register base, uint32_t offset, Register with) {
+    emit({rex(with, base), 0x39}), memory(with, base, offset);
+  }
   void compare32(Register base, uint32_t offset, Register with) {
     emit({static_cast<uint8_t>(0x40 | (with >> 3) << 2 | base >> 3), 0x39}), memory(with, base, offset);
   }
@@ -58,7 +64,9 @@ class Assembler {
   }
   void bind(Label label) { labels_[label] = code_.size(); }
   void jump(Label label) { emit({0xe9}), reference(label); }
-  void jump(Condition condition, Label label) { emit({0x0f, static_cast<uint8_t>(0x80 | condition)}), reference(label); }
+  void jump(Condition condition, Label label) {
+    emit({0x0f, static_cast<uint8_t>(0x80 | condition)}), reference(label);
+  }
   // To an absolute address, from code that will lie at `base`.
   void jump_to(uint64_t target, uint64_t base) {
     emit({0xe9});
@@ -89,7 +97,9 @@ class Assembler {
   void word64(uint64_t value) { word32(static_cast<uint32_t>(value)), word32(static_cast<uint32_t>(value >> 32)); }
   // None of the registers is rsp or r12, which would need more bytes.
   void memory(Register reg, Register base, uint32_t offset) { emit({modrm(2, reg, base)}), word32(offset); }
-  void absolute(Register reg, uint64_t address) { emit({modrm(0, reg, 4), 0x25}), word32(static_cast<uint32_t>(address)); }
+  void absolute(Register reg, uint64_t address) {
+    emit({modrm(0, reg, 4), 0x25}), word32(static_cast<uint32_t>(address));
+  }
   void group1(unsigned operation, Register to, uint32_t value) {
     emit({rex(rax, to), 0x81, modrm(3, operation, to)}), word32(value);
   }

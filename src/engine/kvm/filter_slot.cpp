@@ -18,7 +18,9 @@ constexpr Assembler::Register kArguments[] = {Assembler::rdi, Assembler::rsi, As
                                               Assembler::rcx, Assembler::r8,  Assembler::r9};
 
 // Whether an instruction's 32 bits, extended with their sign, are this address.
-bool is_short(uint64_t value) { return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value))) == value; }
+bool is_short(uint64_t value) {
+  return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value))) == value;
+}
 
 uint64_t name_index(uint64_t dentry) { return dentry * kMix >> (64 - FilterSlot::kNameBits); }
 
@@ -31,15 +33,15 @@ void store(std::byte* at, uint64_t value) {
 
 Result<std::unique_ptr<FilterSlot>> FilterSlot::create() {
   // Mapped twice as large, to have it aligned: KVM can then use large pages for it.
-  void* memory =
-      mmap(nullptr, 2 * kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory = mmap(nullptr, 2 * kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return Error{Errc::io, fmt::format("memory for the filter: {}", strerror(errno))};
   const auto address = reinterpret_cast<uint64_t>(memory);
   const uint64_t aligned = (address + kSize - 1) & ~(uint64_t{kSize} - 1);
   if (aligned > address) munmap(memory, aligned - address);
   if (const uint64_t end = address + 2 * kSize; end > aligned + kSize)
     munmap(reinterpret_cast<void*>(aligned + kSize), end - (aligned + kSize));
-  // Present from the start: a page that came only with a first write would have to be taken from the guest, and given again.
+  // Present from the start: a page that came only with a first write would have to be taken from the guest, and given
+  // again.
   std::memset(reinterpret_cast<void*>(aligned), 0, kSize);
   return std::unique_ptr<FilterSlot>(new FilterSlot(reinterpret_cast<std::byte*>(aligned)));
 }
@@ -53,8 +55,8 @@ void FilterSlot::set_base(Gva base) {
   used_ = 0;
 }
 
-std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, const FilterLayout& layout, uint8_t port,
-                                                  Gva back) {
+std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, const FilterLayout& layout,
+                                                  uint8_t port, Gva back) {
   using A = Assembler;
   using Op = FilterStep::Op;
   constexpr A::Register a = A::rax, b = A::r10, scratch = A::r11;  // what a function's caller does not count on

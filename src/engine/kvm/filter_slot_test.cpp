@@ -127,7 +127,8 @@ TEST_F(Stubs, StopAndPass) {
 }
 
 TEST_F(Stubs, ProcessesAreExact) {
-  const FilterProgram program = {{Op::current, kCurrent}, {Op::load32, 8}, {Op::jump_if_process, 0, 4}, {Op::pass}, {Op::stop}};
+  const FilterProgram program = {
+      {Op::current, kCurrent}, {Op::load32, 8}, {Op::jump_if_process, 0, 4}, {Op::pass}, {Op::stop}};
   const FilterProgram inverse = {
       {Op::current, kCurrent}, {Op::load32, 8}, {Op::jump_unless_process, 0, 4}, {Op::stop}, {Op::pass}};
   for (const uint32_t tgid : {1U, 7U, 8U, 31U, 32U, 63U, 64U, 4242U, (1U << 22) - 1}) {
@@ -176,9 +177,15 @@ TEST_F(Stubs, ObjectsCountAndHardlyEverCollide) {
 }
 
 TEST_F(Stubs, Connections) {
-  const FilterProgram program = {{Op::argument, 0},       {Op::keep},           {Op::load16, 8},
-                                 {Op::jump_if_zero, 0, 7}, {Op::load16_beside, 18}, {Op::connection_key},
-                                 {Op::jump_if_object, 0, 8}, {Op::pass},           {Op::stop}};
+  const FilterProgram program = {{Op::argument, 0},
+                                 {Op::keep},
+                                 {Op::load16, 8},
+                                 {Op::jump_if_zero, 0, 7},
+                                 {Op::load16_beside, 18},
+                                 {Op::connection_key},
+                                 {Op::jump_if_object, 0, 8},
+                                 {Op::pass},
+                                 {Op::stop}};
   const auto ports = [&](uint64_t remote, uint64_t local) {
     object_[1] = 0xa5a5a5a5a5a50000 | remote;
     object_[2] = 0xa5a5a5a50000a5a5 | local << 16;
@@ -199,8 +206,10 @@ TEST_F(Stubs, Connections) {
 }
 
 TEST_F(Stubs, TypesAndMasks) {
-  const FilterProgram program = {{Op::argument, 0}, {Op::keep},  {Op::load16, 8}, {Op::bits, 0170000}, {Op::jump_if_equal, 0100000, 6},
-                                 {Op::pass},        {Op::recall}, {Op::load64, 16}, {Op::jump_if_zero, 0, 10}, {Op::stop}, {Op::pass}};
+  const FilterProgram program = {
+      {Op::argument, 0}, {Op::keep},   {Op::load16, 8},  {Op::bits, 0170000},       {Op::jump_if_equal, 0100000, 6},
+      {Op::pass},        {Op::recall}, {Op::load64, 16}, {Op::jump_if_zero, 0, 10}, {Op::stop},
+      {Op::pass}};
   object_[1] = 0xa5a5a5a5a5a50000 | 0100644;
   object_[2] = 1;
   EXPECT_TRUE(run(program, address(object_)));
@@ -209,14 +218,16 @@ TEST_F(Stubs, TypesAndMasks) {
   object_[1] = 0xa5a5a5a5a5a50000 | 0010644;
   object_[2] = 1;
   EXPECT_FALSE(run(program, address(object_)));
-  const FilterProgram address_of = {{Op::argument, 1}, {Op::jump_if_equal, 0xffffffff81234560, 3}, {Op::pass}, {Op::stop}};
+  const FilterProgram address_of = {
+      {Op::argument, 1}, {Op::jump_if_equal, 0xffffffff81234560, 3}, {Op::pass}, {Op::stop}};
   EXPECT_TRUE(run(address_of, 0, 0xffffffff81234560));
   EXPECT_FALSE(run(address_of, 0, 0x81234560)) << "not the 32 bits, the address";
 }
 
 TEST_F(Stubs, Notes) {
   EXPECT_FALSE(run({{Op::argument, 0}, {Op::note, 1}, {Op::pass}}, 0xffff888000001000));
-  EXPECT_FALSE(run({{Op::argument, 0}, {Op::bits, 0x7fffffff}, {Op::shift_left, 3}, {Op::note, 2}, {Op::pass}}, 0xa500000007));
+  EXPECT_FALSE(
+      run({{Op::argument, 0}, {Op::bits, 0x7fffffff}, {Op::shift_left, 3}, {Op::note, 2}, {Op::pass}}, 0xa500000007));
 }
 
 TEST_F(Stubs, NamesHoldUntilSomethingIsRenamedOrMounted) {

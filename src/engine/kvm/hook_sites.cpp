@@ -44,8 +44,7 @@ void HookSites::install() {
 
 void HookSites::remove() {
   for (const Site& site : sites_)
-    if (std::memcmp(site.bytes, site.ours.data(), kNopSize) == 0)
-      std::memcpy(site.bytes, site.theirs.data(), kNopSize);
+    if (std::memcmp(site.bytes, site.ours.data(), kNopSize) == 0) std::memcpy(site.bytes, site.theirs.data(), kNopSize);
 }
 
 Gva HookSites::overwritten() const {

@@ -69,8 +69,8 @@ TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
   EXPECT_LE(made->base().value, 0xffffffffc0000000 - 2 * kLarge);
   EXPECT_TRUE(made->intact());
   for (const uint64_t offset : {uint64_t{0}, kLarge, 2 * kLarge - 1}) {
-    const auto found = x86::walk([&](Gpa at) { return memory.ram().read_u64(at); }, memory.root(), false,
-                                 made->base() + offset);
+    const auto found =
+        x86::walk([&](Gpa at) { return memory.ram().read_u64(at); }, memory.root(), false, made->base() + offset);
     ASSERT_TRUE(found);
     EXPECT_EQ(found->address.value, start.value + offset);
   }

@@ -38,8 +38,8 @@ class Machine {
   // A memory slot of the tracer's own, out of the VMM's way. Errors: io (KVM refused), limit (no free number or place).
   Result<Gpa> add_slot(std::span<std::byte> memory, bool read_only);
 
-  // KVM_RUN. Does not go into the guest while another vCPU holds it stopped. The result, with errno, as from the kernel;
-  // a kick of ours is EINTR.
+  // KVM_RUN. Does not go into the guest while another vCPU holds it stopped. The result, with errno, as from the
+  // kernel; a kick of ours is EINTR.
   int enter(KvmVcpu& vcpu);
 
   // While one exists no other vCPU runs guest code. Not to be nested; waits for another's end.

@@ -9,7 +9,8 @@ MemoryMap::Old MemoryMap::publish() {
   for (const auto& [number, slot] : slots_)
     regions.push_back({slot.start, {reinterpret_cast<const std::byte*>(slot.host), slot.size}});
   // The largest first: nearly every look-up is in main memory.
-  std::sort(regions.begin(), regions.end(), [](const auto& a, const auto& b) { return a.bytes.size() > b.bytes.size(); });
+  std::sort(regions.begin(), regions.end(),
+            [](const auto& a, const auto& b) { return a.bytes.size() > b.bytes.size(); });
   return memory_.exchange(std::move(regions));
 }
 

@@ -1,5 +1,5 @@
-// A vCPU of KVM, read through the pages that it shares with its VMM (struct kvm_run): with KVM_CAP_SYNC_REGS the general
-// registers come and go with each KVM_RUN, without a further system call.
+// A vCPU of KVM, read through the pages that it shares with its VMM (struct kvm_run): with KVM_CAP_SYNC_REGS the
+// general registers come and go with each KVM_RUN, without a further system call.
 #pragma once
 
 #include <atomic>

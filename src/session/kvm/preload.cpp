@@ -1,14 +1,15 @@
-// The shared object that is preloaded into a VMM (LD_PRELOAD): the KVM engine's entry, and the phases of a boot. It stands
-// between the VMM and KVM by being the first to define ioctl().
+// The shared object that is preloaded into a VMM (LD_PRELOAD): the KVM engine's entry, and the phases of a boot. It
+// stands between the VMM and KVM by being the first to define ioctl().
 //
 //   waiting_for_kernel   Every exit of a vCPU is looked at: does it run a Linux kernel at its final address yet?
 //   waiting_for_exec     The kernel is known and initialises itself. A hardware breakpoint stands at begin_new_exec(),
 //                        which every program's start passes: it is hit before the first user-mode instruction.
 //   armed                The hooks are in the guest's code.
-//   untraced             The kernel could not be traced and the user wants it run all the same; or tracing has ended: by
+//   untraced             The kernel could not be traced and the user wants it run all the same; or tracing has ended:
+//   by
 //                        `oboro detach`, or because the supervisor is gone.
-// A reset is noticed by the register values that the VMM sets. Without OBORO_KVM in the environment, or in a process that
-// makes no virtual machine, all of this is asleep: ioctl() is passed on.
+// A reset is noticed by the register values that the VMM sets. Without OBORO_KVM in the environment, or in a process
+// that makes no virtual machine, all of this is asleep: ioctl() is passed on.
 
 #include <array>
 #include <atomic>
@@ -122,7 +123,7 @@ class Session {
   Gpa slot_start_{};
   std::optional<KernelMapping> mapping_;
   HandlerTimes times_;
-  std::vector<Gva> nops_;                        // of the sites
+  std::vector<Gva> nops_;                       // of the sites
   std::vector<std::byte*> hidden_from_ftrace_;  // flags of dyn_ftrace that we have set a bit in
 };
 
@@ -162,8 +163,7 @@ void Session::watch() {
 void Session::check_guest() {
   const std::unique_lock lock(changing_, std::try_to_lock);
   if (!lock || phase_ != Phase::armed) return;
-  if (sites_.overwritten())
-    tracer_->tampered("the guest patched a hooked function: calls of it may not be seen");
+  if (sites_.overwritten()) tracer_->tampered("the guest patched a hooked function: calls of it may not be seen");
   if (mapping_ && !mapping_->intact())
     tracer_->tampered("the guest changed the page tables that lead to the tracer's stubs");
 }
@@ -363,7 +363,7 @@ void Session::place_traps() {
     if (hook.filter_only) continue;
     if (const auto nop = find_nop(hook)) {
       nops_.push_back(nop->first);
-    sites_.add(nop->first, nop->second, kTrap);
+      sites_.add(nop->first, nop->second, kTrap);
       traps_[nop->first.value] = {&hook, nop->first.value + engine::kvm::kNopSize};
     } else {
       tracer_->not_placed(hook);
