@@ -207,7 +207,9 @@ void on_file_permission(Operation& op) {
   const guest::File file{op.pointer(0)};
   const uint64_t mask = op.value(1);
   // read() and write() on a socket reach the socket hooks, which know more.
-  if (file.inode(op.r).type(op.r) == FileType::socket) return;
+  const guest::Inode inode = file.inode(op.r);
+  if (inode.type(op.r) == FileType::socket) return;
+  if (op.env.opens_unseen) look_at_opened(op, file, inode);
   if (mask & kMayRead) take_from_file(op, file);
   if (mask & kMayWrite) give_to_file(op, file);
 }

@@ -52,6 +52,8 @@ struct Environment {
   Reporter& reporter;
   // Where the engine filters: most calls do not come here, so who waits for what is asked of the guest.
   engine::Filter* filter = nullptr;
+  // There is no hook where files are opened: they are classified when they are read or written.
+  bool opens_unseen = false;
 
   void know_name(const engine::KnownName& name) {
     const auto lock = state.lock();  // the filter is told by one thread at a time

@@ -47,9 +47,14 @@ constexpr HookPoint kPoints[] = {
     {Symbol::fn_pty_cleanup, on_pty_cleanup, false, Interest::object, "the end of pseudo-terminals"},
 };
 
+constexpr Symbol kEssential[] = {Symbol::fn_file_permission, Symbol::fn_socket_sendmsg, Symbol::fn_socket_recvmsg,
+                                 Symbol::fn_wake_up_new_task};
+
 }  // namespace
 
 std::span<const HookPoint> hook_points() { return kPoints; }
+
+std::span<const Symbol> essential_functions() { return kEssential; }
 
 void dispatch(const HookPoint& point, Operation& operation) {
   point.handler(operation);

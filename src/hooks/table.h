@@ -22,6 +22,10 @@ struct HookPoint {
 // whose interest is known_dentry are for engines that filter.
 std::span<const HookPoint> hook_points();
 
+// The functions to choose where no more than four can be watched: reading and writing, sending, receiving, fork. With
+// Environment::opens_unseen.
+std::span<const guest::Symbol> essential_functions();
+
 // Runs the handler, and reports what it could not read.
 void dispatch(const HookPoint& point, Operation& operation);
 

@@ -23,6 +23,7 @@ constexpr int kProfileTimeoutMs = 30000;
 constexpr int kGoOnTimeoutMs = 60000;
 constexpr int kRingWaitMs = 2000;
 constexpr size_t kBannerSize = 128;
+constexpr size_t kMaxProcessesAtBoot = 65536;
 
 uint64_t now_ns(clockid_t clock) {
   timespec t{};
@@ -153,20 +154,24 @@ std::string Tracer::banner(const guest::Layout& layout, const guest::Profile& pr
   return {reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), kBannerSize)};
 }
 
-bool Tracer::still_there(engine::Vcpu& vcpu) const {
-  if (!identified_) return false;
-  const guest::Layout& layout = identified_->layout;
-  const auto read = [this](Gpa at) { return memory_.read_u64(at); };
-  const auto found = x86::walk(read, vcpu.reg(x86::Reg::cr3) & x86::kFrameMask & ~uint64_t{0x1000},
-                               vcpu.reg(x86::Reg::cr4) & x86::kCr4La57, layout.image_base);
-  return found && found->address.value == layout.image_start.value &&
-         banner(layout, identified_->profile) == identified_->banner;
+Tracer::Progress Tracer::progress() const {
+  if (!identified_ || banner(identified_->layout, identified_->profile) != identified_->banner) return Progress::gone;
+  const guest::SymbolValue& symbol = identified_->profile[guest::Symbol::system_state];
+  if (symbol.kind != guest::SymbolValue::Kind::relative) return Progress::booting;
+  const auto bytes = memory_.from(identified_->layout.image_start + symbol.value);
+  uint32_t state = 0;
+  if (bytes.size() >= sizeof state) memcpy(&state, bytes.data(), sizeof state);
+  return state == 0 ? Progress::booting : Progress::initialised;
 }
 
-Gva Tracer::address(guest::Symbol symbol) const {
-  if (!identified_) return Gva();
-  const guest::SymbolValue& value = identified_->profile[symbol];
-  return value.kind == guest::SymbolValue::Kind::relative ? identified_->layout.image_base + value.value : Gva();
+bool Tracer::programs_run() const {
+  guest::Reader r(*kernel_);
+  bool found = false;
+  guest::for_each_process(r, kMaxProcessesAtBoot, [&](guest::Task task) {
+    found = static_cast<bool>(task.mm(r));
+    return !found;
+  });
+  return found;
 }
 
 void Tracer::not_placed(const ArmedHook& hook) {

@@ -43,10 +43,13 @@ class Tracer final : public hooks::Reporter {
   // address. Blocks until the profile is there (bounded). Errors: not_found (no kernel is there, or not yet), others
   // (it cannot be traced). For an engine that needs an address before arm().
   Result<void> identify(engine::Vcpu& vcpu);
-  // Whether the kernel that identify() found is still where it was (another may have taken its place since).
-  bool still_there(engine::Vcpu& vcpu) const;
-  // Of the kernel that identify() found; null if it has none.
-  Gva address(guest::Symbol symbol) const;
+  // How far the kernel that identify() found has come: `gone` if another has taken its place, `initialised` once its code
+  // is as it will stay (system_state, include/linux/kernel.h: from SYSTEM_SCHEDULING on), shortly before its first
+  // program starts.
+  enum class Progress { gone, booting, initialised };
+  Progress progress() const;
+  // After arm(): whether any program runs or has run; then it was too late.
+  bool programs_run() const;
 
   // Called when the kernel has initialised itself and before any user-mode instruction has run. Identifies the kernel
   // unless that has been done. Errors: the guest must not run on, unless ask_to_go_on() says so.
@@ -59,6 +62,8 @@ class Tracer final : public hooks::Reporter {
   std::optional<engine::FilterLayout> filter_layout() const;
   std::optional<engine::FilterProgram> filter_program(const ArmedHook& hook, const engine::FilterLayout& layout) const;
   void filter_with(engine::Filter& filter);
+  // For an engine that can only watch hooks::essential_functions(): after arm() and before armed().
+  void watch_essential_only() { environment_->opens_unseen = true; }
   // The engine has found its machine: the VMM really uses it.
   void machine_found();
   // The engine could not place this one of arm()'s hooks.

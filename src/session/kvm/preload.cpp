@@ -2,8 +2,9 @@
 // stands between the VMM and KVM by being the first to define ioctl().
 //
 //   waiting_for_kernel   Every exit of a vCPU is looked at: does it run a Linux kernel at its final address yet?
-//   waiting_for_exec     The kernel is known and initialises itself. A hardware breakpoint stands at begin_new_exec(),
-//                        which every program's start passes: it is hit before the first user-mode instruction.
+//   waiting_for_init     The kernel is known and initialises itself. At the first exit after its own code is final (drivers
+//                        look for their devices then, so there are many) the hooks go in; if a program runs already, it
+//                        was too late, and the guest is not traceable.
 //   armed                The hooks are in the guest's code.
 //   untraced             The kernel could not be traced and the user wants it run all the same; or tracing has ended:
 //   by
@@ -11,6 +12,7 @@
 // A reset is noticed by the register values that the VMM sets. Without OBORO_KVM in the environment, or in a process
 // that makes no virtual machine, all of this is asleep: ioctl() is passed on.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdarg>
@@ -64,7 +66,7 @@ constexpr size_t kMaxDescriptors = 65536;
 // KVM_SET_USER_MEMORY_REGION2 (Linux 6.8), which the build machine's headers need not have.
 constexpr unsigned long kSetMemoryRegion2 = _IOC(_IOC_WRITE, KVMIO, 0x49, 160);
 
-enum class Phase { waiting_for_kernel, waiting_for_exec, armed, untraced };
+enum class Phase { waiting_for_kernel, waiting_for_init, armed, untraced };
 
 void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
 
@@ -76,7 +78,7 @@ int next_ioctl(int fd, unsigned long request, void* argument) {
 
 struct Trap {
   const ArmedHook* hook;
-  uint64_t original;  // where the guest goes on if the hooked function is to run
+  uint64_t original;  // where the guest goes on if the hooked function is to run; 0: where it stands, at a breakpoint
 };
 
 // What is traced: the first virtual machine of the process that gets a vCPU.
@@ -91,12 +93,13 @@ class Session {
   int run(KvmVcpu& vcpu);
   // The VMM gives a vCPU the registers that one has after a reset.
   void vcpu_was_reset(KvmVcpu& vcpu);
-  void found() { tracer_->machine_found(); }
+  // A vCPU is there that was not before.
+  void added(KvmVcpu& vcpu);
   void print_times() { times_.print(); }
 
  private:
   bool handle_exit(KvmVcpu& vcpu);
-  void look_for_kernel(KvmVcpu& vcpu);
+  void follow_boot(KvmVcpu& vcpu);
   void arm(KvmVcpu& vcpu);
   void give_up(const std::string& why);
   void place(KvmVcpu& vcpu, std::vector<ArmedHook> hooks);
@@ -104,10 +107,12 @@ class Session {
   void place_traps();
   std::optional<std::pair<Gva, std::byte*>> find_nop(const ArmedHook& hook) const;
   bool trapped(KvmVcpu& vcpu);
-  void breakpoints(const std::vector<uint64_t>& addresses);
-  void end_boot(KvmVcpu& vcpu, const char* how);
-  void take_hooks_out();
-  void hide_from_ftrace();
+  void breakpoints(std::vector<uint64_t> addresses);
+  void place_breakpoints();
+  enum class Code { goes_on, ends, is_gone };  // what becomes of the kernel that has the hooks
+  void end_boot(KvmVcpu& vcpu, const char* how, Code code);
+  void take_hooks_out(Code code);
+  void mark_for_ftrace(bool hidden);
   void watch();
   void check_guest();
   void detach(const char* why);
@@ -117,6 +122,7 @@ class Session {
   std::atomic<Phase> phase_{Phase::waiting_for_kernel};
   std::mutex changing_;  // one change of phase at a time
   std::vector<ArmedHook> hooks_;
+  std::vector<uint64_t> breakpoints_;
   std::unordered_map<uint64_t, Trap> traps_;  // by RIP; changed only while all vCPUs are stopped
   HookSites sites_;
   std::unique_ptr<FilterSlot> slot_;  // once made, it stays: KVM has it as guest memory
@@ -124,7 +130,6 @@ class Session {
   std::optional<KernelMapping> mapping_;
   HandlerTimes times_;
   std::vector<Gva> nops_;                       // of the sites
-  std::vector<std::byte*> hidden_from_ftrace_;  // flags of dyn_ftrace that we have set a bit in
 };
 
 Result<void> Session::set_up() {
@@ -172,18 +177,16 @@ void Session::detach(const char* why) {
   const std::lock_guard lock(changing_);
   if (phase_ == Phase::untraced) return;
   const Machine::Stopped stopped(machine, nullptr);
-  take_hooks_out();
+  take_hooks_out(Code::goes_on);
   phase_ = Phase::untraced;
   tracer_->detached(why);
 }
 
 // All other vCPUs are stopped.
-void Session::take_hooks_out() {
+void Session::take_hooks_out(Code code) {
   breakpoints({});
-  sites_.remove();
-  for (std::byte* flags : hidden_from_ftrace_)
-    std::atomic_ref(*reinterpret_cast<uint64_t*>(flags)).fetch_and(~guest::kFtraceDisabled);
-  hidden_from_ftrace_.clear();
+  if (code != Code::is_gone) sites_.remove();
+  if (code == Code::goes_on) mark_for_ftrace(false);
   nops_.clear();
   sites_.clear();
   traps_.clear();
@@ -193,17 +196,20 @@ void Session::take_hooks_out() {
 }
 
 // ftrace patches the same NOPs, and gives up altogether when it finds something else there (ftrace_bug()). So it is
-// told to leave ours out; in the guest, function tracing and kprobes of all other functions go on working.
-void Session::hide_from_ftrace() {
+// told to leave ours out; in the guest, function tracing and kprobes of all other functions go on working. Its records
+// are looked for each time: they move when the kernel gives back what only its start needed.
+void Session::mark_for_ftrace(bool hidden) {
+  if (nops_.empty()) return;
   guest::Reader r(tracer_->kernel());
   for (const Gva flags : guest::ftrace_flags(r, nops_)) {
-    if (!flags || r.at<uint64_t>(flags) & guest::kFtraceDisabled) continue;
-    const auto bytes = tracer_->kernel().bytes_at(flags);
+    const auto bytes = flags ? tracer_->kernel().bytes_at(flags) : std::span<const std::byte>();
     if (bytes.size() < sizeof(uint64_t) || flags.value % sizeof(uint64_t)) continue;
     // Guest RAM is this process's own memory; only reading it is const.
-    auto* at = const_cast<std::byte*>(bytes.data());
-    std::atomic_ref(*reinterpret_cast<uint64_t*>(at)).fetch_or(guest::kFtraceDisabled);
-    hidden_from_ftrace_.push_back(at);
+    std::atomic_ref word(*reinterpret_cast<uint64_t*>(const_cast<std::byte*>(bytes.data())));
+    if (hidden)
+      word.fetch_or(guest::kFtraceDisabled);
+    else
+      word.fetch_and(~guest::kFtraceDisabled);
   }
 }
 
@@ -223,47 +229,55 @@ bool Session::handle_exit(KvmVcpu& vcpu) {
       run.io.size == 1 && run.io.count == 1)
     return trapped(vcpu);
   const Phase phase = phase_.load(std::memory_order_relaxed);
-  if (run.exit_reason == KVM_EXIT_DEBUG && vcpu.breakpoints_wanted()) {
+  if (run.exit_reason == KVM_EXIT_DEBUG && vcpu.breakpoints_wanted()) return trapped(vcpu);
+  if (phase == Phase::waiting_for_kernel || phase == Phase::waiting_for_init) {
     const Machine::Handling handling(vcpu);
-    arm(vcpu);
-    return true;
-  }
-  if (phase == Phase::waiting_for_kernel || phase == Phase::waiting_for_exec) {
-    const Machine::Handling handling(vcpu);
-    look_for_kernel(vcpu);
+    follow_boot(vcpu);
   }
   return false;
 }
 
-void Session::breakpoints(const std::vector<uint64_t>& addresses) {
+void Session::breakpoints(std::vector<uint64_t> addresses) {
+  breakpoints_ = std::move(addresses);
   for (KvmVcpu* vcpu : machine.vcpus())
-    vcpu->set_breakpoints(addresses.data(), static_cast<unsigned>(addresses.size()));
+    vcpu->set_breakpoints(breakpoints_.data(), static_cast<unsigned>(breakpoints_.size()));
+}
+
+void Session::added(KvmVcpu& vcpu) {
+  if (vcpu.index() == 0) tracer_->machine_found();
+  const std::lock_guard lock(changing_);
+  if (!breakpoints_.empty()) vcpu.set_breakpoints(breakpoints_.data(), static_cast<unsigned>(breakpoints_.size()));
 }
 
 // The exit is the VMM's; this only looks who caused it.
-void Session::look_for_kernel(KvmVcpu& vcpu) {
-  if (vcpu.rip() < kImageArea || vcpu.rip() >= kImageAreaEnd) {
-    // User mode while no breakpoint has stopped it: there was no exit by which to see the kernel before.
-    if (phase_ == Phase::waiting_for_kernel && (vcpu.reg(x86::Reg::cs) & 3) == 3 && vcpu.rip() > 0xffff) {
-      const std::lock_guard lock(changing_);
-      if (phase_ == Phase::waiting_for_kernel) give_up("its programs ran before its kernel was seen");
-    }
+void Session::follow_boot(KvmVcpu& vcpu) {
+  const bool in_kernel = vcpu.rip() >= kImageArea && vcpu.rip() < kImageAreaEnd;
+  const Phase phase = phase_;
+  if (phase == Phase::waiting_for_kernel && !in_kernel) {
+    // User mode: there was no exit by which to see the kernel before.
+    if ((vcpu.reg(x86::Reg::cs) & 3) != 3 || vcpu.rip() <= 0xffff) return;
+    const std::lock_guard lock(changing_);
+    if (phase_ == Phase::waiting_for_kernel) give_up("its programs ran before its kernel was seen");
     return;
   }
+  if (!in_kernel) return;
   const std::lock_guard lock(changing_);
-  if (phase_ == Phase::waiting_for_exec) {
-    if (tracer_->still_there(vcpu)) return;
-    phase_ = Phase::waiting_for_kernel;  // it was only on the way to this one (kexec)
-    breakpoints({});
+  if (phase_ == Phase::waiting_for_init) {
+    switch (tracer_->progress()) {
+      case Tracer::Progress::booting:
+        return;
+      case Tracer::Progress::initialised:
+        return arm(vcpu);
+      case Tracer::Progress::gone:
+        phase_ = Phase::waiting_for_kernel;  // it was only on the way to another (kexec)
+    }
   }
   if (phase_ != Phase::waiting_for_kernel) return;
   if (const auto found = tracer_->identify(vcpu); !found) {
     if (found.error().code != Errc::not_found) give_up(found.error().message);
     return;
   }
-  breakpoints({tracer_->address(guest::Symbol::fn_begin_new_exec).value});
-  phase_ = Phase::waiting_for_exec;
-  machine.kick_all();  // those that wait in KVM_RUN take their breakpoint too
+  phase_ = Phase::waiting_for_init;
 }
 
 void Session::give_up(const std::string& why) {
@@ -274,12 +288,10 @@ void Session::give_up(const std::string& why) {
 }
 
 void Session::arm(KvmVcpu& vcpu) {
-  const std::lock_guard lock(changing_);
-  if (phase_ != Phase::waiting_for_exec) return;  // another vCPU was here first
   const Machine::Stopped stopped(machine, &vcpu);
   Result<std::vector<ArmedHook>> hooks = tracer_->arm(vcpu);
   if (!hooks) return give_up(hooks.error().message);
-  breakpoints({});
+  if (tracer_->programs_run()) return give_up("its programs ran before it could be traced");
   place(vcpu, std::move(*hooks));
   phase_ = Phase::armed;
   tracer_->armed();
@@ -288,17 +300,18 @@ void Session::arm(KvmVcpu& vcpu) {
 // All other vCPUs are stopped.
 void Session::place(KvmVcpu& vcpu, std::vector<ArmedHook> hooks) {
   hooks_ = std::move(hooks);
+  if (start_.hooks == "debug") return place_breakpoints();
   if (start_.hooks != "text") {
     const Result<void> done = place_stubs(vcpu);
     if (done) {
-      hide_from_ftrace();
+      mark_for_ftrace(true);
       return sites_.install();
     }
     complain(fmt::format("calls cannot be filtered inside the guest, so every call of a hooked function stops it: {}",
                          done.error().message));
   }
   place_traps();
-  hide_from_ftrace();
+  mark_for_ftrace(true);
   sites_.install();
 }
 
@@ -371,6 +384,26 @@ void Session::place_traps() {
   }
 }
 
+// Nothing of the guest's memory is changed; four functions are watched, and what that leaves out is reported.
+void Session::place_breakpoints() {
+  traps_.clear();
+  sites_.clear();
+  nops_.clear();
+  std::vector<uint64_t> addresses;
+  const auto essential = hooks::essential_functions();
+  for (const ArmedHook& hook : hooks_) {
+    if (hook.filter_only) continue;
+    if (std::find(essential.begin(), essential.end(), hook.point->function) == essential.end()) {
+      tracer_->not_placed(hook);
+      continue;
+    }
+    addresses.push_back(hook.address);
+    traps_[hook.address] = {&hook, 0};
+  }
+  breakpoints(std::move(addresses));
+  tracer_->watch_essential_only();
+}
+
 bool Session::trapped(KvmVcpu& vcpu) {
   const auto trap = traps_.find(vcpu.rip());
   if (trap == traps_.end()) {
@@ -383,11 +416,14 @@ bool Session::trapped(KvmVcpu& vcpu) {
   const Machine::Handling handling(vcpu);
   const ArmedHook& hook = *trap->second.hook;
   tracer_->count_stop();
-  vcpu.set_rip(trap->second.original);
+  if (trap->second.original)
+    vcpu.set_rip(trap->second.original);
+  else
+    vcpu.resume_from_breakpoint();
   const engine::Verdict verdict = tracer_->hook(*hook.point, vcpu);
   if (begun && tracer_->records() == records) times_.end(begun);  // of those that changed nothing
   if (tracer_->kernel_was_replaced()) {
-    end_boot(vcpu, "kexec");
+    end_boot(vcpu, "kexec", Code::ends);
     return true;
   }
   uint64_t back = 0;
@@ -396,17 +432,17 @@ bool Session::trapped(KvmVcpu& vcpu) {
   return true;
 }
 
-void Session::end_boot(KvmVcpu& vcpu, const char* how) {
+void Session::end_boot(KvmVcpu& vcpu, const char* how, Code code) {
   const std::lock_guard lock(changing_);
-  if (phase_ != Phase::armed && phase_ != Phase::waiting_for_exec) return;
+  if (phase_ != Phase::armed && phase_ != Phase::waiting_for_init) return;
   const Machine::Stopped stopped(machine, &vcpu);
-  take_hooks_out();
+  take_hooks_out(code);
   phase_ = Phase::waiting_for_kernel;
   tracer_->boot_ended(how);
 }
 
 void Session::vcpu_was_reset(KvmVcpu& vcpu) {
-  if (vcpu.index() == 0) end_boot(vcpu, "reset");
+  if (vcpu.index() == 0) end_boot(vcpu, "reset", Code::is_gone);
 }
 
 // --- the process's descriptors
@@ -459,7 +495,7 @@ int create_vcpu(int fd, unsigned long request, void* argument) {
                                      ? process->session->machine.add_vcpu(vcpu, static_cast<size_t>(size))
                                      : Result<KvmVcpu*>(Error{Errc::limit, "too many descriptors"});
   if (!added) fail(added.error().message);
-  if ((*added)->index() == 0) process->session->found();
+  process->session->added(**added);
   process->vcpus[static_cast<size_t>(vcpu)].store(*added, std::memory_order_release);
   return vcpu;
 }
