@@ -43,8 +43,8 @@ class Tracer final : public hooks::Reporter {
   // address. Blocks until the profile is there (bounded). Errors: not_found (no kernel is there, or not yet), others
   // (it cannot be traced). For an engine that needs an address before arm().
   Result<void> identify(engine::Vcpu& vcpu);
-  // How far the kernel that identify() found has come: `gone` if another has taken its place, `initialised` once its code
-  // is as it will stay (system_state, include/linux/kernel.h: from SYSTEM_SCHEDULING on), shortly before its first
+  // How far the kernel that identify() found has come: `gone` if another has taken its place, `initialised` once its
+  // code is as it will stay (system_state, include/linux/kernel.h: from SYSTEM_SCHEDULING on), shortly before its first
   // program starts.
   enum class Progress { gone, booting, initialised };
   Progress progress() const;

@@ -16,7 +16,8 @@ KERNEL = "6.1-full"
 PACKAGES = ("qemu-system-x86", "qemu-utils", "python3", "iproute2", "procps", "strace", "kmod", "openssh-client", "openssh-server",
             "netcat-openbsd", "curl", "rsync")
 MODULES = ("kvm_amd", "9p", "9pnet_virtio", "loop", "tun")
-# Four levels of page tables: with five, QEMU's emulation of SVM once in some 100,000 exits loses the host's page tables.
+# One CPU: with two, QEMU's emulation loses track of its own guest now and then, and that host's kernel panics ("stack guard
+# page was hit", "corrupted stack end"), with or without Oboro. Two hosts side by side do not have that problem.
 CPU = "max,la57=off"
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
@@ -33,7 +34,7 @@ for entry in {cache}/*; do
 done
 cd {share}
 {command} </dev/null
-echo $? >{share}/.status
+echo $? >{status}
 sync
 """
 
@@ -43,7 +44,7 @@ def host():
     return guest.build("plain", KERNEL, PACKAGES, MODULES)
 
 
-def run(command, share, timeout, memory="8G", cpus=2, output=None):
+def run(command, share, timeout, memory="8G", cpus=1, output=None):
     """Runs a shell command in such a host; `share` is the directory that it may write to, at the same path there. Its exit
     status. `output`: a file for the console; else it goes to standard output as it comes."""
     emulator = cache.path("qemu", "bin", "qemu-system-x86_64")
@@ -51,11 +52,9 @@ def run(command, share, timeout, memory="8G", cpus=2, output=None):
         raise ToolError("there is no QEMU here: tools/fetch qemu")
     parts = host()
     work = tempfile.mkdtemp(prefix="oboro-nested.")
-    status = os.path.join(share, ".status")
-    if os.path.exists(status):
-        os.unlink(status)
+    status = os.path.join(share, "." + os.path.basename(work))
     script = SCRIPT
-    for name, value in (("top", TOP), ("cache", cache.root()), ("share", share)):
+    for name, value in (("top", TOP), ("cache", cache.root()), ("share", share), ("status", status)):
         script = script.replace("{%s}" % name, shlex.quote(value))
     script = script.replace("{command}", command)
     try:
@@ -88,3 +87,5 @@ def run(command, share, timeout, memory="8G", cpus=2, output=None):
             raise ToolError("the nested host ended before its command did" + (f": {output}" if output else ""))
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if os.path.exists(status):
+            os.unlink(status)

@@ -2,7 +2,8 @@
 // stands between the VMM and KVM by being the first to define ioctl().
 //
 //   waiting_for_kernel   Every exit of a vCPU is looked at: does it run a Linux kernel at its final address yet?
-//   waiting_for_init     The kernel is known and initialises itself. At the first exit after its own code is final (drivers
+//   waiting_for_init     The kernel is known and initialises itself. At the first exit after its own code is final
+//   (drivers
 //                        look for their devices then, so there are many) the hooks go in; if a program runs already, it
 //                        was too late, and the guest is not traceable.
 //   armed                The hooks are in the guest's code.
@@ -129,7 +130,7 @@ class Session {
   Gpa slot_start_{};
   std::optional<KernelMapping> mapping_;
   HandlerTimes times_;
-  std::vector<Gva> nops_;                       // of the sites
+  std::vector<Gva> nops_;  // of the sites
 };
 
 Result<void> Session::set_up() {
