@@ -140,11 +140,6 @@ void Machine::kick(KvmVcpu& vcpu) {
   if (kick_signal && vcpu.has_thread_) pthread_kill(vcpu.thread_, kick_signal);
 }
 
-void Machine::kick_all() {
-  for (KvmVcpu* vcpu : vcpus())
-    if (vcpu != vcpu_of_thread && vcpu->in_guest_.load(std::memory_order_seq_cst)) kick(*vcpu);
-}
-
 Machine::Stopped::Stopped(Machine& machine, KvmVcpu* self) : machine_(machine), lock_(machine.stopper_) {
   machine_.stopping_.store(true, std::memory_order_seq_cst);
   for (KvmVcpu* vcpu : machine_.vcpus()) {

@@ -70,9 +70,6 @@ class Machine {
     KvmVcpu& vcpu_;
   };
 
-  // Makes every vCPU that is in the guest return from KVM_RUN with EINTR.
-  void kick_all();
-
  private:
   void kick(KvmVcpu& vcpu);
   void wait_for_handlers();
