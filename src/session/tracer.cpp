@@ -142,7 +142,7 @@ Result<void> Tracer::identify(engine::Vcpu& vcpu) {
   Result<guest::Profile> profile = profile_for(*layout);
   if (!profile) return profile.error();
   std::string text = banner(*layout, *profile);
-  identified_ = Identified{*layout, std::move(*profile), std::move(text)};
+  identified_ = Identified{*layout, std::move(*profile), std::move(text), now_ns(CLOCK_MONOTONIC) - arm_started_ns_};
   return {};
 }
 
@@ -184,6 +184,7 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
     if (auto done = identify(vcpu); !done) return done.error();
   Identified known = std::move(*identified_);
   identified_.reset();
+  arm_started_ns_ = now_ns(CLOCK_MONOTONIC) - known.took_ns;  // the kernel's own start in between does not count
   // The page tables of now: those of an early moment of the boot may be gone.
   const Result<guest::Layout> layout = find_kernel(vcpu);
   if (!layout) return layout.error();

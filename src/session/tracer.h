@@ -93,6 +93,7 @@ class Tracer final : public hooks::Reporter {
     guest::Layout layout;
     guest::Profile profile;
     std::string banner;  // the first bytes of linux_banner
+    uint64_t took_ns;    // to identify it
   };
 
   Result<guest::Layout> find_kernel(engine::Vcpu& vcpu) const;
