@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "guest/fake/fake_guest.h"
+#include "guest/ftrace.h"
 #include "hooks/table.h"
 
 namespace {
@@ -160,6 +161,8 @@ void run_readers(FakeGuest& guest, uint64_t object) {
     (void)mappers(r, Inode{at}, tasks);
   });
   with([&](Reader& r) { (void)for_each_process(r, 65536, [](Task) { return true; }); });
+  with([&](Reader& r) { (void)for_each_thread(r, 65536, [](Task) { return true; }); });
+  with([&](Reader& r) { (void)ftrace_flags(r, std::vector<Gva>{at, guest.symbol(guest::Symbol::fn_file_open)}); });
   with([&](Reader& r) { (void)Sock{at}.unix_name(r), (void)Sock{at}.protocol_name(r); });
   with([&](Reader& r) {
     IpEndpoint to = Sock{at}.remote(r);
