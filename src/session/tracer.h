@@ -76,8 +76,9 @@ class Tracer final : public hooks::Reporter {
   uint64_t records() { return ring_.counters().records; }
   void count_stop() { ring_.counters().stops.fetch_add(1, std::memory_order_relaxed); }
 
-  // The guest has changed what the hooks rest on; `what` is a string literal.
-  void tampered(const char* what) { incomplete(what); }
+  // From now on something is not seen, or may not be (the guest has changed what the hooks rest on, say); `what` is a
+  // string literal.
+  void unseen(const char* what) { incomplete(what); }
   // All hooks are out, and the guest runs on.
   void detached(std::string_view why);
   // The guest was reset, or a new kernel takes over.

@@ -67,9 +67,9 @@ void KvmSession::watch() {
 void KvmSession::check_guest() {
   const std::unique_lock lock(changing_, std::try_to_lock);
   if (!lock || phase_ != Phase::armed) return;
-  if (sites_.overwritten()) tracer_->tampered("the guest patched a hooked function: calls of it may not be seen");
+  if (sites_.overwritten()) tracer_->unseen("the guest patched a hooked function: calls of it may not be seen");
   if (mapping_ && !mapping_->intact())
-    tracer_->tampered("the guest changed the page tables that lead to the tracer's stubs");
+    tracer_->unseen("the guest changed the page tables that lead to the tracer's stubs");
 }
 
 void KvmSession::detach(const char* why) {
@@ -340,6 +340,11 @@ void KvmSession::end_boot(KvmVcpu& vcpu, const char* how, Code code) {
   take_hooks_out(code);
   phase_ = Phase::waiting_for_kernel;
   tracer_->boot_ended(how);
+}
+
+void KvmSession::another_machine() {
+  complain("this VMM runs a second virtual machine, which is not traced: one traced machine a process");
+  tracer_->unseen("a second virtual machine of the same VMM is not traced");
 }
 
 void KvmSession::vcpu_was_reset(KvmVcpu& vcpu) {

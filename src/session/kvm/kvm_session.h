@@ -2,13 +2,11 @@
 //
 //   waiting_for_kernel   Every exit of a vCPU is looked at: does it run a Linux kernel at its final address yet?
 //   waiting_for_init     The kernel is known and initialises itself. At the first exit after its own code is final
-//   (drivers
-//                        look for their devices then, so there are many) the hooks go in; if a program runs already, it
-//                        was too late, and the guest is not traceable.
+//                        (drivers look for their devices then, so there are many) the hooks go in; if a program runs
+//                        already, it was too late, and the guest is not traceable.
 //   armed                The hooks are in the guest's code.
 //   untraced             The kernel could not be traced and the user wants it run all the same; or tracing has ended:
-//   by
-//                        `oboro detach`, or because the supervisor is gone.
+//                        by `oboro detach`, or because the supervisor is gone.
 // A reset is noticed by the register values that the VMM sets.
 //
 // Threads: run() on the vCPU's own; the rest by any thread of the VMM.
@@ -46,6 +44,8 @@ class KvmSession {
   void vcpu_was_reset(engine::kvm::KvmVcpu& vcpu);
   // A vCPU is there that was not before.
   void added(engine::kvm::KvmVcpu& vcpu);
+  // The VMM has made another virtual machine, which runs untraced.
+  void another_machine();
   void print_times() { times_.print(); }
 
  private:

@@ -18,6 +18,7 @@
 
 #include "session/kvm/kvm_session.h"
 
+// By which copies of this file find each other.
 extern "C" [[gnu::visibility("default")]] const char oboro_kvm_loaded = 1;
 
 namespace oboro::session {
@@ -60,7 +61,10 @@ int create_vm(int fd, unsigned long request, void* argument) {
   const int vm = next_ioctl(fd, request, argument);
   if (vm < 0) return vm;
   const std::lock_guard lock(process->mutex);
-  if (process->session) return vm;
+  if (process->session) {
+    process->session->another_machine();
+    return vm;
+  }
   const char* text = getenv("OBORO_KVM");
   const Result<Start> start = Start::parse(text ? text : "");
   if (!start) fail("OBORO_KVM: " + start.error().message);
@@ -115,8 +119,12 @@ int on_kvm_ioctl(int fd, unsigned long request, void* argument) {
 
 [[gnu::constructor]] void loaded() {
   if (!getenv("OBORO_KVM")) return;
-  // Of two copies of this file the first is the one that traces; the other passes everything on.
-  if (dlsym(RTLD_DEFAULT, "oboro_kvm_loaded") != &oboro_kvm_loaded) return;
+  // Of two copies of this file the first is the one that traces; the other passes everything on. (The flag's address
+  // would not do: in both copies that is the first one's.)
+  Dl_info first{}, own{};
+  if (!dladdr(dlsym(RTLD_DEFAULT, "oboro_kvm_loaded"), &first) || !dladdr(&process, &own) ||
+      first.dli_fbase != own.dli_fbase)
+    return;
   process = new Process;
 }
 
