@@ -255,12 +255,19 @@ bool Tracer::ask_to_go_on(const std::string& why) {
 
 engine::Verdict Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) {
   hooks::Operation operation(*environment_, vcpu);
+  // What the kernel does before there is a program is its own start: it unpacks its initial file system, for one. The
+  // engine may have armed before or after that.
+  if (!programs_seen_.load(std::memory_order_relaxed)) {
+    if (!operation.task().mm(operation.r) && !operation.r.failed()) return {};
+    programs_seen_.store(true, std::memory_order_relaxed);
+  }
   hooks::dispatch(point, operation);
   return operation.verdict;
 }
 
 void Tracer::boot_ended(std::string_view how) {
   identified_.reset();
+  programs_seen_ = false;
   const auto lock = state_.lock();
   if (environment_) environment_->filter = nullptr;
   state_.watch(nullptr);

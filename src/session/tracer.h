@@ -126,6 +126,7 @@ class Tracer final : public hooks::Reporter {
   size_t hook_count_ = 0;
   std::unique_ptr<hooks::FilterMarks> marks_;
   std::atomic<bool> kernel_replaced_{false};
+  std::atomic<bool> programs_seen_{false};  // in this boot
   std::array<std::atomic<const char*>, 64> incomplete_reasons_{};
 };
 

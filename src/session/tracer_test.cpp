@@ -281,6 +281,21 @@ TEST_F(TracerTest, EventsAreNumberedAndCounted) {
   EXPECT_EQ(ring->counters().last_seq, 51u);
 }
 
+TEST_F(TracerTest, WhatTheKernelDoesBeforeThereIsAProgramIsNotReported) {
+  make();
+  ASSERT_TRUE(arm());
+  const Gva file = guest.open(secret);
+  const Gva unpacker = guest.kernel_thread(9, "kworker/u2:0");
+  guest.run(vcpu, unpacker);
+  hook(Symbol::fn_file_open, {file.value});
+  EXPECT_TRUE(events().empty());
+  guest.run(vcpu, task);
+  hook(Symbol::fn_file_permission, {guest.open(guest.make_file(disk, "plain", 12)).value, 4});
+  guest.run(vcpu, unpacker);
+  hook(Symbol::fn_file_open, {file.value});
+  EXPECT_EQ(events().size(), 1u) << "later it is";
+}
+
 TEST_F(TracerTest, ResetKeepsOnlyFiles) {
   make();
   ASSERT_TRUE(arm());

@@ -1,8 +1,10 @@
 #include "supervisor/supervisor.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <errno.h>
 #include <fcntl.h>
+#include <filesystem>
 #include <fmt/format.h>
 #include <optional>
 #include <poll.h>
@@ -15,6 +17,7 @@
 #include <termios.h>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 #include "session/control.h"
 #include "session/settings.h"
@@ -237,7 +240,24 @@ Result<Ending> run(const Options& options) {
   return watch(options, *prepared, *child);
 }
 
+namespace {
+
+// Descriptors that whoever starts QEMU left open for it: its monitor, its network interfaces.
+std::vector<int> inherited_descriptors() {
+  std::vector<int> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
+    const int fd = atoi(entry.path().filename().c_str());
+    if (fd > STDERR_FILENO) found.push_back(fd);
+  }
+  std::erase_if(found, [](int fd) { return fcntl(fd, F_GETFD) < 0; });  // the listing's own
+  return found;
+}
+
+}  // namespace
+
 Error become_qemu(const Options& options, const std::vector<std::string>& arguments) {
+  const std::vector<int> qemus = inherited_descriptors();
   Machine machine = options.machine;
   machine.engine = Engine::kvm;
   Result<Prepared> prepared = prepare(options, std::move(machine));
@@ -252,6 +272,8 @@ Error become_qemu(const Options& options, const std::vector<std::string>& argume
     setsid();
     const pid_t supervisor = fork();
     if (supervisor != 0) _exit(supervisor < 0 ? 1 : 0);
+    // Else they would outlive QEMU here, and whoever waits for the end of its monitor would wait for ours.
+    for (const int fd : qemus) close(fd);
     Result<UniqueFd> signal = signals();
     const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!signal || dup2(null.get(), STDIN_FILENO) < 0 || dup2(null.get(), STDOUT_FILENO) < 0) _exit(1);
