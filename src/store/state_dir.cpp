@@ -37,7 +37,7 @@ Result<void> check_state_directory(const std::string& path) {
   if (!S_ISDIR(status.st_mode)) return Error{Errc::invalid, path + ": is not a directory"};
   if (status.st_uid != ::geteuid())
     return Error{Errc::invalid, path + ": belongs to user " + std::to_string(status.st_uid) + ", not to " +
-                                    std::to_string(::geteuid()) + ", who runs this"};
+                                    std::to_string(::geteuid()) + ", who runs this: run it as the owner"};
   if ((status.st_mode & 022) != 0)
     return Error{Errc::invalid, path + ": others may write in it; remove that right (chmod go-w)"};
   return {};
