@@ -127,6 +127,12 @@ bool KvmSession::handle_exit(KvmVcpu& vcpu) {
   if (run.exit_reason == KVM_EXIT_IO && run.io.direction == KVM_EXIT_IO_OUT && run.io.port == kTrapPort &&
       run.io.size == 1 && run.io.count == 1)
     return trapped(vcpu);
+  if (run.exit_reason == KVM_EXIT_MMIO && slot_ && run.mmio.is_write &&
+      run.mmio.phys_addr - slot_start_.value < FilterSlot::kSize) {
+    // The guest may read its stubs, not write them: KVM makes a device's access of it. It has no effect.
+    tracer_->unseen("the guest tried to write to the tracer's memory");
+    return true;
+  }
   const Phase phase = phase_.load(std::memory_order_relaxed);
   if (run.exit_reason == KVM_EXIT_DEBUG && vcpu.breakpoints_wanted()) return trapped(vcpu);
   if (phase == Phase::waiting_for_kernel || phase == Phase::waiting_for_init) {
