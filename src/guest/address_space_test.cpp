@@ -23,6 +23,7 @@ class AddressSpaceTest : public testing::Test {
     std::vector<Inode> out;
     EXPECT_EQ(shared_writable_inodes(r, mm, out), complete);
     std::vector<uint64_t> addresses;
+    addresses.reserve(out.size());
     for (const Inode inode : out) addresses.push_back(inode.at.value);
     std::sort(addresses.begin(), addresses.end());
     return addresses;
@@ -106,6 +107,7 @@ class MappersTest : public AddressSpaceTest {
     std::vector<Task> out;
     EXPECT_EQ(mappers(r, Inode{inode}, out), complete);
     std::vector<uint64_t> addresses;
+    addresses.reserve(out.size());
     for (const Task owner : out) addresses.push_back(owner.at.value);
     std::sort(addresses.begin(), addresses.end());
     return addresses;

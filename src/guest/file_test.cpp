@@ -31,7 +31,7 @@ class FileTest : public testing::TestWithParam<bool> {
   }
   std::string path(Gva dentry) {
     Reader r(guest.kernel());
-    const std::string text = Dentry{dentry}.true_path(r);
+    std::string text = Dentry{dentry}.true_path(r);
     EXPECT_FALSE(r.failed());
     return text;
   }

@@ -74,7 +74,7 @@ std::string Reader::string(Gva va, size_t max) {
     // Copied first, searched afterwards: the guest may change it in between.
     char copy[256];
     const size_t part = std::min({bytes.size(), sizeof copy, max - out.size()});
-    std::memcpy(copy, bytes.data(), part);
+    std::memcpy(copy, bytes.data(), part);  // NOLINT(bugprone-not-null-terminated-result): its end is looked for
     const char* end = static_cast<const char*>(std::memchr(copy, 0, part));
     out.append(copy, end ? static_cast<size_t>(end - copy) : part);
     if (end) return out;

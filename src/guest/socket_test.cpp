@@ -154,6 +154,7 @@ class UdpTest : public testing::TestWithParam<int> {
     std::vector<Sock> out;
     EXPECT_EQ(udp_receivers(r, guest.net(), to, out), complete);
     std::vector<uint64_t> addresses;
+    addresses.reserve(out.size());
     for (const Sock sock : out) addresses.push_back(sock.at.value);
     std::sort(addresses.begin(), addresses.end());
     return addresses;

@@ -74,7 +74,7 @@ TEST_F(MachineTest, WhileStoppedNobodyRuns) {
   std::atomic<uint64_t> entries{0};
   kvm = [&](int fd, unsigned long request, void*) {
     if (request != KVM_RUN) return 0;
-    KvmVcpu* self = nullptr;
+    KvmVcpu* self = vcpus[0];
     for (KvmVcpu* vcpu : vcpus)
       if (vcpu->fd() == fd) self = vcpu;
     ++inside;

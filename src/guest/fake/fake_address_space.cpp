@@ -21,6 +21,7 @@ Gva FakeGuest::vma(Gva mm, Gva file, uint64_t flags) {
 
 void FakeGuest::set_vmas(Gva mm, const std::vector<Gva>& vmas, unsigned levels) {
   std::vector<uint64_t> entries;
+  entries.reserve(vmas.size());
   for (const Gva vma : vmas) entries.push_back(vma.value);
   // Two entries to a node, but that the topmost takes what is left: many levels need few mappings.
   for (unsigned level = 0; level < levels; ++level) {

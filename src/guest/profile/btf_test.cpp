@@ -104,6 +104,7 @@ TEST(Btf, ResolvesTheWholeSchema) {
   std::map<std::string, uint32_t> offsets;
   const auto blob = testing::make_fake_btf(offsets);
   std::vector<std::string_view> structures;
+  structures.reserve(std::size(kFieldSchema));
   for (const SchemaEntry& entry : kFieldSchema)
     structures.push_back(entry.alternatives[0].substr(0, entry.alternatives[0].find('.')));
   const auto types = Btf::load(blob, structures);

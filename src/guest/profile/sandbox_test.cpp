@@ -29,7 +29,7 @@ class Script {
  public:
   explicit Script(const std::string& text) {
     std::string name = (std::filesystem::temp_directory_path() / "oboro-builder-XXXXXX").string();
-    UniqueFd(mkstemp(name.data()));
+    const UniqueFd made(mkstemp(name.data()));
     path_ = name;
     std::ofstream(path_) << "#!/bin/sh\n" << text << "\n";
     chmod(path_.c_str(), 0700);
