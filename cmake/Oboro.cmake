@@ -8,6 +8,7 @@ target_include_directories(oboro_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE
 if(OBORO_SANITIZE)
   target_compile_options(oboro_flags INTERFACE -fsanitize=${OBORO_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(oboro_flags INTERFACE -fsanitize=${OBORO_SANITIZE})
+  target_compile_definitions(oboro_flags INTERFACE OBORO_SANITIZED)  # no compiler-independent macro says so
 endif()
 if(OBORO_FUZZ)
   target_compile_options(oboro_flags INTERFACE -fsanitize=fuzzer-no-link)

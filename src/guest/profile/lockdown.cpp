@@ -16,15 +16,6 @@
 #include <unistd.h>
 #include <utility>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define OBORO_SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define OBORO_SANITIZED 1
-#endif
-
 namespace oboro::guest {
 namespace {
 

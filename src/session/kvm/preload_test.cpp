@@ -21,7 +21,7 @@
 namespace oboro::session {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef OBORO_SANITIZED
 constexpr const char* kCannot =
     "a sanitizer's runtime must be loaded before everything, and a preloaded library is not";
 #else
