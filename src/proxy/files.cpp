@@ -1,0 +1,422 @@
+#include "proxy/files.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <limits>
+#include <linux/openat2.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+namespace oboro::proxy {
+namespace {
+
+constexpr char kOwner[] = "user.oboro.owner";
+constexpr int64_t kOpenFlags = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NONBLOCK | O_DIRECTORY |
+                               O_NOFOLLOW | O_DSYNC | O_SYNC | O_NOATIME;
+constexpr mode_t kModes = 01777;  // no set-user-ID: nothing here is executed
+
+int64_t failed() { return -errno; }
+
+struct Owner {
+  uint32_t uid = 0, gid = 0;
+};
+
+// Of one call: the directory that paths are resolved in, and what came of them.
+class Paths {
+ public:
+  explicit Paths(int root) : root_(root) {}
+
+  // A path as C string, or the errno that it deserves.
+  static int check(std::string_view path, std::string& out) {
+    if (path.empty()) return ENOENT;
+    if (path.size() >= kMaxPath) return ENAMETOOLONG;
+    if (path.find('\0') != std::string_view::npos) return EINVAL;
+    out = path;
+    return 0;
+  }
+
+  // A descriptor, or -errno in `error`.
+  UniqueFd open(std::string_view path, uint64_t flags, uint64_t mode, int64_t& error) const {
+    std::string text;
+    if (const int wrong = check(path, text)) {
+      error = -wrong;
+      return {};
+    }
+    open_how how{};
+    how.flags = flags | O_CLOEXEC | (flags & O_PATH ? 0U : static_cast<unsigned>(O_NOCTTY));
+    how.mode = mode;
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+    for (int tries = 0;; ++tries) {
+      const long fd = syscall(SYS_openat2, root_, text.c_str(), &how, sizeof how);
+      if (fd >= 0) return UniqueFd(static_cast<int>(fd));
+      // EAGAIN: something was renamed meanwhile, so the kernel could not be sure.
+      if ((errno == EAGAIN && tries < 100) || errno == EINTR) continue;
+      error = failed();
+      return {};
+    }
+  }
+  UniqueFd find(std::string_view path, bool follow, int64_t& error) const {
+    return open(path, O_PATH | (follow ? 0U : static_cast<unsigned>(O_NOFOLLOW)), 0, error);
+  }
+
+  struct Place {
+    UniqueFd directory;
+    std::string name;
+  };
+  // The directory that the last name of a path is in. special: the errno for a last name that is none ("/", "..").
+  Place parent(std::string_view path, int special, int64_t& error) const {
+    std::string text;
+    if (const int wrong = check(path, text)) {
+      error = -wrong;
+      return {};
+    }
+    while (text.size() > 1 && text.back() == '/') text.pop_back();
+    const size_t slash = text.rfind('/');
+    Place place;
+    place.name = slash == std::string::npos ? text : text.substr(slash + 1);
+    if (place.name.empty() || place.name == "." || place.name == "..") {
+      error = -special;
+      return {};
+    }
+    const std::string directory = slash == std::string::npos || slash == 0 ? "/" : text.substr(0, slash);
+    place.directory = open(directory, O_PATH | O_DIRECTORY, 0, error);
+    return place;
+  }
+
+ private:
+  int root_;
+};
+
+// What a descriptor is that was just opened. Nothing that blocks or acts is there for a service.
+std::shared_ptr<Handle> handle_of(UniqueFd fd, int64_t& error) {
+  struct stat status {};
+  if (fstat(fd.get(), &status) != 0) {
+    error = failed();
+    return nullptr;
+  }
+  if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
+    error = -ENXIO;
+    return nullptr;
+  }
+  const auto kind = S_ISDIR(status.st_mode) ? Handle::Kind::directory : Handle::Kind::file;
+  return std::make_shared<Handle>(kind, std::move(fd));
+}
+
+Owner owner_of(const char* text, ssize_t size) {
+  Owner owner;
+  if (size <= 0) return owner;
+  const char* end = text + size;
+  const auto first = std::from_chars(text, end, owner.uid);
+  if (first.ec == std::errc() && first.ptr < end) std::from_chars(first.ptr + 1, end, owner.gid);
+  return owner;
+}
+
+// Of a descriptor that is not O_PATH.
+Owner read_owner(int fd) {
+  char text[32];
+  return owner_of(text, fgetxattr(fd, kOwner, text, sizeof text));
+}
+
+int64_t write_owner(int fd, int64_t uid, int64_t gid) {
+  constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();
+  if (uid < -1 || gid < -1 || uid > kMost || gid > kMost) return -EINVAL;
+  Owner owner = read_owner(fd);
+  if (uid >= 0 && uid != kMost) owner.uid = static_cast<uint32_t>(uid);
+  if (gid >= 0 && gid != kMost) owner.gid = static_cast<uint32_t>(gid);
+  const std::string text = fmt::format("{}:{}", owner.uid, owner.gid);
+  if (fsetxattr(fd, kOwner, text.data(), text.size(), 0) == 0) return 0;
+  // A file system without such attributes: all belongs to root, and may.
+  return errno == EOPNOTSUPP && owner.uid == 0 && owner.gid == 0 ? 0 : errno == EOPNOTSUPP ? -EPERM : failed();
+}
+
+template <typename T>
+void put(std::vector<std::byte>& out, const T& value) {
+  out.resize(sizeof value);
+  std::memcpy(out.data(), &value, sizeof value);
+}
+
+// One call. Members rather than free functions: all need the same four things.
+class Execution {
+ public:
+  Execution(int root, Handles& handles, const Frame& call) : call_(call), handles_(handles), paths_(root) {}
+
+  Outcome run() {
+    out_.result = dispatch();
+    if (out_.result < 0) {
+      out_.first.clear();
+      out_.second.clear();
+    }
+    return std::move(out_);
+  }
+
+ private:
+  int64_t argument(size_t i) const { return call_.arguments[i]; }
+  static int64_t result(long value) { return value < 0 ? failed() : value; }
+
+  int64_t dispatch() {
+    switch (call_.op) {
+      case Op::open:
+        return open();
+      case Op::close:
+        return handles_.take(call_.handle) ? 0 : -EBADF;
+      case Op::read:
+        return read();
+      case Op::write:
+        return write();
+      case Op::lseek:
+        return with_handle([&](Handle& h) {
+          return result(lseek(h.fd.get(), argument(0), static_cast<int>(std::clamp<int64_t>(argument(1), -1, 100))));
+        });
+      case Op::statx:
+        return statx_call();
+      case Op::statfs:
+        return statfs_call();
+      case Op::access:
+        return access_call();
+      case Op::truncate:
+        return for_writing([&](int fd) { return result(ftruncate(fd, argument(0))); });
+      case Op::fallocate:
+        return with_handle([&](Handle& h) {
+          return result(fallocate(h.fd.get(), static_cast<int>(argument(0)), argument(1), argument(2)));
+        });
+      case Op::fsync:
+        return with_handle([&](Handle& h) { return result(argument(0) ? fdatasync(h.fd.get()) : fsync(h.fd.get())); });
+      case Op::flock:
+        return with_handle(
+            [&](Handle& h) { return result(::flock(h.fd.get(), static_cast<int>(argument(0) & 0xf) | LOCK_NB)); });
+      case Op::rename:
+        return rename_call();
+      case Op::link:
+        return link_call();
+      case Op::unlink:
+        return in_directory(call_.text(), argument(0) ? EINVAL : EISDIR, [&](int directory, const char* name) {
+          return result(unlinkat(directory, name, argument(0) ? AT_REMOVEDIR : 0));
+        });
+      case Op::mkdir:
+        return in_directory(call_.text(), EEXIST, [&](int directory, const char* name) {
+          return result(mkdirat(directory, name, static_cast<mode_t>(argument(0)) & kModes));
+        });
+      case Op::symlink:
+        return symlink_call();
+      case Op::readlink:
+        return readlink_call();
+      case Op::chmod:
+        return any_descriptor([&](int fd) { return result(fchmod(fd, static_cast<mode_t>(argument(0)) & kModes)); });
+      case Op::chown:
+        return chown_call();
+      case Op::utimens:
+        return utimens_call();
+      case Op::getdents:
+        return getdents_call();
+      case Op::setfl:
+        return setfl();
+      default:
+        return -ENOSYS;
+    }
+  }
+
+  template <typename Function>
+  int64_t with_handle(Function function) {
+    const std::shared_ptr<Handle> handle = handles_.find(call_.handle);
+    return handle ? function(*handle) : -EBADF;
+  }
+  // By handle, or by path with what is at its end.
+  template <typename Function>
+  int64_t by_handle_or_path(bool follow, Function function) {
+    if (call_.handle) return with_handle([&](Handle& h) { return function(h.fd.get()); });
+    int64_t error = 0;
+    const UniqueFd fd = paths_.find(call_.text(), follow, error);
+    return fd ? function(fd.get()) : error;
+  }
+  // The same with a descriptor that can do more than O_PATH's: for what the kernel does by no other.
+  template <typename Function>
+  int64_t any_descriptor(Function function) {
+    if (call_.handle) return with_handle([&](Handle& h) { return function(h.fd.get()); });
+    int64_t error = 0;
+    UniqueFd fd = paths_.open(call_.text(), O_RDONLY | O_NONBLOCK, 0, error);
+    if (!fd && error == -EACCES) fd = paths_.open(call_.text(), O_WRONLY | O_NONBLOCK, 0, error);
+    return fd ? function(fd.get()) : error;
+  }
+  template <typename Function>
+  int64_t for_writing(Function function) {
+    if (call_.handle) return with_handle([&](Handle& h) { return function(h.fd.get()); });
+    int64_t error = 0;
+    const UniqueFd fd = paths_.open(call_.text(), O_WRONLY | O_NONBLOCK, 0, error);
+    return fd ? function(fd.get()) : error;
+  }
+  template <typename Function>
+  int64_t in_directory(std::string_view path, int special, Function function) {
+    int64_t error = 0;
+    const Paths::Place place = paths_.parent(path, special, error);
+    return place.directory ? function(place.directory.get(), place.name.c_str()) : error;
+  }
+
+  int64_t open() {
+    int64_t error = 0;
+    const int64_t flags = argument(0) & kOpenFlags;
+    const bool creates = flags & O_CREAT;
+    UniqueFd fd = paths_.open(call_.text(), static_cast<uint64_t>(flags) | O_NONBLOCK,
+                              creates ? static_cast<uint64_t>(argument(1)) & kModes : 0, error);
+    if (!fd) return error;
+    const std::shared_ptr<Handle> handle = handle_of(std::move(fd), error);
+    if (!handle) return error;
+    handle->nonblocking = flags & O_NONBLOCK;
+    const uint32_t number = handles_.add(handle);
+    return number ? int64_t{number} : -ENFILE;
+  }
+
+  int64_t read() {
+    return with_handle([&](Handle& h) -> int64_t {
+      if (argument(0) < 0 || argument(1) < -1) return -EINVAL;
+      out_.first.resize(static_cast<size_t>(std::min<int64_t>(argument(0), kMaxData)));
+      const ssize_t got = argument(1) >= 0 ? pread(h.fd.get(), out_.first.data(), out_.first.size(), argument(1))
+                                           : ::read(h.fd.get(), out_.first.data(), out_.first.size());
+      out_.first.resize(got > 0 ? static_cast<size_t>(got) : 0);
+      return result(got);
+    });
+  }
+
+  int64_t write() {
+    return with_handle([&](Handle& h) -> int64_t {
+      if (argument(0) < -1) return -EINVAL;
+      return result(argument(0) >= 0 ? pwrite(h.fd.get(), call_.first.data(), call_.first.size(), argument(0))
+                                     : ::write(h.fd.get(), call_.first.data(), call_.first.size()));
+    });
+  }
+
+  int64_t statx_call() {
+    return by_handle_or_path(argument(0), [&](int fd) -> int64_t {
+      struct statx status {};
+      if (statx(fd, "", AT_EMPTY_PATH, STATX_ALL, &status) != 0) return failed();
+      // No owner by the host's numbers. An O_PATH descriptor cannot be asked for attributes, only its path.
+      const Owner owner = owner_of_path(fd);
+      status.stx_uid = owner.uid;
+      status.stx_gid = owner.gid;
+      put(out_.first, status);
+      return 0;
+    });
+  }
+  Owner owner_of_path(int fd) {
+    if (call_.handle) return read_owner(fd);
+    int64_t error = 0;
+    const UniqueFd readable =
+        paths_.open(call_.text(), O_RDONLY | O_NONBLOCK | (argument(0) ? 0U : O_NOFOLLOW), 0, error);
+    return readable ? read_owner(readable.get()) : Owner{};
+  }
+
+  int64_t statfs_call() {
+    return by_handle_or_path(true, [&](int fd) -> int64_t {
+      struct statfs status {};
+      if (fstatfs(fd, &status) != 0) return failed();
+      put(out_.first, status);
+      return 0;
+    });
+  }
+
+  int64_t access_call() {
+    return by_handle_or_path(argument(1), [&](int fd) {
+      return result(syscall(SYS_faccessat2, fd, "", static_cast<int>(argument(0)), AT_EMPTY_PATH | AT_EACCESS));
+    });
+  }
+
+  int64_t rename_call() {
+    constexpr int64_t kFlags = RENAME_NOREPLACE | RENAME_EXCHANGE;
+    if (argument(0) & ~kFlags) return -EINVAL;
+    return in_directory(call_.text(), EBUSY, [&](int from, const char* from_name) {
+      return in_directory(call_.second_text(), EBUSY, [&](int to, const char* to_name) {
+        return result(renameat2(from, from_name, to, to_name, static_cast<unsigned>(argument(0))));
+      });
+    });
+  }
+
+  // Following a link at the end of the old path (argument 0) is not offered: it would have to be resolved twice.
+  int64_t link_call() {
+    if (argument(0)) return -EINVAL;
+    return in_directory(call_.text(), EPERM, [&](int from, const char* from_name) {
+      return in_directory(call_.second_text(), EEXIST,
+                          [&](int to, const char* to_name) { return result(linkat(from, from_name, to, to_name, 0)); });
+    });
+  }
+
+  int64_t symlink_call() {
+    std::string target;
+    if (const int wrong = Paths::check(call_.text(), target)) return -wrong;
+    return in_directory(call_.second_text(), EEXIST, [&](int directory, const char* name) {
+      return result(symlinkat(target.c_str(), directory, name));
+    });
+  }
+
+  int64_t readlink_call() {
+    int64_t error = 0;
+    const UniqueFd fd = paths_.find(call_.text(), false, error);
+    if (!fd) return error;
+    char target[kMaxPath];
+    const ssize_t size = readlinkat(fd.get(), "", target, sizeof target);
+    // Of what is no link, the path itself would have been refused.
+    if (size < 0) return errno == ENOENT ? -EINVAL : failed();
+    const auto bytes = bytes_of({target, static_cast<size_t>(size)});
+    out_.first.assign(bytes.begin(), bytes.end());
+    return size;
+  }
+
+  int64_t chown_call() {
+    if (!call_.handle && !argument(2)) {
+      int64_t error = 0;
+      const UniqueFd fd = paths_.find(call_.text(), false, error);
+      struct stat status {};
+      if (!fd || fstat(fd.get(), &status) != 0) return fd ? failed() : error;
+      // A link has no such attributes, so it is always root's.
+      if (S_ISLNK(status.st_mode)) return argument(0) <= 0 && argument(1) <= 0 ? 0 : -EPERM;
+    }
+    return any_descriptor([&](int fd) { return write_owner(fd, argument(0), argument(1)); });
+  }
+
+  int64_t utimens_call() {
+    timespec times[2];
+    if (!call_.second.empty() && call_.second.size() != sizeof times) return -EINVAL;
+    if (!call_.second.empty()) std::memcpy(times, call_.second.data(), sizeof times);
+    const timespec* wanted = call_.second.empty() ? nullptr : times;
+    return by_handle_or_path(argument(0), [&](int fd) {
+      return result(syscall(SYS_utimensat, fd, call_.handle ? nullptr : "", wanted, call_.handle ? 0 : AT_EMPTY_PATH));
+    });
+  }
+
+  int64_t getdents_call() {
+    return with_handle([&](Handle& h) -> int64_t {
+      if (argument(0) < 0) return -EINVAL;
+      out_.first.resize(static_cast<size_t>(std::min<int64_t>(argument(0), 64 << 10)));
+      const long got = syscall(SYS_getdents64, h.fd.get(), out_.first.data(), out_.first.size());
+      out_.first.resize(got > 0 ? static_cast<size_t>(got) : 0);
+      return result(got);
+    });
+  }
+
+  int64_t setfl() {
+    return with_handle([&](Handle& h) -> int64_t {
+      h.nonblocking = argument(0) & O_NONBLOCK;
+      if (h.kind == Handle::Kind::socket) return 0;
+      const int now = fcntl(h.fd.get(), F_GETFL);
+      if (now < 0) return failed();
+      return result(fcntl(h.fd.get(), F_SETFL, (now & ~O_APPEND) | (argument(0) & O_APPEND ? O_APPEND : 0)));
+    });
+  }
+
+  const Frame& call_;
+  Handles& handles_;
+  Paths paths_;
+  Outcome out_;
+};
+
+}  // namespace
+
+Outcome Files::execute(const Frame& call) { return Execution(root_.get(), handles_, call).run(); }
+
+}  // namespace oboro::proxy

@@ -1,0 +1,44 @@
+// The file calls of a hidden service, executed beneath one directory: the proxy's root. No path leads out of it: each
+// is resolved by openat2(2) with RESOLVE_IN_ROOT, which holds against "..", links and renames meanwhile; what has no
+// such form works on the last name of a path in a directory that was found in that way, and follows no link.
+//
+// Only regular files, directories and symbolic links are there for a service. Owners are what the service made them,
+// kept in an extended attribute: the proxy's user owns all files on the host.
+//
+// Threads: any number of calls at the same time.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "proxy/handles.h"
+#include "proxy/wire.h"
+
+namespace oboro::proxy {
+
+// What a call comes to. Parts of the answer's frame refer to it.
+struct Outcome {
+  int64_t result = 0;  // or -errno
+  int64_t extra = 0;
+  std::vector<std::byte> first, second;
+};
+
+class Files {
+ public:
+  // root: a directory (O_PATH will do).
+  Files(UniqueFd root, Handles& handles) : root_(std::move(root)), handles_(handles) {}
+
+  static bool is_file_call(Op op) { return op >= Op::open && op <= Op::setfl; }
+  // call.op is such a one. Everything in the call may be nonsense.
+  Outcome execute(const Frame& call);
+
+ private:
+  UniqueFd root_;
+  Handles& handles_;
+};
+
+}  // namespace oboro::proxy

@@ -1,0 +1,354 @@
+#include "proxy/server.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <fmt/format.h>
+#include <map>
+#include <mutex>
+#include <poll.h>
+#include <set>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+namespace oboro::proxy {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+Error io_error(const char* what) { return {Errc::io, fmt::format("{}: {}", what, strerror(errno))}; }
+
+// A call with bytes of its own: what it was taken from is needed again.
+struct Call {
+  explicit Call(const Frame& from) : bytes(from.first.size() + from.second.size()), frame(from) {
+    std::copy(from.first.begin(), from.first.end(), bytes.begin());
+    std::copy(from.second.begin(), from.second.end(), bytes.begin() + static_cast<ptrdiff_t>(from.first.size()));
+    frame.first = std::span(bytes).first(from.first.size());
+    frame.second = std::span(bytes).subspan(from.first.size());
+  }
+  Call(Call&&) = default;  // moving a vector leaves its bytes where they are
+  Call& operator=(Call&&) = default;
+
+  std::vector<std::byte> bytes;
+  Frame frame;
+};
+
+struct Answer {
+  uint64_t id = 0;
+  Outcome outcome;
+  size_t size() const { return outcome.first.size() + outcome.second.size(); }
+};
+
+// Threads that execute file calls.
+class Workers {
+ public:
+  Workers(Files& files, unsigned count, int done_fd) : files_(files), done_fd_(done_fd) {
+    for (unsigned i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
+  }
+  ~Workers() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  void add(Call call) {
+    {
+      const std::lock_guard lock(mutex_);
+      calls_.push_back(std::move(call));
+    }
+    wake_.notify_one();
+  }
+  std::deque<Answer> take_done() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(done_, {});
+  }
+
+ private:
+  void work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [this] { return over_ || !calls_.empty(); });
+      if (over_) return;
+      Call call = std::move(calls_.front());
+      calls_.pop_front();
+      lock.unlock();
+      Answer answer{call.frame.id, files_.execute(call.frame)};
+      lock.lock();
+      done_.push_back(std::move(answer));
+      const uint64_t one = 1;
+      (void)!write(done_fd_, &one, sizeof one);
+    }
+  }
+
+  Files& files_;
+  const int done_fd_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Call> calls_;
+  std::deque<Answer> done_;
+  bool over_ = false;
+  std::vector<std::thread> threads_;
+};
+
+class Server {
+ public:
+  Server(Channel channel, UniqueFd root, NetworkPolicy policy, const ServerLimits& limits, UniqueFd life)
+      : limits_(limits),
+        channel_(std::move(channel)),
+        life_(std::move(life)),
+        handles_(limits.handles),
+        files_(std::move(root), handles_),
+        sockets_(std::move(policy), handles_) {}
+
+  Result<void> run() {
+    epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
+    done_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!epoll_ || !done_) return io_error("proxy");
+    for (const auto& [fd, what] :
+         {std::pair(life_.get(), kLife), std::pair(channel_.wake_fd(), kChannel), std::pair(done_.get(), kDone)})
+      if (!watch(fd, what, EPOLLIN)) return io_error("proxy");
+    Workers workers(files_, limits_.workers, done_.get());
+    workers_ = &workers;
+    for (;;) {
+      const bool more = take_calls();
+      for (Answer& answer : workers.take_done()) {
+        busy_bytes_ -= std::min(busy_bytes_, queued_[answer.id]);
+        queued_.erase(answer.id);
+        give(std::move(answer));
+      }
+      expire();
+      send_answers();
+      if (channel_.broken()) return Error{Errc::invalid, "the calls of the service came garbled"};
+      std::array<epoll_event, 64> events;
+      const bool sleep =
+          !more && (full() || channel_.may_sleep()) && (answers_.empty() || channel_.may_wait_for_room());
+      const int count = epoll_wait(epoll_.get(), events.data(), events.size(), sleep ? next_deadline_ms() : 0);
+      if (count < 0 && errno != EINTR) return io_error("proxy");
+      for (int i = 0; i < count; ++i) {
+        const uint64_t what = events[static_cast<size_t>(i)].data.u64;
+        if (what == kLife) return {};
+        if (what == kChannel)
+          channel_.woken();
+        else if (what == kDone)
+          drain(done_.get());
+        else
+          socket_ready(static_cast<uint32_t>(what));
+      }
+    }
+  }
+
+ private:
+  // What an event is about: these, or the number of a handle.
+  static constexpr uint64_t kLife = uint64_t{1} << 32, kChannel = kLife + 1, kDone = kLife + 2;
+  static constexpr int kCallsAtOnce = 64;  // before others get their turn
+
+  struct Waiting {
+    Call call;
+    Progress progress;
+    Clock::time_point deadline = Clock::time_point::max();
+  };
+
+  bool watch(int fd, uint64_t what, uint32_t events) {
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = what;
+    return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+  }
+  static void drain(int fd) {
+    uint64_t count;
+    (void)!read(fd, &count, sizeof count);
+  }
+
+  // Answers have no room; the tracer has to take some first. Its calls wait in the ring until then.
+  bool full() const { return answer_bytes_ > limits_.bytes; }
+
+  // True: there may be more.
+  bool take_calls() {
+    for (int i = 0; i < kCallsAtOnce; ++i) {
+      if (full()) return false;
+      const std::optional<Frame> call = channel_.receive(storage_);
+      if (!call) return false;
+      start(*call);
+    }
+    return true;
+  }
+
+  void start(const Frame& call) {
+    if (call.op == Op::cancel) return cancel(call);
+    const size_t size = call.first.size() + call.second.size();
+    if (busy_bytes_ + size > limits_.bytes || queued_.size() >= limits_.waiting || waiting_.size() >= limits_.waiting ||
+        queued_.count(call.id) || waiting_.count(call.id))
+      return give({call.id, {-ENOBUFS, 0, {}, {}}});
+    if (const auto handle = handles_.find(call.handle); handle && handle->kind == Handle::Kind::socket) {
+      // As of a file, but with what only a socket has.
+      if (call.op == Op::close) return close_socket(call);
+      if (call.op == Op::read || call.op == Op::write) return start_on_socket(as_message(call));
+    }
+    if (Sockets::is_socket_call(call.op)) return start_on_socket(call);
+    if (!Files::is_file_call(call.op)) return give({call.id, {-ENOSYS, 0, {}, {}}});
+    busy_bytes_ += size;
+    queued_.emplace(call.id, size);
+    workers_->add(Call(call));
+  }
+
+  // read(2) and write(2) on a socket are receive and send without an address or flags.
+  static Frame as_message(Frame call) {
+    const bool seeks = (call.op == Op::read ? call.arguments[1] : call.arguments[0]) != -1;
+    call.op = seeks ? Op::lseek : call.op == Op::read ? Op::receive : Op::send;  // lseek: -ESPIPE
+    call.arguments = call.op == Op::receive ? std::array<int64_t, 4>{call.arguments[0], 0} : std::array<int64_t, 4>{};
+    call.second = {};
+    return call;
+  }
+
+  void start_on_socket(const Frame& call) {
+    if (call.op == Op::lseek) return give({call.id, {-ESPIPE, 0, {}, {}}});
+    Progress progress;
+    if (auto outcome = sockets_.attempt(call, progress)) return finish(call, std::move(*outcome));
+    const int64_t timeout = sockets_.timeout_us(call);
+    Waiting waiting{Call(call), std::move(progress)};
+    if (timeout) {
+      waiting.deadline = Clock::now() + std::chrono::microseconds(timeout);
+      deadlines_.emplace(waiting.deadline, call.id);
+    }
+    for (const uint32_t handle : handles_of(call)) waiters_[handle].push_back(call.id);
+    busy_bytes_ += waiting.call.bytes.size();
+    waiting_.emplace(call.id, std::move(waiting));
+  }
+
+  static std::vector<uint32_t> handles_of(const Frame& call) {
+    if (call.op != Op::poll) return {call.handle};
+    std::vector<pollfd> asked(call.first.size() / sizeof(pollfd));
+    std::memcpy(asked.data(), call.first.data(), asked.size() * sizeof(pollfd));
+    std::set<uint32_t> handles;
+    for (const pollfd& one : asked)
+      if (one.fd >= 0) handles.insert(static_cast<uint32_t>(one.fd));
+    return {handles.begin(), handles.end()};
+  }
+
+  // A socket that came to be is watched for every change, once and for all.
+  void finish(const Frame& call, Outcome outcome) {
+    if ((call.op == Op::socket || call.op == Op::accept) && outcome.result > 0) {
+      const auto number = static_cast<uint32_t>(outcome.result);
+      const auto handle = handles_.find(number);
+      if (!handle || !watch(handle->fd.get(), number, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)) {
+        handles_.take(number);
+        outcome = {-ENOBUFS, 0, {}, {}};
+      }
+    }
+    give({call.id, std::move(outcome)});
+  }
+
+  void close_socket(const Frame& call) {
+    handles_.take(call.handle);
+    // Who still waits for it finds it gone.
+    socket_ready(call.handle);
+    waiters_.erase(call.handle);
+    give({call.id, {}});
+  }
+
+  void socket_ready(uint32_t handle) {
+    const auto found = waiters_.find(handle);
+    if (found == waiters_.end()) return;
+    for (const uint64_t id : std::exchange(found->second, {})) {
+      const auto waiting = waiting_.find(id);
+      if (waiting == waiting_.end()) continue;  // it was done by another of its sockets
+      auto outcome = sockets_.attempt(waiting->second.call.frame, waiting->second.progress);
+      if (outcome)
+        end_wait(waiting, std::move(*outcome));
+      else
+        waiters_[handle].push_back(id);
+    }
+    if (const auto now = waiters_.find(handle); now != waiters_.end() && now->second.empty()) waiters_.erase(now);
+  }
+
+  using WaitingCalls = std::unordered_map<uint64_t, Waiting>;
+  void end_wait(WaitingCalls::iterator waiting, Outcome outcome) {
+    const Waiting ended = std::move(waiting->second);
+    waiting_.erase(waiting);
+    busy_bytes_ -= std::min(busy_bytes_, ended.call.bytes.size());
+    if (ended.deadline != Clock::time_point::max()) deadlines_.erase({ended.deadline, ended.call.frame.id});
+    finish(ended.call.frame, std::move(outcome));
+    for (const uint32_t handle : handles_of(ended.call.frame))
+      if (const auto list = waiters_.find(handle); list != waiters_.end())
+        std::erase(list->second, ended.call.frame.id);
+  }
+
+  void cancel(const Frame& call) {
+    const auto waiting = waiting_.find(static_cast<uint64_t>(call.arguments[0]));
+    if (waiting != waiting_.end()) {
+      Outcome outcome = Sockets::timed_out(waiting->second.call.frame, waiting->second.progress);
+      if (outcome.result < 0) outcome.result = -EINTR;
+      end_wait(waiting, std::move(outcome));
+    }
+    give({call.id, {}});
+  }
+
+  void expire() {
+    while (!deadlines_.empty() && deadlines_.begin()->first <= Clock::now()) {
+      const auto waiting = waiting_.find(deadlines_.begin()->second);
+      if (waiting == waiting_.end()) {
+        deadlines_.erase(deadlines_.begin());
+        continue;
+      }
+      Outcome outcome = Sockets::timed_out(waiting->second.call.frame, waiting->second.progress);
+      end_wait(waiting, std::move(outcome));
+    }
+  }
+  int next_deadline_ms() const {
+    if (deadlines_.empty()) return -1;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadlines_.begin()->first - Clock::now()).count();
+    return static_cast<int>(std::clamp<int64_t>(left, 0, 1 << 30));
+  }
+
+  void give(Answer answer) {
+    answer_bytes_ += answer.size() + kHeaderSize;
+    answers_.push_back(std::move(answer));
+  }
+  void send_answers() {
+    while (!answers_.empty()) {
+      const Answer& answer = answers_.front();
+      Frame frame;
+      frame.id = answer.id;
+      frame.arguments = {answer.outcome.result, answer.outcome.extra};
+      frame.first = answer.outcome.first;
+      frame.second = answer.outcome.second;
+      if (!channel_.send(frame)) return;
+      answer_bytes_ -= answer.size() + kHeaderSize;
+      answers_.pop_front();
+    }
+  }
+
+  const ServerLimits limits_;
+  Channel channel_;
+  UniqueFd life_, epoll_, done_;
+  Handles handles_;
+  Files files_;
+  Sockets sockets_;
+  Workers* workers_ = nullptr;
+  std::vector<std::byte> storage_;
+  std::unordered_map<uint64_t, size_t> queued_;                  // with the workers: size by id
+  WaitingCalls waiting_;                                         // for the network, by id
+  std::unordered_map<uint32_t, std::vector<uint64_t>> waiters_;  // by handle: who is to be tried again
+  std::set<std::pair<Clock::time_point, uint64_t>> deadlines_;
+  std::deque<Answer> answers_;
+  size_t answer_bytes_ = 0;
+  size_t busy_bytes_ = 0;
+};
+
+}  // namespace
+
+Result<void> serve(Channel channel, UniqueFd root, NetworkPolicy policy, ServerLimits limits, UniqueFd life) {
+  return Server(std::move(channel), std::move(root), std::move(policy), limits, std::move(life)).run();
+}
+
+}  // namespace oboro::proxy

@@ -1,0 +1,439 @@
+#include "proxy/sockets.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <iterator>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+namespace oboro::proxy {
+namespace {
+
+constexpr size_t kMaxPolled = 1024;
+constexpr size_t kMaxOption = 256;
+constexpr int kSendFlags = MSG_DONTWAIT | MSG_MORE | MSG_OOB | MSG_EOR | MSG_NOSIGNAL;
+constexpr int kReceiveFlags = MSG_DONTWAIT | MSG_PEEK | MSG_WAITALL | MSG_TRUNC | MSG_OOB;
+
+struct Option {
+  int level, name;
+};
+constexpr Option kOptions[] = {
+    {SOL_SOCKET, SO_REUSEADDR},
+    {SOL_SOCKET, SO_REUSEPORT},
+    {SOL_SOCKET, SO_KEEPALIVE},
+    {SOL_SOCKET, SO_SNDBUF},
+    {SOL_SOCKET, SO_RCVBUF},
+    {SOL_SOCKET, SO_LINGER},
+    {SOL_SOCKET, SO_ERROR},
+    {SOL_SOCKET, SO_TYPE},
+    {SOL_SOCKET, SO_DOMAIN},
+    {SOL_SOCKET, SO_PROTOCOL},
+    {SOL_SOCKET, SO_ACCEPTCONN},
+    {SOL_SOCKET, SO_BROADCAST},
+    {SOL_SOCKET, SO_OOBINLINE},
+    {SOL_SOCKET, SO_RCVLOWAT},
+    {IPPROTO_TCP, TCP_NODELAY},
+    {IPPROTO_TCP, TCP_MAXSEG},
+    {IPPROTO_TCP, TCP_CORK},
+    {IPPROTO_TCP, TCP_KEEPIDLE},
+    {IPPROTO_TCP, TCP_KEEPINTVL},
+    {IPPROTO_TCP, TCP_KEEPCNT},
+    {IPPROTO_TCP, TCP_SYNCNT},
+    {IPPROTO_TCP, TCP_LINGER2},
+    {IPPROTO_TCP, TCP_QUICKACK},
+    {IPPROTO_TCP, TCP_USER_TIMEOUT},
+    {IPPROTO_TCP, TCP_INFO},
+    {IPPROTO_TCP, TCP_CONGESTION},
+    {IPPROTO_IP, IP_TOS},
+    {IPPROTO_IP, IP_TTL},
+    {IPPROTO_IP, IP_MTU_DISCOVER},
+    {IPPROTO_IPV6, IPV6_V6ONLY},
+    {IPPROTO_IPV6, IPV6_UNICAST_HOPS},
+    {IPPROTO_IPV6, IPV6_TCLASS},
+};
+
+int64_t failed() { return -errno; }
+int64_t result(long value) { return value < 0 ? failed() : value; }
+
+template <typename T>
+bool read_as(std::span<const std::byte> bytes, T& out) {
+  if (bytes.size() < sizeof out) return false;
+  std::memcpy(&out, bytes.data(), sizeof out);
+  return true;
+}
+
+// Family and, for IPv4 and IPv6, address (4 or 16 bytes; an IPv4 address in IPv6's clothes is IPv4) and port.
+struct Address {
+  std::vector<std::byte> bytes;
+  uint16_t port = 0;
+};
+std::optional<Address> address_of(std::span<const std::byte> raw) {
+  sa_family_t family = AF_UNSPEC;
+  Address address;
+  if (!read_as(raw, family)) return std::nullopt;
+  const auto take = [&](const auto& in, in_port_t port) {
+    const auto bytes = std::as_bytes(std::span(&in, 1));
+    address.bytes.assign(bytes.begin(), bytes.end());
+    address.port = ntohs(port);
+  };
+  if (sockaddr_in in{}; family == AF_INET && read_as(raw, in)) {
+    take(in.sin_addr, in.sin_port);
+    return address;
+  }
+  if (sockaddr_in6 in{}; family == AF_INET6 && read_as(raw, in)) {
+    take(in.sin6_addr, in.sin6_port);
+    if (IN6_IS_ADDR_V4MAPPED(&in.sin6_addr)) address.bytes.erase(address.bytes.begin(), address.bytes.begin() + 12);
+    return address;
+  }
+  return std::nullopt;
+}
+
+uint8_t octet(const Address& address, size_t i) { return static_cast<uint8_t>(address.bytes[i]); }
+
+template <typename T>
+void put(std::vector<std::byte>& out, const T* value, size_t size) {
+  out.resize(size);
+  if (size) std::memcpy(out.data(), value, size);
+}
+
+// A socket address as the kernel wants it, copied out: the parts of a frame have no alignment.
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof(sockaddr_storage);
+  sockaddr* at() { return reinterpret_cast<sockaddr*>(&storage); }
+};
+SocketAddress kernel_address(std::span<const std::byte> raw) {
+  SocketAddress address;
+  address.size = static_cast<socklen_t>(std::min(raw.size(), sizeof address.storage));
+  std::memcpy(&address.storage, raw.data(), address.size);
+  return address;
+}
+
+bool would_block(int64_t result) { return result == -EAGAIN || result == -EWOULDBLOCK; }
+
+// One attempt at a call.
+class Attempt {
+ public:
+  Attempt(const NetworkPolicy& policy, Handles& handles, const Frame& call, Progress& progress)
+      : policy_(policy), handles_(handles), call_(call), progress_(progress) {}
+
+  std::optional<Outcome> run() {
+    out_.result = dispatch();
+    if (waits_) return std::nullopt;
+    if (out_.result < 0) {
+      out_.first.clear();
+      out_.second.clear();
+    }
+    return std::move(out_);
+  }
+
+ private:
+  int64_t argument(size_t i) const { return call_.arguments[i]; }
+  int flags(int64_t of, int allowed) const { return static_cast<int>(of) & allowed; }
+
+  int64_t dispatch() {
+    if (call_.op == Op::socket) return socket_call();
+    if (call_.op == Op::poll) return poll_call();
+    const std::shared_ptr<Handle> handle = handles_.find(call_.handle);
+    if (!handle) return -EBADF;
+    if (call_.op == Op::ioctl) return ioctl_call(*handle);
+    if (handle->kind != Handle::Kind::socket) return -ENOTSOCK;
+    Socket& socket = static_cast<Socket&>(*handle);
+    switch (call_.op) {
+      case Op::connect:
+        return connect_call(socket);
+      case Op::bind:
+        return bind_call(socket);
+      case Op::listen:
+        return listen_call(socket);
+      case Op::accept:
+        return accept_call(socket);
+      case Op::send:
+        return send_call(socket);
+      case Op::receive:
+        return receive_call(socket);
+      case Op::shutdown:
+        return result(shutdown(socket.fd.get(), static_cast<int>(std::clamp<int64_t>(argument(0), -1, 3))));
+      case Op::getsockopt:
+        return getsockopt_call(socket);
+      case Op::setsockopt:
+        return setsockopt_call(socket);
+      case Op::getsockname:
+        return name_call(socket, getsockname);
+      case Op::getpeername:
+        return name_call(socket, getpeername);
+      default:
+        return -ENOSYS;
+    }
+  }
+
+  // The call would block: it waits, unless the service asked not to.
+  int64_t wait(const Socket& socket, int64_t otherwise, bool dont_wait = false) {
+    if (socket.nonblocking || dont_wait) return otherwise;
+    waits_ = true;
+    return 0;
+  }
+
+  int64_t socket_call() {
+    const int64_t type = argument(1) & ~int64_t{SOCK_CLOEXEC | SOCK_NONBLOCK};
+    if (!policy_.remote && policy_.listen.empty()) return -EACCES;
+    if (argument(0) != AF_INET && argument(0) != AF_INET6) return -EAFNOSUPPORT;
+    if (type != SOCK_STREAM && type != SOCK_DGRAM) return -ESOCKTNOSUPPORT;
+    const int64_t protocol = type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+    if (argument(2) != 0 && argument(2) != protocol) return -EPROTONOSUPPORT;
+    UniqueFd fd(::socket(static_cast<int>(argument(0)), static_cast<int>(type) | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                         static_cast<int>(argument(2))));
+    if (!fd) return failed();
+    return add(std::move(fd), argument(1) & SOCK_NONBLOCK);
+  }
+  int64_t add(UniqueFd fd, bool nonblocking) {
+    auto socket = std::make_shared<Socket>(std::move(fd));
+    socket->nonblocking = nonblocking;
+    const uint32_t number = handles_.add(std::move(socket));
+    return number ? int64_t{number} : -ENFILE;
+  }
+
+  int64_t connect_call(Socket& socket) {
+    if (progress_.started) {
+      pollfd ready{socket.fd.get(), POLLOUT, 0};
+      if (poll(&ready, 1, 0) == 0) return wait(socket, -EINPROGRESS);
+      int error = 0;
+      socklen_t size = sizeof error;
+      if (getsockopt(socket.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return failed();
+      return -error;
+    }
+    sa_family_t family = AF_UNSPEC;
+    if (!read_as(call_.first, family)) return -EINVAL;
+    // AF_UNSPEC dissolves a datagram socket's connection.
+    if (family != AF_UNSPEC && !policy_.allows(call_.first)) return -ENETUNREACH;
+    SocketAddress address = kernel_address(call_.first);
+    const int64_t done = result(connect(socket.fd.get(), address.at(), address.size));
+    if (done != -EINPROGRESS) return done;
+    progress_.started = true;
+    return wait(socket, -EINPROGRESS);
+  }
+
+  int64_t bind_call(Socket& socket) {
+    const auto address = address_of(call_.first);
+    if (!address) return -EAFNOSUPPORT;
+    if (address->port != 0 && !may_have(address->port)) return -EACCES;
+    SocketAddress raw = kernel_address(call_.first);
+    return result(bind(socket.fd.get(), raw.at(), raw.size));
+  }
+
+  bool may_have(uint16_t port) const {
+    return std::find(policy_.listen.begin(), policy_.listen.end(), port) != policy_.listen.end();
+  }
+
+  int64_t listen_call(Socket& socket) {
+    // Without an address the kernel would choose a port of this host for it.
+    SocketAddress own;
+    if (getsockname(socket.fd.get(), own.at(), &own.size) != 0) return failed();
+    const auto address = address_of(std::as_bytes(std::span(&own.storage, 1)));
+    if (!address || !may_have(address->port)) return -EACCES;
+    return result(listen(socket.fd.get(), static_cast<int>(std::clamp<int64_t>(argument(0), 0, 128))));
+  }
+
+  int64_t accept_call(Socket& socket) {
+    SocketAddress peer;
+    const int64_t done = result(accept4(socket.fd.get(), peer.at(), &peer.size, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (would_block(done)) return wait(socket, -EAGAIN);
+    if (done < 0) return done;
+    put(out_.first, &peer.storage, std::min<size_t>(peer.size, sizeof peer.storage));
+    return add(UniqueFd(static_cast<int>(done)), argument(0) & SOCK_NONBLOCK);
+  }
+
+  int64_t send_call(Socket& socket) {
+    const int wanted = flags(argument(0), kSendFlags) | MSG_NOSIGNAL | MSG_DONTWAIT;
+    SocketAddress address;
+    address.size = 0;
+    if (!call_.second.empty()) {
+      if (!policy_.allows(call_.second)) return -ENETUNREACH;
+      address = kernel_address(call_.second);
+    }
+    const auto rest = call_.first.subspan(std::min(progress_.sent, call_.first.size()));
+    const int64_t done = result(
+        sendto(socket.fd.get(), rest.data(), rest.size(), wanted, address.size ? address.at() : nullptr, address.size));
+    const int64_t before = static_cast<int64_t>(progress_.sent);
+    const bool dont_wait = argument(0) & MSG_DONTWAIT;
+    if (would_block(done)) return wait(socket, before ? before : -EAGAIN, dont_wait);
+    if (done < 0) return before ? before : done;
+    progress_.sent += static_cast<size_t>(done);
+    // A blocking send on a stream is over when everything is on its way.
+    if (static_cast<size_t>(done) < rest.size()) return wait(socket, before + done, dont_wait);
+    return before + done;
+  }
+
+  int64_t receive_call(Socket& socket) {
+    if (argument(0) < 0) return -EINVAL;
+    const int wanted = flags(argument(1), kReceiveFlags);
+    const bool dont_wait = wanted & MSG_DONTWAIT;
+    const size_t size = static_cast<size_t>(std::min<int64_t>(argument(0), kMaxData));
+    std::vector<std::byte>& data = progress_.data;
+    for (;;) {
+      std::vector<std::byte> buffer(size - std::min(size, data.size()));
+      SocketAddress peer;
+      iovec part{buffer.data(), buffer.size()};
+      msghdr message{};
+      message.msg_name = peer.at();
+      message.msg_namelen = peer.size;
+      message.msg_iov = &part;
+      message.msg_iovlen = 1;
+      const int64_t got = result(recvmsg(socket.fd.get(), &message, (wanted & ~MSG_WAITALL) | MSG_DONTWAIT));
+      if (would_block(got) && (data.empty() || !(socket.nonblocking || dont_wait)))
+        return wait(socket, -EAGAIN, dont_wait);
+      if (got < 0 && data.empty()) return got;
+      // With MSG_TRUNC a datagram's true size may be more than there was room for.
+      buffer.resize(std::min(buffer.size(), static_cast<size_t>(std::max<int64_t>(got, 0))));
+      const int64_t before = static_cast<int64_t>(data.size());
+      data.insert(data.end(), buffer.begin(), buffer.end());
+      // Only a stream has no name for who sent this.
+      const bool to_be_complete = wanted & MSG_WAITALL && !(wanted & MSG_PEEK) && message.msg_namelen == 0;
+      if (to_be_complete && got > 0 && data.size() < size) continue;
+      put(out_.second, &peer.storage, std::min<size_t>(got < 0 ? 0 : message.msg_namelen, sizeof peer.storage));
+      out_.extra = got < 0 ? 0 : message.msg_flags;
+      out_.first = std::move(data);
+      return before + std::max<int64_t>(got, 0);
+    }
+  }
+
+  static bool known(int64_t level, int64_t name) {
+    return std::any_of(std::begin(kOptions), std::end(kOptions),
+                       [&](const Option& option) { return option.level == level && option.name == name; });
+  }
+  static int64_t* timeout_of(Socket& socket, int64_t level, int64_t name) {
+    if (level != SOL_SOCKET) return nullptr;
+    return name == SO_RCVTIMEO ? &socket.receive_timeout_us : name == SO_SNDTIMEO ? &socket.send_timeout_us : nullptr;
+  }
+
+  int64_t getsockopt_call(Socket& socket) {
+    if (argument(2) < 0) return -EINVAL;
+    if (const int64_t* timeout = timeout_of(socket, argument(0), argument(1))) {
+      const timeval value{*timeout / 1000000, *timeout % 1000000};
+      put(out_.first, &value, std::min<size_t>(sizeof value, static_cast<size_t>(argument(2))));
+      return 0;
+    }
+    if (!known(argument(0), argument(1))) return -ENOPROTOOPT;
+    out_.first.resize(static_cast<size_t>(std::min<int64_t>(argument(2), kMaxOption)));
+    socklen_t size = static_cast<socklen_t>(out_.first.size());
+    if (getsockopt(socket.fd.get(), static_cast<int>(argument(0)), static_cast<int>(argument(1)), out_.first.data(),
+                   &size) != 0)
+      return failed();
+    out_.first.resize(std::min<size_t>(size, out_.first.size()));
+    return 0;
+  }
+
+  int64_t setsockopt_call(Socket& socket) {
+    if (int64_t* timeout = timeout_of(socket, argument(0), argument(1))) {
+      timeval value{};
+      if (!read_as(call_.first, value)) return -EINVAL;
+      if (value.tv_usec < 0 || value.tv_usec >= 1000000) return -EDOM;
+      *timeout = value.tv_sec < 0 ? 0 : std::min<int64_t>(value.tv_sec, 1 << 30) * 1000000 + value.tv_usec;
+      return 0;
+    }
+    if (!known(argument(0), argument(1))) return -ENOPROTOOPT;
+    if (call_.first.size() > kMaxOption) return -EINVAL;
+    return result(setsockopt(socket.fd.get(), static_cast<int>(argument(0)), static_cast<int>(argument(1)),
+                             call_.first.data(), static_cast<socklen_t>(call_.first.size())));
+  }
+
+  template <typename Function>
+  int64_t name_call(Socket& socket, Function function) {
+    SocketAddress address;
+    if (function(socket.fd.get(), address.at(), &address.size) != 0) return failed();
+    put(out_.first, &address.storage, std::min<size_t>(address.size, sizeof address.storage));
+    return 0;
+  }
+
+  int64_t ioctl_call(const Handle& handle) {
+    if (argument(0) != FIONREAD && argument(0) != SIOCATMARK && argument(0) != SIOCOUTQ) return -ENOTTY;
+    int value = 0;
+    if (ioctl(handle.fd.get(), static_cast<unsigned long>(argument(0)), &value) != 0) return failed();
+    out_.extra = value;
+    return 0;
+  }
+
+  int64_t poll_call() {
+    std::vector<pollfd> asked(call_.first.size() / sizeof(pollfd));
+    if (asked.empty() || asked.size() > kMaxPolled || call_.first.size() % sizeof(pollfd)) return -EINVAL;
+    std::memcpy(asked.data(), call_.first.data(), call_.first.size());
+    std::vector<std::shared_ptr<Handle>> held;
+    std::vector<pollfd> real = asked;
+    held.reserve(asked.size());
+    for (pollfd& one : real) {
+      held.push_back(one.fd < 0 ? nullptr : handles_.find(static_cast<uint32_t>(one.fd)));
+      one.fd = held.back() ? held.back()->fd.get() : -1;
+      one.revents = 0;
+    }
+    int ready = ::poll(real.data(), real.size(), 0);
+    if (ready < 0) return failed();
+    for (size_t i = 0; i < asked.size(); ++i) {
+      asked[i].revents = real[i].revents;
+      if (asked[i].fd >= 0 && !held[i]) {
+        asked[i].revents = POLLNVAL;
+        ++ready;
+      }
+    }
+    if (ready == 0) {
+      waits_ = true;
+      return 0;
+    }
+    put(out_.first, asked.data(), asked.size() * sizeof(pollfd));
+    return ready;
+  }
+
+  const NetworkPolicy& policy_;
+  Handles& handles_;
+  const Frame& call_;
+  Progress& progress_;
+  Outcome out_;
+  bool waits_ = false;
+};
+
+}  // namespace
+
+bool NetworkPolicy::allows(std::span<const std::byte> raw) const {
+  if (!remote) return false;
+  const auto address = address_of(raw);
+  if (!address) return false;
+  if (std::find(own.begin(), own.end(), address->bytes) != own.end()) return false;
+  if (address->bytes.size() == 4)
+    // This host and this network, by their reserved names (RFC 1122), and what all of them hear.
+    return octet(*address, 0) != 0 && octet(*address, 0) != 127 && octet(*address, 0) < 224 &&
+           !(octet(*address, 0) == 169 && octet(*address, 1) == 254);
+  const bool low =
+      std::all_of(address->bytes.begin(), address->bytes.begin() + 12, [](std::byte b) { return b == std::byte{}; });
+  const bool link_local = octet(*address, 0) == 0xfe && (octet(*address, 1) & 0xc0) == 0x80;
+  return !low && !link_local && octet(*address, 0) != 0xff;  // ::, ::1, IPv4-compatible; fe80::/10; multicast
+}
+
+std::optional<Outcome> Sockets::attempt(const Frame& call, Progress& progress) {
+  return Attempt(policy_, handles_, call, progress).run();
+}
+
+Outcome Sockets::timed_out(const Frame& call, Progress& progress) {
+  Outcome outcome;
+  outcome.result = call.op == Op::connect ? -EINPROGRESS : -EAGAIN;
+  if (call.op == Op::send && progress.sent) outcome.result = static_cast<int64_t>(progress.sent);
+  if (call.op == Op::receive && !progress.data.empty()) {
+    outcome.result = static_cast<int64_t>(progress.data.size());
+    outcome.first = std::move(progress.data);
+  }
+  return outcome;
+}
+
+int64_t Sockets::timeout_us(const Frame& call) const {
+  const std::shared_ptr<Handle> handle = handles_.find(call.handle);
+  if (!handle || handle->kind != Handle::Kind::socket || call.op == Op::poll) return 0;
+  const Socket& socket = static_cast<const Socket&>(*handle);
+  return call.op == Op::send || call.op == Op::connect ? socket.send_timeout_us : socket.receive_timeout_us;
+}
+
+}  // namespace oboro::proxy

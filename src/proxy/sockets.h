@@ -1,0 +1,56 @@
+// The network calls of a hidden service. Its sockets never block here: a call that would have to wait says so, and is
+// tried again when its socket is ready (server.h).
+//
+// Threads: one.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "proxy/files.h"
+#include "proxy/handles.h"
+#include "proxy/wire.h"
+
+namespace oboro::proxy {
+
+// What the configuration lets a service do with the network.
+struct NetworkPolicy {
+  bool remote = false;                      // to other hosts: never to this one
+  std::vector<uint16_t> listen;             // ports that it may bind
+  std::vector<std::vector<std::byte>> own;  // addresses of this host (4 or 16 bytes)
+  // Whether a socket address may be sent to or connected to. Anything but IPv4 and IPv6 may not.
+  bool allows(std::span<const std::byte> address) const;
+};
+
+struct Socket final : Handle {
+  explicit Socket(UniqueFd fd_) : Handle(Kind::socket, std::move(fd_)) {}
+  int64_t receive_timeout_us = 0, send_timeout_us = 0;  // 0: for ever
+  bool connecting = false;
+};
+
+// A call that waits: how far it has come.
+struct Progress {
+  std::vector<std::byte> data;  // of a receive that is to be complete (MSG_WAITALL)
+  size_t sent = 0;              // of a send
+  bool started = false;         // connect
+};
+
+class Sockets {
+ public:
+  Sockets(NetworkPolicy policy, Handles& handles) : policy_(std::move(policy)), handles_(handles) {}
+
+  static bool is_socket_call(Op op) { return op >= Op::ioctl && op <= Op::poll; }
+  // Nothing: it has to wait until a socket of it is ready.
+  std::optional<Outcome> attempt(const Frame& call, Progress& progress);
+  // What a call that waited in vain comes to: -EAGAIN, or what has been done by then.
+  static Outcome timed_out(const Frame& call, Progress& progress);
+  // How long a call may wait; 0: for ever.
+  int64_t timeout_us(const Frame& call) const;
+
+ private:
+  NetworkPolicy policy_;
+  Handles& handles_;
+};
+
+}  // namespace oboro::proxy
