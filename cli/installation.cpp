@@ -20,8 +20,9 @@ std::string own_directory() {
 
 Result<Installation> find_installation() {
   const std::string here = own_directory();
-  Installation found{{here + "/../lib/oboro-tcg.so", here + "/../lib/oboro-kvm.so"}, here + "/oboro-profile"};
-  for (const std::string& part : {found.parts.plugin, found.parts.preload, found.builder})
+  Installation found{
+      {here + "/../lib/oboro-tcg.so", here + "/../lib/oboro-kvm.so"}, here + "/oboro-profile", here + "/oboro-proxy"};
+  for (const std::string& part : {found.parts.plugin, found.parts.preload, found.builder, found.proxy})
     if (access(part.c_str(), R_OK) != 0)
       return Error{Errc::not_found, part + " is missing: this installation is incomplete"};
   return found;

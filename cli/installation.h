@@ -11,6 +11,7 @@ namespace oboro::cli {
 struct Installation {
   supervisor::Parts parts;
   std::string builder;  // oboro-profile
+  std::string proxy;    // oboro-proxy
 };
 
 // Error: not_found (which part).

@@ -41,6 +41,16 @@ Result<void> complete(Arguments& a) {
     if (!file) return file.error();
     for (const config::ClassifyRule& rule : file->classify) o.rules.push_back({rule.pattern, rule.label});
     o.deny_leaks = file->deny_leaks;
+    for (const config::HideRule& rule : file->hide) {
+      supervisor::HiddenService& service = o.hidden.emplace_back();
+      service.name = rule.name;
+      service.exe = rule.exe;
+      service.unit = rule.unit;
+      service.children = rule.children;
+      service.network = rule.network;
+      service.files = rule.files;
+      service.listen = rule.listen;
+    }
     // What the command line says goes before the file.
     supervisor::Machine& m = o.machine;
     if (a.memory.empty() && file->memory) m.memory = *file->memory;
@@ -59,8 +69,8 @@ Result<void> complete(Arguments& a) {
     if (!rule) return Error{rule.error().code, fmt::format("--classify '{}': {}", text, rule.error().message)};
     o.rules.push_back({rule->pattern.text(), rule->label});
   }
-  if (o.rules.empty())
-    return Error{Errc::invalid, "nothing is classified: give --classify PATTERN[=LABEL] or --config FILE"};
+  if (o.rules.empty() && o.hidden.empty())
+    return Error{Errc::invalid, "nothing is classified or hidden: give --classify PATTERN[=LABEL] or --config FILE"};
   if (a.engine != "auto") o.machine.engine = a.engine == "kvm" ? supervisor::Engine::kvm : supervisor::Engine::tcg;
   if (a.leak == "deny") o.deny_leaks = true;
   if (a.leak == "alert") o.deny_leaks = false;
@@ -80,6 +90,7 @@ Result<void> complete(Arguments& a) {
   if (!installation) return installation.error();
   o.parts = installation->parts;
   o.builder = installation->builder;
+  o.proxy = installation->proxy;
   return supervisor::check(o.machine);
 }
 
@@ -126,6 +137,10 @@ void add_run(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   verb->add_option("--hooks", m.hooks, "KVM: auto (filter, else text), filter, text or debug; see docs/kvm.md")
       ->check(CLI::IsMember({"auto", "filter", "text", "debug"}))
+      ->capture_default_str();
+  verb->add_option("--wait", a->options.wait,
+                   "How hidden services wait for their proxies: park, yield or block; see docs/hiding.md")
+      ->check(CLI::IsMember({"park", "yield", "block"}))
       ->capture_default_str();
   verb->add_option("--qemu", m.qemu, "QEMU to run (default: $OBORO_QEMU, the fetched one, the one in PATH)");
   verb->add_flag("--allow-untraced", a->options.allow_untraced, "Run the guest even if its kernel cannot be traced");

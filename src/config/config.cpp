@@ -35,6 +35,7 @@ class Reader {
   Result<Config> read(const toml::table& root) {
     each(root, "the file", [&](std::string_view key, const toml::node& node) {
       if (key == "classify") return classify(node);
+      if (key == "hide") return hide(node);
       if (key == "policy") return table(node, "[policy]", [&](auto k, const auto& n) { return policy(k, n); });
       if (key == "run") return table(node, "[run]", [&](auto k, const auto& n) { return run(k, n); });
       return false;
@@ -86,6 +87,71 @@ class Reader {
       if (config_.classify.size() > diffusion::PatternSet::kMaxPatterns)
         return fail(entry.source().begin,
                     "more than " + std::to_string(diffusion::PatternSet::kMaxPatterns) + " [[classify]]");
+    }
+    return true;
+  }
+
+  bool hide(const toml::node& node) {
+    const auto* services = node.as_table();
+    if (services == nullptr) return fail(node.source().begin, "\"hide\" is not a table: write [hide.NAME]");
+    for (const auto& [key, entry] : *services) {
+      if (error_) return true;
+      HideRule rule;
+      rule.name = key.str();
+      if (!store::is_label_name(rule.name) || rule.name.starts_with('.'))
+        return fail(key.source().begin,
+                    "\"" + rule.name + "\" is no name for a service (1 to 32 of A-Z a-z 0-9 _ . -, no dot first)");
+      table(entry, "[hide." + rule.name + "]",
+            [&](std::string_view k, const toml::node& n) { return hide(k, n, rule); });
+      if (!error_ && rule.exe.empty() && rule.unit.empty())
+        return fail(entry.source().begin, "[hide." + rule.name + "] with neither \"exe\" nor \"unit\"");
+      if (!error_ && rule.files.empty() && !rule.network)
+        return fail(entry.source().begin, "[hide." + rule.name + "] hides nothing: give \"files\" or \"network\"");
+      config_.hide.push_back(std::move(rule));
+    }
+    return true;
+  }
+
+  bool hide(std::string_view key, const toml::node& node, HideRule& rule) {
+    if (key == "exe") {
+      if (text(key, node, rule.exe) && rule.exe[0] != '/') fail(node.source().begin, "\"exe\" is not an absolute path");
+      return true;
+    }
+    if (key == "unit") {
+      text(key, node, rule.unit);
+      return true;
+    }
+    if (key == "network") {
+      std::string value;
+      if (text(key, node, value) && value != "remote" && value != "none")
+        fail(node.source().begin, "\"network\" is neither \"remote\" nor \"none\"");
+      rule.network = value == "remote";
+      return true;
+    }
+    if (key == "children") {
+      const auto* value = node.as_boolean();
+      if (value == nullptr) return fail(node.source().begin, "\"children\" is not true or false");
+      rule.children = value->get();
+      return true;
+    }
+    const auto* list = node.as_array();
+    if (key == "listen") {
+      if (list == nullptr) return fail(node.source().begin, "\"listen\" is not a list");
+      for (const toml::node& entry : *list) {
+        const auto* port = entry.as_integer();
+        if (port == nullptr || port->get() < 1 || port->get() > 65535)
+          return fail(entry.source().begin, "\"listen\" holds something that is no port number");
+        rule.listen.push_back(static_cast<uint16_t>(port->get()));
+      }
+      return true;
+    }
+    if (key != "files") return false;
+    if (list == nullptr) return fail(node.source().begin, "\"files\" is not a list");
+    for (const toml::node& entry : *list) {
+      std::string& pattern = rule.files.emplace_back();
+      if (!text(key, entry, pattern)) return true;
+      if (auto parsed = diffusion::Pattern::parse(pattern); !parsed)
+        return fail(entry.source().begin, parsed.error().message);
     }
     return true;
   }

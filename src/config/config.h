@@ -4,6 +4,13 @@
 //   pattern = "/srv/secret/**"
 //   label = "plan"              # "classified" if it is not there
 //
+//   [hide.audit-logger]         # docs/hiding.md
+//   exe = "/usr/sbin/rsyslogd"  # or unit = "rsyslog.service"
+//   children = true
+//   files = ["/var/log/secure/**"]
+//   network = "remote"          # or "none"
+//   listen = [6514]
+//
 //   [policy]
 //   leak = "deny"               # or "alert"
 //
@@ -38,7 +45,17 @@ struct ClassifyRule {
   std::string label;
 };
 
+struct HideRule {
+  std::string name;       // [A-Za-z0-9_.-]{1,32}
+  std::string exe, unit;  // at least one
+  bool children = false;
+  bool network = false;            // "remote"
+  std::vector<std::string> files;  // valid patterns
+  std::vector<uint16_t> listen;
+};
+
 struct Config {
+  std::vector<HideRule> hide;
   std::vector<ClassifyRule> classify;
   bool deny_leaks = false;
   std::optional<uint64_t> memory;  // bytes

@@ -1,7 +1,9 @@
 // What every engine (TCG plugin, KVM interposer, fake) offers to the hooks above it.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 
 #include "arch/x86/registers.h"
 
@@ -16,10 +18,19 @@ class Vcpu {
   virtual uint64_t reg(x86::Reg reg) = 0;
 };
 
+// Where the vCPU goes on instead of in the hooked function, and with which registers.
+struct Detour {
+  uint64_t rip = 0;  // 0: in the hooked function after all
+  uint64_t rsp = 0;
+  uint64_t rax = 0;
+  std::array<uint64_t, 4> arguments{};  // of the function at rip
+};
+
 // What becomes of the hooked call.
 struct Verdict {
   bool deny = false;  // the function returns `result` at once instead of running
   int64_t result = 0;
+  std::optional<Detour> detour;
 };
 
 }  // namespace oboro::engine

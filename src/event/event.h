@@ -26,6 +26,7 @@ enum class Kind : uint8_t {
   removed,     // a managed file is gone: no name, no descriptor (object)
   incomplete,  // something could not be traced (detail: what and why); the result is incomplete from here on
   lost,        // records were lost (detail: how many)
+  hidden,      // a hidden service's call, executed by its proxy (object: the file or socket; detail: service, what)
   warning,     // worth knowing; the result stays complete
   count
 };

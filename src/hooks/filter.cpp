@@ -301,10 +301,27 @@ void FilterMarks::add(Carrier carrier) {
 }
 
 void FilterMarks::remove(Carrier carrier) {
-  if (carrier.kind() == CarrierKind::process)
-    filter_.remove_process(static_cast<uint32_t>(carrier.value()));
-  else if (const uint64_t key = object_key(carrier))
+  if (carrier.kind() == CarrierKind::process) {
+    const auto tgid = static_cast<uint32_t>(carrier.value());
+    if (!kept_.count(tgid)) filter_.remove_process(tgid);
+  } else if (const uint64_t key = object_key(carrier)) {
     filter_.remove_object(key);
+  }
+}
+
+void FilterMarks::clear() {
+  filter_.clear();
+  for (const uint32_t tgid : kept_) filter_.add_process(tgid);
+}
+
+void FilterMarks::keep(uint32_t tgid) {
+  kept_.insert(tgid);
+  filter_.add_process(tgid);
+}
+
+void FilterMarks::let_go(uint32_t tgid, bool managed) {
+  kept_.erase(tgid);
+  if (!managed) filter_.remove_process(tgid);
 }
 
 }  // namespace oboro::hooks

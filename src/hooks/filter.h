@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 
 #include "diffusion/state.h"
 #include "engine/filter.h"
@@ -24,10 +25,14 @@ class FilterMarks final : public diffusion::Marks {
   explicit FilterMarks(engine::Filter& filter) : filter_(filter) {}
   void add(diffusion::Carrier carrier) override;
   void remove(diffusion::Carrier carrier) override;
-  void clear() override { filter_.clear(); }
+  void clear() override;
+  // A process that is of interest whatever its labels are (a hidden service's), until it is let go. Under the lock.
+  void keep(uint32_t tgid);
+  void let_go(uint32_t tgid, bool managed);
 
  private:
   engine::Filter& filter_;
+  std::set<uint32_t> kept_;
 };
 
 }  // namespace oboro::hooks

@@ -34,6 +34,16 @@ class Reporter {
   virtual void kernel_replaced() = 0;  // kexec
 };
 
+class FilterMarks;
+class Operation;
+
+// Told of processes by hooks that others need too (src/hiding).
+class ProcessWatcher {
+ public:
+  virtual ~ProcessWatcher() = default;
+  virtual void forked(Operation& op, guest::Task child) = 0;  // before it runs
+};
+
 struct Policy {
   bool deny_leaks = false;
 };
@@ -54,6 +64,8 @@ struct Environment {
   engine::Filter* filter = nullptr;
   // There is no hook where files are opened: they are classified when they are read or written.
   bool opens_unseen = false;
+  ProcessWatcher* watcher = nullptr;
+  FilterMarks* marks = nullptr;  // of `filter`
 
   void know_name(const engine::KnownName& name) {
     const auto lock = state.lock();  // the filter is told by one thread at a time

@@ -45,8 +45,26 @@ bool entry(std::string_view line, Settings& out) {
     out.files.push_back(file);
     return line.empty();
   }
+  if (key == "service") {
+    out.services.emplace_back().name = line;
+    return !line.empty();
+  }
+  if (key.starts_with("service-")) {
+    if (out.services.empty()) return false;
+    HiddenService& service = out.services.back();
+    if (key == "service-exe") service.exe = line;
+    if (key == "service-unit") service.unit = line;
+    if (key == "service-files") service.files.emplace_back(line);
+    if (key == "service-children") service.children = line == "1";
+    if (key == "service-network") service.network = line == "1";
+    return true;
+  }
   const std::string_view value = word(line);
   if (!line.empty()) return false;
+  if (key == "wait") {
+    out.wait = value;
+    return value == "block" || value == "yield" || value == "park";
+  }
   if (key == "first-id") return number(value, out.first_id);
   if (key == "first-seq") return number(value, out.first_seq);
   if (key == "boot") return number(value, out.boot);
@@ -62,6 +80,14 @@ std::string Settings::format() const {
   if (deny_leaks) text += "deny-leaks\n";
   auto out = std::back_inserter(text);
   for (const ClassifyRule& rule : rules) fmt::format_to(out, "rule {:x} {}\n", rule.labels, rule.pattern);
+  if (!services.empty()) fmt::format_to(out, "wait {}\n", wait);
+  for (const HiddenService& service : services) {
+    fmt::format_to(out, "service {}\n", service.name);
+    if (!service.exe.empty()) fmt::format_to(out, "service-exe {}\n", service.exe);
+    if (!service.unit.empty()) fmt::format_to(out, "service-unit {}\n", service.unit);
+    for (const std::string& pattern : service.files) fmt::format_to(out, "service-files {}\n", pattern);
+    fmt::format_to(out, "service-children {}\nservice-network {}\n", int{service.children}, int{service.network});
+  }
   for (const KnownFile& file : files) {
     text += "file ";
     for (const uint8_t byte : file.identity.uuid) fmt::format_to(out, "{:02x}", byte);

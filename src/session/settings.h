@@ -22,6 +22,14 @@ struct ClassifyRule {
   uint64_t labels = 0;
 };
 
+struct HiddenService {
+  std::string name;
+  std::string exe, unit;
+  bool children = false;
+  bool network = false;
+  std::vector<std::string> files;  // patterns
+};
+
 struct Settings {
   std::vector<ClassifyRule> rules;
   std::vector<KnownFile> files;
@@ -30,6 +38,8 @@ struct Settings {
   uint32_t boot = 1;
   uint64_t capacity = 1 << 19;  // managed objects; a file in use counts twice
   bool deny_leaks = false;
+  std::vector<HiddenService> services;  // their proxies: Start::proxies, in the same order
+  std::string wait = "park";            // how hidden services wait: block, yield or park
 
   std::string format() const;
   static Result<Settings> parse(std::string_view text);  // errors: invalid (line)

@@ -31,6 +31,17 @@ Result<Start> Start::parse(std::span<const std::string_view> words) {
           std::pair("ram", &start.ram), std::pair("commands", &start.commands)})
       if (key == name) understood = number(value, *fd) && *fd >= 0;
     if (key == "below-4g") understood = number(value, start.below_4g);
+    if (key == "proxy") {  // memory:for-proxy:for-tracer:alive
+      Proxy& proxy = start.proxies.emplace_back();
+      std::string_view rest = value;
+      understood = true;
+      for (int* fd : {&proxy.memory, &proxy.for_proxy, &proxy.for_tracer, &proxy.alive}) {
+        const size_t colon = rest.find(':');
+        understood = understood && number(rest.substr(0, colon), *fd) && *fd >= 0;
+        rest = colon == std::string_view::npos ? std::string_view() : rest.substr(colon + 1);
+      }
+      understood = understood && rest.empty();
+    }
     if (key == "hooks") {
       start.hooks = value;
       understood = !value.empty();
@@ -52,15 +63,46 @@ Result<Start> Start::parse(std::string_view text) {
   return parse(words);
 }
 
-Result<std::span<const std::byte>> map_whole(int fd) {
+Result<std::span<const std::byte>> map_whole(int fd, bool writable) {
   struct stat info {};
   if (fstat(fd, &info) != 0) return Error{Errc::io, strerror(errno)};
   if (info.st_size <= 0) return Error{Errc::invalid, "is empty"};
   const auto size = static_cast<size_t>(info.st_size);
-  const void* at = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  const void* at = mmap(nullptr, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
   if (at == MAP_FAILED) return Error{Errc::io, strerror(errno)};
   return std::span(static_cast<const std::byte*>(at), size);
 }
+
+namespace {
+
+Result<std::vector<std::unique_ptr<hiding::Service>>> make_services(const Settings& settings, const Start& start) {
+  std::vector<std::unique_ptr<hiding::Service>> services;
+  if (start.proxies.size() != settings.services.size())
+    return Error{Errc::invalid, "there are more hidden services than proxies, or fewer"};
+  for (size_t i = 0; i < start.proxies.size(); ++i) {
+    const HiddenService& from = settings.services[i];
+    auto service = std::make_unique<hiding::Service>();
+    service->name = from.name;
+    service->exe = from.exe;
+    service->unit = from.unit;
+    service->children = from.children;
+    service->network = from.network;
+    for (const std::string& text : from.files) {
+      Result<diffusion::Pattern> pattern = diffusion::Pattern::parse(text);
+      if (!pattern) return pattern.error();
+      service->files.push_back(std::move(*pattern));
+    }
+    const Start::Proxy& fds = start.proxies[i];
+    Result<proxy::Channel> channel = proxy::Channel::attach(
+        {UniqueFd(fds.memory), UniqueFd(fds.for_proxy), UniqueFd(fds.for_tracer)}, proxy::Channel::Side::tracer);
+    if (!channel) return channel.error();
+    service->proxy = std::make_unique<hiding::ProxyClient>(std::move(*channel), UniqueFd(fds.alive));
+    services.push_back(std::move(service));
+  }
+  return services;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Tracer>> make_tracer(const engine::PhysicalMemory& memory, const Start& start) {
   Result<std::span<const std::byte>> text = map_whole(start.settings);
@@ -69,7 +111,9 @@ Result<std::unique_ptr<Tracer>> make_tracer(const engine::PhysicalMemory& memory
   if (!settings) return settings.error();
   Result<event::Ring> ring = event::Ring::attach(UniqueFd(start.ring));
   if (!ring) return ring.error();
-  return Tracer::create(memory, std::move(*settings), std::move(*ring), UniqueFd(start.control));
+  Result<std::vector<std::unique_ptr<hiding::Service>>> services = make_services(*settings, start);
+  if (!services) return services.error();
+  return Tracer::create(memory, std::move(*settings), std::move(*ring), UniqueFd(start.control), std::move(*services));
 }
 
 }  // namespace oboro::session

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "session/tracer.h"
@@ -21,6 +22,11 @@ struct Start {
   int ram = -1;           // TCG: memory file with the guest's RAM...
   uint64_t below_4g = 0;  // ... of which so many bytes are below 4 GiB
   std::string hooks;      // KVM: how to hook
+  // Of each hidden service's proxy, in the order of the settings: the channel's three, and one that ends with it.
+  struct Proxy {
+    int memory = -1, for_proxy = -1, for_tracer = -1, alive = -1;
+  };
+  std::vector<Proxy> proxies;
 
   // Words of the form key=value. Errors: invalid (what is wrong).
   static Result<Start> parse(std::span<const std::string_view> words);
@@ -28,8 +34,8 @@ struct Start {
   static Result<Start> parse(std::string_view text);
 };
 
-// All of a file, read-only, for the life of the process. Errors: io.
-Result<std::span<const std::byte>> map_whole(int fd);
+// All of a file, for the life of the process; writable only if that is asked for. Errors: io.
+Result<std::span<const std::byte>> map_whole(int fd, bool writable = false);
 
 // Takes over the descriptors. memory must outlive the tracer. Errors: io, invalid.
 Result<std::unique_ptr<Tracer>> make_tracer(const engine::PhysicalMemory& memory, const Start& start);

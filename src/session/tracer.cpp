@@ -34,19 +34,20 @@ uint64_t now_ns(clockid_t clock) {
 }  // namespace
 
 Result<std::unique_ptr<Tracer>> Tracer::create(const engine::PhysicalMemory& memory, Settings settings,
-                                               event::Ring ring, UniqueFd control) {
+                                               event::Ring ring, UniqueFd control,
+                                               std::vector<std::unique_ptr<hiding::Service>> services) {
   diffusion::PatternSet patterns;
   for (const ClassifyRule& rule : settings.rules) {
     Result<diffusion::Pattern> pattern = diffusion::Pattern::parse(rule.pattern);
     if (!pattern) return pattern.error();
     if (!patterns.add(std::move(*pattern), rule.labels)) return Error{Errc::limit, "too many patterns"};
   }
-  return std::unique_ptr<Tracer>(
-      new Tracer(memory, std::move(settings), std::move(ring), std::move(control), std::move(patterns)));
+  return std::unique_ptr<Tracer>(new Tracer(memory, std::move(settings), std::move(ring), std::move(control),
+                                            std::move(patterns), std::move(services)));
 }
 
 Tracer::Tracer(const engine::PhysicalMemory& memory, Settings settings, event::Ring ring, UniqueFd control,
-               diffusion::PatternSet patterns)
+               diffusion::PatternSet patterns, std::vector<std::unique_ptr<hiding::Service>> services)
     : memory_(memory),
       settings_(std::move(settings)),
       ring_(std::move(ring)),
@@ -54,7 +55,8 @@ Tracer::Tracer(const engine::PhysicalMemory& memory, Settings settings, event::R
       patterns_(std::move(patterns)),
       state_(settings_.capacity, settings_.first_id),
       seq_(settings_.first_seq),
-      boot_(settings_.boot) {
+      boot_(settings_.boot),
+      services_(std::move(services)) {
   learn_files();
 }
 
@@ -193,6 +195,7 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
     return Error{Errc::unsupported, "the kernel image moved while the kernel started"};
   known.layout.page_table = layout->page_table;
   known.layout.five_levels = layout->five_levels;
+  hider_.reset();
   kernel_ = std::make_unique<guest::Kernel>(memory_, std::move(known.profile), known.layout);
   environment_ =
       std::make_unique<hooks::Environment>(*kernel_, state_, patterns_, hooks::Policy{settings_.deny_leaks}, *this);
@@ -206,6 +209,17 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
                        point.interest == hooks::Interest::known_dentry});
     else
       incomplete(point.what.data());
+  }
+  if (!services_.empty()) {
+    if (const std::string missing = hiding::Hider::missing(kernel_->profile()); !missing.empty())
+      return Error{Errc::unsupported, "services cannot be hidden in this kernel: it lacks " + missing};
+    const hiding::Wait wait = settings_.wait == "block"   ? hiding::Wait::block
+                              : settings_.wait == "yield" ? hiding::Wait::yield
+                                                          : hiding::Wait::park;
+    hider_ = std::make_unique<hiding::Hider>(*kernel_, services_, wait);
+    environment_->watcher = hider_.get();
+    for (const hooks::HookPoint& point : hiding::hook_points())
+      armed.push_back({kernel_->symbol(point.function).value, &point, true, false});
   }
   hook_count_ =
       static_cast<size_t>(std::count_if(armed.begin(), armed.end(), [](auto& hook) { return !hook.filter_only; }));
@@ -224,6 +238,7 @@ std::optional<engine::FilterProgram> Tracer::filter_program(const ArmedHook& hoo
 void Tracer::filter_with(engine::Filter& filter) {
   marks_ = std::make_unique<hooks::FilterMarks>(filter);
   environment_->filter = &filter;
+  environment_->marks = marks_.get();
   const auto lock = state_.lock();
   state_.watch(marks_.get());
 }
@@ -269,7 +284,7 @@ void Tracer::boot_ended(std::string_view how) {
   identified_.reset();
   programs_seen_ = false;
   const auto lock = state_.lock();
-  if (environment_) environment_->filter = nullptr;
+  if (environment_) environment_->filter = nullptr, environment_->marks = nullptr;
   state_.watch(nullptr);
   event::Event event;
   event.kind = event::Kind::reset;
@@ -288,7 +303,7 @@ void Tracer::machine_found() { (void)send_message(control_.get(), 'V', {}); }
 void Tracer::detached(std::string_view why) {
   incomplete("the guest runs on untraced");
   const auto lock = state_.lock();
-  if (environment_) environment_->filter = nullptr;
+  if (environment_) environment_->filter = nullptr, environment_->marks = nullptr;
   state_.watch(nullptr);
   ring_.counters().hooks_armed = 0;
   (void)send_message(control_.get(), 'D', why);

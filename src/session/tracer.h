@@ -20,6 +20,7 @@
 #include "engine/physical_memory.h"
 #include "event/ring.h"
 #include "guest/kernel.h"
+#include "hiding/hider.h"
 #include "hooks/filter.h"
 #include "hooks/table.h"
 #include "session/settings.h"
@@ -29,7 +30,7 @@ namespace oboro::session {
 struct ArmedHook {
   uint64_t address;
   const hooks::HookPoint* point;
-  bool may_deny;     // the policy can refuse here: the engine must be able to make the function return
+  bool may_steer;    // may be refused or led elsewhere (Verdict): the engine must be able to set registers
   bool filter_only;  // of use only for an engine that filters
 };
 
@@ -37,7 +38,8 @@ class Tracer final : public hooks::Reporter {
  public:
   // memory must outlive the tracer; it need not be complete before arm(). control: the channel to the supervisor.
   static Result<std::unique_ptr<Tracer>> create(const engine::PhysicalMemory& memory, Settings settings,
-                                                event::Ring ring, UniqueFd control);
+                                                event::Ring ring, UniqueFd control,
+                                                std::vector<std::unique_ptr<hiding::Service>> services = {});
 
   // Finds out which kernel the vCPU runs, as early as it likes: at any instruction of a 64-bit kernel at its final
   // address. Blocks until the profile is there (bounded). Errors: not_found (no kernel is there, or not yet), others
@@ -87,7 +89,7 @@ class Tracer final : public hooks::Reporter {
 
  private:
   Tracer(const engine::PhysicalMemory& memory, Settings settings, event::Ring ring, UniqueFd control,
-         diffusion::PatternSet patterns);
+         diffusion::PatternSet patterns, std::vector<std::unique_ptr<hiding::Service>> services);
 
   // A kernel that has been identified and not armed yet.
   struct Identified {
@@ -119,6 +121,8 @@ class Tracer final : public hooks::Reporter {
   std::vector<std::byte> encoded_;
   uint64_t seq_;
   uint32_t boot_;
+  std::vector<std::unique_ptr<hiding::Service>> services_;
+  std::unique_ptr<hiding::Hider> hider_;  // null: nothing is hidden
   uint64_t lost_unreported_ = 0;
   bool ring_stuck_ = false;
   uint64_t arm_started_ns_ = 0;

@@ -106,7 +106,7 @@ TEST_F(TracerTest, ArmsWithACachedProfile) {
   EXPECT_EQ(armed->size(), hooks::hook_points().size());
   for (const ArmedHook& hook : *armed) {
     EXPECT_EQ(hook.address, guest.symbol(hook.point->function).value);
-    EXPECT_FALSE(hook.may_deny);
+    EXPECT_FALSE(hook.may_steer);
   }
   ASSERT_EQ(asked.size(), 1u);
   EXPECT_EQ(asked[0].type, 'K');
@@ -240,7 +240,7 @@ TEST_F(TracerTest, MissingOptionalFunctionsAreGapsAndDenyIsForThoseThatCan) {
   const auto armed = arm();
   ASSERT_TRUE(armed);
   EXPECT_EQ(armed->size(), hooks::hook_points().size() - 1);
-  for (const ArmedHook& hook : *armed) EXPECT_EQ(hook.may_deny, hook.point->can_deny);
+  for (const ArmedHook& hook : *armed) EXPECT_EQ(hook.may_steer, hook.point->can_deny);
   const auto told = events();
   ASSERT_EQ(told.size(), 1u);
   EXPECT_EQ(told[0].kind, Kind::incomplete);

@@ -88,6 +88,7 @@ void State::apply(const Event& event) {
       break;
     }
     case Kind::stopped:  // what the guest held when it ended stays to be asked for, until the next run starts
+    case Kind::hidden:
     case Kind::warning:
     case Kind::count:
       break;

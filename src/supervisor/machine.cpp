@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <memory>
 #include <string.h>
 #include <string_view>
@@ -60,7 +61,9 @@ bool is_executable(const std::string& path) {
 }
 
 std::string start_of(const Inherited& fds) {
-  return fmt::format("control={},settings={},ring={}", fds.control, fds.settings, fds.ring);
+  std::string text = fmt::format("control={},settings={},ring={}", fds.control, fds.settings, fds.ring);
+  for (const std::vector<int>& proxy : fds.proxies) text += fmt::format(",proxy={}", fmt::join(proxy, ":"));
+  return text;
 }
 
 bool has_option(const std::vector<std::string>& arguments, std::initializer_list<std::string_view> options) {

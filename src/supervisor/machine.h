@@ -26,7 +26,12 @@ struct Machine {
 // Descriptors that the QEMU process inherits.
 struct Inherited {
   int ram = -1, control = -1, settings = -1, ring = -1, commands = -1;
-  std::vector<int> all() const { return {ram, control, settings, ring, commands}; }
+  std::vector<std::vector<int>> proxies{};  // Proxies::tracer_fds()
+  std::vector<int> all() const {
+    std::vector<int> fds = {ram, control, settings, ring, commands};
+    for (const std::vector<int>& proxy : proxies) fds.insert(fds.end(), proxy.begin(), proxy.end());
+    return fds;
+  }
 };
 
 // Errors: invalid (what is missing or contradicts itself; options among `further` that would undo the tracer).

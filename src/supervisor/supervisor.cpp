@@ -87,11 +87,13 @@ struct Prepared {
   UniqueFd settings, ram;
   UniqueFd control, commands;          // our ends
   UniqueFd control_end, commands_end;  // the tracer's
+  Proxies proxies;
   std::optional<RunSocket> socket;
   UniqueFd signal;
 
   Inherited inherited() const {
-    return {ram.get(), control_end.get(), settings.get(), journal->producer_fd(), commands_end.get()};
+    return {ram.get(),          control_end.get(),   settings.get(), journal->producer_fd(),
+            commands_end.get(), proxies.tracer_fds()};
   }
 };
 
@@ -119,6 +121,11 @@ Result<Prepared> prepare(const Options& options, Machine machine) {
   p.journal = std::move(*opened);
   session::Settings settings = p.journal->settings();
   settings.deny_leaks = options.deny_leaks;
+  settings.wait = options.wait;
+  for (const HiddenService& service : options.hidden) settings.services.push_back(service);
+  Result<Proxies> proxies = Proxies::start(options.hidden, options.state_dir, options.proxy);
+  if (!proxies) return proxies.error();
+  p.proxies = std::move(*proxies);
   Result<UniqueFd> settings_file = memory_file("oboro-settings", settings.format());
   if (!settings_file) return settings_file.error();
   p.settings = std::move(*settings_file);
@@ -177,6 +184,8 @@ Result<Ending> watch(const Options& options, Prepared& p, Child& child) {
     if (waits[3].revents & POLLIN)
       p.socket->serve([&](std::string_view request) { return answer(request, p.machine.engine, p.commands.get()); });
     if (const auto trouble = journal.trouble()) say(*trouble);
+    if (const auto name = p.proxies.ended())
+      say(fmt::format("the proxy of hidden service {} has ended: its calls fail from here on", *name));
     if (p.machine.engine == Engine::kvm && !desk.machine_found() &&
         store::now_ns() - status.started > kMachineTimeoutNs)
       failure = Error{Errc::unsupported, "QEMU runs, but not with KVM: this guest would not be traced"};

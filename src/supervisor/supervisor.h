@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "supervisor/journal_writer.h"
 #include "supervisor/machine.h"
+#include "supervisor/proxies.h"
 
 namespace oboro::supervisor {
 
@@ -19,6 +20,9 @@ struct Options {
   bool allow_untraced = false;
   Parts parts;
   std::string builder;  // oboro-profile
+  std::string proxy;    // oboro-proxy
+  std::vector<HiddenService> hidden;
+  std::string wait = "park";  // how hidden services wait: block, yield, park
 };
 
 enum class Ending { guest_ended, failed, not_traceable };

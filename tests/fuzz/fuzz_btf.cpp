@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!types) return 0;
   for (const SchemaEntry& entry : kFieldSchema)
     for (std::string_view path : entry.alternatives) {
-      const auto value = entry.is_size ? types->size_of(path) : types->offset_of(path);
+      const auto value = types->value_of(entry.measure, path);
       if (value && *value > 1 << 20) abort();  // what Profile::parse would refuse
     }
   return 0;

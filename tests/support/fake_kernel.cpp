@@ -158,8 +158,18 @@ std::vector<FakeSymbol> filler_symbols(uint64_t first_address) {
 }
 
 std::vector<std::byte> make_fake_btf(std::map<std::string, uint32_t>& offsets) {
+  const std::unique_ptr<btf, decltype(&btf__free)> types(btf__new_empty(), btf__free);
   Node structures;
+  int value = 5;
   for (const auto& entry : guest::kFieldSchema) {
+    if (entry.measure == guest::Measure::enumerator) {
+      const std::string text(entry.alternatives[0]);
+      const size_t dot = text.find('.');
+      btf__add_enum(types.get(), text.substr(0, dot).c_str(), 4);
+      btf__add_enum_value(types.get(), text.substr(dot + 1).c_str(), value);
+      offsets[text] = static_cast<uint32_t>(value++);
+      continue;
+    }
     Node* at = &structures;
     std::string_view path = entry.alternatives[0];
     while (!path.empty()) {
@@ -167,9 +177,8 @@ std::vector<std::byte> make_fake_btf(std::map<std::string, uint32_t>& offsets) {
       path.remove_prefix(std::min(path.size(), name.size() + 1));
       at = &at->member(std::string(name));
     }
-    if (entry.is_size) at->member("padding");
+    if (entry.measure == guest::Measure::size) at->member("padding");
   }
-  const std::unique_ptr<btf, decltype(&btf__free)> types(btf__new_empty(), btf__free);
   const int leaf = btf__add_int(types.get(), "long", 8, BTF_INT_SIGNED);
   for (const auto& [name, node] : structures.members) {
     add_type(types.get(), *node, name, 0, leaf, offsets);

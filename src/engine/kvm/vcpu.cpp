@@ -63,6 +63,17 @@ void KvmVcpu::return_from_function(uint64_t target, int64_t result) {
   set_rip(target);
 }
 
+void KvmVcpu::detour(const Detour& to) {
+  kvm_regs& regs = run_->s.regs.regs;
+  regs.rdi = to.arguments[0];
+  regs.rsi = to.arguments[1];
+  regs.rdx = to.arguments[2];
+  regs.rcx = to.arguments[3];
+  regs.rax = to.rax;
+  regs.rsp = to.rsp;
+  set_rip(to.rip ? to.rip : regs.rip);
+}
+
 void KvmVcpu::resume_from_breakpoint() {
   run_->s.regs.regs.rflags |= kFlagResume;
   run_->kvm_dirty_regs |= KVM_SYNC_X86_REGS;

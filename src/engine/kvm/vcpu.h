@@ -30,6 +30,8 @@ class KvmVcpu final : public Vcpu {
   void set_rip(uint64_t rip);
   // Makes the hooked function, none of which has run, return to `target` (the word at rsp) with `result`.
   void return_from_function(uint64_t target, int64_t result);
+  // Goes on elsewhere; at set_rip()'s if that is the hooked function.
+  void detour(const Detour& to);
   // Executes the instruction at rip even though a breakpoint is set there.
   void resume_from_breakpoint();
 

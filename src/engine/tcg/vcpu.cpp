@@ -41,14 +41,22 @@ void TcgVcpu::return_from_function(int64_t result) {
   uint64_t target = 0;
   g_byte_array_set_size(buffer_, 0);
   if (qemu_plugin_read_memory_vaddr(stack, buffer_, sizeof target)) std::memcpy(&target, buffer_->data, sizeof target);
-  const auto write = [this](x86::Reg reg, uint64_t value) {
-    g_byte_array_set_size(buffer_, sizeof value);
-    std::memcpy(buffer_->data, &value, sizeof value);
-    qemu_plugin_write_register(handles_[static_cast<size_t>(reg)], buffer_);
-  };
   write(x86::Reg::rax, static_cast<uint64_t>(result));
   write(x86::Reg::rsp, stack + sizeof target);
   qemu_plugin_set_pc(target);
+}
+
+void TcgVcpu::detour(const Detour& to) {
+  for (size_t i = 0; i < to.arguments.size(); ++i) write(x86::kArguments[i], to.arguments[i]);
+  write(x86::Reg::rax, to.rax);
+  write(x86::Reg::rsp, to.rsp);
+  if (to.rip) qemu_plugin_set_pc(to.rip);
+}
+
+void TcgVcpu::write(x86::Reg reg, uint64_t value) {
+  g_byte_array_set_size(buffer_, sizeof value);
+  std::memcpy(buffer_->data, &value, sizeof value);
+  qemu_plugin_write_register(handles_[static_cast<size_t>(reg)], buffer_);
 }
 
 }  // namespace oboro::engine::tcg

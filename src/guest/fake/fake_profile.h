@@ -5,7 +5,7 @@
 
 namespace oboro::fake {
 
-inline constexpr uint64_t kImageSize = 4 << 20;
+inline constexpr uint64_t kImageSize = 8 << 20;
 inline constexpr uint64_t kCurrentTask = 0x1a40;  // per-CPU offsets
 inline constexpr uint64_t kTopOfStack = 0x1a48;
 

@@ -50,7 +50,7 @@ Result<Btf> Btf::load(Bytes blob, std::span<const std::string_view> structures) 
   const uint32_t count = btf__type_cnt(result.types_.get());
   for (uint32_t id = 1; id < count; ++id) {
     const btf_type* type = btf__type_by_id(result.types_.get(), id);
-    if (!type || !btf_is_composite(type)) continue;
+    if (!type || !(btf_is_composite(type) || btf_is_enum(type))) continue;
     const auto at = result.structures_.find(name_of(result.types_.get(), type->name_off));
     if (at != result.structures_.end() && at->second.size() < kMaxStructuresPerName) at->second.push_back(id);
   }
@@ -141,6 +141,23 @@ Result<uint32_t> Btf::size_of(std::string_view structure) const {
     const uint32_t size = btf__type_by_id(types_.get(), id)->size;
     if (size > kMaxOffset) return Error{Errc::invalid, "too large"};
     return size;
+  });
+}
+
+Result<uint32_t> Btf::enumerator(std::string_view path) const {
+  const std::string_view enumeration = path.substr(0, path.find('.'));
+  path.remove_prefix(std::min(path.size(), enumeration.size() + 1));
+  return agreed(enumeration, [&](uint32_t id) -> Result<uint32_t> {
+    const btf_type* type = btf__type_by_id(types_.get(), id);
+    if (!btf_is_enum(type)) return Error{Errc::not_found, "no enumeration"};
+    const struct btf_enum* values = btf_enum(type);
+    for (uint32_t i = 0; i < btf_vlen(type); ++i) {
+      if (name_of(types_.get(), values[i].name_off) != path) continue;
+      if (values[i].val < 0 || static_cast<uint32_t>(values[i].val) > kMaxOffset)
+        return Error{Errc::invalid, "too large"};
+      return static_cast<uint32_t>(values[i].val);
+    }
+    return Error{Errc::not_found, "no such enumerator"};
   });
 }
 

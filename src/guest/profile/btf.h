@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "guest/profile/bytes.h"
+#include "guest/profile/profile.h"
 
 struct btf;
 
@@ -16,8 +17,8 @@ namespace oboro::guest {
 
 class Btf {
  public:
-  // structures: the names of all structures that will be asked for (the strings must outlive the result).
-  // Errors: not_found (no BTF in blob), invalid (BTF that is none).
+  // structures: the names of all structures and enumerations that will be asked for (the strings must outlive the
+  // result). Errors: not_found (no BTF in blob), invalid (BTF that is none).
   static Result<Btf> load(Bytes blob, std::span<const std::string_view> structures);
 
   // path: "struct.member[.member...]"; members of anonymous structures and unions are found by their own names.
@@ -26,6 +27,13 @@ class Btf {
 
   // The size of a structure in bytes. Errors: as offset_of().
   Result<uint32_t> size_of(std::string_view structure) const;
+
+  // The value of an enumerator, "enum.ENUMERATOR", up to 2^20. Errors: as offset_of().
+  Result<uint32_t> enumerator(std::string_view path) const;
+
+  Result<uint32_t> value_of(Measure measure, std::string_view path) const {
+    return measure == Measure::size ? size_of(path) : measure == Measure::offset ? offset_of(path) : enumerator(path);
+  }
 
  private:
   struct Free {

@@ -110,7 +110,7 @@ TEST(Btf, ResolvesTheWholeSchema) {
   const auto types = Btf::load(blob, structures);
   ASSERT_TRUE(types);
   for (const SchemaEntry& entry : kFieldSchema) {
-    const auto value = entry.is_size ? types->size_of(entry.alternatives[0]) : types->offset_of(entry.alternatives[0]);
+    const auto value = types->value_of(entry.measure, entry.alternatives[0]);
     ASSERT_TRUE(value) << entry.id << ": " << value.error().message;
     EXPECT_EQ(*value, offsets.at(std::string(entry.alternatives[0]))) << entry.id;
   }

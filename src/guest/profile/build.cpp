@@ -103,7 +103,7 @@ void fill_fields(const Btf& types, Profile& profile, Lacks& lacks) {
     std::string why;
     for (std::string_view path : entry.alternatives) {
       if (path.empty()) break;
-      const auto value = entry.is_size ? types.size_of(path) : types.offset_of(path);
+      const auto value = types.value_of(entry.measure, path);
       if (value) {
         profile.fields[i] = *value;
         break;

@@ -16,15 +16,19 @@
 namespace oboro::guest {
 
 enum class Presence : uint8_t { required, optional };
+// What the number in a profile is of FIELD, SIZE and ENUMERATOR.
+enum class Measure : uint8_t { offset, size, enumerator };
 
-// One enumerator per FIELD and SIZE line of schema.def, in its order.
+// One enumerator per FIELD, SIZE and ENUMERATOR line of schema.def, in its order.
 enum class Field : uint16_t {
 #define FIELD(id, ...) id,
 #define SIZE(id, ...) id,
+#define ENUMERATOR(id, ...) id,
 #define SYMBOL(id, ...)
 #include "guest/profile/schema.def"
 #undef FIELD
 #undef SIZE
+#undef ENUMERATOR
 #undef SYMBOL
   count
 };
@@ -33,10 +37,12 @@ enum class Field : uint16_t {
 enum class Symbol : uint16_t {
 #define FIELD(id, ...)
 #define SIZE(id, ...)
+#define ENUMERATOR(id, ...)
 #define SYMBOL(id, ...) id,
 #include "guest/profile/schema.def"
 #undef FIELD
 #undef SIZE
+#undef ENUMERATOR
 #undef SYMBOL
   count
 };
@@ -60,7 +66,7 @@ struct Profile {
 
   std::string build_id;                        // lower-case hex of the kernel's GNU build ID
   std::string release;                         // "6.1.0-49-cloud-amd64", as the kernel's banner says
-  std::array<uint32_t, kFieldCount> fields{};  // byte offsets or sizes; kMissing where the kernel has none
+  std::array<uint32_t, kFieldCount> fields{};  // offsets, sizes, values; kMissing where the kernel has none
   std::array<SymbolValue, kSymbolCount> symbols{};
 
   uint32_t operator[](Field field) const { return fields[static_cast<size_t>(field)]; }

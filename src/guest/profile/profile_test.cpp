@@ -101,7 +101,7 @@ TEST(Profile, RefusesEveryCut) {
 TEST(Schema, EntriesAreSound) {
   for (const SchemaEntry& entry : kFieldSchema) EXPECT_FALSE(entry.alternatives[0].empty()) << entry.id;
   for (const SchemaEntry& entry : kSymbolSchema) EXPECT_FALSE(entry.alternatives[0].empty()) << entry.id;
-  EXPECT_TRUE(kFieldSchema[static_cast<size_t>(Field::pt_regs_size)].is_size);
+  EXPECT_TRUE(kFieldSchema[static_cast<size_t>(Field::pt_regs_size)].measure == Measure::size);
   EXPECT_TRUE(kSymbolSchema[static_cast<size_t>(Symbol::fn_mq_timedsend)].suffix_ok);
 }
 

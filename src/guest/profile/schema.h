@@ -16,7 +16,7 @@ struct SchemaEntry {
 
   std::string_view id;
   Presence presence = Presence::optional;
-  bool is_size = false;                                           // SIZE, not FIELD
+  Measure measure = Measure::offset;                              // of a FIELD, SIZE or ENUMERATOR
   bool suffix_ok = false;                                         // SUFFIX_OK
   std::array<std::string_view, kMaxAlternatives> alternatives{};  // in order of preference; unused ones are empty
 };
@@ -28,8 +28,8 @@ inline constexpr Presence REQUIRED = Presence::required;
 inline constexpr Presence OPTIONAL = Presence::optional;
 
 template <typename... Words>
-consteval SchemaEntry make_entry(std::string_view id, bool is_size, Presence presence, Words... words) {
-  SchemaEntry entry{.id = id, .presence = presence, .is_size = is_size};
+consteval SchemaEntry make_entry(std::string_view id, Measure measure, Presence presence, Words... words) {
+  SchemaEntry entry{.id = id, .presence = presence, .measure = measure};
   size_t count = 0;
   auto add = [&](auto word) {
     if constexpr (std::same_as<decltype(word), SuffixOk>) {
@@ -43,22 +43,26 @@ consteval SchemaEntry make_entry(std::string_view id, bool is_size, Presence pre
 }
 
 inline constexpr std::array<SchemaEntry, kFieldCount> kFieldTable = {
-#define FIELD(id, ...) make_entry(#id, false, __VA_ARGS__),
-#define SIZE(id, ...) make_entry(#id, true, __VA_ARGS__),
+#define FIELD(id, ...) make_entry(#id, Measure::offset, __VA_ARGS__),
+#define SIZE(id, ...) make_entry(#id, Measure::size, __VA_ARGS__),
+#define ENUMERATOR(id, ...) make_entry(#id, Measure::enumerator, __VA_ARGS__),
 #define SYMBOL(id, ...)
 #include "guest/profile/schema.def"
 #undef FIELD
 #undef SIZE
+#undef ENUMERATOR
 #undef SYMBOL
 };
 
 inline constexpr std::array<SchemaEntry, kSymbolCount> kSymbolTable = {
 #define FIELD(id, ...)
 #define SIZE(id, ...)
-#define SYMBOL(id, ...) make_entry(#id, false, __VA_ARGS__),
+#define ENUMERATOR(id, ...)
+#define SYMBOL(id, ...) make_entry(#id, Measure::offset, __VA_ARGS__),
 #include "guest/profile/schema.def"
 #undef FIELD
 #undef SIZE
+#undef ENUMERATOR
 #undef SYMBOL
 };
 }  // namespace schema_words
@@ -72,10 +76,12 @@ inline constexpr uint64_t kSchemaDigest = [] {
   constexpr std::string_view text =
 #define FIELD(...) "FIELD(" #__VA_ARGS__ ")\n"
 #define SIZE(...) "SIZE(" #__VA_ARGS__ ")\n"
+#define ENUMERATOR(...) "ENUMERATOR(" #__VA_ARGS__ ")\n"
 #define SYMBOL(...) "SYMBOL(" #__VA_ARGS__ ")\n"
 #include "guest/profile/schema.def"
 #undef FIELD
 #undef SIZE
+#undef ENUMERATOR
 #undef SYMBOL
       ;
   uint64_t digest = 0xcbf29ce484222325;

@@ -334,7 +334,11 @@ bool KvmSession::trapped(KvmVcpu& vcpu) {
     return true;
   }
   uint64_t back = 0;
-  if (verdict.deny && hook.may_deny && tracer_->kernel().read(Gva(vcpu.reg(x86::Reg::rsp)), &back, sizeof back))
+  if (verdict.detour && hook.may_steer) {
+    vcpu.detour(*verdict.detour);
+    return true;
+  }
+  if (verdict.deny && hook.may_steer && tracer_->kernel().read(Gva(vcpu.reg(x86::Reg::rsp)), &back, sizeof back))
     vcpu.return_from_function(back, verdict.result);
   return true;
 }

@@ -114,7 +114,8 @@ void on_hook(unsigned index, void* data) {
     change_phase(Phase::waiting_for_kernel);
     return;
   }
-  if (verdict.deny && hook->may_deny) vcpu.return_from_function(verdict.result);
+  if (verdict.detour && hook->may_steer) return vcpu.detour(*verdict.detour);
+  if (verdict.deny && hook->may_steer) vcpu.return_from_function(verdict.result);
 }
 
 bool is_wrmsr(const qemu_plugin_insn* insn) {
@@ -145,7 +146,7 @@ void on_translate(qemu_plugin_tb* tb, void*) {
     const auto hook = plugin->hooks.find(qemu_plugin_insn_vaddr(insn));
     if (hook == plugin->hooks.end()) continue;
     // Only a hook that may refuse pays for registers that can be written.
-    const auto flags = hook->second.may_deny ? QEMU_PLUGIN_CB_RW_REGS_PC : QEMU_PLUGIN_CB_R_REGS;
+    const auto flags = hook->second.may_steer ? QEMU_PLUGIN_CB_RW_REGS_PC : QEMU_PLUGIN_CB_R_REGS;
     qemu_plugin_register_vcpu_insn_exec_cb(insn, on_hook, flags, &hook->second);
   }
 }
@@ -159,7 +160,7 @@ void on_vcpu_init(unsigned index, void*) {
 
 // Everything that can fail does so here, before the guest has run an instruction.
 Result<void> set_up(const Start& start) {
-  Result<std::span<const std::byte>> ram = map_whole(start.ram);
+  Result<std::span<const std::byte>> ram = map_whole(start.ram, !start.proxies.empty());
   if (!ram) return Error{ram.error().code, "guest RAM: " + ram.error().message};
   // The PC machine types put what does not fit below the PCI hole above 4 GiB.
   const uint64_t below = start.below_4g && start.below_4g < ram->size() ? start.below_4g : ram->size();

@@ -1,0 +1,79 @@
+// The system calls that concern hidden files and sockets: which they are, and what is done for each. All others are the
+// guest kernel's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "hiding/thread.h"
+
+namespace oboro::hiding {
+
+struct CallHandler {
+  Routine<Outcome> (*run)(Thread&, SystemCall) = nullptr;
+  // The argument that must be a descriptor in the proxy; else the call is the kernel's. -1: run() decides.
+  int8_t descriptor = -1;
+};
+
+// Null: of no interest.
+const CallHandler* handler_of(uint64_t number);
+
+// --- shared by the files of this folder
+
+// What a path argument means: the absolute path, and whether that is hidden.
+struct PathArgument {
+  int64_t error = 0;  // 0 or -errno
+  bool hidden = false;
+  bool empty = false;  // ""
+  std::string path;
+};
+// directory: a descriptor or AT_FDCWD.
+Routine<PathArgument> path_argument(Thread& thread, int directory, uint64_t user);
+
+// A frame about an open file.
+inline proxy::Frame frame_of(proxy::Op op, const OpenFile& file, std::array<int64_t, 4> arguments = {}) {
+  proxy::Frame frame;
+  frame.op = op;
+  frame.handle = file.handle;
+  frame.arguments = arguments;
+  return frame;
+}
+
+// The file a descriptor argument stands for; the dispatcher has seen that it is there, another thread may have closed
+// it since.
+inline std::shared_ptr<OpenFile> file_of(Thread& thread, const SystemCall& call, size_t argument) {
+  return thread.descriptors->find(static_cast<uint32_t>(call.a[argument]));
+}
+
+// A buffer argument in parts (readv, sendmsg...).
+struct Part {
+  uint64_t base, size;  // struct iovec
+};
+Routine<int64_t> copy_parts(Thread& thread, uint64_t user, uint64_t count, std::vector<Part>& out);  // 0 or -errno
+// Everything in the parts, up to kMaxData bytes from `skip` on.
+Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t skip, std::vector<std::byte>& out);
+Routine<int64_t> scatter(Thread& thread, const std::vector<Part>& parts, std::span<const std::byte> bytes);
+uint64_t total(const std::vector<Part>& parts);
+
+// What the service did, for the log. detail: "open for writing".
+void report(Thread& thread, const OpenFile& file, std::string detail, int64_t result = 0);
+// address: as in the call (struct sockaddr).
+void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, std::string detail,
+                   int64_t result);
+void report_path(Thread& thread, const std::string& path, std::string detail, int64_t result);
+// Something a program asked for that a proxy cannot do.
+int64_t refuse(Thread& thread, const std::string& path, std::string what, int64_t error);
+
+// struct stat (or struct statx) of what the frame asks about.
+Routine<Outcome> stat_to_user(Thread& thread, proxy::Frame frame, uint64_t user, bool extended);
+
+// --- the groups
+Routine<Outcome> read_call(Thread&, SystemCall);
+Routine<Outcome> write_call(Thread&, SystemCall);
+const CallHandler* file_call(uint64_t number);
+const CallHandler* descriptor_call(uint64_t number);
+const CallHandler* socket_call(uint64_t number);
+const CallHandler* wait_call(uint64_t number);
+
+}  // namespace oboro::hiding

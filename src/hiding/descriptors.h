@@ -1,0 +1,93 @@
+// The descriptors of hidden services that are open in a proxy. In the guest such a number is reserved and nothing more:
+// its kernel takes it for one that is just being opened, so it hands it to nobody, and shows it to nobody.
+//
+// Threads: any.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "event/event.h"
+#include "hiding/proxy_client.h"
+
+namespace oboro::hiding {
+
+// An open file description; several descriptors may refer to it.
+struct OpenFile {
+  OpenFile(ProxyClient& proxy_, uint32_t handle_) : proxy(proxy_), handle(handle_) {}
+  ~OpenFile() { proxy.close(handle); }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+
+  ProxyClient& proxy;
+  const uint32_t handle;  // in the proxy
+  bool is_socket = false;
+  int family = 0, type = 0;        // of a socket
+  std::string path;                // of a file: absolute
+  event::Endpoint peer;            // of a socket: as it was last named
+  std::atomic<uint32_t> flags{0};  // access mode, O_APPEND, O_NONBLOCK
+  std::atomic<uint64_t> bytes_in{0}, bytes_out{0};
+  // Counts its calls: who waits for an edge (EPOLLET) looks again after each.
+  std::atomic<uint64_t> calls{0};
+  std::atomic<uint64_t> labels{0};  // what of the guest's was written to it (diffusion)
+};
+
+struct Descriptor {
+  std::shared_ptr<OpenFile> file;
+  bool close_on_exec = false;
+};
+
+// Of one files_struct.
+class DescriptorTable {
+ public:
+  std::shared_ptr<OpenFile> find(uint64_t number) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = descriptors_.find(static_cast<uint32_t>(number));
+    return found == descriptors_.end() ? nullptr : found->second.file;
+  }
+  bool is_empty() const { return empty_.load(std::memory_order_relaxed); }
+  bool has(uint64_t number) const { return !is_empty() && find(number); }
+  bool close_on_exec(uint64_t number) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = descriptors_.find(static_cast<uint32_t>(number));
+    return found != descriptors_.end() && found->second.close_on_exec;
+  }
+  void set(uint64_t number, Descriptor descriptor) {
+    const std::lock_guard lock(mutex_);
+    descriptors_[static_cast<uint32_t>(number)] = std::move(descriptor);
+    empty_ = false;
+  }
+  // What was there; null if nothing was.
+  std::shared_ptr<OpenFile> take(uint64_t number) {
+    const std::lock_guard lock(mutex_);
+    const auto found = descriptors_.find(static_cast<uint32_t>(number));
+    if (found == descriptors_.end()) return nullptr;
+    std::shared_ptr<OpenFile> file = std::move(found->second.file);
+    descriptors_.erase(found);
+    empty_ = descriptors_.empty();
+    return file;
+  }
+  std::map<uint32_t, Descriptor> all() const {
+    const std::lock_guard lock(mutex_);
+    return descriptors_;
+  }
+  std::shared_ptr<DescriptorTable> copy() const {
+    auto other = std::make_shared<DescriptorTable>();
+    const std::lock_guard lock(mutex_);
+    other->descriptors_ = descriptors_;
+    other->empty_ = descriptors_.empty();
+    return other;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::atomic<bool> empty_{true};
+  std::map<uint32_t, Descriptor> descriptors_;
+};
+
+}  // namespace oboro::hiding

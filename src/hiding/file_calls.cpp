@@ -1,0 +1,446 @@
+// Calls with paths: hidden ones go to the proxy, the rest is the guest kernel's.
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <utime.h>
+
+#include "guest/file.h"
+#include "hiding/calls.h"
+
+namespace oboro::hiding {
+
+using guest::Field;
+using proxy::bytes_of;
+using proxy::Frame;
+using proxy::Op;
+
+namespace {
+
+constexpr int kHere = AT_FDCWD;
+
+Outcome answer(int64_t value) { return Outcome::answer(value); }
+int64_t s(uint64_t value) { return static_cast<int64_t>(value); }
+
+// "/a/./b//../c" is "/a/c". Links are not looked at: a hidden path is one by its text.
+std::string normal(std::string_view path) {
+  std::string out;
+  while (!path.empty()) {
+    const size_t slash = path.find('/');
+    const std::string_view name = path.substr(0, slash);
+    path = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
+    if (name.empty() || name == ".") continue;
+    if (name == "..") {
+      out.resize(out.empty() ? 0 : out.rfind('/'));
+      continue;
+    }
+    out += '/';
+    out += name;
+  }
+  return out.empty() ? "/" : out;
+}
+
+std::string guest_path(Thread& thread, Gva dentry) {
+  guest::Reader r(thread.kernel());
+  const auto buffer = std::make_unique<guest::PathBuffer>();
+  if (!dentry || !buffer->assign_true_path(r, guest::Dentry{dentry}) || r.failed()) return {};
+  return std::string(buffer->view());
+}
+
+// The directory that a relative path starts from; empty if it is none. ours: it is hidden, the kernel is elsewhere.
+std::string base_of(Thread& thread, int directory, bool& ours) {
+  guest::Reader r(thread.kernel());
+  if (directory == kHere) {
+    ours = !thread.directory->empty();
+    if (ours) return *thread.directory;
+    const Gva pwd = r.pointer(thread.task().at, Field::task_fs) + thread.kernel().profile()[Field::fs_struct_pwd];
+    return guest_path(thread, r.pointer(pwd, Field::path_dentry));
+  }
+  if (const auto file = thread.descriptors->find(static_cast<uint32_t>(directory))) {
+    ours = true;
+    return file->path;
+  }
+  const Gva table = r.pointer(thread.files, Field::files_struct_fdt);
+  if (static_cast<uint32_t>(directory) >= r.get<uint32_t>(table, Field::fdtable_max_fds)) return {};
+  const Gva file(r.at<uint64_t>(r.pointer(table, Field::fdtable_fd) + uint64_t{static_cast<uint32_t>(directory)} * 8));
+  return file ? guest_path(thread, r.pointer(file, Field::file_path_dentry)) : std::string();
+}
+
+uint32_t umask_of(Thread& thread) {
+  guest::Reader r(thread.kernel());
+  return r.get<uint32_t>(r.pointer(thread.task().at, Field::task_fs), Field::fs_struct_umask) & 0777;
+}
+
+Frame path_frame(Op op, const std::string& path, std::array<int64_t, 4> arguments = {}) {
+  Frame frame;
+  frame.op = op;
+  frame.first = bytes_of(path);
+  frame.arguments = arguments;
+  return frame;
+}
+
+Routine<Outcome> open_path(Thread& thread, int directory, uint64_t user, uint64_t flags, uint64_t mode) {
+  const PathArgument path = co_await path_argument(thread, directory, user);
+  if (path.error) co_return answer(path.error);
+  if (!path.hidden) co_return Outcome{};
+  mode &= ~uint64_t{umask_of(thread)};
+  const Answer got = co_await thread.ask(path_frame(Op::open, path.path, {s(flags), s(mode)}));
+  report_path(thread, path.path, (flags & O_ACCMODE) == O_RDONLY ? "open for reading" : "open for writing",
+              got.result() < 0 ? got.result() : 0);
+  if (got.result() < 0) co_return answer(got.result());
+  auto file = std::make_shared<OpenFile>(*thread.service().proxy, static_cast<uint32_t>(got.result()));
+  file->path = path.path;
+  file->flags = static_cast<uint32_t>(flags) & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY);
+  co_return answer(co_await thread.reserve(std::move(file), flags & O_CLOEXEC));
+}
+
+Routine<Outcome> open_call(Thread& t, SystemCall c) { return open_path(t, kHere, c.a[0], c.a[1], c.a[2]); }
+Routine<Outcome> creat_call(Thread& t, SystemCall c) {
+  return open_path(t, kHere, c.a[0], O_CREAT | O_WRONLY | O_TRUNC, c.a[1]);
+}
+Routine<Outcome> openat_call(Thread& t, SystemCall c) { return open_path(t, c.descriptor(0), c.a[1], c.a[2], c.a[3]); }
+Routine<Outcome> openat2_call(Thread& thread, SystemCall call) {
+  open_how how{};
+  if (call.a[3] < sizeof how) co_return answer(-EINVAL);
+  if (const int64_t wrong = co_await thread.copy_in(call.a[2], std::as_writable_bytes(std::span(&how, 1))))
+    co_return answer(wrong);
+  co_return co_await open_path(thread, call.descriptor(0), call.a[1], how.flags, how.mode);
+}
+
+// A call with one path that the proxy executes and that has nothing but a result. what: for the log; null: none.
+Routine<Outcome> on_path(Thread& thread, int directory, uint64_t user, Op op, std::array<int64_t, 4> arguments,
+                         const char* what, std::vector<std::byte> second = {}) {
+  const PathArgument path = co_await path_argument(thread, directory, user);
+  if (path.error) co_return answer(path.error);
+  if (!path.hidden) co_return Outcome{};
+  Frame frame = path_frame(op, path.path, arguments);
+  frame.second = second;
+  const Answer got = co_await thread.ask(frame);
+  if (what) report_path(thread, path.path, what, got.result());
+  co_return answer(got.result());
+}
+
+// stat, lstat, newfstatat, statx.
+Routine<Outcome> stat_path(Thread& thread, int directory, uint64_t user, uint64_t flags, uint64_t to, bool extended) {
+  if (flags & AT_EMPTY_PATH) {
+    // Also without AT_EMPTY_PATH meaning anything: then the path is not empty.
+    if (const auto file = thread.descriptors->find(static_cast<uint32_t>(directory))) {
+      char first = 0;
+      if (user)
+        if (const int64_t wrong = co_await thread.copy_in(user, std::as_writable_bytes(std::span(&first, 1))))
+          co_return answer(wrong);
+      if (!first) co_return co_await stat_to_user(thread, frame_of(Op::statx, *file), to, extended);
+    }
+  }
+  const PathArgument path = co_await path_argument(thread, directory, user);
+  if (path.error) co_return answer(path.error);
+  if (!path.hidden) co_return Outcome{};
+  co_return co_await stat_to_user(thread, path_frame(Op::statx, path.path, {!(flags & AT_SYMLINK_NOFOLLOW)}), to,
+                                  extended);
+}
+Routine<Outcome> stat_call(Thread& t, SystemCall c) { return stat_path(t, kHere, c.a[0], 0, c.a[1], false); }
+Routine<Outcome> lstat_call(Thread& t, SystemCall c) {
+  return stat_path(t, kHere, c.a[0], AT_SYMLINK_NOFOLLOW, c.a[1], false);
+}
+Routine<Outcome> newfstatat_call(Thread& t, SystemCall c) {
+  return stat_path(t, c.descriptor(0), c.a[1], c.a[3], c.a[2], false);
+}
+Routine<Outcome> statx_call(Thread& t, SystemCall c) {
+  return stat_path(t, c.descriptor(0), c.a[1], c.a[2], c.a[4], true);
+}
+
+Routine<Outcome> statfs_call(Thread& thread, SystemCall call) {
+  const PathArgument path = co_await path_argument(thread, kHere, call.a[0]);
+  if (path.error) co_return answer(path.error);
+  if (!path.hidden) co_return Outcome{};
+  const Answer got = co_await thread.ask(path_frame(Op::statfs, path.path));
+  if (got.result() < 0) co_return answer(got.result());
+  if (got.frame.first.size() != sizeof(struct statfs)) co_return answer(-EIO);
+  co_return answer(co_await thread.copy_out(call.a[1], got.frame.first));
+}
+
+Routine<Outcome> readlink_path(Thread& thread, int directory, uint64_t user, uint64_t to, uint64_t size) {
+  const PathArgument path = co_await path_argument(thread, directory, user);
+  if (path.error) co_return answer(path.error);
+  if (!path.hidden) co_return Outcome{};
+  if (static_cast<int32_t>(size) <= 0) co_return answer(-EINVAL);
+  const Answer got = co_await thread.ask(path_frame(Op::readlink, path.path));
+  if (got.result() < 0) co_return answer(got.result());
+  const auto bytes = got.frame.first.first(std::min<size_t>(got.frame.first.size(), size));
+  const int64_t wrong = co_await thread.copy_out(to, bytes);
+  co_return answer(wrong ? wrong : s(bytes.size()));
+}
+Routine<Outcome> readlink_call(Thread& t, SystemCall c) { return readlink_path(t, kHere, c.a[0], c.a[1], c.a[2]); }
+Routine<Outcome> readlinkat_call(Thread& t, SystemCall c) {
+  return readlink_path(t, c.descriptor(0), c.a[1], c.a[2], c.a[3]);
+}
+
+Routine<Outcome> access_call(Thread& t, SystemCall c) {
+  return on_path(t, kHere, c.a[0], Op::access, {s(c.a[1]), 1}, nullptr);
+}
+Routine<Outcome> faccessat_call(Thread& t, SystemCall c) {
+  const bool follow = c.number == SYS_faccessat || !(c.a[3] & AT_SYMLINK_NOFOLLOW);
+  return on_path(t, c.descriptor(0), c.a[1], Op::access, {s(c.a[2]), follow}, nullptr);
+}
+Routine<Outcome> truncate_call(Thread& t, SystemCall c) {
+  return on_path(t, kHere, c.a[0], Op::truncate, {s(c.a[1])}, "truncate");
+}
+Routine<Outcome> mkdir_call(Thread& t, SystemCall c) {
+  return on_path(t, kHere, c.a[0], Op::mkdir, {s(c.a[1] & ~uint64_t{umask_of(t)})}, "mkdir");
+}
+Routine<Outcome> mkdirat_call(Thread& t, SystemCall c) {
+  return on_path(t, c.descriptor(0), c.a[1], Op::mkdir, {s(c.a[2] & ~uint64_t{umask_of(t)})}, "mkdir");
+}
+Routine<Outcome> rmdir_call(Thread& t, SystemCall c) { return on_path(t, kHere, c.a[0], Op::unlink, {1}, "rmdir"); }
+Routine<Outcome> unlink_call(Thread& t, SystemCall c) { return on_path(t, kHere, c.a[0], Op::unlink, {0}, "unlink"); }
+Routine<Outcome> unlinkat_call(Thread& t, SystemCall c) {
+  const bool directory = c.a[2] & AT_REMOVEDIR;
+  return on_path(t, c.descriptor(0), c.a[1], Op::unlink, {directory}, directory ? "rmdir" : "unlink");
+}
+Routine<Outcome> chmod_call(Thread& t, SystemCall c) {
+  return on_path(t, kHere, c.a[0], Op::chmod, {s(c.a[1])}, "chmod");
+}
+Routine<Outcome> fchmodat_call(Thread& t, SystemCall c) {
+  return on_path(t, c.descriptor(0), c.a[1], Op::chmod, {s(c.a[2])}, "chmod");
+}
+int64_t id(uint64_t value) { return static_cast<int32_t>(value); }
+Routine<Outcome> chown_call(Thread& t, SystemCall c) {
+  return on_path(t, kHere, c.a[0], Op::chown, {id(c.a[1]), id(c.a[2]), c.number == SYS_chown}, "chown");
+}
+Routine<Outcome> fchownat_call(Thread& t, SystemCall c) {
+  return on_path(t, c.descriptor(0), c.a[1], Op::chown, {id(c.a[2]), id(c.a[3]), !(c.a[4] & AT_SYMLINK_NOFOLLOW)},
+                 "chown");
+}
+
+// --- times, in each of their forms as two struct timespec
+
+Routine<Outcome> set_times(Thread& thread, int directory, uint64_t user, std::vector<std::byte> times, bool follow) {
+  if (!user) {
+    const auto file = thread.descriptors->find(static_cast<uint32_t>(directory));
+    if (!file) co_return Outcome{};
+    Frame frame = frame_of(Op::utimens, *file);
+    frame.second = times;
+    const Answer got = co_await thread.ask(frame);
+    co_return answer(got.result());
+  }
+  co_return co_await on_path(thread, directory, user, Op::utimens, {follow}, nullptr, std::move(times));
+}
+Routine<Outcome> utimensat_call(Thread& thread, SystemCall call) {
+  std::vector<std::byte> times;
+  if (call.a[2]) {
+    times.resize(2 * sizeof(timespec));
+    if (const int64_t wrong = co_await thread.copy_in(call.a[2], times)) co_return answer(wrong);
+  }
+  co_return co_await set_times(thread, call.descriptor(0), call.a[1], std::move(times),
+                               !(call.a[3] & AT_SYMLINK_NOFOLLOW));
+}
+// utime, utimes, futimesat.
+Routine<Outcome> utimes_call(Thread& thread, SystemCall call) {
+  const bool at = call.number == SYS_futimesat, seconds = call.number == SYS_utime;
+  const uint64_t user = call.a[at ? 2 : 1];
+  std::vector<std::byte> times;
+  if (user) {
+    std::array<int64_t, 4> in{};  // struct utimbuf, or two of struct timeval
+    const size_t size = seconds ? sizeof(utimbuf) : sizeof in;
+    if (const int64_t wrong = co_await thread.copy_in(user, std::as_writable_bytes(std::span(in)).first(size)))
+      co_return answer(wrong);
+    const timespec out[2] = {{in[0], seconds ? 0 : in[1] * 1000},
+                             {seconds ? in[1] : in[2], seconds ? 0 : in[3] * 1000}};
+    const auto bytes = std::as_bytes(std::span(out));
+    times.assign(bytes.begin(), bytes.end());
+  }
+  co_return co_await set_times(thread, at ? call.descriptor(0) : kHere, call.a[at ? 1 : 0], std::move(times), true);
+}
+
+// --- two paths
+
+// rename, link: both hidden, or neither.
+Routine<Outcome> on_two_paths(Thread& thread, int from_directory, uint64_t from_user, int to_directory,
+                              uint64_t to_user, Op op, int64_t flags, const char* what) {
+  const PathArgument from = co_await path_argument(thread, from_directory, from_user);
+  if (from.error) co_return answer(from.error);
+  const PathArgument to = co_await path_argument(thread, to_directory, to_user);
+  if (to.error) co_return answer(to.error);
+  if (!from.hidden && !to.hidden) co_return Outcome{};
+  if (from.hidden != to.hidden) co_return answer(-EXDEV);  // as between two file systems
+  Frame frame = path_frame(op, from.path, {flags});
+  frame.second = bytes_of(to.path);
+  const Answer got = co_await thread.ask(frame);
+  report_path(thread, to.path, fmt::format("{} from {}", what, from.path), got.result());
+  co_return answer(got.result());
+}
+Routine<Outcome> rename_call(Thread& t, SystemCall c) {
+  return on_two_paths(t, kHere, c.a[0], kHere, c.a[1], Op::rename, 0, "rename");
+}
+Routine<Outcome> renameat_call(Thread& t, SystemCall c) {
+  const int64_t flags = c.number == SYS_renameat2 ? s(c.a[4]) : 0;
+  return on_two_paths(t, c.descriptor(0), c.a[1], c.descriptor(2), c.a[3], Op::rename, flags, "rename");
+}
+Routine<Outcome> link_call(Thread& t, SystemCall c) {
+  return on_two_paths(t, kHere, c.a[0], kHere, c.a[1], Op::link, 0, "link");
+}
+Routine<Outcome> linkat_call(Thread& t, SystemCall c) {
+  return on_two_paths(t, c.descriptor(0), c.a[1], c.descriptor(2), c.a[3], Op::link, (c.a[4] & AT_SYMLINK_FOLLOW) != 0,
+                      "link");
+}
+Routine<Outcome> symlink_at(Thread& thread, uint64_t target_user, int directory, uint64_t user) {
+  const PathArgument path = co_await path_argument(thread, directory, user);
+  if (path.error) co_return answer(path.error);
+  if (!path.hidden) co_return Outcome{};
+  std::string target;
+  if (const int64_t wrong = co_await thread.copy_string(target_user, target)) co_return answer(wrong);
+  Frame frame = path_frame(Op::symlink, target);
+  frame.second = bytes_of(path.path);
+  const Answer got = co_await thread.ask(frame);
+  report_path(thread, path.path, "symlink to " + target, got.result());
+  co_return answer(got.result());
+}
+Routine<Outcome> symlink_call(Thread& t, SystemCall c) { return symlink_at(t, c.a[0], kHere, c.a[1]); }
+Routine<Outcome> symlinkat_call(Thread& t, SystemCall c) { return symlink_at(t, c.a[0], c.descriptor(1), c.a[2]); }
+
+// --- the current directory
+
+Routine<Outcome> chdir_call(Thread& thread, SystemCall call) {
+  const PathArgument path = co_await path_argument(thread, kHere, call.a[0]);
+  if (path.error) co_return answer(path.error);
+  if (!path.hidden) {
+    // The kernel resolves a relative path from where it thinks that we are.
+    thread.directory->clear();
+    co_return Outcome{};
+  }
+  const Answer got = co_await thread.ask(path_frame(Op::statx, path.path, {1}));
+  if (got.result() < 0) co_return answer(got.result());
+  struct statx status {};
+  if (got.frame.first.size() != sizeof status) co_return answer(-EIO);
+  std::memcpy(&status, got.frame.first.data(), sizeof status);
+  if (!S_ISDIR(status.stx_mode)) co_return answer(-ENOTDIR);
+  *thread.directory = path.path;
+  co_return answer(0);
+}
+
+Routine<Outcome> getcwd_call(Thread& thread, SystemCall call) {
+  if (thread.directory->empty()) co_return Outcome{};
+  const size_t size = thread.directory->size() + 1;
+  if (call.a[1] < size) co_return answer(-ERANGE);
+  const std::string text = *thread.directory;
+  const int64_t wrong = co_await thread.copy_out(call.a[0], std::as_bytes(std::span(text.c_str(), size)));
+  co_return answer(wrong ? wrong : s(size));
+}
+
+// --- what a proxy cannot do
+
+Routine<Outcome> cannot(Thread& thread, int directory, uint64_t user, const char* what, int64_t error) {
+  const PathArgument path = co_await path_argument(thread, directory, user);
+  if (path.error || !path.hidden) co_return Outcome{};  // the kernel finds the same error
+  co_return answer(refuse(thread, path.path, what, error));
+}
+Routine<Outcome> no_attributes(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[0], "xattr", -EOPNOTSUPP); }
+Routine<Outcome> no_exec(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[0], "execve", -EACCES); }
+Routine<Outcome> no_execat(Thread& t, SystemCall c) { return cannot(t, c.descriptor(0), c.a[1], "execveat", -EACCES); }
+Routine<Outcome> no_node(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[0], "mknod", -EPERM); }
+Routine<Outcome> no_nodeat(Thread& t, SystemCall c) { return cannot(t, c.descriptor(0), c.a[1], "mknodat", -EPERM); }
+Routine<Outcome> no_watch(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[1], "inotify_add_watch", -ENOSPC); }
+Routine<Outcome> no_handle(Thread& t, SystemCall c) {
+  return cannot(t, c.descriptor(0), c.a[1], "name_to_handle_at", -EOPNOTSUPP);
+}
+Routine<Outcome> no_root(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[0], "chroot", -EPERM); }
+
+}  // namespace
+
+Routine<PathArgument> path_argument(Thread& thread, int directory, uint64_t user) {
+  PathArgument out;
+  std::string text;
+  out.error = co_await thread.copy_string(user, text);
+  if (out.error) co_return out;
+  if (text.empty()) {
+    out.empty = true;
+    co_return out;
+  }
+  bool ours = false;
+  if (text[0] != '/') {
+    const std::string base = base_of(thread, directory, ours);
+    // The kernel says what is wrong with that descriptor, unless it is one of ours.
+    if (base.empty()) co_return out;
+    text = base + "/" + text;
+  }
+  const bool directory_wanted = text.ends_with('/');
+  out.path = normal(text);
+  out.hidden = thread.service().hides(out.path);
+  if (out.hidden && directory_wanted) out.path += '/';
+  if (out.path.size() >= PATH_MAX) out.error = -ENAMETOOLONG;
+  // "../../file" out of a hidden directory, which the kernel does not know.
+  if (!out.hidden && ours) out.error = refuse(thread, out.path, "relative path out of a hidden directory", -ENOENT);
+  co_return out;
+}
+
+const CallHandler* file_call(uint64_t number) {
+  static constexpr struct {
+    uint64_t number;
+    CallHandler handler;
+  } kCalls[] = {
+      {SYS_open, {open_call}},
+      {SYS_creat, {creat_call}},
+      {SYS_openat, {openat_call}},
+      {SYS_openat2, {openat2_call}},
+      {SYS_stat, {stat_call}},
+      {SYS_lstat, {lstat_call}},
+      {SYS_newfstatat, {newfstatat_call}},
+      {SYS_statx, {statx_call}},
+      {SYS_statfs, {statfs_call}},
+      {SYS_readlink, {readlink_call}},
+      {SYS_readlinkat, {readlinkat_call}},
+      {SYS_access, {access_call}},
+      {SYS_faccessat, {faccessat_call}},
+      {SYS_faccessat2, {faccessat_call}},
+      {SYS_truncate, {truncate_call}},
+      {SYS_mkdir, {mkdir_call}},
+      {SYS_mkdirat, {mkdirat_call}},
+      {SYS_rmdir, {rmdir_call}},
+      {SYS_unlink, {unlink_call}},
+      {SYS_unlinkat, {unlinkat_call}},
+      {SYS_chmod, {chmod_call}},
+      {SYS_fchmodat, {fchmodat_call}},
+      {452 /* fchmodat2, Linux 6.6 */, {fchmodat_call}},
+      {SYS_chown, {chown_call}},
+      {SYS_lchown, {chown_call}},
+      {SYS_fchownat, {fchownat_call}},
+      {SYS_utimensat, {utimensat_call}},
+      {SYS_utime, {utimes_call}},
+      {SYS_utimes, {utimes_call}},
+      {SYS_futimesat, {utimes_call}},
+      {SYS_rename, {rename_call}},
+      {SYS_renameat, {renameat_call}},
+      {SYS_renameat2, {renameat_call}},
+      {SYS_link, {link_call}},
+      {SYS_linkat, {linkat_call}},
+      {SYS_symlink, {symlink_call}},
+      {SYS_symlinkat, {symlinkat_call}},
+      {SYS_chdir, {chdir_call}},
+      {SYS_getcwd, {getcwd_call}},
+      {SYS_setxattr, {no_attributes}},
+      {SYS_lsetxattr, {no_attributes}},
+      {SYS_getxattr, {no_attributes}},
+      {SYS_lgetxattr, {no_attributes}},
+      {SYS_listxattr, {no_attributes}},
+      {SYS_llistxattr, {no_attributes}},
+      {SYS_removexattr, {no_attributes}},
+      {SYS_lremovexattr, {no_attributes}},
+      {SYS_execve, {no_exec}},
+      {SYS_execveat, {no_execat}},
+      {SYS_mknod, {no_node}},
+      {SYS_mknodat, {no_nodeat}},
+      {SYS_inotify_add_watch, {no_watch}},
+      {SYS_name_to_handle_at, {no_handle}},
+      {SYS_chroot, {no_root}},
+  };
+  for (const auto& [known, handler] : kCalls)
+    if (known == number) return &handler;
+  return nullptr;
+}
+
+}  // namespace oboro::hiding

@@ -1,0 +1,60 @@
+// Hidden services: which threads of the guest are theirs, and what becomes of their system calls.
+//
+// A thread of a hidden service has the SYSCALL_USER_DISPATCH bit set in its thread_info.syscall_work. So its kernel,
+// first of all in every system call and before any tracer of the guest's is told, calls syscall_user_dispatch(), where
+// there is a hook. What concerns hidden files and sockets is executed by the service's proxy (src/proxy), and answered
+// there; everything else is left to the kernel. No other thread pays anything.
+//
+// Threads: any vCPU thread.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "hiding/service.h"
+#include "hiding/thread.h"
+#include "hooks/operation.h"
+#include "hooks/table.h"
+
+namespace oboro::hiding {
+
+// Functions hooked for hidden services alone. All of their handlers may steer (Verdict::detour).
+std::span<const hooks::HookPoint> hook_points();
+
+class Hider final : public hooks::ProcessWatcher {
+ public:
+  // services and kernel must outlive this, which is of one boot.
+  Hider(const guest::Kernel& kernel, std::span<const std::unique_ptr<Service>> services, Wait wait)
+      : kernel_(kernel), writer_(kernel), services_(services), wait_(wait) {}
+
+  // Why services cannot be hidden in this kernel; empty: they can.
+  static std::string missing(const guest::Profile& profile);
+
+  void forked(hooks::Operation& op, guest::Task child) override;
+  void system_call(hooks::Operation& op);
+  void executed(hooks::Operation& op);
+  void exits(hooks::Operation& op);
+
+ private:
+  std::shared_ptr<Thread> find(Gva task);
+  std::shared_ptr<Thread> add(hooks::Operation& op, guest::Task task, Service& service);
+  void remove(hooks::Operation& op, guest::Task task);
+  bool mark(guest::Task task, bool on);
+  Service* service_of(hooks::Operation& op, const std::string& exe) const;
+  void finish_call(hooks::Operation& op, Thread& thread, Gva registers, Outcome outcome);
+  static void run_function(hooks::Operation& op, const Thread& thread);
+
+  const guest::Kernel& kernel_;
+  GuestWriter writer_;
+  std::span<const std::unique_ptr<Service>> services_;
+  Wait wait_;
+  std::mutex mutex_;
+  std::unordered_map<uint64_t, std::shared_ptr<Thread>> threads_;  // by task_struct
+  std::unordered_map<uint32_t, unsigned> processes_;               // threads, by thread-group ID
+};
+
+}  // namespace oboro::hiding

@@ -1,0 +1,70 @@
+// The tracer's end of a hidden service's proxy (src/proxy): any number of calls on their way, whose answers come in any
+// order. Nothing here waits; who waits asks again later.
+//
+// Threads: any.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "proxy/channel.h"
+#include "proxy/wire.h"
+
+namespace oboro::hiding {
+
+// What a call came to. The frame's parts are in `storage`.
+struct Answer {
+  std::vector<std::byte> storage;
+  proxy::Frame frame;
+  int64_t result() const { return frame.result(); }
+};
+
+class ProxyClient {
+ public:
+  static constexpr size_t kMostCalls = 4096;  // on their way at the same time
+
+  // alive: readable (its end) once the proxy is gone.
+  ProxyClient(proxy::Channel channel, UniqueFd alive) : channel_(std::move(channel)), alive_(std::move(alive)) {}
+
+  // Sends a call; its id. Nothing: there is no room now.
+  std::optional<uint64_t> begin(proxy::Frame call);
+  // The answer, once it is there.
+  std::optional<Answer> take(uint64_t id);
+  // It is to come to an end soon: it is answered still, with -EINTR unless it was done already.
+  void cancel(uint64_t id);
+  // Nobody waits for it any more: what it opened is closed again.
+  void abandon(uint64_t id);
+  void close(uint32_t handle);
+  // Once true, always true; then nothing is answered any more.
+  bool gone();
+  // Waits until an answer of any call is there, or the proxy is gone, or for so long.
+  void wait(int timeout_ms);
+  size_t calls() {
+    const std::lock_guard lock(mutex_);
+    return calls_.size();
+  }
+
+ private:
+  struct Call {
+    bool abandoned = false, opens = false;
+    std::optional<Answer> answer;
+  };
+  void collect();
+  void send_late();
+
+  std::mutex mutex_;
+  proxy::Channel channel_;
+  UniqueFd alive_;
+  bool gone_ = false;
+  uint64_t last_id_ = 0;
+  std::unordered_map<uint64_t, Call> calls_;
+  std::vector<proxy::Frame> late_;  // cancel and close for which there was no room
+};
+
+}  // namespace oboro::hiding

@@ -1,0 +1,83 @@
+// What hidden services did, for the log: which, inside the guest, nobody can see.
+
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <netinet/in.h>
+
+#include "arch/x86/syscalls.h"
+#include "guest/socket.h"
+#include "hiding/calls.h"
+
+namespace oboro::hiding {
+namespace {
+
+event::Endpoint endpoint(std::span<const std::byte> address) {
+  sockaddr_in6 raw{};
+  if (address.size() < sizeof(sockaddr_in)) return {};
+  std::memcpy(&raw, address.data(), std::min(address.size(), sizeof raw));
+  guest::IpAddress ip;
+  if (raw.sin6_family == AF_INET) {
+    sockaddr_in four{};
+    std::memcpy(&four, &raw, sizeof four);
+    ip = guest::IpAddress::v4(four.sin_addr.s_addr);
+  } else if (raw.sin6_family == AF_INET6) {
+    std::memcpy(ip.bytes.data(), &raw.sin6_addr, ip.bytes.size());
+  } else {
+    return {};
+  }
+  return {ip.text(), ntohs(raw.sin6_port)};
+}
+
+void send(Thread& thread, event::Event& event, std::string detail, int64_t result) {
+  hooks::Operation& op = thread.operation();
+  event.kind = event::Kind::hidden;
+  event.detail = fmt::format("{}: {}", thread.service().name, detail);
+  if (result < 0) event.detail += fmt::format(" failed: {}", strerrordesc_np(static_cast<int>(-result)));
+  op.describe_subject(event);
+  event.syscall = x86::syscall_name(thread.number());
+  const auto lock = op.env.state.lock();
+  event.labels = op.env.state.labels(op.process());
+  op.env.reporter.report(event);
+}
+
+}  // namespace
+
+void report(Thread& thread, const OpenFile& file, std::string detail, int64_t result) {
+  if (!file.is_socket) return report_path(thread, file.path, std::move(detail), result);
+  event::Event event;
+  event.object.type = event::ObjectType::socket;
+  event.object.protocol = file.type == SOCK_STREAM ? "tcp" : "udp";
+  event.object.remote = file.peer;
+  send(thread, event, std::move(detail), result);
+}
+
+void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, std::string detail,
+                   int64_t result) {
+  file.peer = endpoint(address);
+  report(thread, file, std::move(detail), result);
+}
+
+void report_path(Thread& thread, const std::string& path, std::string detail, int64_t result) {
+  event::Event event;
+  if (!path.empty()) {
+    event.object.type = event::ObjectType::file;
+    event.object.path = path;
+    event.object.fs_type = "hidden";
+  }
+  send(thread, event, std::move(detail), result);
+}
+
+void Thread::note(hooks::Operation& op, const char* what) {
+  operation_ = &op;
+  number_ = op.system_call();
+  report_path(*this, {}, what, 0);
+  operation_ = nullptr;
+}
+
+int64_t refuse(Thread& thread, const std::string& path, std::string what, int64_t error) {
+  report_path(thread, path, fmt::format("{} is not possible on what is hidden", what), error);
+  return error;
+}
+
+}  // namespace oboro::hiding

@@ -1,0 +1,373 @@
+// Sockets. Those of the Internet families are the proxy's from the start, where the service's network is hidden.
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "hiding/calls.h"
+
+namespace oboro::hiding {
+
+using guest::Symbol;
+using proxy::Frame;
+using proxy::kMaxData;
+using proxy::Op;
+
+namespace {
+
+constexpr size_t kMaxAddress = sizeof(sockaddr_storage), kMaxOption = 4096, kMaxMessages = 1024;
+
+// struct user_msghdr and struct mmsghdr (include/linux/socket.h).
+struct UserMessage {
+  uint64_t name;
+  uint32_t name_size, padding;
+  uint64_t parts, part_count, control, control_size;
+  uint32_t flags, padding2;
+};
+struct UserMessages {
+  UserMessage message;
+  uint32_t size, padding;
+};
+
+using Bytes = std::vector<std::byte>;
+
+Outcome answer(int64_t value) { return Outcome::answer(value); }
+int64_t s(uint64_t value) { return static_cast<int64_t>(value); }
+
+std::shared_ptr<OpenFile> socket_of(Thread& thread, const SystemCall& call, int64_t& error) {
+  auto file = file_of(thread, call, 0);
+  error = !file ? -EBADF : !file->is_socket ? -ENOTSOCK : 0;
+  if (error) file = nullptr;
+  if (file) ++file->calls;
+  return file;
+}
+
+Routine<int64_t> copy_address(Thread& thread, uint64_t user, uint64_t size, Bytes& out) {
+  out.clear();
+  if (!user) co_return 0;
+  if (static_cast<uint32_t>(size) > kMaxAddress) co_return -EINVAL;
+  out.resize(static_cast<uint32_t>(size));
+  co_return co_await thread.copy_in(user, out);
+}
+
+// As move_addr_to_user(): what fits, and the full size.
+Routine<int64_t> give_address(Thread& thread, uint64_t user, uint64_t size_user, std::span<const std::byte> address) {
+  if (!user) co_return 0;
+  int32_t size = 0;
+  if (const int64_t wrong = co_await thread.copy_in(size_user, std::as_writable_bytes(std::span(&size, 1))))
+    co_return wrong;
+  if (size < 0) co_return -EINVAL;
+  if (const int64_t wrong = co_await thread.copy_out(user, address.first(std::min<size_t>(address.size(), size))))
+    co_return wrong;
+  size = static_cast<int32_t>(address.size());
+  co_return co_await thread.copy_out(size_user, std::as_bytes(std::span(&size, 1)));
+}
+
+Routine<Outcome> socket_call(Thread& thread, SystemCall call) {
+  constexpr uint64_t kTypeMask = 0xf;
+  const auto family = static_cast<int>(call.a[0]);
+  const auto type = static_cast<int>(call.a[1] & kTypeMask);
+  if (!thread.service().network || (family != AF_INET && family != AF_INET6)) co_return Outcome{};
+  if (type != SOCK_STREAM && type != SOCK_DGRAM) co_return answer(refuse(thread, "", "a raw socket", -EPERM));
+  Frame frame;
+  frame.op = Op::socket;
+  frame.arguments = {family, s(call.a[1] & (kTypeMask | SOCK_NONBLOCK)), static_cast<int32_t>(call.a[2])};
+  const Answer got = co_await thread.ask(frame);
+  if (got.result() < 0) co_return answer(got.result());
+  auto file = std::make_shared<OpenFile>(*thread.service().proxy, static_cast<uint32_t>(got.result()));
+  file->is_socket = true;
+  file->family = family;
+  file->type = type;
+  file->flags = O_RDWR | (call.a[1] & SOCK_NONBLOCK ? O_NONBLOCK : 0);
+  co_return answer(co_await thread.reserve(std::move(file), call.a[1] & SOCK_CLOEXEC));
+}
+
+// connect and bind.
+Routine<Outcome> address_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  Bytes address;
+  if ((error = co_await copy_address(thread, call.a[1], call.a[2], address))) co_return answer(error);
+  const bool connects = call.number == SYS_connect;
+  Frame frame = frame_of(connects ? Op::connect : Op::bind, *file);
+  frame.first = address;
+  const Answer got = co_await thread.ask(frame, connects ? kRestartSys : 0);
+  report_socket(thread, *file, address, connects ? "connect" : "bind", got.result());
+  co_return answer(got.result());
+}
+
+Routine<Outcome> listen_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  const Answer got = co_await thread.ask(frame_of(Op::listen, *file, {static_cast<int32_t>(call.a[1])}));
+  report(thread, *file, "listen", got.result());
+  co_return answer(got.result());
+}
+
+Routine<Outcome> accept_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto listener = socket_of(thread, call, error);
+  if (!listener) co_return answer(error);
+  const uint64_t flags = call.number == SYS_accept4 ? call.a[3] : 0;
+  if (flags & ~uint64_t{SOCK_NONBLOCK | SOCK_CLOEXEC}) co_return answer(-EINVAL);
+  const Answer got = co_await thread.ask(frame_of(Op::accept, *listener, {s(flags & SOCK_NONBLOCK)}), kRestartSys);
+  if (got.result() < 0) co_return answer(got.result());
+  auto file = std::make_shared<OpenFile>(*thread.service().proxy, static_cast<uint32_t>(got.result()));
+  file->is_socket = true;
+  file->family = listener->family;
+  file->type = listener->type;
+  file->flags = O_RDWR | (flags & SOCK_NONBLOCK ? O_NONBLOCK : 0);
+  report_socket(thread, *file, got.frame.first, "accept", 0);
+  if ((error = co_await give_address(thread, call.a[1], call.a[2], got.frame.first))) co_return answer(error);
+  co_return answer(co_await thread.reserve(std::move(file), flags & SOCK_CLOEXEC));
+}
+
+// One message or piece of a stream; its result.
+Routine<int64_t> send_parts(Thread& thread, std::shared_ptr<OpenFile> file, std::vector<Part> parts, Bytes address,
+                            uint64_t flags) {
+  const uint64_t size = total(parts);
+  if (file->type == SOCK_DGRAM && size > kMaxData) co_return -EMSGSIZE;
+  uint64_t done = 0;
+  Bytes data;
+  int64_t result = 0;
+  do {
+    result = co_await gather(thread, parts, done, data);
+    if (result < 0) break;
+    Frame frame = frame_of(Op::send, *file, {s(flags & ~uint64_t{MSG_NOSIGNAL})});
+    frame.first = data;
+    frame.second = address;
+    const Answer got = co_await thread.ask(frame, kRestartSys);
+    result = got.result();
+    if (result < 0) break;
+    done += static_cast<uint64_t>(result);
+    if (static_cast<uint64_t>(result) < data.size()) break;
+  } while (done < size);
+  if (done || result >= 0) {
+    file->bytes_out += done;
+    co_return s(done);
+  }
+  if (result == -EPIPE && file->type == SOCK_STREAM && !(flags & MSG_NOSIGNAL))
+    co_await thread.call(Symbol::call_send_sig, SIGPIPE, thread.task().at.value, 0);
+  co_return result;
+}
+
+Routine<Outcome> sendto_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  Bytes address;
+  if ((error = co_await copy_address(thread, call.a[4], call.a[5], address))) co_return answer(error);
+  std::vector<Part> parts{{call.a[1], call.a[2]}};
+  co_return answer(co_await send_parts(thread, file, std::move(parts), std::move(address), call.a[3]));
+}
+
+Routine<int64_t> send_message(Thread& thread, std::shared_ptr<OpenFile> file, UserMessage message, uint64_t flags) {
+  Bytes address;
+  if (const int64_t wrong = co_await copy_address(thread, message.name, message.name_size, address)) co_return wrong;
+  std::vector<Part> parts;
+  if (const int64_t wrong = co_await copy_parts(thread, message.parts, message.part_count, parts)) co_return wrong;
+  co_return co_await send_parts(thread, file, std::move(parts), std::move(address), flags);
+}
+
+Routine<Outcome> sendmsg_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  UserMessage message{};
+  if ((error = co_await thread.copy_in(call.a[1], std::as_writable_bytes(std::span(&message, 1)))))
+    co_return answer(error);
+  co_return answer(co_await send_message(thread, file, message, call.a[2]));
+}
+
+Routine<Outcome> sendmmsg_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  const uint64_t count = std::min<uint64_t>(static_cast<uint32_t>(call.a[2]), kMaxMessages);
+  uint64_t done = 0;
+  for (; done < count; ++done) {
+    const uint64_t at = call.a[1] + done * sizeof(UserMessages);
+    UserMessages one{};
+    error = co_await thread.copy_in(at, std::as_writable_bytes(std::span(&one, 1)));
+    if (!error) error = co_await send_message(thread, file, one.message, call.a[3]);
+    if (error < 0) break;
+    one.size = static_cast<uint32_t>(error);
+    error = co_await thread.copy_out(at + offsetof(UserMessages, size), std::as_bytes(std::span(&one.size, 1)));
+    if (error) break;
+  }
+  co_return answer(done ? s(done) : error);
+}
+
+Routine<Outcome> recvfrom_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  const uint64_t size = std::min<uint64_t>(call.a[2], kMaxData);
+  const Answer got =
+      co_await thread.ask(frame_of(Op::receive, *file, {s(size), s(static_cast<uint32_t>(call.a[3]))}), kRestartSys);
+  if (got.result() < 0) co_return answer(got.result());
+  const auto data = got.frame.first.first(std::min<size_t>(got.frame.first.size(), size));
+  if ((error = co_await thread.copy_out(call.a[1], data))) co_return answer(error);
+  file->bytes_in += data.size();
+  if (call.a[4] && (error = co_await give_address(thread, call.a[4], call.a[5], got.frame.second)))
+    co_return answer(error);
+  co_return answer(got.result());  // with MSG_TRUNC more than was there room for
+}
+
+// message: as the caller gave it; filled in.
+Routine<int64_t> receive_message(Thread& thread, std::shared_ptr<OpenFile> file, UserMessage* message, uint64_t flags) {
+  std::vector<Part> parts;
+  if (const int64_t wrong = co_await copy_parts(thread, message->parts, message->part_count, parts)) co_return wrong;
+  const uint64_t size = std::min<uint64_t>(total(parts), kMaxData);
+  const Answer got =
+      co_await thread.ask(frame_of(Op::receive, *file, {s(size), s(static_cast<uint32_t>(flags))}), kRestartSys);
+  if (got.result() < 0) co_return got.result();
+  const auto data = got.frame.first.first(std::min<size_t>(got.frame.first.size(), size));
+  if (const int64_t wrong = co_await scatter(thread, parts, data)) co_return wrong;
+  file->bytes_in += data.size();
+  const auto address = got.frame.second;
+  if (message->name) {
+    const size_t fits = std::min<size_t>(address.size(), message->name_size);
+    if (const int64_t wrong = co_await thread.copy_out(message->name, address.first(fits))) co_return wrong;
+    message->name_size = static_cast<uint32_t>(address.size());
+  }
+  message->control_size = 0;
+  message->flags = static_cast<uint32_t>(got.frame.arguments[1]);
+  co_return got.result();
+}
+
+Routine<int64_t> give_message(Thread& thread, uint64_t user, UserMessage message) {
+  int64_t wrong = co_await thread.copy_out(user + offsetof(UserMessage, name_size),
+                                           std::as_bytes(std::span(&message.name_size, 1)));
+  if (!wrong)
+    wrong = co_await thread.copy_out(user + offsetof(UserMessage, control_size),
+                                     std::as_bytes(std::span(&message.control_size, 1)));
+  if (!wrong)
+    wrong = co_await thread.copy_out(user + offsetof(UserMessage, flags), std::as_bytes(std::span(&message.flags, 1)));
+  co_return wrong;
+}
+
+Routine<Outcome> recvmsg_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  UserMessage message{};
+  if ((error = co_await thread.copy_in(call.a[1], std::as_writable_bytes(std::span(&message, 1)))))
+    co_return answer(error);
+  const int64_t result = co_await receive_message(thread, file, &message, call.a[2]);
+  if (result < 0) co_return answer(result);
+  error = co_await give_message(thread, call.a[1], message);
+  co_return answer(error ? error : result);
+}
+
+// Its timeout is looked at as the kernel does: between messages only.
+Routine<Outcome> recvmmsg_call(Thread& thread, SystemCall call) {
+  constexpr uint64_t kWaitForOne = 0x10000;  // MSG_WAITFORONE
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  const uint64_t count = std::min<uint64_t>(static_cast<uint32_t>(call.a[2]), kMaxMessages);
+  uint64_t flags = call.a[3] & ~kWaitForOne;
+  uint64_t done = 0;
+  for (; done < count; ++done) {
+    const uint64_t at = call.a[1] + done * sizeof(UserMessages);
+    UserMessages one{};
+    error = co_await thread.copy_in(at, std::as_writable_bytes(std::span(&one, 1)));
+    if (!error) error = co_await receive_message(thread, file, &one.message, flags);
+    if (error < 0) break;
+    one.size = static_cast<uint32_t>(error);
+    error = co_await give_message(thread, at, one.message);
+    if (!error)
+      error = co_await thread.copy_out(at + offsetof(UserMessages, size), std::as_bytes(std::span(&one.size, 1)));
+    if (error) break;
+    if (call.a[3] & kWaitForOne) flags |= MSG_DONTWAIT;
+  }
+  co_return answer(done ? s(done) : error);
+}
+
+Routine<Outcome> shutdown_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  const Answer got = co_await thread.ask(frame_of(Op::shutdown, *file, {static_cast<int32_t>(call.a[1])}));
+  co_return answer(got.result());
+}
+
+Routine<Outcome> setsockopt_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  if (static_cast<uint32_t>(call.a[4]) > kMaxOption) co_return answer(-EINVAL);
+  Bytes value(static_cast<uint32_t>(call.a[4]));
+  if ((error = co_await thread.copy_in(call.a[3], value))) co_return answer(error);
+  Frame frame = frame_of(Op::setsockopt, *file, {static_cast<int32_t>(call.a[1]), static_cast<int32_t>(call.a[2])});
+  frame.first = value;
+  const Answer got = co_await thread.ask(frame);
+  co_return answer(got.result());
+}
+
+Routine<Outcome> getsockopt_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  int32_t size = 0;
+  if ((error = co_await thread.copy_in(call.a[4], std::as_writable_bytes(std::span(&size, 1)))))
+    co_return answer(error);
+  if (size < 0) co_return answer(-EINVAL);
+  size = std::min<int32_t>(size, kMaxOption);
+  const Answer got = co_await thread.ask(
+      frame_of(Op::getsockopt, *file, {static_cast<int32_t>(call.a[1]), static_cast<int32_t>(call.a[2]), size}));
+  if (got.result() < 0) co_return answer(got.result());
+  const auto value = got.frame.first.first(std::min<size_t>(got.frame.first.size(), static_cast<size_t>(size)));
+  if ((error = co_await thread.copy_out(call.a[3], value))) co_return answer(error);
+  size = static_cast<int32_t>(value.size());
+  co_return answer(co_await thread.copy_out(call.a[4], std::as_bytes(std::span(&size, 1))));
+}
+
+Routine<Outcome> name_call(Thread& thread, SystemCall call) {
+  int64_t error = 0;
+  const auto file = socket_of(thread, call, error);
+  if (!file) co_return answer(error);
+  const Answer got =
+      co_await thread.ask(frame_of(call.number == SYS_getpeername ? Op::getpeername : Op::getsockname, *file));
+  if (got.result() < 0) co_return answer(got.result());
+  co_return answer(co_await give_address(thread, call.a[1], call.a[2], got.frame.first));
+}
+
+}  // namespace
+
+const CallHandler* socket_call(uint64_t number) {
+  static constexpr struct {
+    uint64_t number;
+    CallHandler handler;
+  } kCalls[] = {
+      {SYS_socket, {socket_call}},
+      {SYS_connect, {address_call, 0}},
+      {SYS_bind, {address_call, 0}},
+      {SYS_listen, {listen_call, 0}},
+      {SYS_accept, {accept_call, 0}},
+      {SYS_accept4, {accept_call, 0}},
+      {SYS_sendto, {sendto_call, 0}},
+      {SYS_sendmsg, {sendmsg_call, 0}},
+      {SYS_sendmmsg, {sendmmsg_call, 0}},
+      {SYS_recvfrom, {recvfrom_call, 0}},
+      {SYS_recvmsg, {recvmsg_call, 0}},
+      {SYS_recvmmsg, {recvmmsg_call, 0}},
+      {SYS_shutdown, {shutdown_call, 0}},
+      {SYS_setsockopt, {setsockopt_call, 0}},
+      {SYS_getsockopt, {getsockopt_call, 0}},
+      {SYS_getsockname, {name_call, 0}},
+      {SYS_getpeername, {name_call, 0}},
+  };
+  for (const auto& [known, handler] : kCalls)
+    if (known == number) return &handler;
+  return nullptr;
+}
+
+}  // namespace oboro::hiding

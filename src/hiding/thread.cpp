@@ -1,0 +1,222 @@
+#include "hiding/thread.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <time.h>
+#include <utility>
+
+namespace oboro::hiding {
+
+using guest::Field;
+using guest::Symbol;
+using x86::Reg;
+
+namespace {
+
+// Below the hooked function's return address: the detour's own, and a few words for arguments that are pointers.
+constexpr uint64_t kFrame = 144, kScratch = 136;
+constexpr uint64_t kGfpKernel = 0xcc0;  // GFP_KERNEL (include/linux/gfp_types.h), the same since 4.20
+constexpr uint64_t kRelative = 1;       // HRTIMER_MODE_REL
+constexpr unsigned kYields = 12;
+constexpr uint64_t kFirstSleepNs = 30'000, kLongestSleepNs = 10'000'000;
+constexpr uint64_t kCrowdedNs = 300'000;
+constexpr unsigned kCrowdedFor = 64;  // pauses
+constexpr int kBlockMs = 50;
+constexpr unsigned kBlockRounds = 100;
+
+uint64_t now_ns() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1000000000 + static_cast<uint64_t>(t.tv_nsec);
+}
+
+Answer failure(int64_t error) {
+  Answer answer;
+  answer.frame.arguments[0] = error;
+  return answer;
+}
+
+// A call on its way; if nobody waits for it any more, it is abandoned.
+class OnItsWay {
+ public:
+  OnItsWay(ProxyClient& proxy, uint64_t id) : proxy_(&proxy), id_(id) {}
+  OnItsWay(const OnItsWay&) = delete;
+  OnItsWay& operator=(const OnItsWay&) = delete;
+  ~OnItsWay() {
+    if (proxy_) proxy_->abandon(id_);
+  }
+  void answered() { proxy_ = nullptr; }
+
+ private:
+  ProxyClient* proxy_;
+  uint64_t id_;
+};
+
+}  // namespace
+
+void Thread::begin(hooks::Operation& op, guest::Symbol function) {
+  routine_ = {};
+  entry_stack_ = op.vcpu.reg(Reg::rsp);
+  entry_function_ = kernel_.symbol(function).value;
+  for (size_t i = 0; i < entry_arguments_.size(); ++i) entry_arguments_[i] = op.vcpu.reg(x86::kArguments[i]);
+}
+
+std::optional<Outcome> Thread::enter(hooks::Operation& op, guest::Symbol function,
+                                     Routine<Outcome> (*start)(Thread&, SystemCall), const SystemCall& call) {
+  operation_ = &op;
+  pending_ = nullptr;
+  const bool back = at_function(function) && op.vcpu.reg(Reg::rsp) == entry_stack_ - kFrame + sizeof(uint64_t);
+  if (back) {
+    returned_ = op.vcpu.reg(Reg::rax);
+    std::exchange(resume_, {}).resume();
+  } else if (start) {
+    begin(op, function);
+    number_ = call.number;
+    routine_ = start(*this, call);
+    routine_.start();
+  }
+  if (!routine_ || routine_.done()) {
+    const Outcome outcome = routine_ ? routine_.take() : Outcome{};
+    routine_ = {};
+    operation_ = nullptr;
+    return outcome;
+  }
+  detour();
+  operation_ = nullptr;
+  return std::nullopt;
+}
+
+void Thread::detour() {
+  engine::Detour& to = operation_->verdict.detour.emplace();
+  to.rip = pending_->function.value;
+  to.rsp = entry_stack_ - kFrame;
+  to.arguments = pending_->arguments;
+  writer_.write(Gva(to.rsp), entry_function_);
+}
+
+Routine<bool> Thread::need_buffer() {
+  if (!buffer_) {
+    const Gva got(co_await call(Symbol::call_get_free_pages, kGfpKernel, kBufferOrder));
+    if (got && kernel_.is_direct_map(got)) buffer_ = got;
+  }
+  co_return static_cast<bool>(buffer_);
+}
+
+Routine<Outcome> Thread::free_buffer() {
+  if (buffer_) co_await call(Symbol::call_free_pages, std::exchange(buffer_, Gva()).value, kBufferOrder);
+  co_return Outcome{};
+}
+
+Routine<int64_t> Thread::copy_in(uint64_t user, std::span<std::byte> out) {
+  if (!co_await need_buffer()) co_return -ENOMEM;
+  while (!out.empty()) {
+    const size_t part = std::min(out.size(), kBufferSize);
+    if (co_await call(Symbol::call_copy_from_user, buffer_.value, user, part) != 0) co_return -EFAULT;
+    if (!read_buffer(0, out.first(part))) co_return -EFAULT;
+    out = out.subspan(part);
+    user += part;
+  }
+  co_return 0;
+}
+
+Routine<int64_t> Thread::copy_out(uint64_t user, std::span<const std::byte> bytes) {
+  if (!co_await need_buffer()) co_return -ENOMEM;
+  while (!bytes.empty()) {
+    const size_t part = std::min(bytes.size(), kBufferSize);
+    if (!writer_.write(buffer_, bytes.first(part))) co_return -EFAULT;
+    if (co_await call(Symbol::call_copy_to_user, user, buffer_.value, part) != 0) co_return -EFAULT;
+    bytes = bytes.subspan(part);
+    user += part;
+  }
+  co_return 0;
+}
+
+Routine<int64_t> Thread::copy_string(uint64_t user, std::string& out) {
+  if (!co_await need_buffer()) co_return -ENOMEM;
+  const auto size = static_cast<int64_t>(co_await call(Symbol::call_strncpy_from_user, buffer_.value, user, PATH_MAX));
+  if (size < 0) co_return -EFAULT;
+  if (size >= PATH_MAX) co_return -ENAMETOOLONG;
+  out.resize(static_cast<size_t>(size));
+  if (!read_buffer(0, std::as_writable_bytes(std::span(out)))) co_return -EFAULT;
+  out.resize(strnlen(out.data(), out.size()));
+  co_return 0;
+}
+
+Routine<bool> Thread::sleep(uint64_t nanoseconds, Sleep sleep) {
+  const Gva expires(entry_stack_ - kScratch);
+  writer_.write(expires, nanoseconds);
+  writer_.write(task_.at + kernel_.profile()[Field::task_state], static_cast<uint32_t>(sleep));
+  const uint64_t result = co_await call(Symbol::call_schedule_hrtimeout, expires.value, kRelative);
+  co_return static_cast<int32_t>(result) != 0;
+}
+
+Routine<bool> Thread::pause(unsigned round, Sleep how) {
+  if (wait_ == Wait::block && round % kBlockRounds != kBlockRounds - 1) {
+    service_->proxy->wait(kBlockMs);
+    co_return false;
+  }
+  if (wait_ == Wait::yield && round % kBlockRounds != kBlockRounds - 1) {
+    co_await call(Symbol::call_yield);
+    co_return false;
+  }
+  // A yield is the shortest pause if nobody else wants the CPU, and a long one if somebody does.
+  if (crowded_ && ++since_crowded_ > kCrowdedFor) crowded_ = false;
+  if (round < kYields && !crowded_) {
+    const uint64_t before = now_ns();
+    co_await call(Symbol::call_yield);
+    if (now_ns() - before > kCrowdedNs) {
+      crowded_ = true;
+      since_crowded_ = 0;
+    }
+    co_return false;
+  }
+  const unsigned sleeps = crowded_ ? round : round - std::min(round, kYields);
+  co_return co_await sleep(std::min(kFirstSleepNs << std::min(sleeps / 2, 20U), kLongestSleepNs), how);
+}
+
+Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
+  ProxyClient& proxy = *service_->proxy;
+  Sleep how = interrupted ? Sleep::interruptible : Sleep::killable;
+  std::optional<uint64_t> id;
+  unsigned round = 0;
+  while (!(id = proxy.begin(frame))) {
+    if (proxy.gone()) co_return failure(-EIO);
+    if (co_await pause(round++, how)) co_return failure(interrupted ? interrupted : -EINTR);
+  }
+  OnItsWay on_its_way(proxy, *id);
+  for (round = 0;; ++round) {
+    if (std::optional<Answer> answer = proxy.take(*id)) {
+      on_its_way.answered();
+      if (how == Sleep::uninterruptible && answer->result() == -EINTR) answer->frame.arguments[0] = interrupted;
+      co_return std::move(*answer);
+    }
+    if (round > kYields && proxy.gone()) co_return failure(-EIO);
+    if (!co_await pause(round, how)) continue;
+    if (how == Sleep::killable) co_return failure(-EINTR);
+    if (how == Sleep::uninterruptible) continue;
+    proxy.cancel(*id);
+    how = Sleep::uninterruptible;
+    round = 0;
+  }
+}
+
+Routine<int64_t> Thread::reserve(std::shared_ptr<OpenFile> file, bool close_on_exec) {
+  constexpr uint64_t kCloseOnExec = 02000000;
+  const auto number =
+      static_cast<int32_t>(co_await call(Symbol::call_get_unused_fd_flags, close_on_exec ? kCloseOnExec : 0));
+  if (number >= 0) descriptors->set(static_cast<uint32_t>(number), {std::move(file), close_on_exec});
+  co_return number;
+}
+
+bool Thread::reserved(uint32_t number) const {
+  guest::Reader r(kernel_);
+  const Gva table = r.pointer(r.pointer(task_.at, Field::task_files), Field::files_struct_fdt);
+  if (number >= r.get<uint32_t>(table, Field::fdtable_max_fds)) return false;
+  const auto bits = r.at<uint64_t>(r.pointer(table, Field::fdtable_open_fds) + number / 64 * 8);
+  const auto file = r.at<uint64_t>(r.pointer(table, Field::fdtable_fd) + uint64_t{number} * 8);
+  return !r.failed() && (bits >> (number % 64) & 1) && file == 0;
+}
+
+}  // namespace oboro::hiding

@@ -1,0 +1,155 @@
+// A thread of a hidden service, and what a routine can do on its behalf: have the guest's kernel call a function, copy
+// from and to the thread's memory, ask the proxy, wait.
+//
+// How a kernel function is called: the vCPU stands at the first instruction of the hooked function. It goes on at the
+// first instruction of the other one instead, with its arguments in the registers and, below the stack in use, the
+// hooked function's own address to return to. So it comes back to the hook, in the same task and context, having slept
+// in between if it wanted to. Nothing but that stack is changed, and a thread that is killed meanwhile comes back too.
+//
+// Threads: a Thread belongs to the vCPU that its task runs on.
+#pragma once
+
+#include <array>
+#include <coroutine>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "engine/engine.h"
+#include "guest/kernel.h"
+#include "guest/profile/profile.h"
+#include "hiding/descriptors.h"
+#include "hiding/guest_writer.h"
+#include "hiding/routine.h"
+#include "hiding/service.h"
+#include "hooks/operation.h"
+
+namespace oboro::hiding {
+
+// What a signal makes of a call that waits (include/linux/errno.h): the guest's kernel does the rest.
+inline constexpr int64_t kRestartSys = -512, kRestartNoHand = -514;
+
+// struct pt_regs of x86-64.
+struct Registers {
+  uint64_t r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
+};
+
+struct SystemCall {
+  uint64_t number = 0;
+  std::array<uint64_t, 6> a{};
+  int descriptor(size_t i) const { return static_cast<int>(a[i]); }
+};
+
+struct Outcome {
+  bool native = true;  // the kernel executes the call as it is
+  int64_t value = 0;   // else: its result
+  static Outcome answer(int64_t value) { return {false, value}; }
+};
+
+class Thread {
+ public:
+  static constexpr unsigned kBufferOrder = 3;
+  static constexpr size_t kBufferSize = size_t{4096} << kBufferOrder;
+
+  Thread(const guest::Kernel& kernel, Service& service, Wait wait, guest::Task task, uint32_t tgid)
+      : kernel_(kernel), writer_(kernel), service_(&service), wait_(wait), task_(task), tgid_(tgid) {}
+
+  guest::Task task() const { return task_; }
+  uint32_t tgid() const { return tgid_; }
+  Service& service() { return *service_; }
+  const guest::Kernel& kernel() const { return kernel_; }
+  const GuestWriter& writer() const { return writer_; }
+  // The hook that runs now, and the system call that it is about.
+  hooks::Operation& operation() { return *operation_; }
+  uint64_t number() const { return number_; }
+
+  std::shared_ptr<DescriptorTable> descriptors;
+  Gva files;                                                                 // the files_struct they are of
+  bool repair = false;                                                       // numbers are to be reserved anew
+  std::shared_ptr<std::string> directory = std::make_shared<std::string>();  // current one, if hidden
+
+  // --- between the hook and the routine (hider.cpp)
+  // Starts a routine at a hook of a function, or goes on with it. What the vCPU is to do then is in op.verdict, unless
+  // the routine has come to its end: its outcome.
+  std::optional<Outcome> enter(hooks::Operation& op, guest::Symbol function,
+                               Routine<Outcome> (*start)(Thread&, SystemCall), const SystemCall& call);
+  // The function is called anew: what was left of another call is dropped.
+  void begin(hooks::Operation& op, guest::Symbol function);
+  bool busy() const { return static_cast<bool>(routine_); }
+  bool at_function(guest::Symbol function) const { return busy() && entry_function_ == kernel_.symbol(function).value; }
+  bool leaving = false;                               // exec of what is not hidden
+  std::optional<Registers> shown;                     // the user's registers, while others are in their place
+  void note(hooks::Operation& op, const char* what);  // for the log
+  uint64_t entry_stack() const { return entry_stack_; }
+  const std::array<uint64_t, 4>& entry_arguments() const { return entry_arguments_; }
+  void drop() { routine_ = {}; }
+
+  // --- for routines
+  struct KernelCall {
+    Thread& thread;
+    Gva function;
+    std::array<uint64_t, 4> arguments;
+    bool await_ready() const { return false; }
+    void await_suspend(std::coroutine_handle<> handle) { thread.suspend(handle, *this); }
+    uint64_t await_resume() const { return thread.returned_; }
+  };
+  KernelCall call(guest::Symbol function, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0) {
+    return {*this, kernel_.symbol(function), {a, b, c, d}};
+  }
+
+  // Memory of the guest's kernel, of kBufferSize, for this thread alone. False: it has none.
+  Routine<bool> need_buffer();
+  Gva buffer() const { return buffer_; }
+  bool read_buffer(size_t offset, std::span<std::byte> out) const {
+    return kernel_.read(buffer_ + offset, out.data(), out.size());
+  }
+  Routine<Outcome> free_buffer();
+
+  // Copies by the guest's own copy_from_user and copy_to_user. Results: 0 or -errno.
+  Routine<int64_t> copy_in(uint64_t user, std::span<std::byte> out);
+  Routine<int64_t> copy_out(uint64_t user, std::span<const std::byte> bytes);
+  Routine<int64_t> copy_string(uint64_t user, std::string& out);  // -ENAMETOOLONG from PATH_MAX on
+
+  // Has the proxy execute a call. interrupted: the result if a signal ends the wait; 0: only death ends it.
+  Routine<Answer> ask(proxy::Frame call, int64_t interrupted = 0);
+  // Lets time pass: the round-th pause of one wait. True: a signal (interruptible), or death, is there.
+  enum class Sleep : uint32_t { interruptible = 1, uninterruptible = 2, killable = 0x102 };  // task_struct.__state
+  Routine<bool> pause(unsigned round, Sleep sleep);
+  Routine<bool> sleep(uint64_t nanoseconds, Sleep sleep);
+
+  // A number for a file that is open in the proxy, reserved in the guest. -errno: there is none.
+  Routine<int64_t> reserve(std::shared_ptr<OpenFile> file, bool close_on_exec);
+  // Whether the guest has the number reserved and nothing there.
+  bool reserved(uint32_t number) const;
+
+ private:
+  friend struct KernelCall;
+  void suspend(std::coroutine_handle<> handle, const KernelCall& call) {
+    resume_ = handle;
+    pending_ = &call;
+  }
+  void detour();
+
+  const guest::Kernel& kernel_;
+  GuestWriter writer_;
+  Service* service_;
+  Wait wait_;
+  guest::Task task_;
+  uint32_t tgid_;
+  hooks::Operation* operation_ = nullptr;
+
+  Routine<Outcome> routine_;
+  std::coroutine_handle<> resume_;
+  const KernelCall* pending_ = nullptr;
+  uint64_t returned_ = 0;
+  uint64_t entry_stack_ = 0, entry_function_ = 0, number_ = 0;
+  std::array<uint64_t, 4> entry_arguments_{};
+
+  Gva buffer_;
+  bool crowded_ = false;  // others want the CPU: a yield takes long
+  unsigned since_crowded_ = 0;
+};
+
+}  // namespace oboro::hiding
