@@ -1,6 +1,7 @@
 // Calls with paths: hidden ones go to the proxy, the rest is the guest kernel's.
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -69,6 +70,20 @@ std::string base_of(Thread& thread, int directory, bool& ours) {
   if (static_cast<uint32_t>(directory) >= r.get<uint32_t>(table, Field::fdtable_max_fds)) return {};
   const Gva file(r.at<uint64_t>(r.pointer(table, Field::fdtable_fd) + uint64_t{static_cast<uint32_t>(directory)} * 8));
   return file ? guest_path(thread, r.pointer(file, Field::file_path_dentry)) : std::string();
+}
+
+// "/proc/self/fd/7" and "/dev/fd/7": the C library goes that way where a call takes no descriptor.
+std::shared_ptr<OpenFile> file_of_link(Thread& thread, std::string_view path) {
+  for (const std::string_view directory : {"/proc/self/fd/", "/dev/fd/", "/proc/thread-self/fd/"}) {
+    if (!path.starts_with(directory)) continue;
+    path.remove_prefix(directory.size());
+    uint32_t number = 0;
+    const auto read = std::from_chars(path.data(), path.data() + path.size(), number);
+    if (read.ec != std::errc() || read.ptr != path.data() + path.size()) return nullptr;
+    const auto file = thread.descriptors->find(number);
+    return file && !file->is_socket ? file : nullptr;
+  }
+  return nullptr;
 }
 
 uint32_t umask_of(Thread& thread) {
@@ -370,6 +385,7 @@ Routine<PathArgument> path_argument(Thread& thread, int directory, uint64_t user
   }
   const bool directory_wanted = text.ends_with('/');
   out.path = normal(text);
+  if (const auto file = file_of_link(thread, out.path)) out.path = file->path;
   out.hidden = thread.service().hides(out.path);
   if (out.hidden && directory_wanted) out.path += '/';
   if (out.path.size() >= PATH_MAX) out.error = -ENAMETOOLONG;

@@ -96,13 +96,13 @@ class Paths {
 };
 
 // What a descriptor is that was just opened. Nothing that blocks or acts is there for a service.
-std::shared_ptr<Handle> handle_of(UniqueFd fd, int64_t& error) {
+std::shared_ptr<Handle> handle_of(UniqueFd fd, bool links, int64_t& error) {
   struct stat status {};
   if (fstat(fd.get(), &status) != 0) {
     error = failed();
     return nullptr;
   }
-  if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
+  if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode) && !(links && S_ISLNK(status.st_mode))) {
     error = -ENXIO;
     return nullptr;
   }
@@ -261,12 +261,14 @@ class Execution {
 
   int64_t open() {
     int64_t error = 0;
-    const int64_t flags = argument(0) & kOpenFlags;
-    const bool creates = flags & O_CREAT;
-    UniqueFd fd = paths_.open(call_.text(), static_cast<uint64_t>(flags) | O_NONBLOCK,
+    // O_PATH: a descriptor that only stands for its file, which may be a link. It takes few other flags.
+    const bool stands_only = argument(0) & O_PATH;
+    const int64_t flags = stands_only ? argument(0) & (O_PATH | O_DIRECTORY | O_NOFOLLOW) : argument(0) & kOpenFlags;
+    const bool creates = !stands_only && flags & O_CREAT;
+    UniqueFd fd = paths_.open(call_.text(), static_cast<uint64_t>(flags) | (stands_only ? 0 : O_NONBLOCK),
                               creates ? static_cast<uint64_t>(argument(1)) & kModes : 0, error);
     if (!fd) return error;
-    const std::shared_ptr<Handle> handle = handle_of(std::move(fd), error);
+    const std::shared_ptr<Handle> handle = handle_of(std::move(fd), stands_only, error);
     if (!handle) return error;
     handle->nonblocking = flags & O_NONBLOCK;
     const uint32_t number = handles_.add(handle);
