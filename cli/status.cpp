@@ -35,6 +35,7 @@ struct Picture {
   bool running = false;
   uint64_t hooks = 0;
   uint64_t stops = 0;
+  uint64_t hidden_calls = 0, hidden_pause_ns = 0;
   uint64_t lost = 0;
 };
 
@@ -54,6 +55,8 @@ Result<Picture> look(const std::string& given) {
   picture.lost = picture.loaded.state.lost();
   if (const auto ring = event::Ring::open_read_only(store::ring_path(*directory)); ring) {
     picture.stops = ring->counters().stops;
+    picture.hidden_calls = ring->counters().hidden_calls;
+    picture.hidden_pause_ns = ring->counters().hidden_pause_ns;
     if (picture.running) picture.hooks = ring->counters().hooks_armed;
   }
   return picture;
@@ -83,6 +86,8 @@ std::string json_line(const Picture& p) {
   json.always("events", state.events());
   json.always("last_seq", state.last_seq());
   json.always("stops", p.stops);
+  json.always("hidden_calls", p.hidden_calls);
+  json.always("hidden_pause_us", p.hidden_pause_ns / 1000);
   json.always("leaks", state.leaks());
   json.always("lost", p.lost);
   json.begin("managed");
@@ -119,6 +124,9 @@ std::string text(const Picture& p) {
     add("hooks", fmt::format("{} armed in {:.1f} ms, {} kernel profile", p.hooks, s.arm_ms,
                              s.profile_cached ? "cached" : "new"));
   add("events", fmt::format("{} in the journal, {} lost", state.events(), p.lost));
+  if (p.hidden_calls > 0)
+    add("hidden", fmt::format("{} calls executed by proxies; {:.3f} s for which a CPU stood still", p.hidden_calls,
+                              static_cast<double>(p.hidden_pause_ns) / 1e9));
   if (p.stops > 0) add("stops", fmt::format("{} calls looked at from outside", p.stops));
   add("managed", fmt::format("files {}, processes {}, sockets {}, pipes {}", state.present(ObjectType::file),
                              state.present(ObjectType::process), state.present(ObjectType::socket),

@@ -56,6 +56,15 @@ Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t
 Routine<int64_t> scatter(Thread& thread, const std::vector<Part>& parts, std::span<const std::byte> bytes);
 uint64_t total(const std::vector<Part>& parts);
 
+// --- labels (flows.cpp): a hidden service is traced like any other
+// The service is about to write to the file, or has read from it.
+void give_labels(Thread& thread, const OpenFile& file);
+void take_labels(Thread& thread, const OpenFile& file);
+// It is about to send to another machine; address: as in the call, or nothing for where the socket leads. False: it
+// must not.
+bool may_send(Thread& thread, const OpenFile& file, std::span<const std::byte> address);
+event::Endpoint endpoint_of(std::span<const std::byte> address);
+
 // What the service did, for the log. detail: "open for writing".
 void report(Thread& thread, const OpenFile& file, std::string detail, int64_t result = 0);
 // address: as in the call (struct sockaddr).

@@ -33,6 +33,8 @@ Routine<int64_t> write_parts(Thread& thread, std::shared_ptr<OpenFile> file, std
   const uint64_t size = total(parts);
   uint64_t done = 0;
   std::vector<std::byte> bytes;
+  if (!may_send(thread, *file, {})) co_return -EPERM;
+  give_labels(thread, *file);
   do {
     if (const int64_t wrong = co_await gather(thread, parts, done, bytes))
       co_return done ? static_cast<int64_t>(done) : wrong;
@@ -52,6 +54,7 @@ Routine<int64_t> read_parts(Thread& thread, std::shared_ptr<OpenFile> file, std:
   const Answer got = co_await thread.ask(
       frame_of(Op::read, *file, {static_cast<int64_t>(wanted), offset < 0 ? -1 : offset}), interrupted(*file));
   if (got.result() < 0) co_return got.result();
+  take_labels(thread, *file);
   const auto bytes = got.frame.first.first(std::min<size_t>(got.frame.first.size(), wanted));
   if (const int64_t wrong = co_await scatter(thread, parts, bytes)) co_return wrong;
   file->bytes_in += bytes.size();

@@ -34,7 +34,6 @@ struct OpenFile {
   std::atomic<uint64_t> bytes_in{0}, bytes_out{0};
   // Counts its calls: who waits for an edge (EPOLLET) looks again after each.
   std::atomic<uint64_t> calls{0};
-  std::atomic<uint64_t> labels{0};  // what of the guest's was written to it (diffusion)
 };
 
 struct Descriptor {

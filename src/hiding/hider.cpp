@@ -4,8 +4,8 @@
 #include <cerrno>
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <utility>
 
 #include "hiding/calls.h"
@@ -28,7 +28,7 @@ constexpr uint64_t kCloseOnExec = 02000000;
 
 Hider& hider_of(Operation& op) { return static_cast<Hider&>(*op.env.watcher); }
 
-void on_system_call(Operation& op) { hider_of(op).system_call(op); }
+void on_system_call(Operation& op) { hider_of(op).timed_system_call(op); }
 void on_committed_creds(Operation& op) { hider_of(op).executed(op); }
 void on_exit_files(Operation& op) { hider_of(op).exits(op); }
 
@@ -228,6 +228,15 @@ void Hider::run_function(Operation& op, const Thread& thread) {
   to.arguments = thread.entry_arguments();
 }
 
+void Hider::timed_system_call(Operation& op) {
+  timespec begin{}, end{};
+  clock_gettime(CLOCK_MONOTONIC, &begin);
+  system_call(op);
+  clock_gettime(CLOCK_MONOTONIC, &end);
+  const int64_t took = (end.tv_sec - begin.tv_sec) * 1'000'000'000 + (end.tv_nsec - begin.tv_nsec);
+  counters_.hidden_pause_ns.fetch_add(static_cast<uint64_t>(took), std::memory_order_relaxed);
+}
+
 void Hider::system_call(Operation& op) {
   const std::shared_ptr<Thread> thread = find(op.task().at);
   if (!thread) return;  // a program that uses this mechanism itself
@@ -285,6 +294,7 @@ void Hider::finish_call(Operation& op, Thread& thread, Gva registers, Outcome ou
   to.rax = outcome.native ? 0 : 1;
   if (thread.shown) writer_.write(registers, *std::exchange(thread.shown, std::nullopt));
   if (outcome.native) return;
+  counters_.hidden_calls.fetch_add(1, std::memory_order_relaxed);
   writer_.write(registers + offsetof(Registers, ax), static_cast<uint64_t>(outcome.value));
   writer_.write(op.task().at + kernel_.profile()[Field::task_on_dispatch], uint8_t{1});
 }

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "event/ring.h"
 #include "hiding/service.h"
 #include "hiding/thread.h"
 #include "hooks/operation.h"
@@ -28,18 +29,20 @@ std::span<const hooks::HookPoint> hook_points();
 class Hider final : public hooks::ProcessWatcher {
  public:
   // services and kernel must outlive this, which is of one boot.
-  Hider(const guest::Kernel& kernel, std::span<const std::unique_ptr<Service>> services, Wait wait)
-      : kernel_(kernel), writer_(kernel), services_(services), wait_(wait) {}
+  Hider(const guest::Kernel& kernel, std::span<const std::unique_ptr<Service>> services, Wait wait,
+        event::RingCounters& counters)
+      : kernel_(kernel), writer_(kernel), services_(services), wait_(wait), counters_(counters) {}
 
   // Why services cannot be hidden in this kernel; empty: they can.
   static std::string missing(const guest::Profile& profile);
 
   void forked(hooks::Operation& op, guest::Task child) override;
-  void system_call(hooks::Operation& op);
+  void timed_system_call(hooks::Operation& op);  // and counts how long the vCPU stood still
   void executed(hooks::Operation& op);
   void exits(hooks::Operation& op);
 
  private:
+  void system_call(hooks::Operation& op);
   std::shared_ptr<Thread> find(Gva task);
   std::shared_ptr<Thread> add(hooks::Operation& op, guest::Task task, Service& service);
   void remove(hooks::Operation& op, guest::Task task);
@@ -52,6 +55,7 @@ class Hider final : public hooks::ProcessWatcher {
   GuestWriter writer_;
   std::span<const std::unique_ptr<Service>> services_;
   Wait wait_;
+  event::RingCounters& counters_;
   std::mutex mutex_;
   std::unordered_map<uint64_t, std::shared_ptr<Thread>> threads_;  // by task_struct
   std::unordered_map<uint32_t, unsigned> processes_;               // threads, by thread-group ID

@@ -3,39 +3,20 @@
 #include <cerrno>
 #include <cstring>
 #include <fmt/format.h>
-#include <netinet/in.h>
+#include <sys/socket.h>
 
-#include "arch/x86/syscalls.h"
-#include "guest/socket.h"
 #include "hiding/calls.h"
 
 namespace oboro::hiding {
 namespace {
 
-event::Endpoint endpoint(std::span<const std::byte> address) {
-  sockaddr_in6 raw{};
-  if (address.size() < sizeof(sockaddr_in)) return {};
-  std::memcpy(&raw, address.data(), std::min(address.size(), sizeof raw));
-  guest::IpAddress ip;
-  if (raw.sin6_family == AF_INET) {
-    sockaddr_in four{};
-    std::memcpy(&four, &raw, sizeof four);
-    ip = guest::IpAddress::v4(four.sin_addr.s_addr);
-  } else if (raw.sin6_family == AF_INET6) {
-    std::memcpy(ip.bytes.data(), &raw.sin6_addr, ip.bytes.size());
-  } else {
-    return {};
-  }
-  return {ip.text(), ntohs(raw.sin6_port)};
-}
-
 void send(Thread& thread, event::Event& event, std::string detail, int64_t result) {
   hooks::Operation& op = thread.operation();
   event.kind = event::Kind::hidden;
   event.detail = fmt::format("{}: {}", thread.service().name, detail);
-  if (result < 0) event.detail += fmt::format(" failed: {}", strerrordesc_np(static_cast<int>(-result)));
+  if (result < 0 && result != -EINPROGRESS)
+    event.detail += fmt::format(" failed: {}", strerrordesc_np(static_cast<int>(-result)));
   op.describe_subject(event);
-  event.syscall = x86::syscall_name(thread.number());
   const auto lock = op.env.state.lock();
   event.labels = op.env.state.labels(op.process());
   op.env.reporter.report(event);
@@ -54,7 +35,7 @@ void report(Thread& thread, const OpenFile& file, std::string detail, int64_t re
 
 void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, std::string detail,
                    int64_t result) {
-  file.peer = endpoint(address);
+  file.peer = endpoint_of(address);
   report(thread, file, std::move(detail), result);
 }
 

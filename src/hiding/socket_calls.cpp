@@ -133,6 +133,7 @@ Routine<int64_t> send_parts(Thread& thread, std::shared_ptr<OpenFile> file, std:
                             uint64_t flags) {
   const uint64_t size = total(parts);
   if (file->type == SOCK_DGRAM && size > kMaxData) co_return -EMSGSIZE;
+  if (!may_send(thread, *file, address)) co_return -EPERM;
   uint64_t done = 0;
   Bytes data;
   int64_t result = 0;

@@ -69,11 +69,13 @@ std::optional<Outcome> Thread::enter(hooks::Operation& op, guest::Symbol functio
   pending_ = nullptr;
   const bool back = at_function(function) && op.vcpu.reg(Reg::rsp) == entry_stack_ - kFrame + sizeof(uint64_t);
   if (back) {
+    op.known_call = number_;
     returned_ = op.vcpu.reg(Reg::rax);
     std::exchange(resume_, {}).resume();
   } else if (start) {
     begin(op, function);
     number_ = call.number;
+    op.known_call = number_;
     routine_ = start(*this, call);
     routine_.start();
   }

@@ -235,16 +235,16 @@ void Operation::report_exec(const std::string& filename, std::string exe, uint64
   env.reporter.report(event);
 }
 
-void Operation::leak(guest::Sock sock, const guest::IpEndpoint& to) {
+// digest: of the socket and where it leads to.
+template <typename Describe>
+void Operation::leak(uint64_t digest, Describe describe_socket) {
   const uint64_t labels = this->labels();
   if (!labels) return;
   if (env.policy.deny_leaks) {
     verdict.deny = true;
     verdict.result = -1;  // EPERM
   }
-  uint64_t digest = tgid();
-  for (const uint64_t part : {labels, sock.at.value, uint64_t{to.port}}) digest = (digest ^ part) * 0x9e3779b97f4a7c15;
-  for (const uint8_t byte : to.address.bytes) digest = (digest ^ byte) * 0x100000001b3;
+  for (const uint64_t part : {labels, uint64_t{tgid()}}) digest = (digest ^ part) * 0x9e3779b97f4a7c15;
   if (!env.state.first_leak(digest | 1)) return;
 
   const auto lock = env.state.lock();
@@ -255,12 +255,24 @@ void Operation::leak(guest::Sock sock, const guest::IpEndpoint& to) {
   describe_subject(event);
   describe(current_node(), event.from);
   event.from.id = env.state.find(process()).id;
-  Node node;
-  node.carrier = Carrier(CarrierKind::socket, sock.at.value);
-  node.sock = sock;
-  node.to = to;
-  describe(node, event.object);
+  describe_socket(event.object);
   env.reporter.report(event);
+}
+
+void Operation::leak(guest::Sock sock, const guest::IpEndpoint& to) {
+  uint64_t digest = (sock.at.value ^ to.port) * 0x9e3779b97f4a7c15;
+  for (const uint8_t byte : to.address.bytes) digest = (digest ^ byte) * 0x100000001b3;
+  leak(digest, [&](event::Object& out) {
+    Node node;
+    node.carrier = Carrier(CarrierKind::socket, sock.at.value);
+    node.sock = sock;
+    node.to = to;
+    describe(node, out);
+  });
+}
+
+void Operation::leak(const event::Object& socket, uint64_t key) {
+  leak(key * 0x9e3779b97f4a7c15, [&](event::Object& out) { out = socket; });
 }
 
 event::Subject Operation::subject_of(guest::Task of) {
@@ -276,7 +288,7 @@ event::Subject Operation::subject_of(guest::Task of) {
 
 void Operation::describe_subject(event::Event& event, guest::Task of) {
   event.subject = subject_of(of);
-  event.syscall = x86::syscall_name(env.tasks.system_call(r, of));
+  event.syscall = x86::syscall_name(of.at == task().at ? system_call() : env.tasks.system_call(r, of));
 }
 
 void Operation::describe(const Node& node, event::Object& out) {
@@ -333,6 +345,8 @@ void Operation::describe(const Node& node, event::Object& out) {
       if (node.dentry.at) out.path = node.dentry.true_path(r);
       return;
     case CarrierKind::file:
+      if (node.outside) out = *node.outside;
+      return;
     case CarrierKind::none:
       return;
   }

@@ -101,6 +101,8 @@ struct Node {
   bool receiving = false;    // flow: sock is the receiving end
   guest::IpEndpoint to{};    // socket that only a destination is known of
   Gva object{};              // pipe, terminal, queue
+  // file: one that is outside of the guest (src/hiding), and how it is described. Must outlive this.
+  const event::Object* outside = nullptr;
 };
 
 class Operation {
@@ -127,7 +129,9 @@ class Operation {
   diffusion::Carrier process() { return {diffusion::CarrierKind::process, tgid()}; }
   // Of the running process. While nothing is managed, which process runs is not even asked.
   uint64_t labels() { return env.state.count(diffusion::CarrierKind::process) ? env.state.labels(process()) : 0; }
-  uint64_t system_call() { return env.tasks.system_call(r, task()); }
+  // Of the running task. Who knows better than its registers says so.
+  uint64_t system_call() { return known_call ? *known_call : env.tasks.system_call(r, task()); }
+  std::optional<uint64_t> known_call;
 
   Node process_node(guest::Task of);
   Node current_node() { return process_node(task()); }
@@ -152,6 +156,8 @@ class Operation {
   void report_exec(const std::string& filename, std::string exe, uint64_t labels);
   // The running process sends to somewhere outside. Sets verdict.
   void leak(guest::Sock sock, const guest::IpEndpoint& to);
+  // The same through a socket that is outside of the guest; key: what tells it from others.
+  void leak(const event::Object& socket, uint64_t key);
 
   void describe_subject(event::Event& event) { describe_subject(event, task()); }
   void describe_subject(event::Event& event, guest::Task of);
@@ -160,6 +166,8 @@ class Operation {
 
  private:
   void find_task();
+  template <typename Describe>
+  void leak(uint64_t digest, Describe describe_socket);
 
   guest::Task task_;
   uint32_t tgid_ = 0;

@@ -216,7 +216,7 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
     const hiding::Wait wait = settings_.wait == "block"   ? hiding::Wait::block
                               : settings_.wait == "yield" ? hiding::Wait::yield
                                                           : hiding::Wait::park;
-    hider_ = std::make_unique<hiding::Hider>(*kernel_, services_, wait);
+    hider_ = std::make_unique<hiding::Hider>(*kernel_, services_, wait, ring_.counters());
     environment_->watcher = hider_.get();
     for (const hooks::HookPoint& point : hiding::hook_points())
       armed.push_back({kernel_->symbol(point.function).value, &point, true, false});
