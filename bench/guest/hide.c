@@ -1,0 +1,183 @@
+// The guest's part of bench/run hide: takes commands on the console. Under the name of a sender it is the service whose
+// calls are measured; /bin/hidden-sender is hidden, /bin/plain-sender, the same program, is not.
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+static int udp(const char* address, int port) {
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+  inet_pton(AF_INET, address, &to.sin_addr);
+  int s = socket(AF_INET, SOCK_DGRAM, 0);
+  if (s < 0 || connect(s, (struct sockaddr*)&to, sizeof to) != 0) {
+    perror("socket");
+    exit(1);
+  }
+  return s;
+}
+
+// --- as the service
+
+struct share {
+  volatile uint64_t ns, operations, over, cpu_ns;
+};
+static struct share* share;
+static const char* address;
+static int echo_port, calls_each;
+
+static void* ask(void* unused) {
+  int s = udp(address, echo_port);
+  char data[64] = "x";
+  for (int i = 0; i < calls_each; ++i) {
+    if (send(s, data, sizeof data, 0) < 0 || recv(s, data, sizeof data, 0) < 0) perror("echo");
+  }
+  close(s);
+  return unused;
+}
+
+// ADDRESS PORT send SIZE COUNT | ADDRESS PORT wait SECONDS | ADDRESS PORT ask THREADS CALLS; its result to descriptor 9.
+static int service(char** argv) {
+  uint64_t result[2] = {0, 0};
+  address = argv[1];
+  if (strcmp(argv[3], "send") == 0) {
+    static char data[65536];
+    int s = udp(address, atoi(argv[2])), size = atoi(argv[4]), count = atoi(argv[5]);
+    uint64_t begin = now();
+    for (int i = 0; i < count; ++i)
+      if (send(s, data, size, 0) != size) perror("send");
+    result[0] = now() - begin;
+  } else if (strcmp(argv[3], "wait") == 0) {
+    int s = udp(address, atoi(argv[2]));
+    struct timeval t = {atoi(argv[4]), 0};
+    setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+    char data[64];
+    struct timespec before, after;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+    recv(s, data, sizeof data, 0);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+    result[0] = (after.tv_sec - before.tv_sec) * 1000000000ull + (after.tv_nsec - before.tv_nsec);
+  } else {
+    pthread_t threads[64];
+    int n = atoi(argv[4]);
+    echo_port = atoi(argv[2]);
+    calls_each = atoi(argv[5]);
+    uint64_t begin = now();
+    for (int i = 0; i < n; ++i) pthread_create(&threads[i], NULL, ask, NULL);
+    for (int i = 0; i < n; ++i) pthread_join(threads[i], NULL);
+    result[0] = now() - begin;
+  }
+  return write(9, result, sizeof result) != sizeof result;
+}
+
+// --- others, meanwhile
+
+static void load(const char* kind) {
+  int disk = -1;
+  char* block = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (strcmp(kind, "disk") == 0 && (disk = open("/dev/vda", O_RDONLY | O_DIRECT)) < 0) perror("/dev/vda");
+  unsigned seed = 1;
+  uint64_t blocks = disk >= 0 ? lseek(disk, 0, SEEK_END) / 4096 : 1;
+  while (!share->over) {
+    if (strcmp(kind, "getpid") == 0)
+      syscall(SYS_getpid);
+    else if (disk >= 0 && pread(disk, block, 4096, (rand_r(&seed) % blocks) * 4096) != 4096)
+      perror("read");
+    ++share->operations;
+  }
+  _exit(0);
+}
+
+// run WHO LOAD COPIES ARGUMENTS...: the service, with others beside it. Answer: its ns, operations of the others, ns of all.
+static void run(char* line) {
+  char *words[16], *next = strtok(line, " ");
+  int n = 0;
+  while (next && n < 15) words[n++] = next, next = strtok(NULL, " ");
+  words[n] = NULL;
+  memset((void*)share, 0, sizeof *share);
+  int copies = atoi(words[2]), back[2];
+  pid_t others[8];
+  if (pipe(back) != 0) perror("pipe");
+  for (int i = 0; i < copies; ++i)
+    if ((others[i] = fork()) == 0) load(words[1]);
+  pid_t child = fork();
+  uint64_t begin = now();
+  if (child == 0) {
+    dup2(back[1], 9);
+    execv(words[0], words + 2);
+    perror(words[0]);
+    _exit(1);
+  }
+  close(back[1]);
+  uint64_t result[2] = {0, 0}, operations = share->operations;
+  if (read(back[0], result, sizeof result) != sizeof result) printf("@r failed no result\n");
+  operations = share->operations - operations;
+  uint64_t took = now() - begin;
+  share->over = 1;
+  waitpid(child, NULL, 0);
+  for (int i = 0; i < copies; ++i) waitpid(others[i], NULL, 0);
+  close(back[0]);
+  printf("@r run %llu %llu %llu\n", (unsigned long long)result[0], (unsigned long long)operations, (unsigned long long)took);
+}
+
+// other NAME COUNT: ns of a call by this process, which is not hidden.
+static void other(const char* name, int count) {
+  uint64_t best = ~0ull;
+  for (int round = 0; round < 20; ++round) {
+    uint64_t begin = now();
+    for (int i = 0; i < count; ++i) {
+      if (strcmp(name, "sched_yield") == 0)
+        sched_yield();
+      else
+        syscall(SYS_getppid);
+    }
+    uint64_t took = now() - begin;
+    if (took < best) best = took;
+  }
+  printf("@r other %f\n", (double)best / count);
+}
+
+int main(int argc, char** argv) {
+  if (argc > 1) return service(argv);
+  struct termios raw;
+  if (!freopen("/dev/ttyS0", "r", stdin) || !freopen("/dev/ttyS0", "w", stdout)) return 1;
+  tcgetattr(0, &raw);
+  raw.c_lflag &= ~(ECHO | ICANON);
+  tcsetattr(0, TCSANOW, &raw);
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  share = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  printf("@r ready\n");
+  char line[256];
+  while (fgets(line, sizeof line, stdin)) {
+    line[strcspn(line, "\r\n")] = 0;
+    char name[32];
+    int count;
+    if (strncmp(line, "run ", 4) == 0)
+      run(line + 4);
+    else if (sscanf(line, "other %31s %d", name, &count) == 2)
+      other(name, count);
+    else if (strcmp(line, "quit") == 0)
+      break;
+  }
+  printf("@r bye\n");
+  return 0;
+}

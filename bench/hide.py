@@ -1,0 +1,259 @@
+"""bench/run hide: what the calls of hidden services cost them, and what they cost everybody else in the guest."""
+
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from machine import Machine, arguments_of, oboro_status
+from oborotools import guest
+from oborotools.cache import ToolError, say
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+MEMORY = "512M"
+SIZES = (1024, 2048, 3072, 4096)
+SERVICE = "/bin/hidden-sender"
+CONFIG = f"""[hide.sender]
+exe = "{SERVICE}"
+files = ["/var/secret/**"]
+network = "remote"
+"""
+# The other machine: swallows what comes to its first port, and answers what comes to the second after 5 ms.
+RECEIVER = """
+import heapq, select, socket, sys, time
+sink, echo = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+sink.bind((sys.argv[1], 7001)); echo.bind((sys.argv[1], 7002))
+sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+print("ready", flush=True)
+late = []
+while True:
+    wait = max(0, late[0][0] - time.monotonic()) if late else None
+    for s in select.select([sink, echo], [], [], wait)[0]:
+        data, peer = s.recvfrom(65536)
+        if s is echo: heapq.heappush(late, (time.monotonic() + 0.005, data, peer))
+    while late and late[0][0] <= time.monotonic():
+        _, data, peer = heapq.heappop(late)
+        echo.sendto(data, peer)
+"""
+
+
+@contextlib.contextmanager
+def other_machine(work):
+    """A network namespace of its own, one hop away; gives its address."""
+    name = f"ob{os.getpid() % 100000}"
+    ours, theirs = f"10.198.{os.getpid() % 250}.1", f"10.198.{os.getpid() % 250}.2"
+    ip = lambda *words: subprocess.run(["ip", *words], check=True)  # noqa: E731
+    ip("netns", "add", name)
+    try:
+        ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+        ip("addr", "add", ours + "/30", "dev", name)
+        ip("link", "set", name, "up")
+        ip("-n", name, "addr", "add", theirs + "/30", "dev", "eth0")
+        ip("-n", name, "link", "set", "eth0", "up")
+        receiver = subprocess.Popen(["ip", "netns", "exec", name, sys.executable, "-c", RECEIVER, theirs], stdout=subprocess.PIPE)
+        try:
+            receiver.stdout.readline()
+            yield theirs
+        finally:
+            receiver.kill()
+            receiver.wait()
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+        subprocess.run(["ip", "link", "del", name], check=False, stderr=subprocess.DEVNULL)
+
+
+class Setting:
+    """Guests of one way to wait ("off": plain QEMU, nothing is hidden), as many as there are VMs."""
+
+    def __init__(self, bench, name, machines):
+        self.bench, self.name, self.machines = bench, name, machines
+
+    def run(self, who, load, copies, *arguments):
+        """In all VMs at once; the first one's result: the service's ns, the others' operations, ns of all."""
+        words = " ".join(str(word) for word in ("run", who, load, copies, self.bench.address, *arguments))
+        for machine in self.machines:
+            machine.tell(words)
+        return [[int(word) for word in machine.wait("run", 300)] for machine in self.machines][0]
+
+    def pause_us(self):
+        return oboro_status(self.bench.options.oboro, self.machines[0].state)["hidden_pause_us"]
+
+    def quit(self):
+        for machine in self.machines:
+            machine.quit()
+
+
+class Bench:
+    def __init__(self, options, work, address):
+        self.options, self.work, self.address = options, work, address
+        self.built = guest.build("minimal", options.kernel, on_disk=True)
+        program = guest.compile_static(os.path.join(HERE, "guest", "hide.c"))
+        with open(program, "rb") as handle:
+            content = handle.read()
+        files = [(path, content, 0o755) for path in ("/bin/hide-bench", SERVICE, "/bin/plain-sender")]
+        self.initrd = os.path.join(work, "initrd")
+        guest.write_initrd(self.built, guest.case_archive(self.built, files, [("exec /bin/hide-bench\n", "poweroff")]), self.initrd)
+        self.config = os.path.join(work, "hide.toml")
+        with open(self.config, "w") as handle:
+            handle.write(CONFIG)
+        self.boots = 0
+
+    def boot(self, name, count=1):
+        machines = []
+        for _ in range(count):
+            self.boots += 1
+            disk = os.path.join(self.work, f"disk{self.boots}.qcow2")
+            guest.overlay(self.built.disk, disk)
+            state = os.path.join(self.work, f"state{self.boots}")
+            command = [self.options.oboro, "run", "--engine", "tcg", "--kernel", self.built.kernel, "--initrd", self.initrd, "--append",
+                       self.built.append + " nokaslr", "--disk", disk, "--cpus", "1", "--memory", MEMORY, "--config", self.config,
+                       "--state", state, "--vm", "bench", "--wait", "park" if name == "off" else name,
+                       "--", "-name", "bench,debug-threads=on", "-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="]
+            machine = Machine(name, command, os.path.join(self.work, f"{name}{self.boots}.log"))
+            machine.state = state
+            machines.append(machine)
+        for machine in machines:
+            machine.wait("ready", 90)
+        if name == "off":
+            machines = [self.without(machine) for machine in machines]
+        return Setting(self, name, machines)
+
+    def without(self, machine):
+        """The same QEMU with the same options, but for the plugin."""
+        machine.find_emulator()
+        command = arguments_of(machine.pid)
+        at = command.index("-plugin")
+        del command[at:at + 2]
+        machine.kill()
+        size = int(MEMORY[:-1]) << 20
+        ram = os.memfd_create("oboro-guest-ram")
+        os.ftruncate(ram, size)
+        command = [word if "mem-path=/proc/self/fd/" not in word else word.split("mem-path=")[0] + f"mem-path=/proc/self/fd/{ram},share=on"
+                   for word in command]
+        plain = Machine("off", command, os.path.join(self.work, f"plain{self.boots}.log"), (ram,))
+        os.close(ram)
+        plain.wait("ready", 90)
+        return plain
+
+
+class Report:
+    def __init__(self):
+        self.rows, self.over = [], 0
+
+    def add(self, what, value, limit, at_least, paper="", detail=""):
+        good = value >= limit if at_least else value <= limit
+        self.over += not good
+        self.rows.append({"what": what, "value": value, "limit": limit, "at_least": at_least, "paper": paper, "detail": detail, "within": good})
+
+    def print(self):
+        print(f"{'what':74} {'value':>8} {'goal':>9}  {'paper':9}")
+        for row in self.rows:
+            goal = (">= " if row["at_least"] else "<= ") + f"{row['limit']:g}"
+            print(f"{row['what']:74} {row['value']:8.3f} {goal:>9}  {row['paper']:9} {'ok' if row['within'] else 'OVER'}  {row['detail']}")
+        print(f"{sum(row['within'] for row in self.rows)} within their goal, {self.over} not")
+
+
+def ratio(pairs):
+    return statistics.median(a / b for a, b in pairs)
+
+
+def measure(options):
+    work = tempfile.mkdtemp(prefix="oboro-bench-hide.")
+    rounds = options.rounds or (2 if options.quick else 5)
+    calls = 300 if options.quick else 1000
+    report = Report()
+    samples = {}
+    begun = time.monotonic()
+    with other_machine(work) as address:
+        bench = Bench(options, work, address)
+        for vms in ((1,) if options.quick else (1, 2, 3)):
+            say(f"{vms} VM: pauses, and others meanwhile")
+            settings = {name: bench.boot(name, vms) for name in ("block", "park")}
+            got = {}
+            for _ in range(rounds):
+                for size in SIZES:
+                    for name, setting in settings.items():
+                        before = setting.pause_us()
+                        sent = setting.run(SERVICE, "none", 0, 7001, "send", size, calls)
+                        time.sleep(0.05)
+                        got.setdefault((name, size, "pause"), []).append(setting.pause_us() - before)
+                        got.setdefault((name, size, "send"), []).append(sent[0])
+                        for load in ("getpid", "disk"):
+                            _, operations, took = setting.run(SERVICE, load, 1, 7001, "send", size, calls)
+                            got.setdefault((name, size, load), []).append(operations / took * 1e6)
+                    _, plain = "plain", settings["park"]
+                    got.setdefault(("plain", size, "send"), []).append(plain.run("/bin/plain-sender", "none", 0, 7001, "send", size, calls)[0])
+                    for load in ("getpid", "disk"):
+                        _, operations, took = plain.run("/bin/plain-sender", load, 1, 7001, "send", size, calls)
+                        got.setdefault(("plain", size, load), []).append(operations / took * 1e6)
+            for size in SIZES:
+                pairs = list(zip(got["block", size, "pause"], got["park", size, "pause"]))
+                cut = statistics.median(100 * (1 - b / a) for a, b in pairs)
+                report.add(f"{vms} VM: pause of {calls} sendto of {size} B, park, less than block, %", cut, 97, True, ">= 90",
+                           f"{statistics.median(a for a, _ in pairs) / 1000:.1f} -> {statistics.median(b for _, b in pairs) / 1000:.2f} ms")
+            for load, goal, plain_goal in (("getpid", 2, 0.95), ("disk", 1.5, 0.90)):
+                for size in SIZES:
+                    park, block, plain = (got[name, size, load] for name in ("park", "block", "plain"))
+                    report.add(f"{vms} VM: another's {load} per ms meanwhile ({size} B), park / block", ratio(zip(park, block)), goal, True, "rises",
+                               f"{statistics.median(park):.1f} / {statistics.median(block):.1f} per ms")
+                    report.add(f"{vms} VM: the same, park / unhidden", ratio(zip(park, plain)), plain_goal, True)
+            for size in SIZES:
+                park, plain, block = (got[name, size, "send"] for name in ("park", "plain", "block"))
+                report.add(f"{vms} VM: {calls} sendto of {size} B, hidden (park) / unhidden", ratio(zip(park, plain)), 1.5, False, "",
+                           f"{statistics.median(park) / calls / 1000:.1f} / {statistics.median(plain) / calls / 1000:.1f} us; block "
+                           f"{statistics.median(block) / calls / 1000:.1f} us")
+            samples[vms] = {" ".join(map(str, key)): value for key, value in got.items()}
+            if vms == 1:
+                say("three busy processes beside it")
+                busy = {name: [setting.run(SERVICE, "getpid", 3, 7001, "send", 1024, calls)[0] for _ in range(rounds)]
+                        for name, setting in settings.items()}
+                report.add("1,000 sendto with three busy processes, park / block", ratio(zip(busy["park"], busy["block"])), 1.0, False, "falls",
+                           f"{statistics.median(busy['park']) / 1e6:.0f} / {statistics.median(busy['block']) / 1e6:.0f} ms")
+                say("a wait of 10 s")
+                machine = settings["park"].machines[0]
+                machine.find_emulator()
+                before = machine.cpu_ns()
+                own = settings["park"].run(SERVICE, "none", 0, 7002, "wait", 10)[0]
+                used = machine.cpu_ns() - before
+                before = machine.cpu_ns()
+                time.sleep(10)
+                idle = machine.cpu_ns() - before
+                report.add("CPU of the guest for a hidden recvfrom that waits 10 s, s", (used - idle) / 1e9, 0.1, False, "10",
+                           f"of the process, by the guest's clock: {own / 1e9:.3f} s")
+                say("64 calls in flight")
+                one = [settings["park"].run(SERVICE, "none", 0, 7002, "ask", 1, 50)[0] / 50 for _ in range(rounds)]
+                many = [settings["park"].run(SERVICE, "none", 0, 7002, "ask", 64, 50)[0] / (50 * 64) for _ in range(rounds)]
+                report.add("throughput of 64 threads with a call each / 1 thread", ratio(zip(one, many)), 4, True, "-",
+                           f"{statistics.median(many) / 1000:.0f} / {statistics.median(one) / 1000:.0f} us a call")
+            for setting in settings.values():
+                setting.quit()
+        say("calls of others, with and without")
+        got = {}
+        for _ in range(2 if options.quick else 4):
+            settings = {name: bench.boot(name) for name in ("park", "off")}
+            for _ in range(rounds):
+                for call in ("sched_yield", "getppid"):
+                    for name, setting in settings.items():
+                        got.setdefault((name, call), []).append(float(setting.machines[0].ask(f"other {call} 20000", "other", 120)[0]))
+            for setting in settings.values():
+                setting.quit()
+        for call, paper in (("sched_yield", "29"), ("getppid", "-")):
+            on, off = got["park", call], got["off", call]
+            report.add(f"{call} of another process, on / off", ratio(zip(on, off)), 1.01, False, paper,
+                       f"{statistics.median(on):.0f} / {statistics.median(off):.0f} ns")
+        samples["others"] = {" ".join(key): value for key, value in got.items()}
+    report.print()
+    say(f"took {time.monotonic() - begun:.0f} s")
+    if options.json:
+        with open(options.json, "w") as handle:
+            json.dump({"rows": report.rows, "samples": samples}, handle, indent=1)
+    if options.keep:
+        say(f"logs: {work}")
+    else:
+        shutil.rmtree(work)
+    return 1 if report.over else 0
