@@ -321,6 +321,11 @@ class Attempt {
       return 0;
     }
     if (!known(argument(0), argument(1))) return -ENOPROTOOPT;
+    if (argument(0) == SOL_SOCKET && argument(1) == SO_LINGER && socket.lingers) {
+      const linger value{1, socket.linger_seconds};
+      put(out_.first, &value, std::min<size_t>(sizeof value, static_cast<size_t>(argument(2))));
+      return 0;
+    }
     out_.first.resize(static_cast<size_t>(std::min<int64_t>(argument(2), kMaxOption)));
     socklen_t size = static_cast<socklen_t>(out_.first.size());
     if (getsockopt(socket.fd.get(), static_cast<int>(argument(0)), static_cast<int>(argument(1)), out_.first.data(),
@@ -340,8 +345,19 @@ class Attempt {
     }
     if (!known(argument(0), argument(1))) return -ENOPROTOOPT;
     if (call_.first.size() > kMaxOption) return -EINVAL;
+    if (argument(0) == SOL_SOCKET && argument(1) == SO_LINGER) return set_linger(socket);
     return result(setsockopt(socket.fd.get(), static_cast<int>(argument(0)), static_cast<int>(argument(1)),
                              call_.first.data(), static_cast<socklen_t>(call_.first.size())));
+  }
+
+  int64_t set_linger(Socket& socket) {
+    linger value{};
+    if (!read_as(call_.first, value)) return -EINVAL;
+    socket.lingers = value.l_onoff && value.l_linger != 0;
+    socket.linger_seconds = value.l_linger;
+    // Without time it is a reset, which blocks nobody.
+    if (socket.lingers) value = {};
+    return result(setsockopt(socket.fd.get(), SOL_SOCKET, SO_LINGER, &value, sizeof value));
   }
 
   template <typename Function>

@@ -26,7 +26,8 @@ struct NetworkPolicy {
 struct Socket final : Handle {
   explicit Socket(UniqueFd fd_) : Handle(Kind::socket, std::move(fd_)) {}
   int64_t receive_timeout_us = 0, send_timeout_us = 0;  // 0: for ever
-  bool connecting = false;
+  bool lingers = false;                                 // which would block close(2) here: it is only remembered
+  int linger_seconds = 0;
 };
 
 // A call that waits: how far it has come.
