@@ -111,7 +111,7 @@ std::shared_ptr<Handle> handle_of(UniqueFd fd, bool links, int64_t& error) {
     error = -ENXIO;
     return nullptr;
   }
-  const auto kind = S_ISDIR(status.st_mode) ? Handle::Kind::directory : Handle::Kind::file;
+  const auto kind = type == S_IFDIR ? Handle::Kind::directory : Handle::Kind::file;
   return std::make_shared<Handle>(kind, std::move(fd));
 }
 
@@ -283,12 +283,20 @@ class Execution {
   int64_t read() {
     return with_handle([&](Handle& h) -> int64_t {
       if (argument(0) < 0 || argument(1) < -1) return -EINVAL;
-      out_.first.resize(static_cast<size_t>(std::min<int64_t>(argument(0), kMaxData)));
-      const ssize_t got = argument(1) >= 0 ? pread(h.fd.get(), out_.first.data(), out_.first.size(), argument(1))
-                                           : ::read(h.fd.get(), out_.first.data(), out_.first.size());
-      out_.first.resize(got > 0 ? static_cast<size_t>(got) : 0);
-      return result(got);
+      const auto room = scratch(argument(0));
+      return filled(room, argument(1) >= 0 ? pread(h.fd.get(), room.data(), room.size(), argument(1))
+                                           : ::read(h.fd.get(), room.data(), room.size()));
     });
+  }
+
+  // Room to read into. Not the answer's own: that is counted by its size, and may have to wait.
+  static std::span<std::byte> scratch(int64_t wanted) {
+    thread_local std::vector<std::byte> room(kMaxData);
+    return std::span(room).first(static_cast<size_t>(std::min<int64_t>(wanted, kMaxData)));
+  }
+  int64_t filled(std::span<const std::byte> room, long got) {
+    if (got > 0) out_.first.assign(room.begin(), room.begin() + got);
+    return result(got);
   }
 
   int64_t write() {
@@ -400,10 +408,8 @@ class Execution {
   int64_t getdents_call() {
     return with_handle([&](Handle& h) -> int64_t {
       if (argument(0) < 0) return -EINVAL;
-      out_.first.resize(static_cast<size_t>(std::min<int64_t>(argument(0), 64 << 10)));
-      const long got = syscall(SYS_getdents64, h.fd.get(), out_.first.data(), out_.first.size());
-      out_.first.resize(got > 0 ? static_cast<size_t>(got) : 0);
-      return result(got);
+      const auto room = scratch(argument(0));
+      return filled(room, syscall(SYS_getdents64, h.fd.get(), room.data(), room.size()));
     });
   }
 

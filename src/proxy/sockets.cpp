@@ -277,10 +277,11 @@ class Attempt {
     const bool dont_wait = wanted & MSG_DONTWAIT;
     const size_t size = static_cast<size_t>(std::min<int64_t>(argument(0), kMaxData));
     std::vector<std::byte>& data = progress_.data;
+    // Not the call's own: what may have to wait is as large as what came.
+    thread_local std::vector<std::byte> room(kMaxData);
     for (;;) {
-      std::vector<std::byte> buffer(size - std::min(size, data.size()));
       SocketAddress peer;
-      iovec part{buffer.data(), buffer.size()};
+      iovec part{room.data(), size - std::min(size, data.size())};
       msghdr message{};
       message.msg_name = peer.at();
       message.msg_namelen = peer.size;
@@ -291,9 +292,9 @@ class Attempt {
         return wait(socket, -EAGAIN, dont_wait);
       if (got < 0 && data.empty()) return got;
       // With MSG_TRUNC a datagram's true size may be more than there was room for.
-      buffer.resize(std::min(buffer.size(), static_cast<size_t>(std::max<int64_t>(got, 0))));
+      const auto taken = std::min<int64_t>(static_cast<int64_t>(part.iov_len), std::max<int64_t>(got, 0));
       const int64_t before = static_cast<int64_t>(data.size());
-      data.insert(data.end(), buffer.begin(), buffer.end());
+      data.insert(data.end(), room.begin(), room.begin() + taken);
       // Only a stream has no name for who sent this.
       const bool to_be_complete = wanted & MSG_WAITALL && !(wanted & MSG_PEEK) && message.msg_namelen == 0;
       if (to_be_complete && got > 0 && data.size() < size) continue;
