@@ -8,6 +8,7 @@
 #include <cstring>
 #include <deque>
 #include <fmt/format.h>
+#include <latch>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -59,8 +60,13 @@ size_t cost_of(const Frame& call) {
 // Threads that execute file calls.
 class Workers {
  public:
-  Workers(Files& files, unsigned count, int done_fd) : files_(files), done_fd_(done_fd) {
-    for (unsigned i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
+  Workers(Files& files, unsigned count, int done_fd) : files_(files), done_fd_(done_fd), running_(count) {
+    for (unsigned i = 0; i < count; ++i)
+      threads_.emplace_back([this] {
+        running_.count_down();
+        work();
+      });
+    running_.wait();
   }
   ~Workers() {
     {
@@ -107,6 +113,7 @@ class Workers {
   std::deque<Call> calls_;
   std::deque<Answer> done_;
   bool over_ = false;
+  std::latch running_;  // past what a thread does to come to life
   std::vector<std::thread> threads_;
 };
 
@@ -120,7 +127,7 @@ class Server {
         files_(std::move(root), handles_),
         sockets_(std::move(policy), handles_) {}
 
-  Result<void> run() {
+  Result<void> run(const std::function<Result<void>()>& started) {
     epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
     done_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!epoll_ || !done_) return io_error("proxy");
@@ -128,6 +135,8 @@ class Server {
          {std::pair(life_.get(), kLife), std::pair(channel_.wake_fd(), kChannel), std::pair(done_.get(), kDone)})
       if (!watch(fd, what, EPOLLIN)) return io_error("proxy");
     workers_.emplace(files_, limits_.workers, done_.get());
+    if (started)
+      if (Result<void> locked = started(); !locked) return locked;
     for (;;) {
       const bool more = take_calls();
       for (Answer& answer : workers_->take_done()) {
@@ -362,8 +371,9 @@ class Server {
 
 }  // namespace
 
-Result<void> serve(Channel channel, UniqueFd root, NetworkPolicy policy, ServerLimits limits, UniqueFd life) {
-  return Server(std::move(channel), std::move(root), std::move(policy), limits, std::move(life)).run();
+Result<void> serve(Channel channel, UniqueFd root, NetworkPolicy policy, ServerLimits limits, UniqueFd life,
+                   const std::function<Result<void>()>& started) {
+  return Server(std::move(channel), std::move(root), std::move(policy), limits, std::move(life)).run(started);
 }
 
 }  // namespace oboro::proxy

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -24,7 +25,10 @@ struct ServerLimits {
   unsigned workers = 4;
 };
 
-// Serves until the other end of `life` is closed. Errors: io; invalid (the tracer's side broke the channel).
-Result<void> serve(Channel channel, UniqueFd root, NetworkPolicy policy, ServerLimits limits, UniqueFd life);
+// Serves until the other end of `life` is closed. `started` is called when all threads run that there will be, and
+// before the first call is taken: the moment to lock them in; its error ends it all.
+// Errors: io; invalid (the tracer's side broke the channel); those of `started`.
+Result<void> serve(Channel channel, UniqueFd root, NetworkPolicy policy, ServerLimits limits, UniqueFd life,
+                   const std::function<Result<void>()>& started = {});
 
 }  // namespace oboro::proxy

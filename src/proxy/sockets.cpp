@@ -21,10 +21,7 @@ constexpr size_t kMaxOption = 256;
 constexpr int kSendFlags = MSG_DONTWAIT | MSG_MORE | MSG_OOB | MSG_EOR | MSG_NOSIGNAL;
 constexpr int kReceiveFlags = MSG_DONTWAIT | MSG_PEEK | MSG_WAITALL | MSG_TRUNC | MSG_OOB;
 
-struct Option {
-  int level, name;
-};
-constexpr Option kOptions[] = {
+constexpr SocketOption kOptions[] = {
     {SOL_SOCKET, SO_REUSEADDR},
     {SOL_SOCKET, SO_REUSEPORT},
     {SOL_SOCKET, SO_KEEPALIVE},
@@ -307,7 +304,7 @@ class Attempt {
 
   static bool known(int64_t level, int64_t name) {
     return std::any_of(std::begin(kOptions), std::end(kOptions),
-                       [&](const Option& option) { return option.level == level && option.name == name; });
+                       [&](const SocketOption& option) { return option.level == level && option.name == name; });
   }
   static int64_t* timeout_of(Socket& socket, int64_t level, int64_t name) {
     if (level != SOL_SOCKET) return nullptr;
@@ -415,6 +412,8 @@ class Attempt {
 };
 
 }  // namespace
+
+std::span<const SocketOption> socket_options() { return kOptions; }
 
 bool NetworkPolicy::allows(std::span<const std::byte> raw) const {
   if (!remote) return false;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "proxy/files.h"
@@ -22,6 +23,12 @@ struct NetworkPolicy {
   // Whether a socket address may be sent to or connected to. Anything but IPv4 and IPv6 may not.
   bool allows(std::span<const std::byte> address) const;
 };
+
+struct SocketOption {
+  int level, name;
+};
+// Those that are passed on to the kernel; no others are.
+std::span<const SocketOption> socket_options();
 
 struct Socket final : Handle {
   explicit Socket(UniqueFd fd_) : Handle(Kind::socket, std::move(fd_)) {}
