@@ -8,12 +8,15 @@
 #include <cstring>
 #include <deque>
 #include <fmt/format.h>
+#include <latch>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <poll.h>
 #include <set>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -43,14 +46,27 @@ struct Call {
 struct Answer {
   uint64_t id = 0;
   Outcome outcome;
-  size_t size() const { return outcome.first.size() + outcome.second.size(); }
+  size_t size() const { return sizeof *this + outcome.first.size() + outcome.second.size(); }
 };
+
+// What a call may make the proxy hold: its bytes, or those that it asks for.
+size_t cost_of(const Frame& call) {
+  const size_t bytes = sizeof(Call) + call.first.size() + call.second.size();
+  const bool gathers = call.op == Op::receive && call.arguments[1] & MSG_WAITALL;
+  if (call.op != Op::read && call.op != Op::getdents && !gathers) return bytes;
+  return bytes + static_cast<size_t>(std::clamp<int64_t>(call.arguments[0], 0, kMaxData));
+}
 
 // Threads that execute file calls.
 class Workers {
  public:
-  Workers(Files& files, unsigned count, int done_fd) : files_(files), done_fd_(done_fd) {
-    for (unsigned i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
+  Workers(Files& files, unsigned count, int done_fd) : files_(files), done_fd_(done_fd), running_(count) {
+    for (unsigned i = 0; i < count; ++i)
+      threads_.emplace_back([this] {
+        running_.count_down();
+        work();
+      });
+    running_.wait();
   }
   ~Workers() {
     {
@@ -97,6 +113,7 @@ class Workers {
   std::deque<Call> calls_;
   std::deque<Answer> done_;
   bool over_ = false;
+  std::latch running_;  // past what a thread does to come to life
   std::vector<std::thread> threads_;
 };
 
@@ -110,28 +127,30 @@ class Server {
         files_(std::move(root), handles_),
         sockets_(std::move(policy), handles_) {}
 
-  Result<void> run() {
+  Result<void> run(const std::function<Result<void>()>& started) {
     epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
     done_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!epoll_ || !done_) return io_error("proxy");
     for (const auto& [fd, what] :
          {std::pair(life_.get(), kLife), std::pair(channel_.wake_fd(), kChannel), std::pair(done_.get(), kDone)})
       if (!watch(fd, what, EPOLLIN)) return io_error("proxy");
-    Workers workers(files_, limits_.workers, done_.get());
-    workers_ = &workers;
+    workers_.emplace(files_, limits_.workers, done_.get());
+    if (started)
+      if (Result<void> locked = started(); !locked) return locked;
     for (;;) {
       const bool more = take_calls();
-      for (Answer& answer : workers.take_done()) {
-        busy_bytes_ -= std::min(busy_bytes_, queued_[answer.id]);
+      for (Answer& answer : workers_->take_done()) {
+        queued_bytes_ -= queued_[answer.id];
         queued_.erase(answer.id);
         give(std::move(answer));
       }
       expire();
+      for (const uint32_t handle : full() ? std::set<uint32_t>() : std::exchange(ready_, {})) socket_ready(handle);
       send_answers();
       if (channel_.broken()) return Error{Errc::invalid, "the calls of the service came garbled"};
       std::array<epoll_event, 64> events;
-      const bool sleep =
-          !more && (full() || channel_.may_sleep()) && (answers_.empty() || channel_.may_wait_for_room());
+      const bool sleep = !more && (full() || (ready_.empty() && channel_.may_sleep())) &&
+                         (answers_.empty() || channel_.may_wait_for_room());
       const int count = epoll_wait(epoll_.get(), events.data(), events.size(), sleep ? next_deadline_ms() : 0);
       if (count < 0 && errno != EINTR) return io_error("proxy");
       for (int i = 0; i < count; ++i) {
@@ -169,8 +188,9 @@ class Server {
     (void)!read(fd, &count, sizeof count);
   }
 
-  // Answers have no room; the tracer has to take some first. Its calls wait in the ring until then.
-  bool full() const { return answer_bytes_ > limits_.bytes; }
+  // Files have to be done with some calls, or the tracer has to take some answers. Its calls wait in the ring until
+  // then.
+  bool full() const { return queued_bytes_ + answer_bytes_ > limits_.bytes || queued_.size() >= limits_.waiting; }
 
   // True: there may be more.
   bool take_calls() {
@@ -185,9 +205,7 @@ class Server {
 
   void start(const Frame& call) {
     if (call.op == Op::cancel) return cancel(call);
-    const size_t size = call.first.size() + call.second.size();
-    if (busy_bytes_ + size > limits_.bytes || queued_.size() >= limits_.waiting || waiting_.size() >= limits_.waiting ||
-        queued_.count(call.id) || waiting_.count(call.id))
+    if (waiting_.size() >= limits_.waiting || queued_.count(call.id) || waiting_.count(call.id))
       return give({call.id, {-ENOBUFS, 0, {}, {}}});
     if (const auto handle = handles_.find(call.handle); handle && handle->kind == Handle::Kind::socket) {
       // As of a file, but with what only a socket has.
@@ -196,8 +214,8 @@ class Server {
     }
     if (Sockets::is_socket_call(call.op)) return start_on_socket(call);
     if (!Files::is_file_call(call.op)) return give({call.id, {-ENOSYS, 0, {}, {}}});
-    busy_bytes_ += size;
-    queued_.emplace(call.id, size);
+    queued_bytes_ += cost_of(call);
+    queued_.emplace(call.id, cost_of(call));
     workers_->add(Call(call));
   }
 
@@ -212,6 +230,8 @@ class Server {
 
   void start_on_socket(const Frame& call) {
     if (call.op == Op::lseek) return give({call.id, {-ESPIPE, 0, {}, {}}});
+    const size_t cost = cost_of(call);
+    if (waiting_bytes_ + cost > limits_.bytes) return give({call.id, {-ENOBUFS, 0, {}, {}}});
     Progress progress;
     if (auto outcome = sockets_.attempt(call, progress)) return finish(call, std::move(*outcome));
     const int64_t timeout = sockets_.timeout_us(call);
@@ -221,7 +241,7 @@ class Server {
       deadlines_.emplace(waiting.deadline, call.id);
     }
     for (const uint32_t handle : handles_of(call)) waiters_[handle].push_back(call.id);
-    busy_bytes_ += waiting.call.bytes.size();
+    waiting_bytes_ += cost;
     waiting_.emplace(call.id, std::move(waiting));
   }
 
@@ -252,7 +272,6 @@ class Server {
     handles_.take(call.handle);
     // Who still waits for it finds it gone.
     socket_ready(call.handle);
-    waiters_.erase(call.handle);
     give({call.id, {}});
   }
 
@@ -262,6 +281,11 @@ class Server {
     for (const uint64_t id : std::exchange(found->second, {})) {
       const auto waiting = waiting_.find(id);
       if (waiting == waiting_.end()) continue;  // it was done by another of its sockets
+      if (full()) {
+        ready_.insert(handle);
+        waiters_[handle].push_back(id);
+        continue;
+      }
       auto outcome = sockets_.attempt(waiting->second.call.frame, waiting->second.progress);
       if (outcome)
         end_wait(waiting, std::move(*outcome));
@@ -275,7 +299,7 @@ class Server {
   void end_wait(WaitingCalls::iterator waiting, Outcome outcome) {
     const Waiting ended = std::move(waiting->second);
     waiting_.erase(waiting);
-    busy_bytes_ -= std::min(busy_bytes_, ended.call.bytes.size());
+    waiting_bytes_ -= cost_of(ended.call.frame);
     if (ended.deadline != Clock::time_point::max()) deadlines_.erase({ended.deadline, ended.call.frame.id});
     finish(ended.call.frame, std::move(outcome));
     for (const uint32_t handle : handles_of(ended.call.frame))
@@ -311,7 +335,7 @@ class Server {
   }
 
   void give(Answer answer) {
-    answer_bytes_ += answer.size() + kHeaderSize;
+    answer_bytes_ += answer.size();
     answers_.push_back(std::move(answer));
   }
   void send_answers() {
@@ -323,7 +347,7 @@ class Server {
       frame.first = answer.outcome.first;
       frame.second = answer.outcome.second;
       if (!channel_.send(frame)) return;
-      answer_bytes_ -= answer.size() + kHeaderSize;
+      answer_bytes_ -= answer.size();
       answers_.pop_front();
     }
   }
@@ -334,21 +358,22 @@ class Server {
   Handles handles_;
   Files files_;
   Sockets sockets_;
-  Workers* workers_ = nullptr;
   std::vector<std::byte> storage_;
   std::unordered_map<uint64_t, size_t> queued_;                  // with the workers: size by id
   WaitingCalls waiting_;                                         // for the network, by id
   std::unordered_map<uint32_t, std::vector<uint64_t>> waiters_;  // by handle: who is to be tried again
   std::set<std::pair<Clock::time_point, uint64_t>> deadlines_;
   std::deque<Answer> answers_;
-  size_t answer_bytes_ = 0;
-  size_t busy_bytes_ = 0;
+  std::set<uint32_t> ready_;  // handles with calls that were not tried again, because answers had no room
+  size_t answer_bytes_ = 0, queued_bytes_ = 0, waiting_bytes_ = 0;
+  std::optional<Workers> workers_;  // last: they end first
 };
 
 }  // namespace
 
-Result<void> serve(Channel channel, UniqueFd root, NetworkPolicy policy, ServerLimits limits, UniqueFd life) {
-  return Server(std::move(channel), std::move(root), std::move(policy), limits, std::move(life)).run();
+Result<void> serve(Channel channel, UniqueFd root, NetworkPolicy policy, ServerLimits limits, UniqueFd life,
+                   const std::function<Result<void>()>& started) {
+  return Server(std::move(channel), std::move(root), std::move(policy), limits, std::move(life)).run(started);
 }
 
 }  // namespace oboro::proxy

@@ -252,6 +252,21 @@ TEST_F(ServerTest, WaitsEnd) {
   EXPECT_EQ(answer(waiting)->result, -EBADF);
 }
 
+// close(2) would wait for a peer that does not read, and everybody else with it.
+TEST_F(ServerTest, ALingeringSocketHoldsNobodyUp) {
+  start();
+  auto [handle, peer] = connected();
+  const linger value{1, 30};
+  EXPECT_EQ(call(Op::setsockopt, handle, {SOL_SOCKET, SO_LINGER}, raw(value)).result, 0);
+  EXPECT_EQ(call(Op::getsockopt, handle, {SOL_SOCKET, SO_LINGER, sizeof value}).first, raw(value));
+  EXPECT_EQ(call(Op::setfl, handle, {O_NONBLOCK}).result, 0);
+  while (call(Op::send, handle, {}, std::string(100000, 'x')).result > 0) {
+  }
+  const auto closed = answer(send(Op::close, handle, {}), 3000);
+  ASSERT_TRUE(closed) << "it waits";
+  EXPECT_EQ(closed->result, 0);
+}
+
 TEST_F(ServerTest, ALongSendWaitsForItsReader) {
   start();
   auto [handle, peer] = connected();

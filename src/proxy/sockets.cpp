@@ -21,10 +21,7 @@ constexpr size_t kMaxOption = 256;
 constexpr int kSendFlags = MSG_DONTWAIT | MSG_MORE | MSG_OOB | MSG_EOR | MSG_NOSIGNAL;
 constexpr int kReceiveFlags = MSG_DONTWAIT | MSG_PEEK | MSG_WAITALL | MSG_TRUNC | MSG_OOB;
 
-struct Option {
-  int level, name;
-};
-constexpr Option kOptions[] = {
+constexpr SocketOption kOptions[] = {
     {SOL_SOCKET, SO_REUSEADDR},
     {SOL_SOCKET, SO_REUSEPORT},
     {SOL_SOCKET, SO_KEEPALIVE},
@@ -277,10 +274,11 @@ class Attempt {
     const bool dont_wait = wanted & MSG_DONTWAIT;
     const size_t size = static_cast<size_t>(std::min<int64_t>(argument(0), kMaxData));
     std::vector<std::byte>& data = progress_.data;
+    // Not the call's own: what may have to wait is as large as what came.
+    thread_local std::vector<std::byte> room(kMaxData);
     for (;;) {
-      std::vector<std::byte> buffer(size - std::min(size, data.size()));
       SocketAddress peer;
-      iovec part{buffer.data(), buffer.size()};
+      iovec part{room.data(), size - std::min(size, data.size())};
       msghdr message{};
       message.msg_name = peer.at();
       message.msg_namelen = peer.size;
@@ -291,9 +289,9 @@ class Attempt {
         return wait(socket, -EAGAIN, dont_wait);
       if (got < 0 && data.empty()) return got;
       // With MSG_TRUNC a datagram's true size may be more than there was room for.
-      buffer.resize(std::min(buffer.size(), static_cast<size_t>(std::max<int64_t>(got, 0))));
+      const auto taken = std::min<int64_t>(static_cast<int64_t>(part.iov_len), std::max<int64_t>(got, 0));
       const int64_t before = static_cast<int64_t>(data.size());
-      data.insert(data.end(), buffer.begin(), buffer.end());
+      data.insert(data.end(), room.begin(), room.begin() + taken);
       // Only a stream has no name for who sent this.
       const bool to_be_complete = wanted & MSG_WAITALL && !(wanted & MSG_PEEK) && message.msg_namelen == 0;
       if (to_be_complete && got > 0 && data.size() < size) continue;
@@ -306,7 +304,7 @@ class Attempt {
 
   static bool known(int64_t level, int64_t name) {
     return std::any_of(std::begin(kOptions), std::end(kOptions),
-                       [&](const Option& option) { return option.level == level && option.name == name; });
+                       [&](const SocketOption& option) { return option.level == level && option.name == name; });
   }
   static int64_t* timeout_of(Socket& socket, int64_t level, int64_t name) {
     if (level != SOL_SOCKET) return nullptr;
@@ -321,6 +319,11 @@ class Attempt {
       return 0;
     }
     if (!known(argument(0), argument(1))) return -ENOPROTOOPT;
+    if (argument(0) == SOL_SOCKET && argument(1) == SO_LINGER && socket.lingers) {
+      const linger value{1, socket.linger_seconds};
+      put(out_.first, &value, std::min<size_t>(sizeof value, static_cast<size_t>(argument(2))));
+      return 0;
+    }
     out_.first.resize(static_cast<size_t>(std::min<int64_t>(argument(2), kMaxOption)));
     socklen_t size = static_cast<socklen_t>(out_.first.size());
     if (getsockopt(socket.fd.get(), static_cast<int>(argument(0)), static_cast<int>(argument(1)), out_.first.data(),
@@ -340,8 +343,19 @@ class Attempt {
     }
     if (!known(argument(0), argument(1))) return -ENOPROTOOPT;
     if (call_.first.size() > kMaxOption) return -EINVAL;
+    if (argument(0) == SOL_SOCKET && argument(1) == SO_LINGER) return set_linger(socket);
     return result(setsockopt(socket.fd.get(), static_cast<int>(argument(0)), static_cast<int>(argument(1)),
                              call_.first.data(), static_cast<socklen_t>(call_.first.size())));
+  }
+
+  int64_t set_linger(Socket& socket) {
+    linger value{};
+    if (!read_as(call_.first, value)) return -EINVAL;
+    socket.lingers = value.l_onoff && value.l_linger != 0;
+    socket.linger_seconds = value.l_linger;
+    // Without time it is a reset, which blocks nobody.
+    if (socket.lingers) value = {};
+    return result(setsockopt(socket.fd.get(), SOL_SOCKET, SO_LINGER, &value, sizeof value));
   }
 
   template <typename Function>
@@ -398,6 +412,8 @@ class Attempt {
 };
 
 }  // namespace
+
+std::span<const SocketOption> socket_options() { return kOptions; }
 
 bool NetworkPolicy::allows(std::span<const std::byte> raw) const {
   if (!remote) return false;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "proxy/files.h"
@@ -23,10 +24,17 @@ struct NetworkPolicy {
   bool allows(std::span<const std::byte> address) const;
 };
 
+struct SocketOption {
+  int level, name;
+};
+// Those that are passed on to the kernel; no others are.
+std::span<const SocketOption> socket_options();
+
 struct Socket final : Handle {
   explicit Socket(UniqueFd fd_) : Handle(Kind::socket, std::move(fd_)) {}
   int64_t receive_timeout_us = 0, send_timeout_us = 0;  // 0: for ever
-  bool connecting = false;
+  bool lingers = false;                                 // which would block close(2) here: it is only remembered
+  int linger_seconds = 0;
 };
 
 // A call that waits: how far it has come.

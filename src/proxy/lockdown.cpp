@@ -1,0 +1,249 @@
+#include "proxy/lockdown.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/mount.h>  // and not <sys/mount.h>: depending on the C library's version they contradict each other
+#include <optional>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
+
+namespace oboro::proxy {
+namespace {
+
+constexpr uid_t kNobody = 65534;
+constexpr size_t kOwnDescriptors = 64;  // channel, epoll, what a call has open for its duration
+constexpr uint16_t kFirstFreePort = 1024;
+constexpr int kDetach = 2;  // MNT_DETACH
+
+Error refused(std::string_view what) { return {Errc::io, fmt::format("lockdown: {}: {}", what, std::strerror(errno))}; }
+
+bool write_file(const std::string& path, const std::string& text) {
+  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  return fd && write_all(fd.get(), text);
+}
+
+// A user namespace in which what is root's on disk is nobody's. Nothing: the host has none to give.
+UniqueFd mapping_of_root() {
+  const auto child = static_cast<pid_t>(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0));
+  if (child < 0) return {};
+  if (child == 0)
+    for (;;) pause();
+  const std::string process = fmt::format("/proc/{}", child);
+  const std::string map = fmt::format("0 {} 1", kNobody);
+  UniqueFd space;
+  if (write_file(process + "/uid_map", map) && write_file(process + "/gid_map", map))
+    space = UniqueFd(open((process + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+  kill(child, SIGKILL);
+  while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return space;
+}
+
+// True: with a user namespace, for there are not the privileges to do without.
+Result<bool> leave_namespaces(bool network) {
+  const int wanted =
+      CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | (network ? 0 : CLONE_NEWNET);
+  if (unshare(wanted) == 0) return false;
+  if (errno != EPERM) return refused("own namespaces");
+  const uid_t user = geteuid();
+  const gid_t group = getegid();
+  if (unshare(wanted | CLONE_NEWUSER) != 0)
+    return refused("own namespaces (unless root starts it, user namespaces have to be allowed)");
+  // setgroups: without this nobody but root may write the map of groups.
+  if (!write_file("/proc/self/setgroups", "deny") ||
+      !write_file("/proc/self/uid_map", fmt::format("{0} {0} 1", user)) ||
+      !write_file("/proc/self/gid_map", fmt::format("{0} {0} 1", group)))
+    return refused("own user namespace");
+  return true;
+}
+
+// The current directory becomes all there is. `mapping` is none when the file system cannot take it.
+Result<UniqueFd> leave_file_systems(UniqueFd& mapping) {
+  const UniqueFd tree(
+      static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, ".", unsigned{OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC})));
+  if (!tree) return refused("the root directory");
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  attributes.propagation = MS_PRIVATE;
+  const auto set = [&] {
+    return syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes);
+  };
+  if (mapping) {
+    mount_attr with_mapping = attributes;
+    with_mapping.attr_set |= MOUNT_ATTR_IDMAP;
+    with_mapping.userns_fd = static_cast<uint64_t>(mapping.get());
+    std::swap(attributes, with_mapping);
+    if (set() != 0) mapping.reset();
+    attributes = with_mapping;
+  }
+  if (!mapping && set() != 0) return refused("mount_setattr");
+  if (syscall(SYS_mount, nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return refused("private mounts");
+  if (syscall(SYS_move_mount, tree.get(), "", AT_FDCWD, ".", MOVE_MOUNT_F_EMPTY_PATH) != 0)
+    return refused("move_mount");
+  // Both at the same place: what was the root is then on top of the new one.
+  if (fchdir(tree.get()) != 0 || syscall(SYS_pivot_root, ".", ".") != 0) return refused("pivot_root");
+  if (syscall(SYS_umount2, ".", kDetach) != 0 || chdir("/") != 0) return refused("the host's file systems");
+  UniqueFd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root) return refused("the root directory");
+  return root;
+}
+
+Result<void> become(uid_t user, gid_t group) {
+  // In a container setgroups may be denied.
+  if (setgroups(0, nullptr) != 0 && errno != EPERM) return refused("setgroups");
+  if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return refused("capabilities");
+  if (setresgid(group, group, group) != 0) return refused("setresgid");
+  if (setresuid(user, user, user) != 0) return refused("setresuid");
+  return {};
+}
+
+Result<void> drop_capabilities(uint32_t keep = 0) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> kept{};
+  kept[0].effective = kept[0].permitted = keep;
+  if (syscall(SYS_capset, &header, kept.data()) != 0) return refused("capset");
+  return {};
+}
+
+Result<void> limit(__rlimit_resource resource, rlim_t value, const char* what) {
+  const rlimit both{value, value};
+  if (setrlimit(resource, &both) != 0) return refused(what);
+  return {};
+}
+
+// Landlock's own header is older than its newer rights wherever the C library is.
+namespace landlock {
+
+constexpr uint64_t kExecute = 1 << 0, kMakeChar = 1 << 6, kMakeSock = 1 << 9, kMakeFifo = 1 << 10, kMakeBlock = 1 << 11;
+constexpr uint64_t kFirst = (1 << 13) - 1;                                         // all of version 1
+constexpr uint64_t kRefer = 1 << 13, kTruncate = 1 << 14, kIoctlDevice = 1 << 15;  // versions 2, 3 and 5
+constexpr uint64_t kBindTcp = 1, kConnectTcp = 2;                                  // 4
+constexpr uint64_t kAbstractSocket = 1, kSignal = 2;                               // 6
+struct Ruleset {
+  uint64_t files = 0, network = 0, scopes = 0;
+};
+struct [[gnu::packed]] Beneath {
+  uint64_t allowed = 0;
+  int32_t directory = -1;
+};
+struct Port {
+  uint64_t allowed = 0, port = 0;
+};
+constexpr int kBeneath = 1, kPort = 2;
+
+Result<void> restrict(int root, const Confinement& wanted) {
+  const long version = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1);
+  // The first one forbids all renames from a directory to another.
+  if (version < 2) return {};
+  Ruleset rules;
+  rules.files = kFirst | kRefer | (version >= 3 ? kTruncate : 0) | (version >= 5 ? kIoctlDevice : 0);
+  if (version >= 4) rules.network = kBindTcp | (wanted.network ? 0 : kConnectTcp);
+  if (version >= 6) rules.scopes = kAbstractSocket | kSignal;
+  const UniqueFd set(static_cast<int>(syscall(SYS_landlock_create_ruleset, &rules, sizeof rules, 0)));
+  if (!set) return refused("landlock");
+  Beneath beneath;
+  beneath.allowed = rules.files & ~(kExecute | kMakeChar | kMakeSock | kMakeFifo | kMakeBlock | kIoctlDevice);
+  beneath.directory = root;
+  if (syscall(SYS_landlock_add_rule, set.get(), kBeneath, &beneath, 0) != 0) return refused("landlock");
+  if (rules.network && wanted.network) {
+    std::vector<uint16_t> ports = wanted.listen;
+    ports.push_back(0);  // one of the kernel's choice, to which sockets.h lets nobody listen
+    for (const uint16_t port : ports) {
+      const Port one{kBindTcp, port};
+      if (syscall(SYS_landlock_add_rule, set.get(), kPort, &one, 0) != 0) return refused("landlock");
+    }
+  }
+  if (syscall(SYS_landlock_restrict_self, set.get(), 0) != 0) return refused("landlock");
+  return {};
+}
+
+}  // namespace landlock
+
+// The parent's life from now on. Its end of the pipe is how the child knows that there is a parent.
+[[noreturn]] void stand_for(pid_t child, UniqueFd alive) {
+  // Without this one the kernel does not kill a child of another user, either, when its parent dies.
+  (void)drop_capabilities(1U << CAP_KILL);
+  (void)dup2(alive.get(), 0);
+  syscall(SYS_close_range, 1, ~0U, 0);
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFSIGNALED(status)) {
+    signal(WTERMSIG(status), SIG_DFL);
+    raise(WTERMSIG(status));
+  }
+  _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+Result<UniqueFd> in_child(bool own_users, const struct stat& owner, UniqueFd mapping, const Confinement& wanted) {
+  auto root = leave_file_systems(mapping);
+  if (!root) return root.error();
+  // Before the user: nobody else may raise a limit.
+  if (auto set = limit(RLIMIT_NOFILE, wanted.files + kOwnDescriptors, "that many files"); !set) return set.error();
+#ifndef OBORO_SANITIZED  // their shadow memory takes terabytes of it
+  if (auto set = limit(RLIMIT_AS, wanted.memory, "that much memory"); !set) return set.error();
+#endif
+  if (!own_users) {
+    const auto became = mapping ? become(kNobody, kNobody) : become(owner.st_uid, owner.st_gid);
+    if (!became) return became.error();
+  }
+  const bool low_ports =
+      wanted.network && !own_users &&
+      std::any_of(wanted.listen.begin(), wanted.listen.end(), [](uint16_t port) { return port < kFirstFreePort; });
+  if (auto dropped = drop_capabilities(low_ports ? 1U << CAP_NET_BIND_SERVICE : 0); !dropped) return dropped.error();
+  if (auto restricted = landlock::restrict(root->get(), wanted); !restricted) return restricted.error();
+  return root;
+}
+
+}  // namespace
+
+Result<UniqueFd> confine(UniqueFd root, const Confinement& wanted) {
+  struct stat owner {};
+  if (fstat(root.get(), &owner) != 0) return refused("the root directory");
+  if (!S_ISDIR(owner.st_mode)) return Error{Errc::invalid, "the root is no directory"};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return refused("no_new_privs");
+  if (auto set = limit(RLIMIT_CORE, 0, "no core files"); !set) return set.error();
+  UniqueFd mapping = geteuid() == 0 && owner.st_uid == 0 ? mapping_of_root() : UniqueFd();
+  // What is open means the mounts of now; the current directory is the only thing that moves along.
+  if (fchdir(root.get()) != 0) return refused("the root directory");
+  root.reset();
+  const uid_t user = geteuid();
+  const auto own_users = leave_namespaces(wanted.network);
+  if (!own_users) return own_users.error();
+  if (*own_users && owner.st_uid != user)
+    return Error{Errc::io,
+                 fmt::format("lockdown: the root directory is user {}'s: only root could work there for user {}",
+                             owner.st_uid, user)};
+
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return refused("pipe");
+  UniqueFd parent(ends[0]), alive(ends[1]);
+  const pid_t child = fork();  // only a child is in the new PID namespace
+  if (child < 0) return refused("fork");
+  if (child > 0) stand_for(child, std::move(alive));
+  alive.reset();
+  auto confined = in_child(*own_users, owner, std::move(mapping), wanted);
+  if (!confined) return confined;
+  // Last: a change of user undoes both.
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return refused("prctl");
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return refused("prctl");
+  pollfd gone{parent.get(), POLLIN, 0};
+  if (poll(&gone, 1, 0) != 0) return Error{Errc::io, "lockdown: killed"};
+  return confined;
+}
+
+}  // namespace oboro::proxy

@@ -1,0 +1,229 @@
+// oboro-proxy as a process: how it starts, what it has, how it ends.
+
+#include <set>
+
+#include "proxy/process_test.h"
+
+namespace oboro::proxy {
+namespace {
+
+using ProcessTest = ProxyTest;
+
+TEST_F(ProcessTest, Serves) {
+  Proxy proxy = start();
+  proxy.expect_sane();
+  EXPECT_EQ(proxy.call(Op::socket, 0, {2, 1, 0}).result, -EACCES);
+  proxy.life.reset();
+  EXPECT_TRUE(proxy.ends(1000));
+  EXPECT_EQ(proxy.status, 0);
+  EXPECT_EQ(proxy.errors(), "");
+}
+
+TEST_F(ProcessTest, FilesAreTheirOwnersOnTheHost) {
+  for (const uid_t owner : {0, 12345}) {
+    ASSERT_EQ(chown(root.c_str(), owner, owner), 0);
+    ASSERT_EQ(chown((root + "/inside").c_str(), owner, owner), 0);
+    Proxy proxy = start();
+    const int64_t file = proxy.call(Op::open, 0, {O_RDWR | O_CREAT | O_EXCL, 0640}, "/new").result;
+    ASSERT_GT(file, 0) << strerror(static_cast<int>(-file));
+    struct stat status {};
+    ASSERT_EQ(stat((root + "/new").c_str(), &status), 0);
+    EXPECT_EQ(status.st_uid, owner);
+    EXPECT_EQ(status.st_gid, owner);
+    EXPECT_EQ(status.st_mode & 07777, 0640u);
+    EXPECT_GT(proxy.call(Op::open, 0, {O_RDWR}, "/inside").result, 0);
+    EXPECT_EQ(proxy.call(Op::chown, 0, {33, 33, 1}, "/new").result, 0);
+    const Reply told = proxy.call(Op::statx, 0, {1}, "/new");
+    struct statx their {};
+    ASSERT_EQ(told.first.size(), sizeof their);
+    std::memcpy(&their, told.first.data(), sizeof their);
+    EXPECT_EQ(their.stx_uid, 33u);
+    EXPECT_NE(proxy.status_of("Uid"), 0) << "it should be nobody, or the owner";
+    EXPECT_EQ(proxy.call(Op::unlink, 0, {}, "/new").result, 0);
+  }
+}
+
+TEST_F(ProcessTest, StartedByAnybody) {
+  ASSERT_EQ(chown(root.c_str(), 12345, 12345), 0);
+  {
+    Proxy proxy = start({{"--network", "none"}, 12345});
+    if (proxy.ends(300)) {
+      if (WEXITSTATUS(proxy.status) == 99) GTEST_SKIP() << "the program's directory is not open to others";
+      const std::string said = proxy.errors();
+      if (said.find("user namespaces") != std::string::npos) GTEST_SKIP() << said;
+      FAIL() << proxy.status << " " << said;
+    }
+    proxy.expect_sane();
+    EXPECT_EQ(proxy.status_of("Uid"), 12345);
+    EXPECT_EQ(proxy.status_of("CapEff", 16), 0);
+  }
+  Proxy stranger = start({{"--network", "none"}, 54321});
+  EXPECT_TRUE(stranger.ends(1000));
+  EXPECT_EQ(WEXITSTATUS(stranger.status), 1);
+  EXPECT_NE(stranger.errors().find("user 12345"), std::string::npos);
+}
+
+TEST_F(ProcessTest, WrongWordsAreTold) {
+  const std::pair<std::vector<std::string>, const char*> wrong[] = {
+      {{}, "--network is missing"},
+      {{"--network", "all"}, "none or remote"},
+      {{"--network"}, "has no value"},
+      {{"--network", "none", "--listen", "80"}, "remote only"},
+      {{"--network", "remote", "--listen", "0"}, "no port"},
+      {{"--network", "remote", "--listen", "65536"}, "no port"},
+      {{"--network", "none", "--max-memory", "1"}, "from 67108864"},
+      {{"--network", "none", "--max-files", "many"}, "from 1 to"},
+      {{"--network", "none", "--max-files", "-1"}, "from 1 to"},
+      {{"--network", "none", "--root", "20"}, "given before"},
+      {{"--network", "none", "--colour", "red"}, "no option --colour"},
+  };
+  for (const auto& [words, why] : wrong) {
+    Proxy proxy = start({words});
+    ASSERT_TRUE(proxy.ends(5000)) << why;
+    EXPECT_EQ(WEXITSTATUS(proxy.status), 2) << why;
+    const std::string said = proxy.errors();
+    EXPECT_TRUE(said.starts_with("oboro-proxy: ")) << said;
+    EXPECT_NE(said.find(why), std::string::npos) << said;
+  }
+}
+
+TEST_F(ProcessTest, HelpTeaches) {
+  FILE* out = popen(OBORO_PROXY_PROGRAM " --help", "r");
+  ASSERT_TRUE(out);
+  std::string text(10000, '\0');
+  text.resize(fread(text.data(), 1, text.size(), out));
+  EXPECT_EQ(pclose(out), 0);
+  for (const char* word : {"--memory", "--for-proxy", "--for-tracer", "--root", "--life", "--network", "--listen",
+                           "--max-memory", "--max-files", "Exit status"})
+    EXPECT_NE(text.find(word), std::string::npos) << word;
+}
+
+TEST_F(ProcessTest, KeepsNoOtherDescriptor) {
+  const UniqueFd left_open(open("/etc/passwd", O_RDONLY));  // without O_CLOEXEC
+  Proxy proxy = start();
+  proxy.expect_sane();
+  std::set<std::string> kinds;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(proxy.worker()) + "/fd"))
+    kinds.insert(std::filesystem::read_symlink(entry.path()));
+  for (const std::string& kind : kinds)
+    EXPECT_TRUE(kind == "/" || kind.starts_with("pipe:") || kind.starts_with("anon_inode:[event") ||
+                kind.starts_with("/memfd:oboro-channel"))
+        << kind;
+  EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(proxy.worker()) + "/root"), "/");
+  EXPECT_EQ(proxy.status_of("NoNewPrivs"), 1);
+  EXPECT_EQ(proxy.status_of("CapEff", 16), 0);
+#ifndef OBORO_SANITIZED
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(proxy.worker()) + "/task")) {
+    std::ifstream lines(thread.path() / "status");
+    const std::string text{std::istreambuf_iterator<char>(lines), {}};
+    EXPECT_NE(text.find("Seccomp:\t2"), std::string::npos) << thread.path();
+  }
+#endif
+}
+
+TEST_F(ProcessTest, ThisHostIsNotTheNetwork) {
+  const UniqueFd listening(socket(AF_INET, SOCK_STREAM, 0));
+  const sockaddr_in own = address("10.9.9.1", 5555);
+  ASSERT_EQ(bind(listening.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own), 0);
+  ASSERT_EQ(listen(listening.get(), 5), 0);
+  Proxy proxy = start({{"--network", "remote", "--listen", "514"}});
+  const auto tcp = static_cast<uint32_t>(proxy.call(Op::socket, 0, {AF_INET, SOCK_STREAM, 0}).result);
+  for (const char* host : {"10.9.9.1", "127.0.0.1", "0.0.0.0"})
+    EXPECT_EQ(proxy.call(Op::connect, tcp, {}, raw(address(host, 5555))).result, -ENETUNREACH) << host;
+  EXPECT_EQ(proxy.call(Op::bind, tcp, {}, raw(address("0.0.0.0", 22))).result, -EACCES);
+  EXPECT_EQ(proxy.call(Op::bind, tcp, {}, raw(address("0.0.0.0", 514))).result, 0);
+  EXPECT_EQ(proxy.call(Op::listen, tcp, {5}).result, 0);
+  const UniqueFd client(socket(AF_INET, SOCK_STREAM, 0));
+  const sockaddr_in to = address("10.9.9.1", 514);
+  EXPECT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+  EXPECT_GT(proxy.call(Op::accept, tcp, {}).result, 0);
+  EXPECT_EQ(proxy.status_of("CapEff", 16), 1 << 10) << "CAP_NET_BIND_SERVICE";
+}
+
+class EndTest : public ProxyTest {
+ protected:
+  static void expect_gone(pid_t worker) {
+    const auto gone = [worker] {
+      std::ifstream status("/proc/" + std::to_string(worker) + "/status");
+      const std::string text{std::istreambuf_iterator<char>(status), {}};
+      return text.empty() || text.find("State:\tZ") != std::string::npos;  // nobody may be there to reap it
+    };
+    const auto end = in_ms(1000);
+    while (!gone() && ms_until(end) > 0) usleep(1000);
+    EXPECT_TRUE(gone()) << "the worker is still there";
+  }
+};
+
+TEST_F(EndTest, WithItsLife) {
+  for (const bool busy : {false, true}) {
+    Proxy proxy = start({{"--network", "remote", "--listen", "5140"}});
+    proxy.expect_sane();
+    if (busy) {
+      const auto socket = static_cast<uint32_t>(proxy.call(Op::socket, 0, {AF_INET, SOCK_STREAM, 0}).result);
+      ASSERT_EQ(proxy.call(Op::bind, socket, {}, raw(address("0.0.0.0", 5140))).result, 0);
+      ASSERT_EQ(proxy.call(Op::listen, socket, {5}).result, 0);
+      for (int i = 0; i < 100; ++i) ASSERT_GT(proxy.send(Op::accept, socket, {0}), 0u);
+      const auto file = static_cast<uint32_t>(proxy.call(Op::open, 0, {O_RDWR | O_CREAT, 0600}, "/big").result);
+      ASSERT_EQ(proxy.call(Op::truncate, file, {kMaxData}).result, 0);
+      // Nobody takes these answers.
+      Frame read;
+      read.op = Op::read;
+      read.handle = file;
+      read.arguments = {kMaxData, 0};
+      for (read.id = 1000; read.id < 1200; ++read.id) ASSERT_TRUE(proxy.tracer->send(read));
+      usleep(50000);
+    }
+    const pid_t worker = proxy.worker();
+    ASSERT_GT(worker, 0);
+    proxy.life.reset();
+    EXPECT_TRUE(proxy.ends(1000)) << busy;
+    EXPECT_EQ(proxy.status, 0) << proxy.errors();
+    expect_gone(worker);
+  }
+}
+
+// A tracer that was taken over can make the wake-up of its side block.
+TEST_F(EndTest, EvenWhenItIsStuck) {
+  Proxy proxy = start();
+  proxy.expect_sane();
+  ASSERT_EQ(fcntl(proxy.tracer->wake_fd(), F_SETFL, 0), 0);
+  const uint64_t full = UINT64_MAX - 1;
+  ASSERT_EQ(write(proxy.tracer->wake_fd(), &full, sizeof full), 8);
+  ASSERT_TRUE(proxy.tracer->may_sleep());
+  const uint64_t id = proxy.send(Op::fsync, 1, {});
+  usleep(50000);
+  proxy.take();
+  EXPECT_EQ(proxy.answers.count(id), 1u);
+  EXPECT_GT(proxy.send(Op::fsync, 1, {}), 0u);
+  usleep(50000);
+  proxy.take();
+  EXPECT_EQ(proxy.answers.size(), 1u) << "it should be stuck";
+  proxy.life.reset();
+  EXPECT_TRUE(proxy.ends(1000));
+}
+
+TEST_F(EndTest, KilledWithCallsUnderWay) {
+  for (const int signal : {SIGKILL, SIGTERM}) {
+    Proxy proxy = start();
+    const auto file = static_cast<uint32_t>(proxy.call(Op::open, 0, {O_RDWR | O_CREAT, 0600}, "/log").result);
+    const pid_t worker = proxy.worker();
+    uint64_t last = 0;
+    for (int i = 0; i < 300; ++i) last = proxy.send(Op::write, file, {0}, std::string(8000, 'x'));
+    ASSERT_EQ(kill(proxy.pid, signal), 0);
+    ASSERT_TRUE(proxy.ends(1000));
+    EXPECT_TRUE(WIFSIGNALED(proxy.status));
+    expect_gone(worker);
+    (void)proxy.answer(last, 100);
+    EXPECT_FALSE(proxy.tracer->broken()) << "what it had answered is whole";
+    Proxy next = start();
+    next.expect_sane();
+  }
+  Proxy proxy = start();
+  proxy.expect_sane();
+  ASSERT_EQ(kill(proxy.worker(), SIGKILL), 0);
+  ASSERT_TRUE(proxy.ends(1000)) << "nor is it there without its worker";
+  EXPECT_TRUE(WIFSIGNALED(proxy.status) && WTERMSIG(proxy.status) == SIGKILL);
+}
+
+}  // namespace
+}  // namespace oboro::proxy
