@@ -19,8 +19,9 @@ namespace {
 constexpr uint64_t kFrame = 144, kScratch = 136;
 constexpr uint64_t kGfpKernel = 0xcc0;  // GFP_KERNEL (include/linux/gfp_types.h), the same since 4.20
 constexpr uint64_t kRelative = 1;       // HRTIMER_MODE_REL
-constexpr unsigned kYields = 12;
-constexpr uint64_t kFirstSleepNs = 30'000, kLongestSleepNs = 10'000'000;
+constexpr unsigned kYields = 40;
+// A sleep is an eighth of what has been waited by then: that is how late an answer is seen at most.
+constexpr uint64_t kShortestSleepNs = 20'000, kLongestSleepNs = 40'000'000, kSleepPart = 8;
 constexpr uint64_t kCrowdedNs = 300'000;
 constexpr unsigned kCrowdedFor = 64;  // pauses
 constexpr int kBlockMs = 50;
@@ -163,6 +164,7 @@ Routine<bool> Thread::pause(unsigned round, Sleep how) {
     co_await call(Symbol::call_yield);
     co_return false;
   }
+  if (round == 0) waiting_since_ = now_ns();
   // A yield is the shortest pause if nobody else wants the CPU, and a long one if somebody does.
   if (crowded_ && ++since_crowded_ > kCrowdedFor) crowded_ = false;
   if (round < kYields && !crowded_) {
@@ -174,8 +176,7 @@ Routine<bool> Thread::pause(unsigned round, Sleep how) {
     }
     co_return false;
   }
-  const unsigned sleeps = crowded_ ? round : round - std::min(round, kYields);
-  co_return co_await sleep(std::min(kFirstSleepNs << std::min(sleeps / 2, 20U), kLongestSleepNs), how);
+  co_return co_await sleep(std::clamp((now_ns() - waiting_since_) / kSleepPart, kShortestSleepNs, kLongestSleepNs), how);
 }
 
 Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {

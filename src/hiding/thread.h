@@ -150,6 +150,7 @@ class Thread {
   Gva buffer_;
   bool crowded_ = false;  // others want the CPU: a yield takes long
   unsigned since_crowded_ = 0;
+  uint64_t waiting_since_ = 0;
 };
 
 }  // namespace oboro::hiding
