@@ -17,7 +17,7 @@ constexpr char kFooter[] = R"(Examples:
   oboro events -f --json | jq -r 'select(.kind == "leak") | .object.remote.address'
 
 Kinds: started armed reset stopped classified diffusion leak exec exited closed renamed linked unlinked removed incomplete
-lost warning. Times are UTC.
+lost hidden warning. Times are UTC.
 
 Exit status: 0 shown; 1 something failed; 2 usage.)";
 

@@ -17,6 +17,7 @@ using store::TrackedObject;
 constexpr char kFooter[] = R"(Examples:
   oboro list files
   oboro list all --ended --json
+  oboro list hidden
 
 Exit status: 0 shown; 1 something failed; 2 usage; 4 there is none.)";
 
@@ -65,6 +66,7 @@ std::vector<std::string> row(const Loaded& loaded, const TrackedObject& object) 
 }
 
 int execute(const Arguments& arguments) {
+  if (arguments.what == "hidden") return list_hidden(arguments.directory, arguments.json);
   auto loaded = load(arguments.directory);
   if (!loaded) return fail(loaded.error(), kExitFailed);
   std::vector<std::vector<std::string>> rows{{"ID", "STATE", "LABELS", "SINCE", "WHAT"}};
@@ -100,11 +102,12 @@ int execute(const Arguments& arguments) {
 }  // namespace
 
 void add_list(CLI::App& app, int& exit_code) {
-  CLI::App* verb = app.add_subcommand("list", "List what holds classified information");
+  CLI::App* verb =
+      app.add_subcommand("list", "List what holds classified information, or what hidden services have used");
   verb->footer(kFooter);
   auto a = std::make_shared<Arguments>();
   verb->add_option("what", a->what, "What to list")
-      ->check(CLI::IsMember({"files", "processes", "sockets", "pipes", "all"}))
+      ->check(CLI::IsMember({"files", "processes", "sockets", "pipes", "hidden", "all"}))
       ->capture_default_str();
   verb->add_flag("--json", a->json, "One JSON object per line (docs/formats.md)");
   verb->add_flag("--ended", a->ended, "Also what has exited, was closed or removed");

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cli/installation.h"
+#include "cli/services.h"
 #include "config/config.h"
 #include "supervisor/supervisor.h"
 
@@ -117,6 +118,7 @@ int main(int argc, char** argv) {
   if (!asks_for_kvm(arguments))
     return fail("this guest would run without KVM, and so untraced: give -accel kvm, or use `oboro run --engine tcg`");
   for (const config::ClassifyRule& rule : config->classify) options.rules.push_back({rule.pattern, rule.label});
+  options.hidden = services_of(*config);
   options.deny_leaks = config->deny_leaks;
   machine.vm = entry(arguments.value({"-name"}), "guest", true);
   if (machine.vm.empty()) machine.vm = config->vm.value_or("guest");

@@ -5,6 +5,7 @@
 
 #include "base/size.h"
 #include "cli/installation.h"
+#include "cli/services.h"
 #include "cli/verbs.h"
 #include "config/config.h"
 #include "diffusion/pattern.h"
@@ -41,16 +42,7 @@ Result<void> complete(Arguments& a) {
     if (!file) return file.error();
     for (const config::ClassifyRule& rule : file->classify) o.rules.push_back({rule.pattern, rule.label});
     o.deny_leaks = file->deny_leaks;
-    for (const config::HideRule& rule : file->hide) {
-      supervisor::HiddenService& service = o.hidden.emplace_back();
-      service.name = rule.name;
-      service.exe = rule.exe;
-      service.unit = rule.unit;
-      service.children = rule.children;
-      service.network = rule.network;
-      service.files = rule.files;
-      service.listen = rule.listen;
-    }
+    o.hidden = services_of(*file);
     // What the command line says goes before the file.
     supervisor::Machine& m = o.machine;
     if (a.memory.empty() && file->memory) m.memory = *file->memory;
@@ -71,6 +63,8 @@ Result<void> complete(Arguments& a) {
   }
   if (o.rules.empty() && o.hidden.empty())
     return Error{Errc::invalid, "nothing is classified or hidden: give --classify PATTERN[=LABEL] or --config FILE"};
+  if (!o.hidden.empty() && o.machine.hooks == "debug")
+    return Error{Errc::invalid, "with --hooks debug, four functions can be watched: services cannot be hidden"};
   if (a.engine != "auto") o.machine.engine = a.engine == "kvm" ? supervisor::Engine::kvm : supervisor::Engine::tcg;
   if (a.leak == "deny") o.deny_leaks = true;
   if (a.leak == "alert") o.deny_leaks = false;

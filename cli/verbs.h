@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <string>
 
 #include "base/result.h"
 
@@ -22,6 +23,9 @@ void add_explain(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_detach(CLI::App& app, int& exit_code);
 void add_completion(CLI::App& app, int& exit_code);
+
+// `list hidden` (hidden.cpp). Returns the exit code.
+int list_hidden(const std::string& directory, bool as_json);
 
 // Says the error on standard error, in one line, and returns the exit code.
 int fail(const Error& error, int exit_code);

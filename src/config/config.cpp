@@ -107,6 +107,8 @@ class Reader {
         return fail(entry.source().begin, "[hide." + rule.name + "] with neither \"exe\" nor \"unit\"");
       if (!error_ && rule.files.empty() && !rule.network)
         return fail(entry.source().begin, "[hide." + rule.name + "] hides nothing: give \"files\" or \"network\"");
+      if (!error_ && !rule.listen.empty() && !rule.network)
+        return fail(entry.source().begin, "[hide." + rule.name + "]: \"listen\" needs network = \"remote\"");
       config_.hide.push_back(std::move(rule));
     }
     return true;

@@ -33,7 +33,7 @@ struct RingCounters {
   std::atomic<uint64_t> managed_files{0};
   std::atomic<uint64_t> managed_processes{0};
   std::atomic<uint64_t> managed_sockets{0};
-  std::atomic<uint64_t> stops{0};  // KVM: hooked calls for which a vCPU left the guest
+  std::atomic<uint64_t> stops{0};            // KVM: hooked calls for which a vCPU left the guest
   std::atomic<uint64_t> hidden_calls{0};     // that a proxy executed
   std::atomic<uint64_t> hidden_pause_ns{0};  // for which a vCPU stood still for hidden services
   std::atomic<uint64_t> last_seq{0};

@@ -28,9 +28,15 @@ constexpr uint64_t kCloseOnExec = 02000000;
 
 Hider& hider_of(Operation& op) { return static_cast<Hider&>(*op.env.watcher); }
 
-void on_system_call(Operation& op) { hider_of(op).timed_system_call(op); }
-void on_committed_creds(Operation& op) { hider_of(op).executed(op); }
-void on_exit_files(Operation& op) { hider_of(op).exits(op); }
+void on_system_call(Operation& op) {
+  if (op.env.watcher) hider_of(op).timed_system_call(op);
+}
+void on_committed_creds(Operation& op) {
+  if (op.env.watcher) hider_of(op).executed(op);
+}
+void on_exit_files(Operation& op) {
+  if (op.env.watcher) hider_of(op).exits(op);
+}
 
 using hooks::Interest;
 // A routine comes back to the hook with other registers: when that is of interest must not depend on arguments.
@@ -133,8 +139,7 @@ void Hider::remove(Operation& op, guest::Task task) {
   threads_.erase(found);
   if (--processes_[tgid] != 0) return;
   processes_.erase(tgid);
-  if (op.env.marks)
-    op.env.marks->let_go(tgid, op.env.state.labels({diffusion::CarrierKind::process, tgid}) != 0);
+  if (op.env.marks) op.env.marks->let_go(tgid, op.env.state.labels({diffusion::CarrierKind::process, tgid}) != 0);
 }
 
 bool Hider::mark(guest::Task task, bool on) {
@@ -158,7 +163,20 @@ Service* Hider::service_of(Operation& op, const std::string& exe) const {
   return nullptr;
 }
 
+bool Hider::retire() {
+  retired_ = true;
+  for (const auto& service : services_) service->proxy->give_up();
+  const std::lock_guard lock(mutex_);
+  bool busy = false;
+  for (const auto& [task, thread] : threads_) {
+    mark(guest::Task{Gva(task)}, false);
+    busy |= thread->busy();
+  }
+  return !busy;
+}
+
 void Hider::forked(Operation& op, guest::Task child) {
+  if (retired_) return;
   const std::shared_ptr<Thread> parent = find(op.task().at);
   if (!parent || (op.r.get<uint32_t>(child.at, Field::task_flags) & kIoWorker) || child.is_kernel_thread(op.r)) return;
   const std::shared_ptr<Thread> thread = add(op, child, parent->service());
@@ -181,6 +199,7 @@ void Hider::executed(Operation& op) {
   const bool going_on = thread && thread->at_function(Symbol::fn_bprm_committed_creds);
   Service* service = nullptr;
   if (!going_on) {
+    if (retired_) return;
     const guest::File file{op.r.pointer(program, Field::binprm_file)};
     service = service_of(op, file.at ? file.path(op.r) : std::string());
     if (!service && thread && thread->service().children) service = &thread->service();
@@ -239,6 +258,10 @@ void Hider::timed_system_call(Operation& op) {
 
 void Hider::system_call(Operation& op) {
   const std::shared_ptr<Thread> thread = find(op.task().at);
+  if (thread && retired_ && !thread->busy()) {
+    thread->begin(op, Symbol::fn_syscall_user_dispatch);
+    return finish_call(op, *thread, op.pointer(0), {});
+  }
   if (!thread) return;  // a program that uses this mechanism itself
   const Symbol here = Symbol::fn_syscall_user_dispatch;
   if (thread->at_function(here)) {

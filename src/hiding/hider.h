@@ -8,6 +8,7 @@
 // Threads: any vCPU thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -36,6 +37,10 @@ class Hider final : public hooks::ProcessWatcher {
   // Why services cannot be hidden in this kernel; empty: they can.
   static std::string missing(const guest::Profile& profile);
 
+  // From now on nothing is hidden: no thread is marked, and calls that wait end with -EIO. False: some thread is not
+  // back at its hook yet, which must stay until it is.
+  bool retire();
+
   void forked(hooks::Operation& op, guest::Task child) override;
   void timed_system_call(hooks::Operation& op);  // and counts how long the vCPU stood still
   void executed(hooks::Operation& op);
@@ -56,6 +61,7 @@ class Hider final : public hooks::ProcessWatcher {
   std::span<const std::unique_ptr<Service>> services_;
   Wait wait_;
   event::RingCounters& counters_;
+  std::atomic<bool> retired_{false};
   std::mutex mutex_;
   std::unordered_map<uint64_t, std::shared_ptr<Thread>> threads_;  // by task_struct
   std::unordered_map<uint32_t, unsigned> processes_;               // threads, by thread-group ID

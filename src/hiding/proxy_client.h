@@ -41,6 +41,11 @@ class ProxyClient {
   // Nobody waits for it any more: what it opened is closed again.
   void abandon(uint64_t id);
   void close(uint32_t handle);
+  // As if it were gone.
+  void give_up() {
+    const std::lock_guard lock(mutex_);
+    gone_ = true;
+  }
   // Once true, always true; then nothing is answered any more.
   bool gone();
   // Waits until an answer of any call is there, or the proxy is gone, or for so long.

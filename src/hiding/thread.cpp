@@ -59,6 +59,7 @@ class OnItsWay {
 
 void Thread::begin(hooks::Operation& op, guest::Symbol function) {
   routine_ = {};
+  busy_ = false;
   entry_stack_ = op.vcpu.reg(Reg::rsp);
   entry_function_ = kernel_.symbol(function).value;
   for (size_t i = 0; i < entry_arguments_.size(); ++i) entry_arguments_[i] = op.vcpu.reg(x86::kArguments[i]);
@@ -77,12 +78,14 @@ std::optional<Outcome> Thread::enter(hooks::Operation& op, guest::Symbol functio
     begin(op, function);
     number_ = call.number;
     op.known_call = number_;
+    busy_ = true;
     routine_ = start(*this, call);
     routine_.start();
   }
   if (!routine_ || routine_.done()) {
     const Outcome outcome = routine_ ? routine_.take() : Outcome{};
     routine_ = {};
+    busy_ = false;
     operation_ = nullptr;
     return outcome;
   }
@@ -176,7 +179,8 @@ Routine<bool> Thread::pause(unsigned round, Sleep how) {
     }
     co_return false;
   }
-  co_return co_await sleep(std::clamp((now_ns() - waiting_since_) / kSleepPart, kShortestSleepNs, kLongestSleepNs), how);
+  co_return co_await sleep(std::clamp((now_ns() - waiting_since_) / kSleepPart, kShortestSleepNs, kLongestSleepNs),
+                           how);
 }
 
 Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <coroutine>
 #include <cstdint>
 #include <memory>
@@ -77,14 +78,13 @@ class Thread {
                                Routine<Outcome> (*start)(Thread&, SystemCall), const SystemCall& call);
   // The function is called anew: what was left of another call is dropped.
   void begin(hooks::Operation& op, guest::Symbol function);
-  bool busy() const { return static_cast<bool>(routine_); }
+  bool busy() const { return busy_.load(); }  // any thread may ask
   bool at_function(guest::Symbol function) const { return busy() && entry_function_ == kernel_.symbol(function).value; }
   bool leaving = false;                               // exec of what is not hidden
   std::optional<Registers> shown;                     // the user's registers, while others are in their place
   void note(hooks::Operation& op, const char* what);  // for the log
   uint64_t entry_stack() const { return entry_stack_; }
   const std::array<uint64_t, 4>& entry_arguments() const { return entry_arguments_; }
-  void drop() { routine_ = {}; }
 
   // --- for routines
   struct KernelCall {
@@ -141,6 +141,7 @@ class Thread {
   hooks::Operation* operation_ = nullptr;
 
   Routine<Outcome> routine_;
+  std::atomic<bool> busy_{false};
   std::coroutine_handle<> resume_;
   const KernelCall* pending_ = nullptr;
   uint64_t returned_ = 0;

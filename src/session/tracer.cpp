@@ -179,6 +179,10 @@ bool Tracer::programs_run() const {
 void Tracer::not_placed(const ArmedHook& hook) {
   --hook_count_;
   incomplete(hook.point->what.data());
+  const auto hiding = hiding::hook_points();
+  if (hook.point < hiding.data() || hook.point >= hiding.data() + hiding.size()) return;
+  environment_->watcher = nullptr;  // half of it would be worse than none
+  hider_.reset();
 }
 
 Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
@@ -283,6 +287,8 @@ engine::Verdict Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) 
 void Tracer::boot_ended(std::string_view how) {
   identified_.reset();
   programs_seen_ = false;
+  if (environment_) environment_->watcher = nullptr;
+  hider_.reset();  // with it goes what its services had open
   const auto lock = state_.lock();
   if (environment_) environment_->filter = nullptr, environment_->marks = nullptr;
   state_.watch(nullptr);
@@ -296,6 +302,13 @@ void Tracer::boot_ended(std::string_view how) {
   ++boot_;
   update_counters();
   (void)send_message(control_.get(), 'R', {});
+}
+
+bool Tracer::retire() {
+  if (!hider_) return true;
+  if (!hider_->retire()) return false;
+  unseen("hidden services run on without their proxies");
+  return true;
 }
 
 void Tracer::machine_found() { (void)send_message(control_.get(), 'V', {}); }

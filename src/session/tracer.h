@@ -81,6 +81,9 @@ class Tracer final : public hooks::Reporter {
   // From now on something is not seen, or may not be (the guest has changed what the hooks rest on, say); `what` is a
   // string literal.
   void unseen(const char* what) { incomplete(what); }
+  // Before hooks are taken out of a guest that runs on, with its vCPUs running: no service is hidden any more. False: a
+  // thread still has to come back to a hook; ask again.
+  bool retire();
   // All hooks are out, and the guest runs on.
   void detached(std::string_view why);
   // The guest was reset, or a new kernel takes over.

@@ -1,6 +1,7 @@
 #include "session/kvm/kvm_session.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <errno.h>
 #include <fmt/format.h>
@@ -26,6 +27,7 @@ constexpr engine::kvm::SiteBytes kTrap = {0xe6, kTrapPort, 0x00, 0x00, 0x00};  /
 // Where Linux maps its image (arch/x86/include/asm/page_64_types.h).
 constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
 constexpr int kCheckMs = 1000;
+constexpr int kRetireTries = 500;  // 10 ms each
 
 void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
 
@@ -75,6 +77,11 @@ void KvmSession::check_guest() {
 void KvmSession::detach(const char* why) {
   const std::lock_guard lock(changing_);
   if (phase_ == Phase::untraced) return;
+  // A thread of a hidden service that sleeps will come back to its hook, which must still be there.
+  for (int i = 0; phase_ == Phase::armed && !tracer_->retire(); ++i) {
+    if (i == kRetireTries) return tracer_->unseen("hidden services keep their hooks in place: not let go");
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
   const Machine::Stopped stopped(machine, nullptr);
   take_hooks_out(Code::goes_on);
   phase_ = Phase::untraced;
