@@ -112,13 +112,14 @@ int main(int argc, char** argv) {
   }
   // From here on: traced, or not at all.
   if (!config) return fail(config.error().message);
-  if (config->classify.empty()) return fail(fmt::format("{}: nothing is classified", file));
+  if (config->classify.empty() && config->hide.empty())
+    return fail(fmt::format("{}: nothing is classified or hidden", file));
   if (arguments.has({"-daemonize"}))
     return fail("-daemonize is not supported: what starts QEMU is to put it into the background");
   if (!asks_for_kvm(arguments))
     return fail("this guest would run without KVM, and so untraced: give -accel kvm, or use `oboro run --engine tcg`");
   for (const config::ClassifyRule& rule : config->classify) options.rules.push_back({rule.pattern, rule.label});
-  options.hidden = services_of(*config);
+  options.hidden = cli::services_of(*config);
   options.deny_leaks = config->deny_leaks;
   machine.vm = entry(arguments.value({"-name"}), "guest", true);
   if (machine.vm.empty()) machine.vm = config->vm.value_or("guest");
@@ -128,5 +129,6 @@ int main(int argc, char** argv) {
   if (!installation) return fail(installation.error().message);
   options.parts = installation->parts;
   options.builder = installation->builder;
+  options.proxy = installation->proxy;
   return fail(supervisor::become_qemu(options, arguments.words()).message);
 }
