@@ -51,9 +51,11 @@ struct Part {
   uint64_t base, size;  // struct iovec
 };
 Routine<int64_t> copy_parts(Thread& thread, uint64_t user, uint64_t count, std::vector<Part>& out);  // 0 or -errno
-// Everything in the parts, up to kMaxData bytes from `skip` on.
+// What is in the parts, up to kMaxData bytes from `skip` on, or as much of it as there is memory. 0 or -errno.
 Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t skip, std::vector<std::byte>& out);
-Routine<int64_t> scatter(Thread& thread, const std::vector<Part>& parts, std::span<const std::byte> bytes);
+// The other way; how much was given, or -errno if nothing.
+Routine<int64_t> scatter(Thread& thread, const std::vector<Part>& parts, uint64_t skip,
+                         std::span<const std::byte> bytes);
 uint64_t total(const std::vector<Part>& parts);
 
 // --- labels (flows.cpp): a hidden service is traced like any other

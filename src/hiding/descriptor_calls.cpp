@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -26,39 +28,58 @@ constexpr size_t kMaxParts = 1024;  // UIO_MAXIOV
 Outcome answer(int64_t value) { return Outcome::answer(value); }
 
 // What a wait for data comes to when a signal is there: files are not interrupted.
-int64_t interrupted(const OpenFile& file) { return file.is_socket ? kRestartSys : 0; }
+int64_t interrupted(const OpenFile& file, bool sends) { return file.is_socket ? file.interrupted(sends) : 0; }
 
-// Bytes that are to go to `file`, in as many calls as it takes; a socket's are one message.
+// Bytes that are to go to `file`, in as many calls as it takes.
 Routine<int64_t> write_parts(Thread& thread, std::shared_ptr<OpenFile> file, std::vector<Part> parts, int64_t offset) {
   const uint64_t size = total(parts);
   uint64_t done = 0;
+  int64_t error = 0;
   std::vector<std::byte> bytes;
   if (!may_send(thread, *file, {})) co_return -EPERM;
   give_labels(thread, *file);
   do {
-    if (const int64_t wrong = co_await gather(thread, parts, done, bytes))
-      co_return done ? static_cast<int64_t>(done) : wrong;
+    error = co_await gather(thread, parts, done, bytes);
+    if (error) break;
     Frame frame = frame_of(Op::write, *file, {offset < 0 ? -1 : offset + static_cast<int64_t>(done)});
     frame.first = bytes;
-    const Answer got = co_await thread.ask(frame, interrupted(*file));
-    if (got.result() < 0) co_return done ? static_cast<int64_t>(done) : got.result();
-    done += static_cast<uint64_t>(std::min<int64_t>(got.result(), static_cast<int64_t>(bytes.size())));
-    if (static_cast<size_t>(got.result()) < bytes.size()) break;
+    const Answer got = co_await thread.ask(frame, interrupted(*file, true));
+    error = std::min<int64_t>(got.result(), 0);
+    if (error) break;
+    const auto written = std::min<uint64_t>(static_cast<uint64_t>(got.result()), bytes.size());
+    done += written;
+    if (written < bytes.size() || written == 0) break;
   } while (done < size);
   file->bytes_out += done;
-  co_return static_cast<int64_t>(done);
+  if (error == -EPIPE && file->type == SOCK_STREAM)
+    co_await thread.call(Symbol::call_send_sig, SIGPIPE, thread.task().at.value, 0);
+  co_return done ? static_cast<int64_t>(done) : error;
 }
 
 Routine<int64_t> read_parts(Thread& thread, std::shared_ptr<OpenFile> file, std::vector<Part> parts, int64_t offset) {
-  const uint64_t wanted = std::min<uint64_t>(total(parts), kMaxData);
-  const Answer got = co_await thread.ask(
-      frame_of(Op::read, *file, {static_cast<int64_t>(wanted), offset < 0 ? -1 : offset}), interrupted(*file));
-  if (got.result() < 0) co_return got.result();
-  take_labels(thread, *file);
-  const auto bytes = got.frame.first.first(std::min<size_t>(got.frame.first.size(), wanted));
-  if (const int64_t wrong = co_await scatter(thread, parts, bytes)) co_return wrong;
-  file->bytes_in += bytes.size();
-  co_return static_cast<int64_t>(bytes.size());
+  const uint64_t size = total(parts);
+  uint64_t done = 0;
+  do {
+    const auto wanted = static_cast<int64_t>(std::min<uint64_t>(size - done, kMaxData));
+    const Answer got =
+        co_await thread.ask(frame_of(Op::read, *file, {wanted, offset < 0 ? -1 : offset + static_cast<int64_t>(done)}),
+                            interrupted(*file, false));
+    if (got.result() < 0) co_return done ? static_cast<int64_t>(done) : got.result();
+    take_labels(thread, *file);
+    const auto bytes = got.frame.first.first(std::min<size_t>(got.frame.first.size(), static_cast<size_t>(wanted)));
+    const int64_t given = co_await scatter(thread, parts, done, bytes);
+    const auto fits = static_cast<uint64_t>(std::max<int64_t>(given, 0));
+    done += fits;
+    file->bytes_in += fits;
+    if (fits < bytes.size()) {
+      // The position is behind what was given.
+      const auto back = static_cast<int64_t>(fits) - static_cast<int64_t>(bytes.size());
+      if (offset < 0 && !file->is_socket) (void)co_await thread.ask(frame_of(Op::lseek, *file, {back, SEEK_CUR}));
+      co_return done ? static_cast<int64_t>(done) : given;
+    }
+    if (bytes.size() < static_cast<size_t>(wanted) || file->is_socket) break;
+  } while (done < size);
+  co_return static_cast<int64_t>(done);
 }
 
 // read, pread64, readv, preadv, preadv2; write and its kin.
@@ -71,14 +92,21 @@ Routine<Outcome> move_data(Thread& thread, SystemCall call, bool writes, bool ve
     if (const int64_t wrong = co_await copy_parts(thread, call.a[1], call.a[2], parts)) co_return answer(wrong);
   }
   int64_t offset = -1;
+  bool synchronous = false;
   if (positioned) {
     offset = static_cast<int64_t>(call.a[3]);
     // preadv2 and pwritev2 take -1 for "at the current position"; the others take no negative offset.
     const bool second = call.number == SYS_preadv2 || call.number == SYS_pwritev2;
-    if (second && call.a[5] != 0) co_return answer(-EOPNOTSUPP);
+    constexpr uint64_t kHints = 0x1 | 0x2 | 0x4 | 0x8;  // RWF_HIPRI, DSYNC, SYNC, NOWAIT
+    if (second && (call.a[5] & ~kHints)) co_return answer(-EOPNOTSUPP);
+    synchronous = second && (call.a[5] & 0x6);
     if (offset < 0 && !(second && offset == -1)) co_return answer(-EINVAL);
   }
-  if (writes) co_return answer(co_await write_parts(thread, file, std::move(parts), offset));
+  if (writes) {
+    const int64_t written = co_await write_parts(thread, file, std::move(parts), offset);
+    if (synchronous && written > 0) (void)co_await thread.ask(frame_of(Op::fsync, *file, {1}));
+    co_return answer(written);
+  }
   co_return answer(co_await read_parts(thread, file, std::move(parts), offset));
 }
 
@@ -229,7 +257,7 @@ Routine<Outcome> dup_to_call(Thread& thread, SystemCall call) {
     co_return Outcome{};
   }
   if (third && (call.a[2] & ~uint64_t{O_CLOEXEC})) co_return answer(-EINVAL);
-  if (from == to) co_return answer(third ? -EINVAL : to);
+  if (from == to) co_return answer(third ? -EINVAL : int64_t{to});
   co_return answer(co_await put_at(thread, file, to, third && (call.a[2] & O_CLOEXEC)));
 }
 
@@ -257,7 +285,7 @@ Routine<Outcome> fcntl_call(Thread& thread, SystemCall call) {
       thread.descriptors->set(number, {file, (call.a[2] & FD_CLOEXEC) != 0});
       co_return answer(0);
     case F_GETFL:
-      co_return answer(file->flags | 0100000);  // O_LARGEFILE, as every 64-bit program has it
+      co_return answer(file->flags | (file->is_socket ? 0 : 0100000));  // O_LARGEFILE, as 64-bit programs have it
     case F_SETFL: {
       const Answer got = co_await thread.ask(frame_of(Op::setfl, *file, {s(call.a[2])}));
       if (got.result() == 0)
@@ -314,9 +342,23 @@ Routine<Outcome> ioctl_call(Thread& thread, SystemCall call) {
   }
 }
 
+Routine<bool> is_directory(Thread& thread, const OpenFile& file) {
+  const Answer got = co_await thread.ask(frame_of(Op::statx, file));
+  struct statx status {};
+  if (got.result() < 0 || got.frame.first.size() != sizeof status) co_return false;
+  std::memcpy(&status, got.frame.first.data(), sizeof status);
+  co_return S_ISDIR(status.stx_mode);
+}
+
 Routine<Outcome> fchdir_call(Thread& thread, SystemCall call) {
   const auto file = file_of(thread, call, 0);
-  if (!file) co_return answer(-EBADF);
+  if (!file) {
+    const int64_t done = co_await thread.kernel_own(Symbol::call_sys_fchdir, {call.a[0]});
+    if (done == 0) thread.directory->clear();
+    co_return answer(done);
+  }
+  const bool directory = co_await is_directory(thread, *file);
+  if (!directory) co_return answer(-ENOTDIR);
   *thread.directory = file->path;
   co_return answer(0);
 }
@@ -387,21 +429,32 @@ Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t
     const size_t at = out.size();
     const size_t size = std::min<uint64_t>(part.size - skip, kMaxData - at);
     out.resize(at + size);
-    if (const int64_t wrong = co_await thread.copy_in(part.base + skip, std::span(out).subspan(at))) co_return wrong;
+    const int64_t got = co_await thread.copy_some_in(part.base + skip, std::span(out).subspan(at));
+    out.resize(at + static_cast<size_t>(std::max<int64_t>(got, 0)));
+    if (got < 0 && at == 0) co_return got;
+    if (static_cast<size_t>(std::max<int64_t>(got, 0)) < size || out.size() == kMaxData) break;
     skip = 0;
-    if (out.size() == kMaxData) break;
   }
   co_return 0;
 }
 
-Routine<int64_t> scatter(Thread& thread, const std::vector<Part>& parts, std::span<const std::byte> bytes) {
+Routine<int64_t> scatter(Thread& thread, const std::vector<Part>& parts, uint64_t skip,
+                         std::span<const std::byte> bytes) {
+  uint64_t done = 0;
   for (const Part& part : parts) {
-    const size_t size = std::min<uint64_t>(part.size, bytes.size());
-    if (size == 0) continue;
-    if (const int64_t wrong = co_await thread.copy_out(part.base, bytes.first(size))) co_return wrong;
-    bytes = bytes.subspan(size);
+    if (skip >= part.size) {
+      skip -= part.size;
+      continue;
+    }
+    const size_t size = std::min<uint64_t>(part.size - skip, bytes.size() - done);
+    if (size == 0) break;
+    const int64_t got = co_await thread.copy_some_out(part.base + skip, bytes.subspan(done, size));
+    if (got < 0 && done == 0) co_return got;
+    done += static_cast<uint64_t>(std::max<int64_t>(got, 0));
+    if (got < static_cast<int64_t>(size)) break;
+    skip = 0;
   }
-  co_return 0;
+  co_return static_cast<int64_t>(done);
 }
 
 const CallHandler* descriptor_call(uint64_t number) {
@@ -431,7 +484,7 @@ const CallHandler* descriptor_call(uint64_t number) {
       {SYS_flock, {flock_call, 0}},
       {SYS_fchmod, {fchmod_call, 0}},
       {SYS_fchown, {fchown_call, 0}},
-      {SYS_fchdir, {fchdir_call, 0}},
+      {SYS_fchdir, {fchdir_call, -1}},
       {SYS_getdents64, {getdents_call, 0}},
       {SYS_getdents, {getdents_call, 0}},
       {SYS_fcntl, {fcntl_call, 0}},

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -17,6 +18,9 @@
 
 namespace oboro::hiding {
 
+// What a signal makes of a call that waits (include/linux/errno.h): the guest's kernel does the rest.
+inline constexpr int64_t kRestartSys = -512, kRestartNoHand = -514;
+
 // An open file description; several descriptors may refer to it.
 struct OpenFile {
   OpenFile(ProxyClient& proxy_, uint32_t handle_) : proxy(proxy_), handle(handle_) {}
@@ -27,8 +31,11 @@ struct OpenFile {
   ProxyClient& proxy;
   const uint32_t handle;  // in the proxy
   bool is_socket = false;
-  int family = 0, type = 0;        // of a socket
-  std::string path;                // of a file: absolute
+  int family = 0, type = 0;  // of a socket
+  std::string path;          // of a file: absolute
+  // With a time limit (SO_RCVTIMEO, SO_SNDTIMEO) a signal ends a call for good: sock_intr_errno(), include/net/sock.h.
+  std::atomic<bool> receive_limited{false}, send_limited{false};
+  int64_t interrupted(bool sends) const { return (sends ? send_limited : receive_limited) ? -EINTR : kRestartSys; }
   event::Endpoint peer;            // of a socket: as it was last named
   std::atomic<uint32_t> flags{0};  // access mode, O_APPEND, O_NONBLOCK
   std::atomic<uint64_t> bytes_in{0}, bytes_out{0};

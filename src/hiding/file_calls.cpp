@@ -110,7 +110,7 @@ Routine<Outcome> open_path(Thread& thread, int directory, uint64_t user, uint64_
   if (got.result() < 0) co_return answer(got.result());
   auto file = std::make_shared<OpenFile>(*thread.service().proxy, static_cast<uint32_t>(got.result()));
   file->path = path.path;
-  file->flags = static_cast<uint32_t>(flags) & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY);
+  file->flags = static_cast<uint32_t>(flags) & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
   co_return answer(co_await thread.reserve(std::move(file), flags & O_CLOEXEC));
 }
 
@@ -121,9 +121,18 @@ Routine<Outcome> creat_call(Thread& t, SystemCall c) {
 Routine<Outcome> openat_call(Thread& t, SystemCall c) { return open_path(t, c.descriptor(0), c.a[1], c.a[2], c.a[3]); }
 Routine<Outcome> openat2_call(Thread& thread, SystemCall call) {
   open_how how{};
-  if (call.a[3] < sizeof how) co_return answer(-EINVAL);
+  if (call.a[3] != sizeof how) co_return call.a[3] < sizeof how ? answer(-EINVAL) : Outcome{};
   if (const int64_t wrong = co_await thread.copy_in(call.a[2], std::as_writable_bytes(std::span(&how, 1))))
     co_return answer(wrong);
+  const PathArgument path = co_await path_argument(thread, call.descriptor(0), call.a[1]);
+  if (path.error || !path.hidden) co_return path.error ? answer(path.error) : Outcome{};
+  constexpr uint64_t kKnown = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC |
+                              O_SYNC | O_ASYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME |
+                              O_CLOEXEC | O_PATH | O_TMPFILE | 0100000;
+  constexpr uint64_t kHarmless = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;  // the proxy resolves so anyway
+  if ((how.flags & ~kKnown) || (how.mode & ~uint64_t{07777}) || (how.mode && !(how.flags & (O_CREAT | O_TMPFILE))))
+    co_return answer(-EINVAL);
+  if (how.resolve & ~kHarmless) co_return answer(refuse(thread, path.path, "openat2 with resolve flags", -EOPNOTSUPP));
   co_return co_await open_path(thread, call.descriptor(0), call.a[1], how.flags, how.mode);
 }
 
@@ -142,6 +151,8 @@ Routine<Outcome> on_path(Thread& thread, int directory, uint64_t user, Op op, st
 
 // stat, lstat, newfstatat, statx.
 Routine<Outcome> stat_path(Thread& thread, int directory, uint64_t user, uint64_t flags, uint64_t to, bool extended) {
+  constexpr uint64_t kKnown = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE;
+  if ((flags & ~kKnown) || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE) co_return Outcome{};  // so it says
   if (flags & AT_EMPTY_PATH) {
     // Also without AT_EMPTY_PATH meaning anything: then the path is not empty.
     if (const auto file = thread.descriptors->find(static_cast<uint32_t>(directory))) {
@@ -195,6 +206,8 @@ Routine<Outcome> readlinkat_call(Thread& t, SystemCall c) {
   return readlink_path(t, c.descriptor(0), c.a[1], c.a[2], c.a[3]);
 }
 
+Routine<Outcome> invalid(Thread&, SystemCall) { co_return answer(-EINVAL); }
+
 Routine<Outcome> access_call(Thread& t, SystemCall c) {
   return on_path(t, kHere, c.a[0], Op::access, {s(c.a[1]), 1}, nullptr);
 }
@@ -214,6 +227,7 @@ Routine<Outcome> mkdirat_call(Thread& t, SystemCall c) {
 Routine<Outcome> rmdir_call(Thread& t, SystemCall c) { return on_path(t, kHere, c.a[0], Op::unlink, {1}, "rmdir"); }
 Routine<Outcome> unlink_call(Thread& t, SystemCall c) { return on_path(t, kHere, c.a[0], Op::unlink, {0}, "unlink"); }
 Routine<Outcome> unlinkat_call(Thread& t, SystemCall c) {
+  if (c.a[2] & ~uint64_t{AT_REMOVEDIR}) return invalid(t, c);
   const bool directory = c.a[2] & AT_REMOVEDIR;
   return on_path(t, c.descriptor(0), c.a[1], Op::unlink, {directory}, directory ? "rmdir" : "unlink");
 }
@@ -300,6 +314,7 @@ Routine<Outcome> link_call(Thread& t, SystemCall c) {
   return on_two_paths(t, kHere, c.a[0], kHere, c.a[1], Op::link, 0, "link");
 }
 Routine<Outcome> linkat_call(Thread& t, SystemCall c) {
+  if (c.a[4] & ~uint64_t{AT_SYMLINK_FOLLOW | AT_EMPTY_PATH}) return invalid(t, c);
   return on_two_paths(t, c.descriptor(0), c.a[1], c.descriptor(2), c.a[3], Op::link, (c.a[4] & AT_SYMLINK_FOLLOW) != 0,
                       "link");
 }
@@ -324,9 +339,9 @@ Routine<Outcome> chdir_call(Thread& thread, SystemCall call) {
   const PathArgument path = co_await path_argument(thread, kHere, call.a[0]);
   if (path.error) co_return answer(path.error);
   if (!path.hidden) {
-    // The kernel resolves a relative path from where it thinks that we are.
-    thread.directory->clear();
-    co_return Outcome{};
+    const int64_t done = co_await thread.kernel_own(guest::Symbol::call_sys_chdir, {call.a[0]});
+    if (done == 0) thread.directory->clear();
+    co_return answer(done);
   }
   const Answer got = co_await thread.ask(path_frame(Op::statx, path.path, {1}));
   if (got.result() < 0) co_return answer(got.result());
@@ -355,10 +370,29 @@ Routine<Outcome> cannot(Thread& thread, int directory, uint64_t user, const char
   co_return answer(refuse(thread, path.path, what, error));
 }
 Routine<Outcome> no_attributes(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[0], "xattr", -EOPNOTSUPP); }
-Routine<Outcome> no_exec(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[0], "execve", -EACCES); }
-Routine<Outcome> no_execat(Thread& t, SystemCall c) { return cannot(t, c.descriptor(0), c.a[1], "execveat", -EACCES); }
-Routine<Outcome> no_node(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[0], "mknod", -EPERM); }
-Routine<Outcome> no_nodeat(Thread& t, SystemCall c) { return cannot(t, c.descriptor(0), c.a[1], "mknodat", -EPERM); }
+Routine<Outcome> exec_path(Thread& thread, int directory, uint64_t user) {
+  const PathArgument path = co_await path_argument(thread, directory, user);
+  if (path.error || !path.hidden) co_return Outcome{};
+  const Answer got = co_await thread.ask(path_frame(Op::statx, path.path, {1}));
+  co_return answer(got.result() < 0 ? got.result() : refuse(thread, path.path, "execve", -EACCES));
+}
+Routine<Outcome> execve_call(Thread& t, SystemCall c) { return exec_path(t, kHere, c.a[0]); }
+Routine<Outcome> execveat_call(Thread& t, SystemCall c) { return exec_path(t, c.descriptor(0), c.a[1]); }
+
+// Regular files only.
+Routine<Outcome> make_node(Thread& thread, int directory, uint64_t user, uint64_t mode) {
+  const PathArgument path = co_await path_argument(thread, directory, user);
+  if (path.error) co_return answer(path.error);
+  if (!path.hidden) co_return Outcome{};
+  if ((mode & S_IFMT) != S_IFREG && (mode & S_IFMT) != 0) co_return answer(refuse(thread, path.path, "mknod", -EPERM));
+  const Answer got = co_await thread.ask(
+      path_frame(Op::open, path.path, {O_CREAT | O_EXCL | O_WRONLY, s(mode & 07777 & ~uint64_t{umask_of(thread)})}));
+  if (got.result() > 0) thread.service().proxy->close(static_cast<uint32_t>(got.result()));
+  report_path(thread, path.path, "mknod", std::min<int64_t>(got.result(), 0));
+  co_return answer(std::min<int64_t>(got.result(), 0));
+}
+Routine<Outcome> mknod_call(Thread& t, SystemCall c) { return make_node(t, kHere, c.a[0], c.a[1]); }
+Routine<Outcome> mknodat_call(Thread& t, SystemCall c) { return make_node(t, c.descriptor(0), c.a[1], c.a[2]); }
 Routine<Outcome> no_watch(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[1], "inotify_add_watch", -ENOSPC); }
 Routine<Outcome> no_handle(Thread& t, SystemCall c) {
   return cannot(t, c.descriptor(0), c.a[1], "name_to_handle_at", -EOPNOTSUPP);
@@ -446,10 +480,10 @@ const CallHandler* file_call(uint64_t number) {
       {SYS_llistxattr, {no_attributes}},
       {SYS_removexattr, {no_attributes}},
       {SYS_lremovexattr, {no_attributes}},
-      {SYS_execve, {no_exec}},
-      {SYS_execveat, {no_execat}},
-      {SYS_mknod, {no_node}},
-      {SYS_mknodat, {no_nodeat}},
+      {SYS_execve, {execve_call}},
+      {SYS_execveat, {execveat_call}},
+      {SYS_mknod, {mknod_call}},
+      {SYS_mknodat, {mknodat_call}},
       {SYS_inotify_add_watch, {no_watch}},
       {SYS_name_to_handle_at, {no_handle}},
       {SYS_chroot, {no_root}},

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <type_traits>
 
 #include "guest/kernel.h"
 
@@ -31,7 +32,8 @@ class GuestWriter {
     return true;
   }
   template <typename T>
-  bool write(Gva at, T value) const {
+  bool put(Gva at, const T& value) const {
+    static_assert(std::has_unique_object_representations_v<T>);  // no pointer of ours, no padding
     return write(at, std::as_bytes(std::span(&value, 1)));
   }
   // A word that other vCPUs change meanwhile, bit by bit. False if it is not there.

@@ -99,6 +99,8 @@ std::string Hider::missing(const guest::Profile& profile) {
                               Symbol::call_do_select,
                               Symbol::call_send_sig,
                               Symbol::call_set_user_sigmask,
+                              Symbol::call_sys_chdir,
+                              Symbol::call_sys_fchdir,
                               Symbol::call_sys_poll,
                               Symbol::call_sys_epoll_create1,
                               Symbol::call_sys_epoll_wait,
@@ -305,7 +307,7 @@ void Hider::system_call(Operation& op) {
   Registers other = registers;
   other.orig_ax = SYS_sched_yield;
   other.di = other.si = other.dx = other.r10 = other.r8 = other.r9 = 0;
-  writer_.write(at, other);
+  writer_.put(at, other);
 }
 
 // syscall_user_dispatch() returns at once: false, and the kernel executes the call; or true, and it does not, and tells
@@ -315,11 +317,11 @@ void Hider::finish_call(Operation& op, Thread& thread, Gva registers, Outcome ou
   to.rip = op.r.at<uint64_t>(Gva(thread.entry_stack()));
   to.rsp = thread.entry_stack() + sizeof(uint64_t);
   to.rax = outcome.native ? 0 : 1;
-  if (thread.shown) writer_.write(registers, *std::exchange(thread.shown, std::nullopt));
+  if (thread.shown) writer_.put(registers, *std::exchange(thread.shown, std::nullopt));
   if (outcome.native) return;
   counters_.hidden_calls.fetch_add(1, std::memory_order_relaxed);
-  writer_.write(registers + offsetof(Registers, ax), static_cast<uint64_t>(outcome.value));
-  writer_.write(op.task().at + kernel_.profile()[Field::task_on_dispatch], uint8_t{1});
+  writer_.put(registers + offsetof(Registers, ax), static_cast<uint64_t>(outcome.value));
+  writer_.put(op.task().at + kernel_.profile()[Field::task_on_dispatch], uint8_t{1});
 }
 
 const CallHandler* handler_of(uint64_t number) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -19,6 +20,7 @@ using proxy::Op;
 
 namespace {
 
+constexpr size_t kShortIpv6 = 24;  // the kernel takes a struct sockaddr_in6 without its scope
 constexpr size_t kMaxAddress = sizeof(sockaddr_storage), kMaxOption = 4096, kMaxMessages = 1024;
 
 // struct user_msghdr and struct mmsghdr (include/linux/socket.h).
@@ -67,11 +69,23 @@ Routine<int64_t> give_address(Thread& thread, uint64_t user, uint64_t size_user,
   co_return co_await thread.copy_out(size_user, std::as_bytes(std::span(&size, 1)));
 }
 
+// As the kernel would say it; 0: nothing is wrong.
+int64_t wrong_address(const OpenFile& file, uint64_t user, std::span<const std::byte> address, bool may_dissolve) {
+  if (!user) return -EFAULT;
+  uint16_t family = 0;
+  if (address.size() < sizeof family) return -EINVAL;
+  std::memcpy(&family, address.data(), sizeof family);
+  if (may_dissolve && family == AF_UNSPEC) return 0;
+  if (address.size() < (file.family == AF_INET6 ? kShortIpv6 : sizeof(sockaddr_in))) return -EINVAL;
+  return family == file.family || (family == AF_INET && file.family == AF_INET6) ? 0 : -EAFNOSUPPORT;
+}
+
 Routine<Outcome> socket_call(Thread& thread, SystemCall call) {
   constexpr uint64_t kTypeMask = 0xf;
   const auto family = static_cast<int>(call.a[0]);
   const auto type = static_cast<int>(call.a[1] & kTypeMask);
   if (!thread.service().network || (family != AF_INET && family != AF_INET6)) co_return Outcome{};
+  if (type > SOCK_PACKET) co_return answer(-EINVAL);
   if (type != SOCK_STREAM && type != SOCK_DGRAM) co_return answer(refuse(thread, "", "a raw socket", -EPERM));
   Frame frame;
   frame.op = Op::socket;
@@ -94,9 +108,10 @@ Routine<Outcome> address_call(Thread& thread, SystemCall call) {
   Bytes address;
   if ((error = co_await copy_address(thread, call.a[1], call.a[2], address))) co_return answer(error);
   const bool connects = call.number == SYS_connect;
+  if ((error = wrong_address(*file, call.a[1], address, connects))) co_return answer(error);
   Frame frame = frame_of(connects ? Op::connect : Op::bind, *file);
   frame.first = address;
-  const Answer got = co_await thread.ask(frame, connects ? kRestartSys : 0);
+  const Answer got = co_await thread.ask(frame, connects ? file->interrupted(true) : 0);
   report_socket(thread, *file, address, connects ? "connect" : "bind", got.result());
   co_return answer(got.result());
 }
@@ -116,7 +131,8 @@ Routine<Outcome> accept_call(Thread& thread, SystemCall call) {
   if (!listener) co_return answer(error);
   const uint64_t flags = call.number == SYS_accept4 ? call.a[3] : 0;
   if (flags & ~uint64_t{SOCK_NONBLOCK | SOCK_CLOEXEC}) co_return answer(-EINVAL);
-  const Answer got = co_await thread.ask(frame_of(Op::accept, *listener, {s(flags & SOCK_NONBLOCK)}), kRestartSys);
+  const Answer got =
+      co_await thread.ask(frame_of(Op::accept, *listener, {s(flags & SOCK_NONBLOCK)}), listener->interrupted(false));
   if (got.result() < 0) co_return answer(got.result());
   auto file = std::make_shared<OpenFile>(*thread.service().proxy, static_cast<uint32_t>(got.result()));
   file->is_socket = true;
@@ -133,6 +149,8 @@ Routine<int64_t> send_parts(Thread& thread, std::shared_ptr<OpenFile> file, std:
                             uint64_t flags) {
   const uint64_t size = total(parts);
   if (file->type == SOCK_DGRAM && size > kMaxData) co_return -EMSGSIZE;
+  if (!address.empty())
+    if (const int64_t wrong = wrong_address(*file, 1, address, false)) co_return wrong;
   if (!may_send(thread, *file, address)) co_return -EPERM;
   uint64_t done = 0;
   Bytes data;
@@ -143,7 +161,7 @@ Routine<int64_t> send_parts(Thread& thread, std::shared_ptr<OpenFile> file, std:
     Frame frame = frame_of(Op::send, *file, {s(flags & ~uint64_t{MSG_NOSIGNAL})});
     frame.first = data;
     frame.second = address;
-    const Answer got = co_await thread.ask(frame, kRestartSys);
+    const Answer got = co_await thread.ask(frame, file->interrupted(true));
     result = got.result();
     if (result < 0) break;
     done += static_cast<uint64_t>(result);
@@ -210,14 +228,15 @@ Routine<Outcome> recvfrom_call(Thread& thread, SystemCall call) {
   const auto file = socket_of(thread, call, error);
   if (!file) co_return answer(error);
   const uint64_t size = std::min<uint64_t>(call.a[2], kMaxData);
-  const Answer got =
-      co_await thread.ask(frame_of(Op::receive, *file, {s(size), s(static_cast<uint32_t>(call.a[3]))}), kRestartSys);
+  if (call.a[3] & MSG_ERRQUEUE) co_return answer(-EAGAIN);  // never waits; a proxy keeps no such queue
+  const Answer got = co_await thread.ask(frame_of(Op::receive, *file, {s(size), s(static_cast<uint32_t>(call.a[3]))}),
+                                         file->interrupted(false));
   if (got.result() < 0) co_return answer(got.result());
   const auto data = got.frame.first.first(std::min<size_t>(got.frame.first.size(), size));
   if ((error = co_await thread.copy_out(call.a[1], data))) co_return answer(error);
   file->bytes_in += data.size();
-  if (call.a[4] && (error = co_await give_address(thread, call.a[4], call.a[5], got.frame.second)))
-    co_return answer(error);
+  if (call.a[4]) error = co_await give_address(thread, call.a[4], call.a[5], got.frame.second);
+  if (error) co_return answer(error);
   co_return answer(got.result());  // with MSG_TRUNC more than was there room for
 }
 
@@ -226,11 +245,12 @@ Routine<int64_t> receive_message(Thread& thread, std::shared_ptr<OpenFile> file,
   std::vector<Part> parts;
   if (const int64_t wrong = co_await copy_parts(thread, message->parts, message->part_count, parts)) co_return wrong;
   const uint64_t size = std::min<uint64_t>(total(parts), kMaxData);
-  const Answer got =
-      co_await thread.ask(frame_of(Op::receive, *file, {s(size), s(static_cast<uint32_t>(flags))}), kRestartSys);
+  if (flags & MSG_ERRQUEUE) co_return -EAGAIN;
+  const Answer got = co_await thread.ask(frame_of(Op::receive, *file, {s(size), s(static_cast<uint32_t>(flags))}),
+                                         file->interrupted(false));
   if (got.result() < 0) co_return got.result();
   const auto data = got.frame.first.first(std::min<size_t>(got.frame.first.size(), size));
-  if (const int64_t wrong = co_await scatter(thread, parts, data)) co_return wrong;
+  if (const int64_t given = co_await scatter(thread, parts, 0, data); given < 0) co_return given;
   file->bytes_in += data.size();
   const auto address = got.frame.second;
   if (message->name) {
@@ -310,6 +330,13 @@ Routine<Outcome> setsockopt_call(Thread& thread, SystemCall call) {
   Frame frame = frame_of(Op::setsockopt, *file, {static_cast<int32_t>(call.a[1]), static_cast<int32_t>(call.a[2])});
   frame.first = value;
   const Answer got = co_await thread.ask(frame);
+  if (got.result() == 0 && call.a[1] == SOL_SOCKET && value.size() >= 2 * sizeof(int64_t)) {
+    std::array<int64_t, 2> time{};
+    std::memcpy(time.data(), value.data(), sizeof time);
+    const bool limited = time[0] != 0 || time[1] != 0;
+    if (call.a[2] == SO_RCVTIMEO || call.a[2] == 66) file->receive_limited = limited;  // SO_RCVTIMEO_NEW
+    if (call.a[2] == SO_SNDTIMEO || call.a[2] == 67) file->send_limited = limited;
+  }
   co_return answer(got.result());
 }
 
@@ -338,6 +365,7 @@ Routine<Outcome> name_call(Thread& thread, SystemCall call) {
   const Answer got =
       co_await thread.ask(frame_of(call.number == SYS_getpeername ? Op::getpeername : Op::getsockname, *file));
   if (got.result() < 0) co_return answer(got.result());
+  if (!call.a[1]) co_return answer(-EFAULT);
   co_return answer(co_await give_address(thread, call.a[1], call.a[2], got.frame.first));
 }
 

@@ -99,7 +99,7 @@ void Thread::detour() {
   to.rip = pending_->function.value;
   to.rsp = entry_stack_ - kFrame;
   to.arguments = pending_->arguments;
-  writer_.write(Gva(to.rsp), entry_function_);
+  writer_.put(Gva(to.rsp), entry_function_);
 }
 
 Routine<bool> Thread::need_buffer() {
@@ -115,28 +115,41 @@ Routine<Outcome> Thread::free_buffer() {
   co_return Outcome{};
 }
 
-Routine<int64_t> Thread::copy_in(uint64_t user, std::span<std::byte> out) {
+Routine<int64_t> Thread::copy_some_in(uint64_t user, std::span<std::byte> out) {
   if (!co_await need_buffer()) co_return -ENOMEM;
-  while (!out.empty()) {
-    const size_t part = std::min(out.size(), kBufferSize);
-    if (co_await call(Symbol::call_copy_from_user, buffer_.value, user, part) != 0) co_return -EFAULT;
-    if (!read_buffer(0, out.first(part))) co_return -EFAULT;
-    out = out.subspan(part);
-    user += part;
+  size_t done = 0;
+  while (done < out.size()) {
+    const size_t part = std::min(out.size() - done, kBufferSize);
+    const uint64_t left = co_await call(Symbol::call_copy_from_user, buffer_.value, user + done, part);
+    const size_t copied = left <= part ? part - left : 0;
+    if (!read_buffer(0, out.subspan(done, copied))) break;
+    done += copied;
+    if (left != 0) break;
   }
-  co_return 0;
+  co_return done || out.empty() ? static_cast<int64_t>(done) : -EFAULT;
+}
+
+Routine<int64_t> Thread::copy_some_out(uint64_t user, std::span<const std::byte> bytes) {
+  if (!co_await need_buffer()) co_return -ENOMEM;
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const size_t part = std::min(bytes.size() - done, kBufferSize);
+    if (!writer_.write(buffer_, bytes.subspan(done, part))) break;
+    const uint64_t left = co_await call(Symbol::call_copy_to_user, user + done, buffer_.value, part);
+    done += left <= part ? part - left : 0;
+    if (left != 0) break;
+  }
+  co_return done || bytes.empty() ? static_cast<int64_t>(done) : -EFAULT;
+}
+
+Routine<int64_t> Thread::copy_in(uint64_t user, std::span<std::byte> out) {
+  const int64_t done = co_await copy_some_in(user, out);
+  co_return done < 0 ? done : static_cast<size_t>(done) == out.size() ? 0 : -EFAULT;
 }
 
 Routine<int64_t> Thread::copy_out(uint64_t user, std::span<const std::byte> bytes) {
-  if (!co_await need_buffer()) co_return -ENOMEM;
-  while (!bytes.empty()) {
-    const size_t part = std::min(bytes.size(), kBufferSize);
-    if (!writer_.write(buffer_, bytes.first(part))) co_return -EFAULT;
-    if (co_await call(Symbol::call_copy_to_user, user, buffer_.value, part) != 0) co_return -EFAULT;
-    bytes = bytes.subspan(part);
-    user += part;
-  }
-  co_return 0;
+  const int64_t done = co_await copy_some_out(user, bytes);
+  co_return done < 0 ? done : static_cast<size_t>(done) == bytes.size() ? 0 : -EFAULT;
 }
 
 Routine<int64_t> Thread::copy_string(uint64_t user, std::string& out) {
@@ -150,10 +163,23 @@ Routine<int64_t> Thread::copy_string(uint64_t user, std::string& out) {
   co_return 0;
 }
 
+Routine<int64_t> Thread::kernel_own(Symbol function, std::array<uint64_t, 6> a) {
+  if (!co_await need_buffer()) co_return -ENOMEM;
+  Registers registers{};
+  registers.di = a[0];
+  registers.si = a[1];
+  registers.dx = a[2];
+  registers.r10 = a[3];
+  registers.r8 = a[4];
+  registers.r9 = a[5];
+  writer_.put(buffer_, registers);
+  co_return static_cast<int64_t>(co_await call(function, buffer_.value));
+}
+
 Routine<bool> Thread::sleep(uint64_t nanoseconds, Sleep sleep) {
   const Gva expires(entry_stack_ - kScratch);
-  writer_.write(expires, nanoseconds);
-  writer_.write(task_.at + kernel_.profile()[Field::task_state], static_cast<uint32_t>(sleep));
+  writer_.put(expires, nanoseconds);
+  writer_.put(task_.at + kernel_.profile()[Field::task_state], static_cast<uint32_t>(sleep));
   const uint64_t result = co_await call(Symbol::call_schedule_hrtimeout, expires.value, kRelative);
   co_return static_cast<int32_t>(result) != 0;
 }

@@ -29,9 +29,6 @@
 
 namespace oboro::hiding {
 
-// What a signal makes of a call that waits (include/linux/errno.h): the guest's kernel does the rest.
-inline constexpr int64_t kRestartSys = -512, kRestartNoHand = -514;
-
 // struct pt_regs of x86-64.
 struct Registers {
   uint64_t r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
@@ -110,7 +107,13 @@ class Thread {
   // Copies by the guest's own copy_from_user and copy_to_user. Results: 0 or -errno.
   Routine<int64_t> copy_in(uint64_t user, std::span<std::byte> out);
   Routine<int64_t> copy_out(uint64_t user, std::span<const std::byte> bytes);
+  // As far as it goes: how many bytes, or -errno if none.
+  Routine<int64_t> copy_some_in(uint64_t user, std::span<std::byte> out);
+  Routine<int64_t> copy_some_out(uint64_t user, std::span<const std::byte> bytes);
   Routine<int64_t> copy_string(uint64_t user, std::string& out);  // -ENAMETOOLONG from PATH_MAX on
+
+  // One of the guest kernel's own system-call functions (__x64_sys_...), with these arguments.
+  Routine<int64_t> kernel_own(guest::Symbol function, std::array<uint64_t, 6> arguments);
 
   // Has the proxy execute a call. interrupted: the result if a signal ends the wait; 0: only death ends it.
   Routine<Answer> ask(proxy::Frame call, int64_t interrupted = 0);

@@ -35,20 +35,6 @@ uint64_t now_ns() {
   return static_cast<uint64_t>(t.tv_sec) * kSecond + static_cast<uint64_t>(t.tv_nsec);
 }
 
-// One of the guest kernel's own system-call functions, with arguments of ours.
-Routine<int64_t> kernel_own(Thread& thread, Symbol function, std::array<uint64_t, 6> a) {
-  if (!co_await thread.need_buffer()) co_return -ENOMEM;
-  Registers registers{};
-  registers.di = a[0];
-  registers.si = a[1];
-  registers.dx = a[2];
-  registers.r10 = a[3];
-  registers.r8 = a[4];
-  registers.r9 = a[5];
-  thread.writer().write(thread.buffer(), registers);
-  co_return static_cast<int64_t>(co_await thread.call(function, thread.buffer().value));
-}
-
 // How many of the guest's own are ready now, or -errno.
 using Native = std::function<Routine<int64_t>()>;
 
@@ -110,7 +96,7 @@ Routine<int64_t> set_mask(Thread& thread, uint64_t mask, uint64_t size) {
 }
 // As it was. That function does nothing else when it is asked for no events.
 Routine<int64_t> restore_mask(Thread& thread, uint64_t mask) {
-  if (mask) (void)co_await kernel_own(thread, Symbol::call_sys_epoll_pwait, {});
+  if (mask) (void)co_await thread.kernel_own(Symbol::call_sys_epoll_pwait, {});
   co_return 0;
 }
 
@@ -157,7 +143,7 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
   Native native;
   if (any_native)
     native = [&]() -> Routine<int64_t> {
-      const int64_t done = co_await kernel_own(thread, Symbol::call_sys_poll, {user, count, 0});
+      const int64_t done = co_await thread.kernel_own(Symbol::call_sys_poll, {user, count, 0});
       if (done < 0) co_return done;
       std::vector<pollfd> now(all.size());
       if (const int64_t wrong = co_await thread.copy_in(user, std::as_writable_bytes(std::span(now)))) co_return wrong;
@@ -247,9 +233,10 @@ Routine<Outcome> select_both(Thread& thread, SystemCall call, bool microseconds,
   const auto count = static_cast<uint32_t>(call.a[0]);
   if (count == 0 || count > kMostPolled || thread.descriptors->is_empty()) co_return Outcome{};
   Sets asked(count);
-  for (size_t i = 0; i < 3; ++i)
-    if (call.a[1 + i] && co_await thread.copy_in(call.a[1 + i], std::as_writable_bytes(std::span(asked.sets[i]))))
-      co_return Outcome{};
+  for (size_t i = 0; i < 3; ++i) {
+    if (!call.a[1 + i]) continue;
+    if (co_await thread.copy_in(call.a[1 + i], std::as_writable_bytes(std::span(asked.sets[i])))) co_return Outcome{};
+  }
   std::vector<pollfd> ours;
   std::vector<uint32_t> numbers;
   std::vector<std::shared_ptr<OpenFile>> held;
@@ -323,7 +310,7 @@ Gva struct_file(Thread& thread, uint64_t number) {
 Routine<Outcome> epoll_create_call(Thread& thread, SystemCall call) {
   const bool first = call.number == SYS_epoll_create;
   if (first && static_cast<int32_t>(call.a[0]) <= 0) co_return answer(-EINVAL);
-  const int64_t number = co_await kernel_own(thread, Symbol::call_sys_epoll_create1, {first ? 0 : call.a[0]});
+  const int64_t number = co_await thread.kernel_own(Symbol::call_sys_epoll_create1, {first ? 0 : call.a[0]});
   if (number >= 0) {
     const std::lock_guard lock(thread.service().epolls_mutex);
     thread.service().epolls.erase(struct_file(thread, static_cast<uint64_t>(number)).value);
@@ -406,7 +393,7 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
   std::vector<Watched> which;
   watched_now(thread, instance, ours, which);
   const Native native = [&]() {
-    return kernel_own(thread, Symbol::call_sys_epoll_wait, {call.a[0], call.a[1], call.a[2], 0});
+    return thread.kernel_own(Symbol::call_sys_epoll_wait, {call.a[0], call.a[1], call.a[2], 0});
   };
   const Waited waited = co_await wait_for_both(thread, ours, timeout, native);
   int64_t count = std::max<int64_t>(waited.native, 0);
