@@ -204,6 +204,9 @@ class Attempt {
       int error = 0;
       socklen_t size = sizeof error;
       if (getsockopt(socket.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return failed();
+      // Only a second connect() ends the first for the kernel; the service's own second one is to give EISCONN.
+      SocketAddress address = kernel_address(call_.first);
+      if (error == 0) (void)connect(socket.fd.get(), address.at(), address.size);
       return -error;
     }
     sa_family_t family = AF_UNSPEC;
