@@ -349,7 +349,6 @@ static void streams(void) {
     usleep(300000);
     R(recv(fd, back, 1, MSG_OOB));
     SAY("%c", back[0]);
-    R(recv(fd, back, 1, MSG_ERRQUEUE));
     SECTION("flags changed");
     R(fcntl(fd, F_SETFL, O_NONBLOCK));
     R(read(fd, back, 10));
@@ -367,7 +366,7 @@ static void streams(void) {
     R(fcntl(full, F_SETFL, O_NONBLOCK));
     long total = 0, n = 0;
     while (total < (200l << 20) && (n = send(full, data, sizeof data, 0)) > 0) total += n;
-    SAY("some %d, then %s", total > 100000, n < 0 ? strerrorname_np(errno) : "all");
+    SAY("some %d, then %s", total > 0, n < 0 ? strerrorname_np(errno) : "all");
     R(close(full));
     R(close(fd));
 }
@@ -411,6 +410,14 @@ static void faults(void) {
     R(recv(fd, NULL, 10, MSG_PEEK));
     R(recv(fd, back, 10, 0));
     R(send(fd, NULL, 10, 0));
+    R(close(fd));
+}
+
+// The queue of errors never blocks.
+static void errors(void) {
+    int fd = CONNECTED();
+    R(recv(fd, back, 1, MSG_ERRQUEUE | MSG_DONTWAIT));
+    R(recv(fd, back, 1, MSG_ERRQUEUE));
     R(close(fd));
 }
 
@@ -621,7 +628,7 @@ int main(int argc, char **argv) {
     const struct {
         const char *name;
         void (*run)(void);
-    } sections[] = {{"sockets", sockets}, {"connect", connects}, {"stream", streams}, {"faults", faults}, {"ends", ends}, {"datagram", datagrams}};
+    } sections[] = {{"sockets", sockets}, {"connect", connects}, {"stream", streams}, {"faults", faults}, {"ends", ends}, {"datagram", datagrams}, {"errors", errors}};
     for (size_t i = 0; i < sizeof sections / sizeof *sections; ++i)
         if (!strcmp(sections[i].name, argv[2])) {
             sections[i].run();
