@@ -249,6 +249,72 @@ static void selects(void) {
     SAY("signals %d", signals);
 }
 
+// Only sockets and files of the service's own.
+static void select_alone(void) {
+    int s = connected(), f = file(), n = 1 + (s > f ? s : f);
+    fd_set r, w, e;
+    struct timeval t = {0, 0};
+#define ALONE(rs, rf, ws)                                                      \
+    do {                                                                       \
+        FD_ZERO(&r); FD_ZERO(&w); FD_ZERO(&e);                                 \
+        if (rs) FD_SET(s, &r);                                                 \
+        if (rf) FD_SET(f, &r);                                                 \
+        if (ws) FD_SET(s, &w);                                                 \
+        FD_SET(s, &e);                                                         \
+    } while (0)
+#define THEM() SAY("%d %d, %d, %d", FD_ISSET(s, &r) != 0, FD_ISSET(f, &r) != 0, FD_ISSET(s, &w) != 0, FD_ISSET(s, &e) != 0)
+    ALONE(1, 0, 0);
+    R(select(n, &r, &w, &e, &t));
+    THEM();
+    ALONE(1, 1, 1);
+    R(select(n, &r, &w, &e, NULL));
+    THEM();
+    ALONE(1, 0, 0);
+    t = (struct timeval){0, 300000};
+    TIMED(0.2, 3, select(n, &r, NULL, NULL, &t));
+    THEM();
+    SAY("left %ld %ld", (long)t.tv_sec, (long)t.tv_usec);
+    ask(s, "wait 300\necho 3\nabc");
+    ALONE(1, 0, 0);
+    t = (struct timeval){5, 0};
+    TIMED(0.1, 3, select(n, &r, NULL, &e, &t));
+    THEM();
+    SAY("left some %d", t.tv_sec >= 1 && t.tv_sec < 5);
+    ALONE(1, 1, 1);
+    R(select(n, &r, &w, NULL, NULL));
+    THEM();
+    R(read(s, buffer, 10));
+    ALONE(1, 1, 1);
+    R(select(s, &r, &w, &e, &t) >= 0); // not as far as the socket
+    FD_SET(99, &r);
+    t.tv_sec = -1;
+    R(select(n, &r, &w, &e, &t));
+    R(select(-1, &r, &w, &e, NULL));
+    R(select(n, (fd_set *)8, NULL, NULL, NULL));
+    handle(SIGALRM, SA_RESTART);
+    ALONE(1, 0, 0);
+    after(200);
+    TIMED(0.1, 3, select(n, &r, NULL, NULL, NULL));
+    SAY("signals %d", signals);
+    sigset_t mask, old;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGALRM);
+    sigprocmask(SIG_BLOCK, &mask, &old);
+    after(200);
+    ALONE(1, 0, 0);
+    TIMED(0.1, 3, pselect(n, &r, NULL, NULL, NULL, &old));
+    SAY("signals %d", signals);
+    struct timespec limit = {0, 200000000};
+    ALONE(1, 0, 0);
+    TIMED(0.1, 3, pselect(n, &r, NULL, NULL, &limit, NULL));
+    THEM();
+    ask(s, "shut\n");
+    ALONE(1, 0, 0);
+    R(select(n, &r, NULL, NULL, NULL));
+    THEM();
+    R(read(s, buffer, 10));
+}
+
 static void show_events(int line, struct epoll_event *e, int n) {
     uint64_t seen = 0;
     printf("%d events", line);
@@ -651,7 +717,7 @@ int main(int argc, char **argv) {
     const struct {
         const char *name;
         void (*run)(void);
-    } sections[] = {{"poll", polls}, {"select", selects}, {"epoll", epolls}, {"interrupted", interrupted}, {"handlers", handlers}};
+    } sections[] = {{"poll", polls}, {"select", selects}, {"select-alone", select_alone}, {"epoll", epolls}, {"interrupted", interrupted}, {"handlers", handlers}};
     for (size_t i = 0; i < sizeof sections / sizeof *sections; ++i)
         if (!strcmp(sections[i].name, argv[2])) {
             sections[i].run();
