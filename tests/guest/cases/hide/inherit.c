@@ -417,6 +417,11 @@ static void passing(void) { // a descriptor through a UNIX socket, between proce
     TEXT(fd);
 }
 
+static void *pausing(void *nothing) {
+    for (;;) pause();
+    return nothing;
+}
+
 static void *exec_thread(void *argument) {
     char *list[] = {program, (char *)top, "started", argument, "from a thread", NULL};
     execv(program, list);
@@ -469,9 +474,8 @@ int main(int argc, char **argv) {
     }
     if (!strcmp(argv[2], "exec-from-thread")) {
         pthread_t t, u[3];
-        pthread_barrier_init(&barrier, NULL, 2);
         top = argv[1];
-        for (int i = 0; i < 3; ++i) pthread_create(&u[i], NULL, thread, NULL);
+        for (int i = 0; i < 3; ++i) pthread_create(&u[i], NULL, pausing, NULL);
         pthread_create(&t, NULL, exec_thread, argv[3]);
         pthread_join(t, NULL);
         return 8;
