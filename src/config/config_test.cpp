@@ -68,6 +68,54 @@ TEST(Config, ErrorsSayWhere) {
   EXPECT_NE(load("/").error().message.find("/: "), std::string::npos);
 }
 
+TEST(Config, HiddenServices) {
+  const auto config = parse(R"([hide.logger]
+exe = "/usr/sbin/rsyslogd"
+files = ["/var/log/secure/**", "/etc/x"]
+network = "remote"
+listen = [514, 6514]
+children = true
+[hide.agent]
+unit = "agent.service"
+files = ["/a"]
+network = "none")",
+                            "f");
+  ASSERT_TRUE(config) << config.error().message;
+  ASSERT_EQ(config->hide.size(), 2u);
+  const HideRule& agent = config->hide[0].name == "agent" ? config->hide[0] : config->hide[1];
+  const HideRule& logger = config->hide[0].name == "agent" ? config->hide[1] : config->hide[0];
+  EXPECT_EQ(logger.exe, "/usr/sbin/rsyslogd");
+  EXPECT_EQ(logger.files, (std::vector<std::string>{"/var/log/secure/**", "/etc/x"}));
+  EXPECT_EQ(logger.listen, (std::vector<uint16_t>{514, 6514}));
+  EXPECT_TRUE(logger.network);
+  EXPECT_TRUE(logger.children);
+  EXPECT_EQ(agent.unit, "agent.service");
+  EXPECT_FALSE(agent.network);
+  EXPECT_FALSE(agent.children);
+}
+
+TEST(Config, HiddenServicesThatCannotBe) {
+  for (const auto& [text, expected] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"hide = 1", "not a table"},
+           {"hide.x = 1", "[hide.x] is not a table"},
+           {"[hide.x]\nfiles = ['/a']", "neither \"exe\" nor \"unit\""},
+           {"[hide.x]\nexe = '/a'", "hides nothing"},
+           {"[hide.x]\nexe = 'a'\nfiles = ['/a']", "f:2:7: \"exe\" is not an absolute path"},
+           {"[hide.x]\nexe = '/a'\nfiles = '/a'", "\"files\" is not a list"},
+           {"[hide.x]\nexe = '/a'\nfiles = ['a']", "does not begin"},
+           {"[hide.x]\nexe = '/a'\nnetwork = 'all'", "\"network\" is neither"},
+           {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nlisten = [1]", "needs network"},
+           {"[hide.x]\nexe = '/a'\nnetwork = 'remote'\nlisten = [0]", "no port number"},
+           {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nchildren = 1", "not true or false"},
+           {"[hide.x]\nexe = '/a'\nfile = ['/a']", "unknown key \"file\""},
+           {"[hide.'../x']\nexe = '/a'\nfiles = ['/a']", "no name for a service"},
+           {"[hide.'.x']\nexe = '/a'\nfiles = ['/a']", "no name for a service"}}) {
+    const auto config = parse(text, "f");
+    ASSERT_FALSE(config) << text;
+    EXPECT_NE(config.error().message.find(expected), std::string::npos) << config.error().message;
+  }
+}
+
 TEST(Size, Units) {
   EXPECT_EQ(*parse_size("0"), 0u);
   EXPECT_EQ(*parse_size("17"), 17u);

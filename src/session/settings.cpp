@@ -52,11 +52,19 @@ bool entry(std::string_view line, Settings& out) {
   if (key.starts_with("service-")) {
     if (out.services.empty()) return false;
     HiddenService& service = out.services.back();
-    if (key == "service-exe") service.exe = line;
-    if (key == "service-unit") service.unit = line;
-    if (key == "service-files") service.files.emplace_back(line);
-    if (key == "service-children") service.children = line == "1";
-    if (key == "service-network") service.network = line == "1";
+    if (line.empty()) return false;
+    if (key == "service-exe")
+      service.exe = line;
+    else if (key == "service-unit")
+      service.unit = line;
+    else if (key == "service-files")
+      service.files.emplace_back(line);
+    else if (key == "service-children")
+      service.children = line == "1";
+    else if (key == "service-network")
+      service.network = line == "1";
+    else
+      return false;
     return true;
   }
   const std::string_view value = word(line);

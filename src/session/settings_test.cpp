@@ -79,6 +79,12 @@ TEST(Settings, MalformedLinesAreRefusedByNumber) {
                            "file",
                            "file 00 1 1 1 1",
                            "unknown 1",
+                           "service",
+                           "service-exe /bin/x",
+                           "service x\nservice-exe",
+                           "service x\nservice-what 1",
+                           "wait",
+                           "wait long",
                            "file 000102030405060708090a0b0c0d0e0f 1 1 1",
                            "file 000102030405060708090a0b0c0d0e0f 1 1 1 1 1",
                            "file 000102030405060708090a0b0c0d0e0g 1 1 1 1",
@@ -86,8 +92,29 @@ TEST(Settings, MalformedLinesAreRefusedByNumber) {
     const Result<Settings> parsed = Settings::parse(std::string("boot 1\n") + line + "\n");
     ASSERT_FALSE(parsed) << line;
     EXPECT_EQ(parsed.error().code, Errc::invalid);
-    EXPECT_NE(parsed.error().message.find("line 2"), std::string::npos) << parsed.error().message;
+    EXPECT_NE(parsed.error().message.find(std::string(line).find('\n') == std::string::npos ? "line 2" : "line 3"),
+              std::string::npos)
+        << parsed.error().message;
   }
+}
+
+TEST(Settings, HiddenServicesComeThrough) {
+  Settings settings;
+  settings.wait = "yield";
+  settings.services.push_back({"logger", "/usr/sbin/my logger", "", true, false, {"/var/a b/**", "/c"}});
+  settings.services.push_back({"agent", "", "agent.service", false, true, {}});
+  const Result<Settings> parsed = Settings::parse(settings.format());
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->wait, "yield");
+  ASSERT_EQ(parsed->services.size(), 2u);
+  const HiddenService& logger = parsed->services[0];
+  EXPECT_EQ(logger.name, "logger");
+  EXPECT_EQ(logger.exe, "/usr/sbin/my logger");
+  EXPECT_EQ(logger.files, (std::vector<std::string>{"/var/a b/**", "/c"}));
+  EXPECT_TRUE(logger.children);
+  EXPECT_FALSE(logger.network);
+  EXPECT_EQ(parsed->services[1].unit, "agent.service");
+  EXPECT_TRUE(parsed->services[1].network);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// For the differential cases: a program makes calls in a directory, or to an address, and prints what each gave. It runs once hidden
-// and once not, and both must print the same.
+// For the differential cases: a program makes calls in a directory, or to an address, and prints what each gave. It
+// runs once hidden and once not, and both must print the same.
 #pragma once
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -32,49 +32,49 @@
 #include <unistd.h>
 
 // Prints the call, its result, and its error's name.
-#define R(call)                                                                \
-    ({                                                                         \
-        errno = 0;                                                             \
-        long result_ = (long)(call);                                           \
-        int error_ = errno;                                                    \
-        printf("%d %s = %ld", __LINE__, #call, result_);                       \
-        if (result_ < 0) printf(" %s", strerrorname_np(error_));               \
-        putchar('\n');                                                         \
-        fflush(stdout);                                                        \
-        result_;                                                               \
-    })
+#define R(call)                                              \
+  ({                                                         \
+    errno = 0;                                               \
+    long result_ = (long)(call);                             \
+    int error_ = errno;                                      \
+    printf("%d %s = %ld", __LINE__, #call, result_);         \
+    if (result_ < 0) printf(" %s", strerrorname_np(error_)); \
+    putchar('\n');                                           \
+    fflush(stdout);                                          \
+    result_;                                                 \
+  })
 // The same for what has no comparable value: only whether it worked.
-#define OK(call)                                                               \
-    ({                                                                         \
-        errno = 0;                                                             \
-        long result_ = (long)(call);                                           \
-        int error_ = errno;                                                    \
-        printf("%d %s %s", __LINE__, #call, result_ < 0 ? "fails" : "works");  \
-        if (result_ < 0) printf(" %s", strerrorname_np(error_));               \
-        putchar('\n');                                                         \
-        fflush(stdout);                                                        \
-        result_;                                                               \
-    })
+#define OK(call)                                                          \
+  ({                                                                      \
+    errno = 0;                                                            \
+    long result_ = (long)(call);                                          \
+    int error_ = errno;                                                   \
+    printf("%d %s %s", __LINE__, #call, result_ < 0 ? "fails" : "works"); \
+    if (result_ < 0) printf(" %s", strerrorname_np(error_));              \
+    putchar('\n');                                                        \
+    fflush(stdout);                                                       \
+    result_;                                                              \
+  })
 #define SAY(...) (printf("%d ", __LINE__), printf(__VA_ARGS__), putchar('\n'), fflush(stdout))
 #define SECTION(text) (printf("--- %s\n", text), fflush(stdout))
 
-static inline uint32_t hash(const void *data, size_t size) {
-    uint32_t value = 2166136261u;
-    const unsigned char *bytes = data;
-    for (size_t i = 0; i < size; ++i) value = (value ^ bytes[i]) * 16777619u;
-    return value;
+static inline uint32_t hash(const void* data, size_t size) {
+  uint32_t value = 2166136261u;
+  const unsigned char* bytes = data;
+  for (size_t i = 0; i < size; ++i) value = (value ^ bytes[i]) * 16777619u;
+  return value;
 }
 
-static inline void fill(void *data, size_t size, uint32_t seed) {
-    unsigned char *bytes = data;
-    for (size_t i = 0; i < size; ++i) {
-        seed = seed * 1664525u + 1013904223u;
-        bytes[i] = seed >> 24;
-    }
+static inline void fill(void* data, size_t size, uint32_t seed) {
+  unsigned char* bytes = data;
+  for (size_t i = 0; i < size; ++i) {
+    seed = seed * 1664525u + 1013904223u;
+    bytes[i] = seed >> 24;
+  }
 }
 
 static inline double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
