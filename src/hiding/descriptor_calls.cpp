@@ -232,8 +232,9 @@ Routine<int64_t> put_at(Thread& thread, std::shared_ptr<OpenFile> file, uint32_t
         co_await thread.call(Symbol::call_alloc_fd, number, uint64_t{number} + 1, close_on_exec ? kCloseOnExec : 0));
     if (got < 0) co_return -EBADF;
   }
-  thread.descriptors->set(number, {std::move(file), close_on_exec});
-  co_return number;
+  if (thread.descriptors->set(number, {std::move(file), close_on_exec})) co_return number;
+  co_await thread.call(Symbol::call_put_unused_fd, number);
+  co_return -EMFILE;
 }
 
 Routine<Outcome> dup_call(Thread& thread, SystemCall call) {
@@ -265,8 +266,10 @@ Routine<int64_t> duplicate_from(Thread& thread, std::shared_ptr<OpenFile> file, 
   constexpr uint64_t kCloseOnExec = 02000000, kMost = 1 << 20;
   const auto number = static_cast<int32_t>(
       co_await thread.call(Symbol::call_alloc_fd, lowest, kMost, close_on_exec ? kCloseOnExec : 0));
-  if (number >= 0) thread.descriptors->set(static_cast<uint32_t>(number), {std::move(file), close_on_exec});
-  co_return number;
+  if (number < 0) co_return number;
+  if (thread.descriptors->set(static_cast<uint32_t>(number), {std::move(file), close_on_exec})) co_return number;
+  co_await thread.call(Symbol::call_put_unused_fd, static_cast<uint32_t>(number));
+  co_return -EMFILE;
 }
 
 Routine<Outcome> fcntl_call(Thread& thread, SystemCall call) {

@@ -51,6 +51,13 @@ struct Descriptor {
 // Of one files_struct.
 class DescriptorTable {
  public:
+  static constexpr size_t kMost = 1 << 17;
+
+  DescriptorTable() = default;
+  DescriptorTable(const DescriptorTable&) = delete;
+  DescriptorTable& operator=(const DescriptorTable&) = delete;
+  ~DescriptorTable() { in_all_ -= descriptors_.size(); }
+
   std::shared_ptr<OpenFile> find(uint64_t number) const {
     const std::lock_guard lock(mutex_);
     const auto found = descriptors_.find(static_cast<uint32_t>(number));
@@ -63,10 +70,21 @@ class DescriptorTable {
     const auto found = descriptors_.find(static_cast<uint32_t>(number));
     return found != descriptors_.end() && found->second.close_on_exec;
   }
-  void set(uint64_t number, Descriptor descriptor) {
+  // False: there are kMost in all tables together. (Numbers are the guest kernel's, and it may be hostile.)
+  bool set(uint64_t number, Descriptor descriptor) {
     const std::lock_guard lock(mutex_);
-    descriptors_[static_cast<uint32_t>(number)] = std::move(descriptor);
+    const auto found = descriptors_.find(static_cast<uint32_t>(number));
+    if (found != descriptors_.end()) {
+      found->second = std::move(descriptor);
+      return true;
+    }
+    if (in_all_.fetch_add(1) >= kMost) {
+      --in_all_;
+      return false;
+    }
+    descriptors_.emplace(static_cast<uint32_t>(number), std::move(descriptor));
     empty_ = false;
+    return true;
   }
   // What was there; null if nothing was.
   std::shared_ptr<OpenFile> take(uint64_t number) {
@@ -75,6 +93,7 @@ class DescriptorTable {
     if (found == descriptors_.end()) return nullptr;
     std::shared_ptr<OpenFile> file = std::move(found->second.file);
     descriptors_.erase(found);
+    --in_all_;
     empty_ = descriptors_.empty();
     return file;
   }
@@ -84,15 +103,15 @@ class DescriptorTable {
   }
   std::shared_ptr<DescriptorTable> copy() const {
     auto other = std::make_shared<DescriptorTable>();
-    const std::lock_guard lock(mutex_);
-    other->descriptors_ = descriptors_;
-    other->empty_ = descriptors_.empty();
+    for (auto& [number, descriptor] : all())
+      if (!other->set(number, descriptor)) break;
     return other;
   }
 
  private:
   mutable std::mutex mutex_;
   std::atomic<bool> empty_{true};
+  static inline std::atomic<size_t> in_all_{0};
   std::map<uint32_t, Descriptor> descriptors_;
 };
 

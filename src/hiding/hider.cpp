@@ -25,6 +25,7 @@ constexpr uint32_t kCompat = 0x2;       // TS_COMPAT, arch/x86/include/asm/threa
 constexpr uint32_t kIoWorker = 0x10;    // PF_IO_WORKER
 constexpr uint64_t kDispatch = 59;      // PR_SET_SYSCALL_USER_DISPATCH
 constexpr uint64_t kCloseOnExec = 02000000;
+constexpr size_t kMostThreads = 16384;
 
 Hider& hider_of(Operation& op) { return static_cast<Hider&>(*op.env.watcher); }
 
@@ -122,12 +123,28 @@ std::shared_ptr<Thread> Hider::find(Gva task) {
   return found == threads_.end() ? nullptr : found->second;
 }
 
+Hider::Held Hider::take(Operation& op, Gva task) {
+  std::shared_ptr<Thread> thread = find(task);
+  if (!thread) return nullptr;
+  if (!thread->take()) {
+    op.env.reporter.incomplete("a thread of a hidden service ran on two CPUs at the same time");
+    return nullptr;
+  }
+  Thread* held = thread.get();
+  return Held(held, Leave{std::move(thread)});
+}
+
 std::shared_ptr<Thread> Hider::add(Operation& op, guest::Task task, Service& service) {
   const uint32_t tgid = task.tgid(op.r);
   auto thread = std::make_shared<Thread>(kernel_, service, wait_, task, tgid);
   const auto lock = op.env.state.lock();
   const std::lock_guard own(mutex_);
-  threads_[task.at.value] = thread;
+  forget(op, task.at);  // a task that was at this address and whose end was not seen
+  if (threads_.size() >= kMostThreads) {
+    op.env.reporter.incomplete("a thread of a hidden service is not hidden");
+    return nullptr;
+  }
+  threads_.emplace(task.at.value, thread);
   if (processes_[tgid]++ == 0 && op.env.marks) op.env.marks->keep(tgid);
   return thread;
 }
@@ -135,7 +152,12 @@ std::shared_ptr<Thread> Hider::add(Operation& op, guest::Task task, Service& ser
 void Hider::remove(Operation& op, guest::Task task) {
   const auto lock = op.env.state.lock();
   const std::lock_guard own(mutex_);
-  const auto found = threads_.find(task.at.value);
+  forget(op, task.at);
+}
+
+// With both locks.
+void Hider::forget(Operation& op, Gva task) {
+  const auto found = threads_.find(task.value);
   if (found == threads_.end()) return;
   const uint32_t tgid = found->second->tgid();
   threads_.erase(found);
@@ -182,6 +204,7 @@ void Hider::forked(Operation& op, guest::Task child) {
   const std::shared_ptr<Thread> parent = find(op.task().at);
   if (!parent || (op.r.get<uint32_t>(child.at, Field::task_flags) & kIoWorker) || child.is_kernel_thread(op.r)) return;
   const std::shared_ptr<Thread> thread = add(op, child, parent->service());
+  if (!thread) return;
   thread->files = op.r.pointer(child.at, Field::task_files);
   if (thread->files == parent->files) {
     thread->descriptors = parent->descriptors;
@@ -196,7 +219,7 @@ void Hider::forked(Operation& op, guest::Task child) {
 }
 
 void Hider::executed(Operation& op) {
-  std::shared_ptr<Thread> thread = find(op.task().at);
+  Held thread = take(op, op.task().at);
   const Gva program = op.pointer(0);
   const bool going_on = thread && thread->at_function(Symbol::fn_bprm_committed_creds);
   Service* service = nullptr;
@@ -207,11 +230,12 @@ void Hider::executed(Operation& op) {
     if (!service && thread && thread->service().children) service = &thread->service();
     if (!thread && !service) return;
     if (!thread) {
-      thread = add(op, op.task(), *service);
-      thread->descriptors = std::make_shared<DescriptorTable>();
-      thread->files = op.r.pointer(op.task().at, Field::task_files);
+      const std::shared_ptr<Thread> fresh = add(op, op.task(), *service);
+      if (!fresh) return;
+      fresh->descriptors = std::make_shared<DescriptorTable>();
+      fresh->files = op.r.pointer(op.task().at, Field::task_files);
       if (!mark(op.task(), true)) op.env.reporter.incomplete("a hidden service is not hidden");
-      thread->note(op, "hidden from here on");
+      fresh->note(op, "hidden from here on");
       return;
     }
     if (service) {
@@ -233,7 +257,7 @@ void Hider::executed(Operation& op) {
 }
 
 void Hider::exits(Operation& op) {
-  const std::shared_ptr<Thread> thread = find(op.task().at);
+  const Held thread = take(op, op.task().at);
   if (!thread) return;
   // Of a child that was never born: nothing of ours.
   if (!thread->at_function(Symbol::fn_exit_files) && op.pointer(0) != op.task().at) return;
@@ -259,7 +283,7 @@ void Hider::timed_system_call(Operation& op) {
 }
 
 void Hider::system_call(Operation& op) {
-  const std::shared_ptr<Thread> thread = find(op.task().at);
+  const Held thread = take(op, op.task().at);
   if (thread && retired_ && !thread->busy()) {
     thread->begin(op, Symbol::fn_syscall_user_dispatch);
     return finish_call(op, *thread, op.pointer(0), {});

@@ -49,8 +49,17 @@ class Hider final : public hooks::ProcessWatcher {
  private:
   void system_call(hooks::Operation& op);
   std::shared_ptr<Thread> find(Gva task);
+  // The same for who goes on with its routine: null also if another vCPU does.
+  struct Leave {
+    std::shared_ptr<Thread> thread;
+    void operator()(Thread* held) const { held->leave(); }
+  };
+  using Held = std::unique_ptr<Thread, Leave>;
+  Held take(hooks::Operation& op, Gva task);
+  // Null: there are too many.
   std::shared_ptr<Thread> add(hooks::Operation& op, guest::Task task, Service& service);
   void remove(hooks::Operation& op, guest::Task task);
+  void forget(hooks::Operation& op, Gva task);
   bool mark(guest::Task task, bool on);
   Service* service_of(hooks::Operation& op, const std::string& exe) const;
   void finish_call(hooks::Operation& op, Thread& thread, Gva registers, Outcome outcome);

@@ -239,8 +239,10 @@ Routine<int64_t> Thread::reserve(std::shared_ptr<OpenFile> file, bool close_on_e
   constexpr uint64_t kCloseOnExec = 02000000;
   const auto number =
       static_cast<int32_t>(co_await call(Symbol::call_get_unused_fd_flags, close_on_exec ? kCloseOnExec : 0));
-  if (number >= 0) descriptors->set(static_cast<uint32_t>(number), {std::move(file), close_on_exec});
-  co_return number;
+  if (number < 0) co_return number;
+  if (descriptors->set(static_cast<uint32_t>(number), {std::move(file), close_on_exec})) co_return number;
+  co_await call(Symbol::call_put_unused_fd, static_cast<uint32_t>(number));
+  co_return -EMFILE;
 }
 
 bool Thread::reserved(uint32_t number) const {

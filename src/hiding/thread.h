@@ -69,6 +69,9 @@ class Thread {
   std::shared_ptr<std::string> directory = std::make_shared<std::string>();  // current one, if hidden
 
   // --- between the hook and the routine (hider.cpp)
+  // A task runs on one vCPU at a time, says its kernel, which may be hostile. False: another vCPU is at it.
+  bool take() { return !taken_.exchange(true, std::memory_order_acquire); }
+  void leave() { taken_.store(false, std::memory_order_release); }
   // Starts a routine at a hook of a function, or goes on with it. What the vCPU is to do then is in op.verdict, unless
   // the routine has come to its end: its outcome.
   std::optional<Outcome> enter(hooks::Operation& op, guest::Symbol function,
@@ -144,7 +147,7 @@ class Thread {
   hooks::Operation* operation_ = nullptr;
 
   Routine<Outcome> routine_;
-  std::atomic<bool> busy_{false};
+  std::atomic<bool> busy_{false}, taken_{false};
   std::coroutine_handle<> resume_;
   const KernelCall* pending_ = nullptr;
   uint64_t returned_ = 0;

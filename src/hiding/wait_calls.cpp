@@ -23,7 +23,7 @@ using proxy::Op;
 
 namespace {
 
-constexpr size_t kMostPolled = 1024;
+constexpr size_t kMostPolled = 1024, kMostInstances = 4096;
 constexpr int64_t kForEver = -1;
 constexpr uint64_t kSecond = 1'000'000'000;
 
@@ -330,6 +330,7 @@ Routine<Outcome> epoll_ctl_call(Thread& thread, SystemCall call) {
     if (const int64_t wrong = co_await thread.copy_in(call.a[3], std::as_writable_bytes(std::span(&event, 1))))
       co_return answer(wrong);
   const std::lock_guard lock(thread.service().epolls_mutex);
+  if (thread.service().epolls.size() >= kMostInstances) co_return answer(-ENOSPC);
   std::vector<Watched>& all = thread.service().epolls[instance.value];
   std::erase_if(all, [](const Watched& one) { return one.file.expired(); });
   const auto found = std::find_if(all.begin(), all.end(),
