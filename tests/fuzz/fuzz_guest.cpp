@@ -24,7 +24,7 @@ using fake::kDirectMap;
 using guest::Field;
 using guest::Symbol;
 
-constexpr size_t kMemory = 10 << 20;
+constexpr size_t kMemory = 14 << 20;
 constexpr uint64_t kHeap = fake::kImageStart.value + fake::kImageSize;  // what the image does not take
 constexpr uint64_t kObjects = 64;                                       // pages from there on that pointers go to
 
