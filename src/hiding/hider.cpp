@@ -221,7 +221,7 @@ void Hider::forked(Operation& op, guest::Task child) {
 void Hider::executed(Operation& op) {
   Held thread = take(op, op.task().at);
   const Gva program = op.pointer(0);
-  const bool going_on = thread && thread->at_function(Symbol::fn_bprm_committed_creds);
+  const bool going_on = thread && thread->comes_back(op, Symbol::fn_bprm_committed_creds);
   Service* service = nullptr;
   if (!going_on) {
     if (retired_) return;
@@ -260,7 +260,7 @@ void Hider::exits(Operation& op) {
   const Held thread = take(op, op.task().at);
   if (!thread) return;
   // Of a child that was never born: nothing of ours.
-  if (!thread->at_function(Symbol::fn_exit_files) && op.pointer(0) != op.task().at) return;
+  if (!thread->comes_back(op, Symbol::fn_exit_files) && op.pointer(0) != op.task().at) return;
   if (!thread->enter(op, Symbol::fn_exit_files, start_free, {})) return;
   run_function(op, *thread);
   remove(op, op.task());
@@ -290,7 +290,7 @@ void Hider::system_call(Operation& op) {
   }
   if (!thread) return;  // a program that uses this mechanism itself
   const Symbol here = Symbol::fn_syscall_user_dispatch;
-  if (thread->at_function(here)) {
+  if (thread->comes_back(op, here)) {
     const Gva registers(thread->entry_arguments()[0]);
     if (const auto outcome = thread->enter(op, here, nullptr, {})) finish_call(op, *thread, registers, *outcome);
     return;

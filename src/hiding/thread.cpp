@@ -60,17 +60,21 @@ class OnItsWay {
 void Thread::begin(hooks::Operation& op, guest::Symbol function) {
   routine_ = {};
   busy_ = false;
+  shown.reset();
   entry_stack_ = op.vcpu.reg(Reg::rsp);
   entry_function_ = kernel_.symbol(function).value;
   for (size_t i = 0; i < entry_arguments_.size(); ++i) entry_arguments_[i] = op.vcpu.reg(x86::kArguments[i]);
+}
+
+bool Thread::comes_back(hooks::Operation& op, guest::Symbol function) const {
+  return at_function(function) && op.vcpu.reg(Reg::rsp) == entry_stack_ - kFrame + sizeof(uint64_t);
 }
 
 std::optional<Outcome> Thread::enter(hooks::Operation& op, guest::Symbol function,
                                      Routine<Outcome> (*start)(Thread&, SystemCall), const SystemCall& call) {
   operation_ = &op;
   pending_ = nullptr;
-  const bool back = at_function(function) && op.vcpu.reg(Reg::rsp) == entry_stack_ - kFrame + sizeof(uint64_t);
-  if (back) {
+  if (comes_back(op, function)) {
     op.known_call = number_;
     returned_ = op.vcpu.reg(Reg::rax);
     std::exchange(resume_, {}).resume();
@@ -212,6 +216,7 @@ Routine<bool> Thread::pause(unsigned round, Sleep how) {
 Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
   ProxyClient& proxy = *service_->proxy;
   Sleep how = interrupted ? Sleep::interruptible : Sleep::killable;
+  bool cancelled = false;
   std::optional<uint64_t> id;
   unsigned round = 0;
   while (!(id = proxy.begin(frame))) {
@@ -222,15 +227,15 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
   for (round = 0;; ++round) {
     if (std::optional<Answer> answer = proxy.take(*id)) {
       on_its_way.answered();
-      if (how == Sleep::uninterruptible && answer->result() == -EINTR) answer->frame.arguments[0] = interrupted;
+      if (cancelled && answer->result() == -EINTR) answer->frame.arguments[0] = interrupted;
       co_return std::move(*answer);
     }
     if (round > kYields && proxy.gone()) co_return failure(-EIO);
     if (!co_await pause(round, how)) continue;
     if (how == Sleep::killable) co_return failure(-EINTR);
-    if (how == Sleep::uninterruptible) continue;
     proxy.cancel(*id);
-    how = Sleep::uninterruptible;
+    cancelled = true;
+    how = Sleep::killable;
     round = 0;
   }
 }

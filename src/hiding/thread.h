@@ -76,6 +76,9 @@ class Thread {
   // the routine has come to its end: its outcome.
   std::optional<Outcome> enter(hooks::Operation& op, guest::Symbol function,
                                Routine<Outcome> (*start)(Thread&, SystemCall), const SystemCall& call);
+  // Whether the vCPU stands there because a kernel function that the routine called has returned. (A hostile kernel may
+  // call the hooked function for this thread meanwhile.)
+  bool comes_back(hooks::Operation& op, guest::Symbol function) const;
   // The function is called anew: what was left of another call is dropped.
   void begin(hooks::Operation& op, guest::Symbol function);
   bool busy() const { return busy_.load(); }  // any thread may ask
@@ -121,7 +124,7 @@ class Thread {
   // Has the proxy execute a call. interrupted: the result if a signal ends the wait; 0: only death ends it.
   Routine<Answer> ask(proxy::Frame call, int64_t interrupted = 0);
   // Lets time pass: the round-th pause of one wait. True: a signal (interruptible), or death, is there.
-  enum class Sleep : uint32_t { interruptible = 1, uninterruptible = 2, killable = 0x102 };  // task_struct.__state
+  enum class Sleep : uint32_t { interruptible = 1, killable = 0x102 };  // task_struct.__state
   Routine<bool> pause(unsigned round, Sleep sleep);
   Routine<bool> sleep(uint64_t nanoseconds, Sleep sleep);
 

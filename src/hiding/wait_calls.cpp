@@ -77,8 +77,8 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
       if (over && (!id || dead)) break;
       if (over) proxy.cancel(*id);  // a last look at its side
     }
-    const auto how = over ? Thread::Sleep::uninterruptible : Thread::Sleep::interruptible;
-    if (!co_await thread.pause(round, how) || over) continue;
+    if (!co_await thread.pause(round, over ? Thread::Sleep::killable : Thread::Sleep::interruptible)) continue;
+    if (over) break;  // killed
     waited.interrupted = true;
     over = true;
     if (!id) break;

@@ -18,9 +18,9 @@ constexpr uint64_t kFollWrite = 0x1;         // FOLL_WRITE, include/linux/mm_typ
 }  // namespace
 
 void on_wake_up_new_task(Operation& op) {
-  const guest::Task child{op.pointer(0)};
-  if (op.env.watcher) op.env.watcher->forked(op, child);
+  if (op.env.watcher) op.env.watcher->forked(op, guest::Task{op.pointer(0)});
   if (!op.labels()) return;
+  const guest::Task child{op.pointer(0)};
   if (child.tgid(op.r) == op.tgid() || child.is_kernel_thread(op.r)) return;  // a thread: same process
   op.give(op.process_node(child));
 }
