@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,6 +24,7 @@ class PhysicalMemory {
   struct Region {
     uint64_t start;
     std::span<const std::byte> bytes;
+    bool read_only = false;  // the guest may not write there, and this process's mapping may not let it
   };
   using Regions = std::vector<Region>;
 
@@ -44,6 +46,15 @@ class PhysicalMemory {
       if (offset < region.bytes.size()) return region.bytes.subspan(offset);
     }
     return {};
+  }
+
+  // Whether bytes of from() belong to RAM that the guest can write to.
+  bool may_be_written(std::span<const std::byte> bytes) const {
+    for (const Region& region : *regions_.load(std::memory_order_acquire))
+      if (!std::less<>()(bytes.data(), region.bytes.data()) &&
+          std::less<>()(bytes.data(), region.bytes.data() + region.bytes.size()))
+        return !region.read_only;
+    return false;
   }
 
   std::optional<uint64_t> read_u64(Gpa at) const {

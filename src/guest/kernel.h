@@ -52,6 +52,7 @@ class Kernel {
   }
   // The contiguous bytes at va: to the end of the page or of the direct map. Empty if not mapped.
   std::span<const std::byte> bytes_at(Gva va) const;
+  const engine::PhysicalMemory& memory() const { return memory_; }
 
  private:
   bool read_in_parts(Gva va, void* out, size_t size) const;

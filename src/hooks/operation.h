@@ -42,6 +42,8 @@ class ProcessWatcher {
  public:
   virtual ~ProcessWatcher() = default;
   virtual void forked(Operation& op, guest::Task child) = 0;  // before it runs
+  // What a running task is really doing, where its registers say something else.
+  virtual std::optional<uint64_t> system_call_of(guest::Task running) = 0;
 };
 
 struct Policy {
@@ -130,7 +132,10 @@ class Operation {
   // Of the running process. While nothing is managed, which process runs is not even asked.
   uint64_t labels() { return env.state.count(diffusion::CarrierKind::process) ? env.state.labels(process()) : 0; }
   // Of the running task. Who knows better than its registers says so.
-  uint64_t system_call() { return known_call ? *known_call : env.tasks.system_call(r, task()); }
+  uint64_t system_call() {
+    if (!known_call && env.watcher) known_call = env.watcher->system_call_of(task());
+    return known_call ? *known_call : env.tasks.system_call(r, task());
+  }
   std::optional<uint64_t> known_call;
 
   Node process_node(guest::Task of);

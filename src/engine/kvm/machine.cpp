@@ -57,7 +57,8 @@ int Machine::set_memory_region(unsigned long request, void* argument) {
   const int result = ioctl_(fd_, request, argument);
   if (!normal || result != 0 || region.memory_size == 0) return result;
   const int error = errno;
-  old = map_.set(region.slot, {region.guest_phys_addr, region.memory_size, region.userspace_addr});
+  old = map_.set(region.slot, {region.guest_phys_addr, region.memory_size, region.userspace_addr,
+                               (region.flags & KVM_MEM_READONLY) != 0});
   wait_for_handlers();
   errno = error;
   return result;

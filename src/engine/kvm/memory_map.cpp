@@ -7,7 +7,7 @@ namespace oboro::engine::kvm {
 MemoryMap::Old MemoryMap::publish() {
   PhysicalMemory::Regions regions;
   for (const auto& [number, slot] : slots_)
-    regions.push_back({slot.start, {reinterpret_cast<const std::byte*>(slot.host), slot.size}});
+    regions.push_back({slot.start, {reinterpret_cast<const std::byte*>(slot.host), slot.size}, slot.read_only});
   // The largest first: nearly every look-up is in main memory.
   std::sort(regions.begin(), regions.end(),
             [](const auto& a, const auto& b) { return a.bytes.size() > b.bytes.size(); });
@@ -42,7 +42,8 @@ std::byte* MemoryMap::writable(Gpa at, size_t size) const {
   const std::lock_guard lock(mutex_);
   for (const auto& [number, slot] : slots_) {
     const uint64_t offset = at.value - slot.start;
-    if (offset < slot.size && size <= slot.size - offset) return reinterpret_cast<std::byte*>(slot.host + offset);
+    if (!slot.read_only && offset < slot.size && size <= slot.size - offset)
+      return reinterpret_cast<std::byte*>(slot.host + offset);
   }
   return nullptr;
 }

@@ -19,6 +19,7 @@ struct Slot {
   uint64_t start = 0;  // guest physical
   uint64_t size = 0;   // bytes
   uint64_t host = 0;   // address in this process
+  bool read_only = false;
 };
 
 class MemoryMap {
