@@ -129,6 +129,6 @@ int main(int argc, char** argv) {
   if (!installation) return fail(installation.error().message);
   options.parts = installation->parts;
   options.builder = installation->builder;
-  options.proxy = installation->proxy;
+  options.proxy.program = installation->proxy;
   return fail(supervisor::become_qemu(options, arguments.words()).message);
 }

@@ -32,7 +32,8 @@ was stopped before any of its programs ran).)";
 struct Arguments {
   supervisor::Options options;
   std::vector<std::string> classify;
-  std::string config, memory, leak, engine = "auto";
+  std::string config, memory, leak, engine = "auto", proxy = "process";
+  supervisor::ProxyMachine machine;  // with proxy "vm"
 };
 
 Result<void> complete(Arguments& a) {
@@ -84,7 +85,14 @@ Result<void> complete(Arguments& a) {
   if (!installation) return installation.error();
   o.parts = installation->parts;
   o.builder = installation->builder;
-  o.proxy = installation->proxy;
+  o.proxy.program = installation->proxy;
+  if (a.proxy == "vm") {
+    // Any QEMU will do for it, but the one that was asked for is there.
+    if (a.machine.qemu.empty()) a.machine.qemu = o.machine.qemu;
+    o.proxy.machine = a.machine;
+  } else if (!a.machine.kernel.empty() || !a.machine.modules.empty()) {
+    return Error{Errc::invalid, "--proxy-kernel and --proxy-modules go with --proxy vm"};
+  }
   return supervisor::check(o.machine);
 }
 
@@ -136,6 +144,16 @@ void add_run(CLI::App& app, int& exit_code) {
                    "How hidden services wait for their proxies: park, yield or block; see docs/hiding.md")
       ->check(CLI::IsMember({"park", "yield", "block"}))
       ->capture_default_str();
+  verb->add_option(
+          "--proxy", a->proxy,
+          "Where the calls of hidden services are executed: process (of this host, sandboxed) or vm (the same in "
+          "a machine of its own, one for each service)")
+      ->check(CLI::IsMember({"process", "vm"}))
+      ->capture_default_str();
+  verb->add_option("--proxy-kernel", a->machine.kernel,
+                   "--proxy vm: kernel image of that machine (default: /boot/vmlinuz of the kernel that runs)");
+  verb->add_option("--proxy-modules", a->machine.modules,
+                   "--proxy vm: directory of that kernel's modules (default: /lib/modules/RELEASE)");
   verb->add_option("--qemu", m.qemu, "QEMU to run (default: $OBORO_QEMU, the fetched one, the one in PATH)");
   verb->add_flag("--allow-untraced", a->options.allow_untraced, "Run the guest even if its kernel cannot be traced");
   verb->add_option("qemu-arguments", m.further, "Further arguments of QEMU, after --");

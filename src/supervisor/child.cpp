@@ -87,14 +87,18 @@ std::optional<int> Child::end(int grace_ms) {
   if (pid_ <= 0) return std::nullopt;
   if (grace_ms > 0) {
     signal(SIGTERM);
-    pollfd ended{pidfd_.get(), POLLIN, 0};
-    while (poll(&ended, 1, grace_ms) < 0 && errno == EINTR) {
-    }
-    if (!(ended.revents & POLLIN)) signal(SIGKILL);
+    if (!ends_within(grace_ms)) signal(SIGKILL);
   } else {
     signal(SIGKILL);
   }
   return wait();
+}
+
+bool Child::ends_within(int timeout_ms) const {
+  pollfd ended{pidfd_.get(), POLLIN, 0};
+  while (poll(&ended, 1, timeout_ms) < 0 && errno == EINTR) {
+  }
+  return ended.revents & POLLIN;
 }
 
 std::optional<int> Child::wait() {

@@ -29,6 +29,7 @@ class Child {
   // SIGTERM, after a grace period SIGKILL; returns its wait status, which only parents are told.
   std::optional<int> end(int grace_ms);
   std::optional<int> wait();
+  bool ends_within(int timeout_ms) const;  // by itself
 
  private:
   Child(pid_t pid, UniqueFd pidfd, bool ours) : pid_(pid), ours_(ours), pidfd_(std::move(pidfd)) {}

@@ -45,16 +45,6 @@ Result<std::string> disk_format(const std::string& path) {
   return std::string(memcmp(magic.data(), "QFI\xfb", 4) == 0 ? "qcow2" : "raw");
 }
 
-// QEMU's option parser takes ",," for a comma in a value.
-std::string escape(std::string_view value) {
-  std::string out;
-  for (const char c : value) {
-    out += c;
-    if (c == ',') out += ',';
-  }
-  return out;
-}
-
 bool is_executable(const std::string& path) {
   struct stat info {};
   return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && access(path.c_str(), X_OK) == 0;
@@ -75,6 +65,15 @@ bool has_option(const std::vector<std::string>& arguments, std::initializer_list
 }
 
 }  // namespace
+
+std::string qemu_escape(std::string_view value) {
+  std::string out;
+  for (const char c : value) {
+    out += c;
+    if (c == ',') out += ',';
+  }
+  return out;
+}
 
 std::string cache_directory() {
   const auto variable = [](const char* name) {
@@ -119,9 +118,15 @@ Result<Command> qemu_command(const Machine& m, const Parts& parts, const Inherit
   Command result;
   std::vector<std::string>& command = result.words;
   const bool kvm = m.engine == Engine::kvm;
-  command = {
-      m.qemu,     "-name", escape(m.vm), "-m", fmt::format("{}M", m.memory / kMiB), "-smp", fmt::format("{}", m.cpus),
-      "-display", "none"};
+  command = {m.qemu,
+             "-name",
+             qemu_escape(m.vm),
+             "-m",
+             fmt::format("{}M", m.memory / kMiB),
+             "-smp",
+             fmt::format("{}", m.cpus),
+             "-display",
+             "none"};
   const auto add = [&](std::initializer_list<std::string> more) { command.insert(command.end(), more); };
   if (kvm)
     add({"-machine", "pc", "-accel", "kvm"});
@@ -147,13 +152,13 @@ Result<Command> qemu_command(const Machine& m, const Parts& parts, const Inherit
   for (const std::string& disk : m.disks) {
     Result<std::string> format = disk_format(disk);
     if (!format) return format.error();
-    add({"-drive", fmt::format("file={},if=virtio,format={}", escape(disk), *format)});
+    add({"-drive", fmt::format("file={},if=virtio,format={}", qemu_escape(disk), *format)});
   }
   if (kvm)
     result.environment = kvm_environment(m, parts, fds);
   else
-    add({"-plugin",
-         fmt::format("{},{},ram={},below-4g={}", escape(parts.plugin), start_of(fds), fds.ram, below_4g(m.memory))});
+    add({"-plugin", fmt::format("{},{},ram={},below-4g={}", qemu_escape(parts.plugin), start_of(fds), fds.ram,
+                                below_4g(m.memory))});
   command.insert(command.end(), m.further.begin(), m.further.end());
   return result;
 }

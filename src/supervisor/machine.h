@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -53,6 +54,9 @@ std::vector<std::string> kvm_environment(const Machine& machine, const Parts& pa
 
 // What starts QEMU; the machine's engine is decided.
 Result<Command> qemu_command(const Machine& machine, const Parts& parts, const Inherited& fds, bool terminal);
+
+// A value as QEMU's option parser takes it: ",," for a comma.
+std::string qemu_escape(std::string_view value);
 
 // OBORO_QEMU, else the one that tools/fetch brought ($OBORO_CACHE/qemu), else the first in PATH. Errors: not_found.
 Result<std::string> find_qemu();

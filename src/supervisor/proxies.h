@@ -1,4 +1,5 @@
-// The proxies of hidden services: one sandboxed process each (src/proxy), which ends with the run.
+// The proxies of hidden services: one sandboxed process each (src/proxy), here or in a machine of its own; they end
+// with the run.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include "proxy/channel.h"
 #include "session/settings.h"
 #include "supervisor/child.h"
+#include "supervisor/proxy_machine.h"
 
 namespace oboro::supervisor {
 
@@ -18,12 +20,23 @@ struct HiddenService : session::HiddenService {
   std::vector<uint16_t> listen;  // ports that its proxy may bind
 };
 
+struct ProxyPlace {
+  std::string program;                  // oboro-proxy
+  std::optional<ProxyMachine> machine;  // nothing: a process of this host
+};
+
 class Proxies {
  public:
-  // program: oboro-proxy. Each has its root in state_dir/hidden/NAME, which is made, with the directories that lead to
-  // what is hidden. Errors: io, and what the proxy itself says on standard error.
+  // A process has its root in state_dir/hidden/NAME, a machine in the file system on state_dir/hidden/NAME.ext4; the
+  // directories that lead to what is hidden are made. With machines, returns when all of them are there.
+  // Errors: io, and what the proxy itself says on standard error.
   static Result<Proxies> start(const std::vector<HiddenService>& services, const std::string& state_dir,
-                               const std::string& program);
+                               const ProxyPlace& place);
+  Proxies() = default;
+  Proxies(Proxies&&) = default;
+  Proxies& operator=(Proxies&&) = default;
+  // Machines are told first and given some seconds to write what they have.
+  ~Proxies();
 
   // For the tracer, in the order of the services: the channel's memory, for-proxy and for-tracer, and one that ends
   // with the proxy.
@@ -34,11 +47,15 @@ class Proxies {
  private:
   struct One {
     std::string name;
-    Child child;
-    proxy::ChannelFds channel;  // for the tracer to inherit
-    UniqueFd life;              // our end
+    std::vector<Child> machine;  // one, or none; started before the child, and ends after it
+    Child child;                 // the proxy, or the relay to its machine
+    proxy::ChannelFds channel;   // for the tracer to inherit
+    UniqueFd life;               // our end
+    UniqueFd ready;              // machines: a byte comes when the proxy is there
     bool ended = false;
   };
+  Result<void> wait_until_ready();
+
   std::vector<One> all_;
   std::vector<std::vector<int>> tracer_fds_;
 };

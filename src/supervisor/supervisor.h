@@ -20,7 +20,7 @@ struct Options {
   bool allow_untraced = false;
   Parts parts;
   std::string builder;  // oboro-profile
-  std::string proxy;    // oboro-proxy
+  ProxyPlace proxy;     // where proxies of hidden services run
   std::vector<HiddenService> hidden;
   std::string wait = "park";  // how hidden services wait: block, yield, park
 };

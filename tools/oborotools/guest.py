@@ -137,6 +137,11 @@ def kernel_directory(key):
     return directory
 
 
+def modules_directory(guest):
+    """The /lib/modules/RELEASE of a guest's kernel."""
+    return os.path.join(os.path.dirname(guest.kernel), "modules", "lib", "modules", guest.release)
+
+
 def _modules_archive(key, wanted):
     directory = kernel_directory(key)
     with open(os.path.join(directory, "release")) as handle:
