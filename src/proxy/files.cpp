@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <limits>
-#include <linux/openat2.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -15,12 +14,14 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "proxy/paths.h"
+
 namespace oboro::proxy {
 namespace {
 
 constexpr char kOwner[] = "user.oboro.owner";
 constexpr int64_t kOpenFlags = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NONBLOCK | O_DIRECTORY |
-                               O_NOFOLLOW | O_DSYNC | O_SYNC | O_NOATIME;
+                               O_NOFOLLOW | O_DSYNC | O_SYNC | O_NOATIME | O_TMPFILE;
 constexpr mode_t kModes = 01777;  // no set-user-ID: nothing here is executed
 
 int64_t failed() { return -errno; }
@@ -29,83 +30,10 @@ struct Owner {
   uint32_t uid = 0, gid = 0;
 };
 
-// Of one call: the directory that paths are resolved in, and what came of them.
-class Paths {
- public:
-  explicit Paths(int root) : root_(root) {}
-
-  // A path as C string, or the errno that it deserves.
-  static int check(std::string_view path, std::string& out) {
-    if (path.empty()) return ENOENT;
-    if (path.size() >= kMaxPath) return ENAMETOOLONG;
-    if (path.find('\0') != std::string_view::npos) return EINVAL;
-    out = path;
-    return 0;
-  }
-
-  // A descriptor, or -errno in `error`.
-  UniqueFd open(std::string_view path, uint64_t flags, uint64_t mode, int64_t& error) const {
-    std::string text;
-    if (const int wrong = check(path, text)) {
-      error = -wrong;
-      return {};
-    }
-    open_how how{};
-    how.flags = flags | O_CLOEXEC | (flags & O_PATH ? 0U : static_cast<unsigned>(O_NOCTTY));
-    how.mode = mode;
-    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-    for (int tries = 0;; ++tries) {
-      const long fd = syscall(SYS_openat2, root_, text.c_str(), &how, sizeof how);
-      if (fd >= 0) return UniqueFd(static_cast<int>(fd));
-      // EAGAIN: something was renamed meanwhile, so the kernel could not be sure.
-      if ((errno == EAGAIN && tries < 100) || errno == EINTR) continue;
-      error = failed();
-      return {};
-    }
-  }
-  UniqueFd find(std::string_view path, bool follow, int64_t& error) const {
-    return open(path, O_PATH | (follow ? 0U : static_cast<unsigned>(O_NOFOLLOW)), 0, error);
-  }
-
-  struct Place {
-    UniqueFd directory;
-    std::string name;
-  };
-  // The directory that the last name of a path is in. special: the errno for a last name that is none ("/", "..").
-  Place parent(std::string_view path, int special, int64_t& error) const {
-    std::string text;
-    if (const int wrong = check(path, text)) {
-      error = -wrong;
-      return {};
-    }
-    while (text.size() > 1 && text.back() == '/') text.pop_back();
-    const size_t slash = text.rfind('/');
-    Place place;
-    place.name = slash == std::string::npos ? text : text.substr(slash + 1);
-    if (place.name.empty() || place.name == "." || place.name == "..") {
-      error = -special;
-      return {};
-    }
-    const std::string directory = slash == std::string::npos || slash == 0 ? "/" : text.substr(0, slash);
-    place.directory = open(directory, O_PATH | O_DIRECTORY, 0, error);
-    return place;
-  }
-
- private:
-  int root_;
-};
-
-// Of st_mode; 0: the errno is in `error`. fstat(2) is another system call in each C library, and seccomp counts them.
-uint16_t type_of(int fd, int64_t& error) {
-  struct statx status {};
-  if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &status) == 0) return status.stx_mode & S_IFMT;
-  error = failed();
-  return 0;
-}
-
 // What a descriptor is that was just opened. Nothing that blocks or acts is there for a service.
-std::shared_ptr<Handle> handle_of(UniqueFd fd, bool links, int64_t& error) {
-  const uint16_t type = type_of(fd.get(), error);
+std::shared_ptr<Handle> handle_of(UniqueFd fd, bool links, int64_t& identity, int64_t& error) {
+  const auto [type, which] = kind_of(fd.get(), error);
+  identity = which;
   if (!type) return nullptr;
   if (type != S_IFREG && type != S_IFDIR && !(links && type == S_IFLNK)) {
     error = -ENXIO;
@@ -151,7 +79,8 @@ void put(std::vector<std::byte>& out, const T& value) {
 // One call. Members rather than free functions: all need the same four things.
 class Execution {
  public:
-  Execution(int root, Handles& handles, const Frame& call) : call_(call), handles_(handles), paths_(root) {}
+  Execution(int root, Handles& handles, const Frame& call)
+      : call_(call), handles_(handles), root_(root), paths_(root) {}
 
   Outcome run() {
     out_.result = dispatch();
@@ -214,7 +143,7 @@ class Execution {
       case Op::readlink:
         return readlink_call();
       case Op::chmod:
-        return any_descriptor([&](int fd) { return result(fchmod(fd, static_cast<mode_t>(argument(0)) & kModes)); });
+        return any_descriptor([&](int fd) { return change_mode(fd); });
       case Op::chown:
         return chown_call();
       case Op::utimens:
@@ -231,7 +160,9 @@ class Execution {
   template <typename Function>
   int64_t with_handle(Function function) {
     const std::shared_ptr<Handle> handle = handles_.find(call_.handle);
-    return handle ? function(*handle) : -EBADF;
+    if (!handle) return -EBADF;
+    // All epoll instances of a host are of one inode, which is not for a service to change.
+    return handle->kind == Handle::Kind::epoll ? -EINVAL : function(*handle);
   }
   // By handle, or by path with what is at its end.
   template <typename Function>
@@ -269,11 +200,14 @@ class Execution {
     // O_PATH: a descriptor that only stands for its file, which may be a link. It takes few other flags.
     const bool stands_only = argument(0) & O_PATH;
     const int64_t flags = stands_only ? argument(0) & (O_PATH | O_DIRECTORY | O_NOFOLLOW) : argument(0) & kOpenFlags;
-    const bool creates = !stands_only && flags & O_CREAT;
+    const bool nameless = !stands_only && (flags & O_TMPFILE) == O_TMPFILE;
+    // It could not be given a name later: that takes a right which a proxy does not have. So says a file system too.
+    if (nameless && !(flags & O_EXCL)) return -EOPNOTSUPP;
+    const bool creates = nameless || (!stands_only && flags & O_CREAT);
     UniqueFd fd = paths_.open(call_.text(), static_cast<uint64_t>(flags) | (stands_only ? 0 : O_NONBLOCK),
                               creates ? static_cast<uint64_t>(argument(1)) & kModes : 0, error);
     if (!fd) return error;
-    const std::shared_ptr<Handle> handle = handle_of(std::move(fd), stands_only, error);
+    const std::shared_ptr<Handle> handle = handle_of(std::move(fd), stands_only, out_.extra, error);
     if (!handle) return error;
     handle->nonblocking = flags & O_NONBLOCK;
     const uint32_t number = handles_.add(handle);
@@ -353,10 +287,32 @@ class Execution {
     });
   }
 
-  // Following a link at the end of the old path (argument 0) is not offered: it would have to be resolved twice.
+  // linkat(2) is not to follow links, for it knows no root; so those at the end of the old path are followed here. Its
+  // AT_EMPTY_PATH takes a right that a proxy does not have: a handle's path is tried, if it still leads there.
   int64_t link_call() {
-    if (argument(0)) return -EINVAL;
-    return in_directory(call_.text(), EPERM, [&](int from, const char* from_name) {
+    constexpr int kMostLinks = 40;
+    std::string old(call_.text());
+    for (int links = 0;; ++links) {
+      int64_t error = 0;
+      const UniqueFd fd = paths_.find(old, false, error);
+      const Kind kind = fd ? kind_of(fd.get(), error) : Kind{};
+      if (!kind.type) return error;
+      if (call_.handle) {
+        const auto handle = handles_.find(call_.handle);
+        if (!handle) return -EBADF;
+        if (kind_of(handle->fd.get(), error).identity != kind.identity) return -ENOENT;
+      }
+      if (!argument(0) || kind.type != S_IFLNK) break;
+      if (links == kMostLinks) return -ELOOP;
+      char target[kMaxPath];
+      const ssize_t size = readlinkat(fd.get(), "", target, sizeof target);
+      if (size <= 0) return size < 0 ? failed() : -ENOENT;
+      const std::string_view text(target, static_cast<size_t>(size));
+      old = text.front() == '/' ? std::string(text) : old.substr(0, old.rfind('/') + 1).append(text);
+    }
+    // A name that ends like that would be followed.
+    if (old.ends_with('/')) return -EPERM;
+    return in_directory(old, EPERM, [&](int from, const char* from_name) {
       return in_directory(call_.second_text(), EEXIST,
                           [&](int to, const char* to_name) { return result(linkat(from, from_name, to, to_name, 0)); });
     });
@@ -371,23 +327,31 @@ class Execution {
   }
 
   int64_t readlink_call() {
+    return by_handle_or_path(false, [&](int fd) -> int64_t {
+      char target[kMaxPath];
+      const ssize_t size = readlinkat(fd, "", target, sizeof target);
+      // Of what is no link, the path itself would have been refused.
+      if (size < 0) return errno == ENOENT && !call_.handle ? -EINVAL : failed();
+      const auto bytes = bytes_of({target, static_cast<size_t>(size)});
+      out_.first.assign(bytes.begin(), bytes.end());
+      return size;
+    });
+  }
+
+  int64_t change_mode(int fd) {
     int64_t error = 0;
-    const UniqueFd fd = paths_.find(call_.text(), false, error);
-    if (!fd) return error;
-    char target[kMaxPath];
-    const ssize_t size = readlinkat(fd.get(), "", target, sizeof target);
-    // Of what is no link, the path itself would have been refused.
-    if (size < 0) return errno == ENOENT ? -EINVAL : failed();
-    const auto bytes = bytes_of({target, static_cast<size_t>(size)});
-    out_.first.assign(bytes.begin(), bytes.end());
-    return size;
+    mode_t mode = static_cast<mode_t>(argument(0)) & kModes;
+    // Nobody could come back into a root that is shut to this process: a link may have led the service there.
+    const int64_t identity = kind_of(fd, error).identity;
+    if (!error && identity == kind_of(root_, error).identity) mode |= S_IRWXU;
+    return error ? error : result(fchmod(fd, mode));
   }
 
   int64_t chown_call() {
     if (!call_.handle && !argument(2)) {
       int64_t error = 0;
       const UniqueFd fd = paths_.find(call_.text(), false, error);
-      const uint16_t type = fd ? type_of(fd.get(), error) : uint16_t{0};
+      const uint16_t type = fd ? kind_of(fd.get(), error).type : uint16_t{0};
       if (!type) return error;
       // A link has no such attributes, so it is always root's.
       if (type == S_IFLNK) return argument(0) <= 0 && argument(1) <= 0 ? 0 : -EPERM;
@@ -425,6 +389,7 @@ class Execution {
 
   const Frame& call_;
   Handles& handles_;
+  const int root_;
   Paths paths_;
   Outcome out_;
 };

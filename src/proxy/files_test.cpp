@@ -105,6 +105,70 @@ TEST_F(FilesTest, WritesAndReads) {
   EXPECT_TRUE(std::filesystem::exists(top + "/root/var/log/a"));
 }
 
+TEST_F(FilesTest, SaysWhichFileIsOpen) {
+  opened("/a", O_CREAT | O_RDWR);
+  opened("/b", O_CREAT | O_RDWR);
+  EXPECT_EQ(result(Op::link, {}, "/a", "/var/same"), 0);
+  const int64_t which = call(Op::open, {O_RDONLY}, "/a").extra;
+  EXPECT_NE(which, 0);
+  EXPECT_EQ(call(Op::open, {O_RDWR}, "/var/same").extra, which);
+  EXPECT_NE(call(Op::open, {O_RDONLY}, "/b").extra, which);
+}
+
+TEST_F(FilesTest, LinksFollowAndGoByHandle) {
+  opened("/file", O_CREAT | O_RDWR);
+  EXPECT_EQ(result(Op::symlink, {}, "../file", "/var/link"), 0);
+  EXPECT_EQ(result(Op::symlink, {}, "/var/link", "/var/log/far"), 0);
+  EXPECT_EQ(result(Op::link, {1}, "/var/log/far", "/followed"), 0);
+  EXPECT_EQ(status("/followed", false).stx_nlink, 2u);
+  EXPECT_EQ(result(Op::link, {0}, "/var/log/far", "/link-itself"), 0);
+  EXPECT_EQ(text(call(Op::readlink, {}, "/link-itself")), "/var/link");
+  EXPECT_EQ(result(Op::symlink, {}, "/../../../outside", "/out"), 0);
+  EXPECT_EQ(result(Op::link, {1}, "/out", "/leaked"), -ENOENT);
+  EXPECT_EQ(result(Op::symlink, {}, "/round", "/round"), 0);
+  EXPECT_EQ(result(Op::link, {1}, "/round", "/x"), -ELOOP);
+  EXPECT_EQ(result(Op::link, {1}, "/var/", "/x"), -EPERM);
+  // By handle, as long as its path leads there.
+  const uint32_t handle = opened("/file", O_RDONLY);
+  EXPECT_EQ(result(Op::link, {0}, "/file", "/by-handle", handle), 0);
+  opened("/other", O_CREAT | O_RDWR);
+  EXPECT_EQ(result(Op::rename, {}, "/other", "/file"), 0);
+  EXPECT_EQ(result(Op::link, {0}, "/file", "/wrong", handle), -ENOENT);
+  EXPECT_EQ(result(Op::link, {0}, "/file", "/wrong", 999), -EBADF);
+  const uint32_t link = opened("/round", O_PATH | O_NOFOLLOW);
+  EXPECT_EQ(text(call(Op::readlink, {}, {}, {}, link)), "/round");
+  EXPECT_EQ(result(Op::readlink, {}, {}, {}, handle), -ENOENT) << "as readlinkat with an empty path";
+}
+
+TEST_F(FilesTest, SlashMeansDirectory) {
+  opened("/file", O_CREAT | O_RDWR);
+  EXPECT_EQ(result(Op::unlink, {0}, "/file/"), -ENOTDIR);
+  EXPECT_EQ(result(Op::rename, {}, "/file", "/new/"), -ENOTDIR);
+  EXPECT_EQ(result(Op::rename, {}, "/file/", "/new"), -ENOTDIR);
+  EXPECT_EQ(result(Op::link, {}, "/file", "/new/"), -ENOENT);
+  EXPECT_EQ(result(Op::link, {}, "/file/", "/new"), -ENOTDIR);
+  EXPECT_EQ(result(Op::symlink, {}, "x", "/new/"), -ENOENT);
+  EXPECT_EQ(result(Op::mkdir, {0755}, "/new/"), 0);
+  EXPECT_EQ(result(Op::rename, {}, "/new/", "/newer//"), 0);
+  // A link with a slash is what it leads to: here, outside.
+  EXPECT_EQ(symlink(top.c_str(), (top + "/root/up").c_str()), 0);
+  EXPECT_EQ(result(Op::link, {}, "/up/", "/x"), -ENOENT);
+  EXPECT_EQ(result(Op::unlink, {1}, "/up/"), -ENOTDIR);
+  EXPECT_EQ(result(Op::unlink, {1}, "/newer/"), 0);
+}
+
+TEST_F(FilesTest, NamelessFilesStaySo) {
+  const int64_t flags = O_TMPFILE | O_RDWR;
+  const Outcome got = call(Op::open, {flags | O_EXCL, 0600}, "/var");
+  if (got.result == -EOPNOTSUPP) GTEST_SKIP() << "this file system has none";
+  ASSERT_GT(got.result, 0);
+  const auto file = static_cast<uint32_t>(got.result);
+  EXPECT_EQ(result(Op::write, {-1}, "x", {}, file), 1);
+  EXPECT_EQ(status({}, true, file).stx_nlink, 0u);
+  EXPECT_EQ(names("/var"), (std::set<std::string>{".", "..", "log"}));
+  EXPECT_EQ(result(Op::open, {flags, 0600}, "/var"), -EOPNOTSUPP);
+}
+
 TEST_F(FilesTest, AppendsAndChangesItsMind) {
   const uint32_t file = opened("/log", O_WRONLY | O_CREAT | O_APPEND);
   const uint32_t other = opened("/log", O_WRONLY);
@@ -163,6 +227,17 @@ TEST_F(FilesTest, ModesTimesAndOwners) {
   struct stat real {};
   ASSERT_EQ(stat((top + "/root/a").c_str(), &real), 0);
   EXPECT_EQ(real.st_uid, geteuid()) << "on the host nothing changes hands";
+}
+
+TEST_F(FilesTest, TheRootStaysOpen) {
+  EXPECT_EQ(result(Op::symlink, {}, "..", "/l"), 0);
+  EXPECT_EQ(result(Op::chmod, {0}, "/l"), 0);
+  EXPECT_EQ(result(Op::chmod, {05}, "/"), 0);
+  EXPECT_EQ(result(Op::chmod, {0}, {}, {}, opened("/", O_RDONLY)), 0);
+  EXPECT_EQ(status("/").stx_mode & 07777, 0700);
+  EXPECT_EQ(result(Op::mkdir, {0700}, "/e"), 0);
+  EXPECT_EQ(result(Op::chmod, {05}, "/e"), 0);
+  EXPECT_EQ(status("/e").stx_mode & 07777, 05) << "others are the service's matter";
 }
 
 TEST_F(FilesTest, NonsenseIsRefused) {

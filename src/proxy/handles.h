@@ -15,7 +15,7 @@
 namespace oboro::proxy {
 
 struct Handle {
-  enum class Kind { file, directory, socket };
+  enum class Kind { file, directory, socket, epoll };
   Handle(Kind kind_, UniqueFd fd_) : kind(kind_), fd(std::move(fd_)) {}
 
   const Kind kind;

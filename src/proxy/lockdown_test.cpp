@@ -154,6 +154,12 @@ TEST_F(ProxyLockdown, FilterTakesTheRest) {
   EXPECT_TRUE(kills([] { asm volatile("int $0x80" : : "a"(20) : "memory"); })) << "the 32-bit calls";
 }
 
+TEST_F(ProxyLockdown, FilterWithoutANetworkHasNothingOfIt) {
+  EXPECT_TRUE(kills([] { (void)socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); }));
+  EXPECT_TRUE(kills([] { (void)epoll_create1(EPOLL_CLOEXEC); })) << "there is nothing to watch";
+  EXPECT_TRUE(kills([] { (void)epoll_ctl(3, EPOLL_CTL_DEL, 2, nullptr); }));
+}
+
 TEST_F(ProxyLockdown, FilterLooksAtArguments) {
   wanted.network = true;
   constexpr int kType = SOCK_CLOEXEC | SOCK_NONBLOCK;
@@ -171,7 +177,8 @@ TEST_F(ProxyLockdown, FilterLooksAtArguments) {
   EXPECT_TRUE(kills([] { (void)fcntl(2, F_SETOWN, 1); }));
   EXPECT_TRUE(kills([] { (void)setsockopt(2, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2); }));
   EXPECT_TRUE(kills([] { (void)setsockopt(2, IPPROTO_TCP, TCP_NODELAY + 100, "lo", 2); }));
-  EXPECT_TRUE(kills([] { (void)epoll_ctl(3, EPOLL_CTL_DEL, 2, nullptr); }));
+  EXPECT_TRUE(kills([] { (void)epoll_ctl(3, 77, 2, nullptr); }));
+  EXPECT_TRUE(kills([] { (void)epoll_create1(0); })) << "one that a program would inherit";
   EXPECT_TRUE(kills([] { (void)syscall(SYS_futex, nullptr, 6 /* FUTEX_LOCK_PI */, 0, nullptr, nullptr, 0); }));
   EXPECT_EQ(sealed([] {
               for (const int family : {AF_INET, AF_INET6})

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <random>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <thread>
@@ -50,6 +51,8 @@ class Generator {
     if (made.op == Op::open && chance(2)) made.arguments[0] = pick<int64_t>({O_RDWR | O_CREAT, O_RDONLY, O_DIRECTORY});
     if (made.op == Op::socket && chance(2))
       made.arguments = {pick<int64_t>({AF_INET, AF_INET6}), pick<int64_t>({SOCK_STREAM, SOCK_DGRAM}), 0, 0};
+    if (made.op == Op::epoll_ctl && !chance(4))
+      made.arguments = {pick<int64_t>({EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL}), handle(), number(), number()};
     if ((made.op == Op::getsockopt || made.op == Op::setsockopt) && chance(2))
       made.arguments[0] = pick<int64_t>({SOL_SOCKET, IPPROTO_TCP, IPPROTO_IP, IPPROTO_IPV6});
     if (made.op == Op::chmod && chance(2)) made.arguments[0] |= 0700;  // else soon nothing can be opened
@@ -181,7 +184,8 @@ class HostileTest : public ProxyTest {
       waiting[id] = made.op;
       proxy.take();
       for (auto& [number, reply] : proxy.answers) {
-        if (waiting[number] == Op::open || waiting[number] == Op::socket || waiting[number] == Op::accept)
+        const Op op = waiting[number];
+        if (op == Op::open || op == Op::socket || op == Op::accept || op == Op::epoll_create)
           if (reply.result > 0) generator.learn(reply.result);
         waiting.erase(number);
         ASSERT_EQ(reply.first.find(kSecret), std::string::npos);
@@ -224,7 +228,8 @@ TEST_F(HostileTest, GeneratedCallsWithANetwork) {
 }
 
 TEST_F(HostileTest, OperationsThatAreNone) {
-  for (const unsigned op : {static_cast<unsigned>(Op::count), 40U, 100U, 0x7fffU, 0x8000U, 0xffffU}) {
+  for (const unsigned op :
+       {static_cast<unsigned>(Op::count), static_cast<unsigned>(Op::count) + 1, 100U, 0x7fffU, 0x8000U, 0xffffU}) {
     Proxy proxy = start();
     ASSERT_GT(proxy.send(static_cast<Op>(op), 1, {}, "x"), 0u);
     expect_garbled(proxy, std::to_string(op));

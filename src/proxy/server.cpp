@@ -21,6 +21,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "proxy/epolls.h"
+
 namespace oboro::proxy {
 namespace {
 
@@ -125,6 +127,7 @@ class Server {
         life_(std::move(life)),
         handles_(limits.handles),
         files_(std::move(root), handles_),
+        epolls_(handles_, policy.remote || !policy.listen.empty()),
         sockets_(std::move(policy), handles_) {}
 
   Result<void> run(const std::function<Result<void>()>& started) {
@@ -205,13 +208,17 @@ class Server {
 
   void start(const Frame& call) {
     if (call.op == Op::cancel) return cancel(call);
-    if (waiting_.size() >= limits_.waiting || queued_.count(call.id) || waiting_.count(call.id))
+    // Nobody closes a second time: a handle that was not closed then would be lost.
+    if ((waiting_.size() >= limits_.waiting && call.op != Op::close) || queued_.count(call.id) ||
+        waiting_.count(call.id))
       return give({call.id, {-ENOBUFS, 0, {}, {}}});
-    if (const auto handle = handles_.find(call.handle); handle && handle->kind == Handle::Kind::socket) {
+    if (const auto handle = handles_.find(call.handle)) {
+      const bool socket = handle->kind == Handle::Kind::socket, epoll = handle->kind == Handle::Kind::epoll;
+      if (call.op == Op::close && (socket || epoll)) return close_watched(call);
       // As of a file, but with what only a socket has.
-      if (call.op == Op::close) return close_socket(call);
-      if (call.op == Op::read || call.op == Op::write) return start_on_socket(as_message(call));
+      if (socket && (call.op == Op::read || call.op == Op::write)) return start_on_socket(as_message(call));
     }
+    if (Epolls::is_epoll_call(call.op)) return finish(call, epolls_.execute(call));
     if (Sockets::is_socket_call(call.op)) return start_on_socket(call);
     if (!Files::is_file_call(call.op)) return give({call.id, {-ENOSYS, 0, {}, {}}});
     queued_bytes_ += cost_of(call);
@@ -255,9 +262,10 @@ class Server {
     return {handles.begin(), handles.end()};
   }
 
-  // A socket that came to be is watched for every change, once and for all.
+  // What came to be and can be waited for is watched for every change, once and for all.
   void finish(const Frame& call, Outcome outcome) {
-    if ((call.op == Op::socket || call.op == Op::accept) && outcome.result > 0) {
+    const bool made = call.op == Op::socket || call.op == Op::accept || call.op == Op::epoll_create;
+    if (made && outcome.result > 0) {
       const auto number = static_cast<uint32_t>(outcome.result);
       const auto handle = handles_.find(number);
       if (!handle || !watch(handle->fd.get(), number, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)) {
@@ -266,9 +274,10 @@ class Server {
       }
     }
     give({call.id, std::move(outcome)});
+    if (call.op == Op::give_back) socket_ready(call.handle);  // others may wait for just that
   }
 
-  void close_socket(const Frame& call) {
+  void close_watched(const Frame& call) {
     handles_.take(call.handle);
     // Who still waits for it finds it gone.
     socket_ready(call.handle);
@@ -357,6 +366,7 @@ class Server {
   UniqueFd life_, epoll_, done_;
   Handles handles_;
   Files files_;
+  Epolls epolls_;
   Sockets sockets_;
   std::vector<std::byte> storage_;
   std::unordered_map<uint64_t, size_t> queued_;                  // with the workers: size by id

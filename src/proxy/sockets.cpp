@@ -4,67 +4,23 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <iterator>
 #include <linux/sockios.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/time.h>
+
+#include "proxy/bytes.h"
 
 namespace oboro::proxy {
 namespace {
 
 constexpr size_t kMaxPolled = 1024;
-constexpr size_t kMaxOption = 256;
 constexpr int kSendFlags = MSG_DONTWAIT | MSG_MORE | MSG_OOB | MSG_EOR | MSG_NOSIGNAL;
 constexpr int kReceiveFlags = MSG_DONTWAIT | MSG_PEEK | MSG_WAITALL | MSG_TRUNC | MSG_OOB;
 
-constexpr SocketOption kOptions[] = {
-    {SOL_SOCKET, SO_REUSEADDR},
-    {SOL_SOCKET, SO_REUSEPORT},
-    {SOL_SOCKET, SO_KEEPALIVE},
-    {SOL_SOCKET, SO_SNDBUF},
-    {SOL_SOCKET, SO_RCVBUF},
-    {SOL_SOCKET, SO_LINGER},
-    {SOL_SOCKET, SO_ERROR},
-    {SOL_SOCKET, SO_TYPE},
-    {SOL_SOCKET, SO_DOMAIN},
-    {SOL_SOCKET, SO_PROTOCOL},
-    {SOL_SOCKET, SO_ACCEPTCONN},
-    {SOL_SOCKET, SO_BROADCAST},
-    {SOL_SOCKET, SO_OOBINLINE},
-    {SOL_SOCKET, SO_RCVLOWAT},
-    {IPPROTO_TCP, TCP_NODELAY},
-    {IPPROTO_TCP, TCP_MAXSEG},
-    {IPPROTO_TCP, TCP_CORK},
-    {IPPROTO_TCP, TCP_KEEPIDLE},
-    {IPPROTO_TCP, TCP_KEEPINTVL},
-    {IPPROTO_TCP, TCP_KEEPCNT},
-    {IPPROTO_TCP, TCP_SYNCNT},
-    {IPPROTO_TCP, TCP_LINGER2},
-    {IPPROTO_TCP, TCP_QUICKACK},
-    {IPPROTO_TCP, TCP_USER_TIMEOUT},
-    {IPPROTO_TCP, TCP_INFO},
-    {IPPROTO_TCP, TCP_CONGESTION},
-    {IPPROTO_IP, IP_TOS},
-    {IPPROTO_IP, IP_TTL},
-    {IPPROTO_IP, IP_MTU_DISCOVER},
-    {IPPROTO_IPV6, IPV6_V6ONLY},
-    {IPPROTO_IPV6, IPV6_UNICAST_HOPS},
-    {IPPROTO_IPV6, IPV6_TCLASS},
-};
-
 int64_t failed() { return -errno; }
 int64_t result(long value) { return value < 0 ? failed() : value; }
-
-template <typename T>
-bool read_as(std::span<const std::byte> bytes, T& out) {
-  if (bytes.size() < sizeof out) return false;
-  std::memcpy(&out, bytes.data(), sizeof out);
-  return true;
-}
 
 // Family and, for IPv4 and IPv6, address (4 or 16 bytes; an IPv4 address in IPv6's clothes is IPv4) and port.
 struct Address {
@@ -93,12 +49,6 @@ std::optional<Address> address_of(std::span<const std::byte> raw) {
 }
 
 uint8_t octet(const Address& address, size_t i) { return static_cast<uint8_t>(address.bytes[i]); }
-
-template <typename T>
-void put(std::vector<std::byte>& out, const T* value, size_t size) {
-  out.resize(size);
-  if (size) std::memcpy(out.data(), value, size);
-}
 
 // A socket address as the kernel wants it, copied out: the parts of a frame have no alignment.
 struct SocketAddress {
@@ -156,12 +106,14 @@ class Attempt {
         return send_call(socket);
       case Op::receive:
         return receive_call(socket);
+      case Op::give_back:
+        return give_back_call(socket);
       case Op::shutdown:
         return result(shutdown(socket.fd.get(), static_cast<int>(std::clamp<int64_t>(argument(0), -1, 3))));
       case Op::getsockopt:
-        return getsockopt_call(socket);
+        return get_option(socket, call_, out_.first);
       case Op::setsockopt:
-        return setsockopt_call(socket);
+        return set_option(socket, call_);
       case Op::getsockname:
         return name_call(socket, getsockname);
       case Op::getpeername:
@@ -277,6 +229,15 @@ class Attempt {
     const bool dont_wait = wanted & MSG_DONTWAIT;
     const size_t size = static_cast<size_t>(std::min<int64_t>(argument(0), kMaxData));
     std::vector<std::byte>& data = progress_.data;
+    if (!socket.given_back.empty() && data.empty() && !(wanted & MSG_OOB)) {
+      const auto end = socket.given_back.begin() + static_cast<ptrdiff_t>(std::min(size, socket.given_back.size()));
+      data.assign(socket.given_back.begin(), end);
+      if (!(wanted & MSG_PEEK)) socket.given_back.erase(socket.given_back.begin(), end);
+      if (!(wanted & MSG_WAITALL) || wanted & MSG_PEEK || data.size() == size) {
+        out_.first = std::move(data);
+        return static_cast<int64_t>(out_.first.size());
+      }
+    }
     // Not the call's own: what may have to wait is as large as what came.
     thread_local std::vector<std::byte> room(kMaxData);
     for (;;) {
@@ -305,60 +266,10 @@ class Attempt {
     }
   }
 
-  static bool known(int64_t level, int64_t name) {
-    return std::any_of(std::begin(kOptions), std::end(kOptions),
-                       [&](const SocketOption& option) { return option.level == level && option.name == name; });
-  }
-  static int64_t* timeout_of(Socket& socket, int64_t level, int64_t name) {
-    if (level != SOL_SOCKET) return nullptr;
-    return name == SO_RCVTIMEO ? &socket.receive_timeout_us : name == SO_SNDTIMEO ? &socket.send_timeout_us : nullptr;
-  }
-
-  int64_t getsockopt_call(Socket& socket) {
-    if (argument(2) < 0) return -EINVAL;
-    if (const int64_t* timeout = timeout_of(socket, argument(0), argument(1))) {
-      const timeval value{*timeout / 1000000, *timeout % 1000000};
-      put(out_.first, &value, std::min<size_t>(sizeof value, static_cast<size_t>(argument(2))));
-      return 0;
-    }
-    if (!known(argument(0), argument(1))) return -ENOPROTOOPT;
-    if (argument(0) == SOL_SOCKET && argument(1) == SO_LINGER && socket.lingers) {
-      const linger value{1, socket.linger_seconds};
-      put(out_.first, &value, std::min<size_t>(sizeof value, static_cast<size_t>(argument(2))));
-      return 0;
-    }
-    out_.first.resize(static_cast<size_t>(std::min<int64_t>(argument(2), kMaxOption)));
-    socklen_t size = static_cast<socklen_t>(out_.first.size());
-    if (getsockopt(socket.fd.get(), static_cast<int>(argument(0)), static_cast<int>(argument(1)), out_.first.data(),
-                   &size) != 0)
-      return failed();
-    out_.first.resize(std::min<size_t>(size, out_.first.size()));
+  int64_t give_back_call(Socket& socket) {
+    if (call_.first.size() > kMaxData - std::min(kMaxData, socket.given_back.size())) return -ENOBUFS;
+    socket.given_back.insert(socket.given_back.begin(), call_.first.begin(), call_.first.end());
     return 0;
-  }
-
-  int64_t setsockopt_call(Socket& socket) {
-    if (int64_t* timeout = timeout_of(socket, argument(0), argument(1))) {
-      timeval value{};
-      if (!read_as(call_.first, value)) return -EINVAL;
-      if (value.tv_usec < 0 || value.tv_usec >= 1000000) return -EDOM;
-      *timeout = value.tv_sec < 0 ? 0 : std::min<int64_t>(value.tv_sec, 1 << 30) * 1000000 + value.tv_usec;
-      return 0;
-    }
-    if (!known(argument(0), argument(1))) return -ENOPROTOOPT;
-    if (call_.first.size() > kMaxOption) return -EINVAL;
-    if (argument(0) == SOL_SOCKET && argument(1) == SO_LINGER) return set_linger(socket);
-    return result(setsockopt(socket.fd.get(), static_cast<int>(argument(0)), static_cast<int>(argument(1)),
-                             call_.first.data(), static_cast<socklen_t>(call_.first.size())));
-  }
-
-  int64_t set_linger(Socket& socket) {
-    linger value{};
-    if (!read_as(call_.first, value)) return -EINVAL;
-    socket.lingers = value.l_onoff && value.l_linger != 0;
-    socket.linger_seconds = value.l_linger;
-    // Without time it is a reset, which blocks nobody.
-    if (socket.lingers) value = {};
-    return result(setsockopt(socket.fd.get(), SOL_SOCKET, SO_LINGER, &value, sizeof value));
   }
 
   template <typename Function>
@@ -374,6 +285,8 @@ class Attempt {
     int value = 0;
     if (ioctl(handle.fd.get(), static_cast<unsigned long>(argument(0)), &value) != 0) return failed();
     out_.extra = value;
+    if (handle.kind == Handle::Kind::socket && argument(0) == FIONREAD)
+      out_.extra += static_cast<int64_t>(static_cast<const Socket&>(handle).given_back.size());
     return 0;
   }
 
@@ -393,6 +306,11 @@ class Attempt {
     if (ready < 0) return failed();
     for (size_t i = 0; i < asked.size(); ++i) {
       asked[i].revents = real[i].revents;
+      if (held[i] && held[i]->kind == Handle::Kind::socket && asked[i].events & POLLIN &&
+          !static_cast<const Socket&>(*held[i]).given_back.empty() && !(asked[i].revents & POLLIN)) {
+        ready += asked[i].revents == 0;
+        asked[i].revents |= POLLIN;
+      }
       if (asked[i].fd >= 0 && !held[i]) {
         asked[i].revents = POLLNVAL;
         ++ready;
@@ -415,8 +333,6 @@ class Attempt {
 };
 
 }  // namespace
-
-std::span<const SocketOption> socket_options() { return kOptions; }
 
 bool NetworkPolicy::allows(std::span<const std::byte> raw) const {
   if (!remote) return false;

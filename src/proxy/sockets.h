@@ -35,7 +35,12 @@ struct Socket final : Handle {
   int64_t receive_timeout_us = 0, send_timeout_us = 0;  // 0: for ever
   bool lingers = false;                                 // which would block close(2) here: it is only remembered
   int linger_seconds = 0;
+  std::vector<std::byte> given_back;  // comes before what the kernel has
 };
+
+// -errno or 0. call: getsockopt or setsockopt.
+int64_t get_option(Socket& socket, const Frame& call, std::vector<std::byte>& out);
+int64_t set_option(Socket& socket, const Frame& call);
 
 // A call that waits: how far it has come.
 struct Progress {
@@ -48,7 +53,7 @@ class Sockets {
  public:
   Sockets(NetworkPolicy policy, Handles& handles) : policy_(std::move(policy)), handles_(handles) {}
 
-  static bool is_socket_call(Op op) { return op >= Op::ioctl && op <= Op::poll; }
+  static bool is_socket_call(Op op) { return (op >= Op::ioctl && op <= Op::poll) || op == Op::give_back; }
   // Nothing: it has to wait until a socket of it is ready.
   std::optional<Outcome> attempt(const Frame& call, Progress& progress);
   // What a call that waited in vain comes to: -EAGAIN, or what has been done by then.

@@ -25,45 +25,50 @@ inline constexpr size_t kMaxFrame = kHeaderSize + kMaxData + kMaxPath;
 // Names are those of the system calls; variants that differ in how a guest hands over its arguments are one operation.
 // "-> " what the answer has beside the result. Paths are absolute and mean the proxy's own root.
 enum class Op : uint16_t {
-  answer = 0,   // from the proxy: arguments[0] the result or -errno, [1] as below
-  open,         // first: path; arguments: flags, mode -> result: handle
-  close,        // handle
-  read,         // handle; arguments: size, offset or -1 -> first: data
-  write,        // handle; first: data; arguments: offset or -1
-  lseek,        // handle; arguments: offset, whence
-  statx,        // handle, or first: path with arguments[0] = 1 to follow a link at its end -> first: struct statx
-  statfs,       // handle, or first: path -> first: struct statfs
-  access,       // first: path; arguments: mode, 1 to follow
-  truncate,     // handle, or first: path; arguments: size
-  fallocate,    // handle; arguments: mode, offset, size
-  fsync,        // handle; arguments: 1 for data only
-  flock,        // handle; arguments: operation. Never blocks: EWOULDBLOCK
-  rename,       // first: from; second: to; arguments: flags
-  link,         // first: from; second: to; arguments: 1 to follow
-  unlink,       // first: path; arguments: 1 for a directory
-  mkdir,        // first: path; arguments: mode
-  symlink,      // first: target; second: path
-  readlink,     // first: path -> first: target
-  chmod,        // handle, or first: path; arguments: mode
-  chown,        // handle, or first: path; arguments: uid, gid (-1: as it is), 1 to follow
-  utimens,      // handle, or first: path; second: two struct timespec, or nothing (now); arguments: 1 to follow
-  getdents,     // handle; arguments: size -> first: struct linux_dirent64
-  setfl,        // handle; arguments: O_APPEND and O_NONBLOCK as they are to be
-  ioctl,        // handle; arguments: request (FIONREAD, SIOCATMARK, SIOCOUTQ) -> arguments[1]: the value
-  socket,       // arguments: family, type, protocol -> result: handle
-  connect,      // handle; first: address
-  bind,         // handle; first: address
-  listen,       // handle; arguments: backlog
-  accept,       // handle; arguments: flags -> result: handle; first: address
-  send,         // handle; first: data; second: address or nothing; arguments: flags
-  receive,      // handle; arguments: size, flags -> first: data; second: address; arguments[1]: msg_flags
-  shutdown,     // handle; arguments: how
-  getsockopt,   // handle; arguments: level, name, size -> first: value
-  setsockopt,   // handle; arguments: level, name; first: value
-  getsockname,  // handle -> first: address
-  getpeername,  // handle -> first: address
-  poll,         // first: struct pollfd with handles; waits until something is ready -> first: the same with revents
-  cancel,       // arguments: id of a call, which is then answered, with -EINTR unless it was done already
+  answer = 0,  // from the proxy: arguments[0] the result or -errno, [1] as below
+  open,    // first: path; arguments: flags, mode -> result: handle; arguments[1]: which file, the same for all that are
+           // open on it
+  close,   // handle
+  read,    // handle; arguments: size, offset or -1 -> first: data
+  write,   // handle; first: data; arguments: offset or -1
+  lseek,   // handle; arguments: offset, whence
+  statx,   // handle, or first: path with arguments[0] = 1 to follow a link at its end -> first: struct statx
+  statfs,  // handle, or first: path -> first: struct statfs
+  access,  // first: path; arguments: mode, 1 to follow
+  truncate,      // handle, or first: path; arguments: size
+  fallocate,     // handle; arguments: mode, offset, size
+  fsync,         // handle; arguments: 1 for data only
+  flock,         // handle; arguments: operation. Never blocks: EWOULDBLOCK
+  rename,        // first: from; second: to; arguments: flags
+  link,          // first: from; second: to; arguments: 1 to follow; handle: what must be there, or none
+  unlink,        // first: path; arguments: 1 for a directory
+  mkdir,         // first: path; arguments: mode
+  symlink,       // first: target; second: path
+  readlink,      // handle, or first: path -> first: target
+  chmod,         // handle, or first: path; arguments: mode
+  chown,         // handle, or first: path; arguments: uid, gid (-1: as it is), 1 to follow
+  utimens,       // handle, or first: path; second: two struct timespec, or nothing (now); arguments: 1 to follow
+  getdents,      // handle; arguments: size -> first: struct linux_dirent64
+  setfl,         // handle; arguments: O_APPEND and O_NONBLOCK as they are to be
+  ioctl,         // handle; arguments: request (FIONREAD, SIOCATMARK, SIOCOUTQ) -> arguments[1]: the value
+  socket,        // arguments: family, type, protocol -> result: handle
+  connect,       // handle; first: address
+  bind,          // handle; first: address
+  listen,        // handle; arguments: backlog
+  accept,        // handle; arguments: flags -> result: handle; first: address
+  send,          // handle; first: data; second: address or nothing; arguments: flags
+  receive,       // handle; arguments: size, flags -> first: data; second: address; arguments[1]: msg_flags
+  shutdown,      // handle; arguments: how
+  getsockopt,    // handle; arguments: level, name, size -> first: value
+  setsockopt,    // handle; arguments: level, name; first: value
+  getsockname,   // handle -> first: address
+  getpeername,   // handle -> first: address
+  poll,          // first: struct pollfd with handles; waits until something is ready -> first: the same with revents
+  cancel,        // arguments: id of a call, which is then answered, with -EINTR unless it was done already
+  epoll_create,  // -> result: handle
+  epoll_ctl,     // handle; arguments: operation, handle of a socket or of another, events, data
+  epoll_wait,    // handle; arguments: most. Never waits (poll does) -> result: how many; first: struct epoll_event
+  give_back,     // handle of a stream socket; first: what was received last and did not reach the service: it is next
   count,
 };
 

@@ -1,0 +1,327 @@
+#include "proxy/init.h"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <linux/ipv6.h>
+#include <net/if.h>
+#include <net/route.h>
+#include <optional>
+#include <poll.h>
+#include <signal.h>
+#include <string>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+#include "proxy/channel.h"
+#include "proxy/directories.h"
+#include "proxy/options.h"
+#include "proxy/relay.h"
+
+namespace oboro::proxy {
+namespace {
+
+constexpr int kDeviceTimeoutMs = 20000;
+constexpr int kOtherEndMs = 3000;
+constexpr int kLookEveryMs = 10;
+constexpr char kFiles[] = "/files";
+constexpr char kNewRoot[] = "/new";
+
+Error failed(std::string_view what) { return {Errc::io, fmt::format("{}: {}", what, std::strerror(errno))}; }
+
+std::vector<std::string> lines_of(const char* path) {
+  std::ifstream file(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);)
+    if (!line.empty()) lines.push_back(line);
+  return lines;
+}
+
+Result<void> mount_at(const char* what, const char* where, const char* type, unsigned long flags = 0,
+                      const char* data = nullptr) {
+  if (mkdir(where, 0755) != 0 && errno != EEXIST) return failed(where);
+  if (mount(what, where, type, flags, data) != 0) return failed(fmt::format("mount {}", where));
+  return {};
+}
+
+// A RAM disk that the kernel started from cannot be left (pivot_root), which is what the proxy is about to do.
+Result<void> leave_first_root() {
+  if (auto done = mount_at("tmpfs", kNewRoot, "tmpfs", 0, "mode=755,size=1m"); !done) return done;
+  for (const auto& [what, type] : {std::pair("dev", "devtmpfs"), std::pair("proc", "proc"), std::pair("sys", "sysfs")})
+    if (auto done = mount_at(type, fmt::format("{}/{}", kNewRoot, what).c_str(), type); !done) return done;
+  if (chdir(kNewRoot) != 0 || mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || chroot(".") != 0 || chdir("/") != 0)
+    return failed("the new root");
+  return {};
+}
+
+Result<void> load_modules() {
+  for (const std::string& path : lines_of(kModulesFile)) {
+    const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    constexpr int kCompressed = 4;  // MODULE_INIT_COMPRESSED_FILE
+    const int flags = path.ends_with(".ko") ? 0 : kCompressed;
+    if (!file || (syscall(SYS_finit_module, file.get(), "", flags) != 0 && errno != EEXIST)) return failed(path);
+  }
+  return {};
+}
+
+// Devices appear when the kernel has found them, after their module was loaded.
+template <typename F>
+bool wait_for(const F& found, int most_ms = kDeviceTimeoutMs) {
+  for (int waited = 0; waited < most_ms; waited += kLookEveryMs) {
+    if (found()) return true;
+    (void)poll(nullptr, 0, kLookEveryMs);
+  }
+  return false;
+}
+
+Result<UniqueFd> open_port() {
+  UniqueFd port;
+  const bool there = wait_for([&] {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator("/sys/class/virtio-ports", error)) {
+      std::string name;
+      std::getline(std::ifstream(entry.path() / "name"), name);
+      if (name == kPortName)
+        port.reset(open(("/dev/" + entry.path().filename().string()).c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    }
+    return bool(port);
+  });
+  if (!there) return Error{Errc::not_found, "no virtio-serial port of the name that it should have"};
+  return port;
+}
+
+Result<UniqueFd> mount_files() {
+  struct stat disk {};
+  if (!wait_for([&] { return stat("/dev/vda", &disk) == 0; })) return Error{Errc::not_found, "no disk"};
+  // What the machine has not written yet is lost if it is killed: let that be little.
+  std::ofstream("/proc/sys/vm/dirty_expire_centisecs") << 100;
+  std::ofstream("/proc/sys/vm/dirty_writeback_centisecs") << 50;
+  if (auto done = mount_at("/dev/vda", kFiles, "ext4", MS_NOSUID | MS_NODEV | MS_NOEXEC, "commit=1"); !done)
+    return done.error();
+  UniqueFd root(open(kFiles, O_PATH | O_DIRECTORY));
+  if (!root) return failed(kFiles);
+  return root;
+}
+
+sockaddr_in in4(const char* text) {
+  sockaddr_in in{};
+  in.sin_family = AF_INET;
+  inet_pton(AF_INET, text, &in.sin_addr);
+  return in;
+}
+
+in6_addr in6(const char* text) {
+  in6_addr in{};
+  inet_pton(AF_INET6, text, &in);
+  return in;
+}
+
+template <typename T>
+void put(sockaddr& out, const T& in) {
+  static_assert(sizeof in <= sizeof out);
+  std::memcpy(&out, &in, sizeof in);
+}
+
+// Routes that lead nowhere.
+bool deny4(int any, std::span<const std::byte> address, const char* netmask = "255.255.255.255") {
+  sockaddr_in to = in4("0.0.0.0");
+  std::memcpy(&to.sin_addr, address.data(), sizeof to.sin_addr);
+  rtentry route{};
+  put(route.rt_dst, to);
+  put(route.rt_genmask, in4(netmask));
+  route.rt_flags = RTF_UP | RTF_REJECT;
+  return ioctl(any, SIOCADDRT, &route) == 0 || errno == EEXIST;
+}
+
+bool deny6(int any, std::span<const std::byte> address, uint16_t prefix = 128) {
+  in6_rtmsg route{};
+  std::memcpy(&route.rtmsg_dst, address.data(), sizeof route.rtmsg_dst);
+  route.rtmsg_dst_len = prefix;
+  route.rtmsg_flags = RTF_UP | RTF_REJECT;
+  route.rtmsg_metric = 1;
+  route.rtmsg_ifindex = static_cast<int>(if_nametoindex("lo"));
+  return ioctl(any, SIOCADDRT, &route) == 0 || errno == EEXIST;
+}
+
+// QEMU takes every address of its network for one of its host. In two halves, each of which is nearer than the route to
+// the whole, by which the router is found.
+bool deny_network(int any4, int any6) {
+  in_addr four = in4(kMachineNetwork.base).sin_addr;
+  in6_addr six = in6(kMachineNetwork.network6);
+  bool done = true;
+  for (int half = 0; half < 2; ++half) {
+    done = done && deny4(any4, std::as_bytes(std::span(&four, 1)), "255.255.255.128");
+    done = done && (any6 < 0 || deny6(any6, std::as_bytes(std::span(&six, 1)), 65));
+    four.s_addr |= htonl(0x80);
+    six.s6_addr[8] |= 0x80;
+  }
+  return done;
+}
+
+bool start4(int any, ifreq card) {
+  const MachineNetwork& net = kMachineNetwork;
+  put(card.ifr_addr, in4(net.own));
+  if (ioctl(any, SIOCSIFADDR, &card) != 0) return false;
+  put(card.ifr_netmask, in4(net.netmask));
+  if (ioctl(any, SIOCSIFNETMASK, &card) != 0) return false;
+  card.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (ioctl(any, SIOCSIFFLAGS, &card) != 0) return false;
+  rtentry route{};
+  put(route.rt_dst, in4("0.0.0.0"));
+  put(route.rt_genmask, in4("0.0.0.0"));
+  put(route.rt_gateway, in4(net.router));
+  route.rt_flags = RTF_UP | RTF_GATEWAY;
+  return ioctl(any, SIOCADDRT, &route) == 0;
+}
+
+bool start6(int any, const std::string& name, int index) {
+  const MachineNetwork& net = kMachineNetwork;
+  // Its address is not asked for, nor looked for elsewhere, which would take a second.
+  for (const char* setting : {"accept_dad", "accept_ra", "autoconf"})
+    std::ofstream(fmt::format("/proc/sys/net/ipv6/conf/{}/{}", name, setting)) << 0;
+  in6_ifreq own{};
+  own.ifr6_addr = in6(net.own6);
+  own.ifr6_prefixlen = 64;
+  own.ifr6_ifindex = index;
+  if (ioctl(any, SIOCSIFADDR, &own) != 0) return false;
+  in6_rtmsg route{};
+  route.rtmsg_gateway = in6(net.router6);
+  route.rtmsg_flags = RTF_UP | RTF_GATEWAY;
+  route.rtmsg_metric = 1024;
+  route.rtmsg_ifindex = index;
+  return ioctl(any, SIOCADDRT, &route) == 0;
+}
+
+Result<void> start_network(const std::vector<std::vector<std::byte>>& denied) {
+  std::string name;
+  const bool there = wait_for([&] {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator("/sys/class/net", error))
+      if (std::filesystem::exists(entry.path() / "device", error)) name = entry.path().filename().string();
+    return !name.empty();
+  });
+  if (!there || name.size() >= IFNAMSIZ) return Error{Errc::not_found, "no network card"};
+  const UniqueFd any4(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const UniqueFd any6(socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!any4) return failed("socket");
+  ifreq card{};
+  name.copy(card.ifr_name, IFNAMSIZ - 1);
+  if (ioctl(any4.get(), SIOCGIFINDEX, &card) != 0) return failed(name);
+  const int index = card.ifr_ifindex;
+  if (!start4(any4.get(), card)) return failed(fmt::format("IPv4 at {}", name));
+  // Without it, routes that lead nowhere have no device to stand for.
+  ifreq loopback{};
+  std::strcpy(loopback.ifr_name, "lo");
+  loopback.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (ioctl(any4.get(), SIOCSIFFLAGS, &loopback) != 0) return failed("loopback");
+  if (any6 && !start6(any6.get(), name, index)) return failed(fmt::format("IPv6 at {}", name));
+  if (!deny_network(any4.get(), any6.get())) return failed("no way to deny this host");
+  for (const auto& address : denied) {
+    const bool four = address.size() == sizeof(in_addr);
+    if (!four && !any6) continue;
+    if (four ? deny4(any4.get(), address) : deny6(any6.get(), address)) continue;
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    inet_ntop(four ? AF_INET : AF_INET6, address.data(), text.data(), text.size());
+    return failed(fmt::format("no way to deny {}", text.data()));
+  }
+  return {};
+}
+
+struct Running {
+  pid_t pid = -1;
+  UniqueFd pidfd, life;
+  ChannelFds channel;
+};
+
+Result<Running> start_proxy(const std::vector<std::string>& arguments, UniqueFd root) {
+  Running running;
+  Result<ChannelFds> channel = Channel::create();
+  if (!channel) return channel.error();
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return failed("pipe");
+  const UniqueFd theirs(ends[0]);
+  running.life = UniqueFd(ends[1]);
+  std::vector<std::string> words = {"oboro-proxy"};
+  const std::array inherited = {channel->memory.get(), channel->for_proxy.get(), channel->for_tracer.get(), root.get(),
+                                theirs.get()};
+  size_t at = 0;
+  for (const char* option : {"--memory", "--for-proxy", "--for-tracer", "--root", "--life"})
+    words.insert(words.end(), {option, std::to_string(inherited[at++])});
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  running.pid = fork();
+  if (running.pid < 0) return failed("fork");
+  if (running.pid == 0) {
+    for (const int fd : inherited) fcntl(fd, F_SETFD, 0);
+    execv("/proc/self/exe", argv.data());
+    _exit(127);
+  }
+  running.pidfd = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, running.pid, 0)));
+  if (!running.pidfd) return failed("pidfd_open");
+  running.channel = std::move(*channel);
+  return running;
+}
+
+Result<void> work() {
+  const std::vector<std::string> arguments = lines_of(kArgumentsFile);
+  const std::vector<std::string> directories = lines_of(kDirectoriesFile);
+  std::vector<std::string> words = {"init"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  const Result<Options> options = parse_options(words);
+  if (!options) return options.error();
+  if (auto done = mount_at("proc", "/proc", "proc"); !done) return done;
+  if (auto done = load_modules(); !done) return done;
+  if (auto done = leave_first_root(); !done) return done;
+  Result<UniqueFd> port = open_port();
+  if (!port) return port.error();
+  Result<UniqueFd> files = mount_files();
+  if (!files) return files.error();
+  for (const std::string& directory : directories)
+    if (auto done = make_directories(files->get(), directory); !done) return done;
+  if (options->confinement.network)
+    if (auto done = start_network(options->denied); !done) return done;
+  Result<Running> proxy = start_proxy(arguments, std::move(*files));
+  if (!proxy) return proxy.error();
+  Result<Channel> channel = Channel::attach(std::move(proxy->channel), Channel::Side::tracer);
+  if (!channel) return channel.error();
+  // Until the other end is open, which it is said to be a moment after the port has got its name, this is EAGAIN.
+  if (!wait_for([&] { return write_all(port->get(), std::string_view(&kReady, 1)); }, kOtherEndMs))
+    return failed("the other end of the port");
+  Result<void> relayed = relay(std::move(*channel), std::move(*port), proxy->pidfd.get());
+  proxy->life.reset();
+  int status = 0;
+  while (waitpid(proxy->pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!relayed) return relayed;
+  if (WIFSIGNALED(status)) return Error{Errc::io, fmt::format("the proxy was ended by signal {}", WTERMSIG(status))};
+  return {};
+}
+
+}  // namespace
+
+Result<void> init() {
+  if (getpid() != 1) return Error{Errc::invalid, "init: this is not the first process of a machine"};
+  signal(SIGPIPE, SIG_IGN);
+  if (const auto done = work(); !done) write_all(STDERR_FILENO, "oboro-proxy: " + done.error().message + "\n");
+  umount2(kFiles, 0);
+  sync();
+  reboot(RB_POWER_OFF);
+  for (;;) pause();
+}
+
+}  // namespace oboro::proxy
