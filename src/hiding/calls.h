@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <fcntl.h>
 #include <memory>
 #include <string>
 
@@ -21,16 +22,35 @@ const CallHandler* handler_of(uint64_t number);
 
 // --- shared by the files of this folder
 
+inline Outcome answer(int64_t value) { return Outcome::answer(value); }
+inline int64_t s(uint64_t value) { return static_cast<int64_t>(value); }
+
 // What a path argument means: the absolute path, and whether that is hidden.
 struct PathArgument {
   int64_t error = 0;  // 0 or -errno
   bool hidden = false;
-  bool empty = false;  // ""
+  bool empty = false;    // ""
+  bool nowhere = false;  // relative to what is no directory of ours, nor of the guest's
+  unsigned dots = 0;     // at its end: "." or ".."
   std::string path;
 };
 // directory: a descriptor or AT_FDCWD.
 Routine<PathArgument> path_argument(Thread& thread, int directory, uint64_t user);
 
+inline constexpr int kHere = AT_FDCWD;
+inline uint64_t path_descriptor(int directory) { return static_cast<uint32_t>(directory); }
+// A call with one path that the proxy executes and that has nothing but a result. what: for the log; null: none.
+// may_be_empty: the call has AT_EMPTY_PATH.
+Routine<Outcome> on_path(Thread& thread, int directory, uint64_t user, proxy::Op op, std::array<int64_t, 4> arguments,
+                         const char* what, bool may_be_empty = false, std::vector<std::byte> second = {});
+
+inline proxy::Frame path_frame(proxy::Op op, const std::string& path, std::array<int64_t, 4> arguments = {}) {
+  proxy::Frame frame;
+  frame.op = op;
+  frame.first = proxy::bytes_of(path);
+  frame.arguments = arguments;
+  return frame;
+}
 // A frame about an open file.
 inline proxy::Frame frame_of(proxy::Op op, const OpenFile& file, std::array<int64_t, 4> arguments = {}) {
   proxy::Frame frame;
@@ -46,7 +66,11 @@ inline std::shared_ptr<OpenFile> file_of(Thread& thread, const SystemCall& call,
   return thread.descriptors->find(static_cast<uint32_t>(call.a[argument]));
 }
 
+// The socket that the first argument stands for; null: the error is another.
+std::shared_ptr<OpenFile> socket_of(Thread& thread, const SystemCall& call, int64_t& error);
+
 // A buffer argument in parts (readv, sendmsg...).
+inline constexpr size_t kMaxParts = 1024;  // UIO_MAXIOV
 struct Part {
   uint64_t base, size;  // struct iovec
 };
@@ -57,6 +81,10 @@ Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t
 Routine<int64_t> scatter(Thread& thread, const std::vector<Part>& parts, uint64_t skip,
                          std::span<const std::byte> bytes);
 uint64_t total(const std::vector<Part>& parts);
+// What was received and could not be given to the service comes again with the next receive. Datagrams are lost then,
+// as the kernel has it.
+Routine<int64_t> give_back(Thread& thread, std::shared_ptr<OpenFile> file, std::span<const std::byte> bytes,
+                           uint64_t flags = 0);
 
 // --- labels (flows.cpp): a hidden service is traced like any other
 // The service is about to write to the file, or has read from it.
@@ -82,9 +110,18 @@ Routine<Outcome> stat_to_user(Thread& thread, proxy::Frame frame, uint64_t user,
 // --- the groups
 Routine<Outcome> read_call(Thread&, SystemCall);
 Routine<Outcome> write_call(Thread&, SystemCall);
+Routine<Outcome> sendfile_call(Thread&, SystemCall);
+Routine<Outcome> utimensat_call(Thread&, SystemCall);
+Routine<Outcome> utimes_call(Thread&, SystemCall);  // and utime, futimesat
+Routine<Outcome> setsockopt_call(Thread&, SystemCall);
+Routine<Outcome> getsockopt_call(Thread&, SystemCall);
+Routine<Outcome> flock_call(Thread&, SystemCall);
+Routine<Outcome> record_lock_call(Thread&, SystemCall);  // fcntl with F_SETLK and its kin
 const CallHandler* file_call(uint64_t number);
+const CallHandler* transfer_call(uint64_t number);
 const CallHandler* descriptor_call(uint64_t number);
 const CallHandler* socket_call(uint64_t number);
-const CallHandler* wait_call(uint64_t number);
+const CallHandler* poll_or_select(uint64_t number);
+const CallHandler* epoll_call(uint64_t number);
 
 }  // namespace oboro::hiding

@@ -1,4 +1,4 @@
-// Calls on descriptors that are open in the proxy: reading, writing, and what they are.
+// Calls on descriptors that are open in the proxy: what they are, and their numbers.
 
 #include <algorithm>
 #include <cerrno>
@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -16,106 +17,13 @@
 
 namespace oboro::hiding {
 
+using guest::Field;
 using guest::Symbol;
 using proxy::Frame;
 using proxy::kMaxData;
 using proxy::Op;
 
 namespace {
-
-constexpr size_t kMaxParts = 1024;  // UIO_MAXIOV
-
-Outcome answer(int64_t value) { return Outcome::answer(value); }
-
-// What a wait for data comes to when a signal is there: files are not interrupted.
-int64_t interrupted(const OpenFile& file, bool sends) { return file.is_socket ? file.interrupted(sends) : 0; }
-
-// Bytes that are to go to `file`, in as many calls as it takes.
-Routine<int64_t> write_parts(Thread& thread, std::shared_ptr<OpenFile> file, std::vector<Part> parts, int64_t offset) {
-  const uint64_t size = total(parts);
-  uint64_t done = 0;
-  int64_t error = 0;
-  std::vector<std::byte> bytes;
-  if (!may_send(thread, *file, {})) co_return -EPERM;
-  give_labels(thread, *file);
-  do {
-    error = co_await gather(thread, parts, done, bytes);
-    if (error) break;
-    Frame frame = frame_of(Op::write, *file, {offset < 0 ? -1 : offset + static_cast<int64_t>(done)});
-    frame.first = bytes;
-    const Answer got = co_await thread.ask(frame, interrupted(*file, true));
-    error = std::min<int64_t>(got.result(), 0);
-    if (error) break;
-    const auto written = std::min<uint64_t>(static_cast<uint64_t>(got.result()), bytes.size());
-    done += written;
-    if (written < bytes.size() || written == 0) break;
-  } while (done < size);
-  file->bytes_out += done;
-  if (error == -EPIPE && file->type == SOCK_STREAM)
-    co_await thread.call(Symbol::call_send_sig, SIGPIPE, thread.task().at.value, 0);
-  co_return done ? static_cast<int64_t>(done) : error;
-}
-
-Routine<int64_t> read_parts(Thread& thread, std::shared_ptr<OpenFile> file, std::vector<Part> parts, int64_t offset) {
-  const uint64_t size = total(parts);
-  uint64_t done = 0;
-  do {
-    const auto wanted = static_cast<int64_t>(std::min<uint64_t>(size - done, kMaxData));
-    const Answer got =
-        co_await thread.ask(frame_of(Op::read, *file, {wanted, offset < 0 ? -1 : offset + static_cast<int64_t>(done)}),
-                            interrupted(*file, false));
-    if (got.result() < 0) co_return done ? static_cast<int64_t>(done) : got.result();
-    take_labels(thread, *file);
-    const auto bytes = got.frame.first.first(std::min<size_t>(got.frame.first.size(), static_cast<size_t>(wanted)));
-    const int64_t given = co_await scatter(thread, parts, done, bytes);
-    const auto fits = static_cast<uint64_t>(std::max<int64_t>(given, 0));
-    done += fits;
-    file->bytes_in += fits;
-    if (fits < bytes.size()) {
-      // The position is behind what was given.
-      const auto back = static_cast<int64_t>(fits) - static_cast<int64_t>(bytes.size());
-      if (offset < 0 && !file->is_socket) (void)co_await thread.ask(frame_of(Op::lseek, *file, {back, SEEK_CUR}));
-      co_return done ? static_cast<int64_t>(done) : given;
-    }
-    if (bytes.size() < static_cast<size_t>(wanted) || file->is_socket) break;
-  } while (done < size);
-  co_return static_cast<int64_t>(done);
-}
-
-// read, pread64, readv, preadv, preadv2; write and its kin.
-Routine<Outcome> move_data(Thread& thread, SystemCall call, bool writes, bool vector, bool positioned) {
-  const auto file = file_of(thread, call, 0);
-  if (!file) co_return answer(-EBADF);
-  ++file->calls;
-  std::vector<Part> parts{{call.a[1], call.a[2]}};
-  if (vector) {
-    if (const int64_t wrong = co_await copy_parts(thread, call.a[1], call.a[2], parts)) co_return answer(wrong);
-  }
-  int64_t offset = -1;
-  bool synchronous = false;
-  if (positioned) {
-    offset = static_cast<int64_t>(call.a[3]);
-    // preadv2 and pwritev2 take -1 for "at the current position"; the others take no negative offset.
-    const bool second = call.number == SYS_preadv2 || call.number == SYS_pwritev2;
-    constexpr uint64_t kHints = 0x1 | 0x2 | 0x4 | 0x8;  // RWF_HIPRI, DSYNC, SYNC, NOWAIT
-    if (second && (call.a[5] & ~kHints)) co_return answer(-EOPNOTSUPP);
-    synchronous = second && (call.a[5] & 0x6);
-    if (offset < 0 && !(second && offset == -1)) co_return answer(-EINVAL);
-  }
-  if (writes) {
-    const int64_t written = co_await write_parts(thread, file, std::move(parts), offset);
-    if (synchronous && written > 0) (void)co_await thread.ask(frame_of(Op::fsync, *file, {1}));
-    co_return answer(written);
-  }
-  co_return answer(co_await read_parts(thread, file, std::move(parts), offset));
-}
-
-Routine<Outcome> pread_call(Thread& t, SystemCall c) { return move_data(t, c, false, false, true); }
-Routine<Outcome> readv_call(Thread& t, SystemCall c) { return move_data(t, c, false, true, false); }
-Routine<Outcome> preadv_call(Thread& t, SystemCall c) { return move_data(t, c, false, true, true); }
-Routine<Outcome> pwrite_call(Thread& t, SystemCall c) { return move_data(t, c, true, false, true); }
-Routine<Outcome> writev_call(Thread& t, SystemCall c) { return move_data(t, c, true, true, false); }
-Routine<Outcome> pwritev_call(Thread& t, SystemCall c) { return move_data(t, c, true, true, true); }
 
 // Calls whose only result is a number.
 Routine<Outcome> plain(Thread& thread, SystemCall call, Op op, std::array<int64_t, 4> arguments) {
@@ -125,9 +33,13 @@ Routine<Outcome> plain(Thread& thread, SystemCall call, Op op, std::array<int64_
   co_return answer(got.result());
 }
 
-int64_t s(uint64_t value) { return static_cast<int64_t>(value); }
-
-Routine<Outcome> lseek_call(Thread& t, SystemCall c) { return plain(t, c, Op::lseek, {s(c.a[1]), s(c.a[2])}); }
+Routine<Outcome> lseek_call(Thread& thread, SystemCall call) {
+  const auto file = file_of(thread, call, 0);
+  if (!file) co_return answer(-EBADF);
+  const Answer got = co_await thread.ask(frame_of(Op::lseek, *file, {s(call.a[1]), s(call.a[2])}));
+  if (got.result() >= 0) file->next_entry = got.result();
+  co_return answer(got.result());
+}
 Routine<Outcome> ftruncate_call(Thread& t, SystemCall c) { return plain(t, c, Op::truncate, {s(c.a[1])}); }
 Routine<Outcome> fallocate_call(Thread& t, SystemCall c) {
   return plain(t, c, Op::fallocate, {s(c.a[1]), s(c.a[2]), s(c.a[3])});
@@ -136,16 +48,6 @@ Routine<Outcome> fsync_call(Thread& t, SystemCall c) { return plain(t, c, Op::fs
 Routine<Outcome> fchmod_call(Thread& t, SystemCall c) { return plain(t, c, Op::chmod, {s(c.a[1])}); }
 Routine<Outcome> fchown_call(Thread& t, SystemCall c) {
   return plain(t, c, Op::chown, {static_cast<int32_t>(c.a[1]), static_cast<int32_t>(c.a[2]), 1});
-}
-
-Routine<Outcome> flock_call(Thread& thread, SystemCall call) {
-  const auto file = file_of(thread, call, 0);
-  if (!file) co_return answer(-EBADF);
-  for (unsigned round = 0;; ++round) {
-    const Answer got = co_await thread.ask(frame_of(Op::flock, *file, {s(call.a[1])}));
-    if (got.result() != -EWOULDBLOCK || (call.a[1] & 4)) co_return answer(got.result());  // LOCK_NB
-    if (co_await thread.pause(round, Thread::Sleep::interruptible)) co_return answer(kRestartSys);
-  }
 }
 
 void to_stat(const struct statx& from, struct stat& to) {
@@ -179,6 +81,13 @@ Routine<Outcome> fstatfs_call(Thread& thread, SystemCall call) {
   co_return answer(co_await thread.copy_out(call.a[1], got.frame.first));
 }
 
+// What struct linux_dirent64 begins with.
+struct [[gnu::packed]] Entry {
+  uint64_t inode;
+  int64_t next;
+  uint16_t size;
+};
+
 Routine<Outcome> getdents_call(Thread& thread, SystemCall call) {
   const auto file = file_of(thread, call, 0);
   if (!file) co_return answer(-EBADF);
@@ -188,6 +97,13 @@ Routine<Outcome> getdents_call(Thread& thread, SystemCall call) {
   if (got.result() <= 0) co_return answer(got.result());
   const auto bytes = got.frame.first.first(std::min<size_t>(got.frame.first.size(), static_cast<size_t>(size)));
   const int64_t wrong = co_await thread.copy_out(call.a[1], bytes);
+  if (wrong) (void)co_await thread.ask(frame_of(Op::lseek, *file, {file->next_entry, SEEK_SET}));
+  for (size_t at = 0; !wrong && at + sizeof(Entry) <= bytes.size();) {
+    Entry entry{};
+    std::memcpy(&entry, bytes.data() + at, sizeof entry);
+    file->next_entry = entry.next;
+    at += std::max<size_t>(entry.size, sizeof entry);
+  }
   co_return answer(wrong ? wrong : s(bytes.size()));
 }
 
@@ -208,12 +124,12 @@ Routine<Outcome> close_call(Thread& thread, SystemCall call) {
 }
 
 Routine<Outcome> close_range_call(Thread& thread, SystemCall call) {
-  constexpr uint64_t kUnshare = 2, kCloseOnExec = 4;
+  constexpr uint64_t kUnshare = 2, kMarkOnly = 4;
   const auto first = static_cast<uint32_t>(call.a[0]), last = static_cast<uint32_t>(call.a[1]);
-  if (first > last || (call.a[2] & ~(kUnshare | kCloseOnExec))) co_return Outcome{};
+  if (first > last || (call.a[2] & ~(kUnshare | kMarkOnly))) co_return Outcome{};
   for (const auto& [number, descriptor] : thread.descriptors->all()) {
     if (number < first || number > last) continue;
-    if (call.a[2] & kCloseOnExec)
+    if (call.a[2] & kMarkOnly)
       thread.descriptors->set(number, {descriptor.file, true});
     else
       (void)co_await release(thread, number);
@@ -223,7 +139,6 @@ Routine<Outcome> close_range_call(Thread& thread, SystemCall call) {
 
 // A particular number for a file; whatever is open there goes.
 Routine<int64_t> put_at(Thread& thread, std::shared_ptr<OpenFile> file, uint32_t number, bool close_on_exec) {
-  constexpr uint64_t kCloseOnExec = 02000000;
   if (thread.descriptors->has(number)) {
     (void)thread.descriptors->take(number);  // the reservation stays
   } else {
@@ -235,6 +150,16 @@ Routine<int64_t> put_at(Thread& thread, std::shared_ptr<OpenFile> file, uint32_t
   if (thread.descriptors->set(number, {std::move(file), close_on_exec})) co_return number;
   co_await thread.call(Symbol::call_put_unused_fd, number);
   co_return -EMFILE;
+}
+
+// RLIMIT_NOFILE; no number is beyond kMostNumbers in any case.
+uint32_t number_limit(Thread& thread) {
+  constexpr uint64_t kMostNumbers = 1 << 20;
+  if (!thread.kernel().profile().has(Field::signal_rlim)) return kMostNumbers;
+  guest::Reader r(thread.kernel());
+  const Gva limits = r.pointer(thread.task().at, Field::task_signal) + thread.kernel().profile()[Field::signal_rlim];
+  const auto limit = r.at<struct rlimit>(limits + RLIMIT_NOFILE * sizeof(struct rlimit));
+  return static_cast<uint32_t>(r.failed() ? kMostNumbers : std::min<uint64_t>(limit.rlim_cur, kMostNumbers));
 }
 
 Routine<Outcome> dup_call(Thread& thread, SystemCall call) {
@@ -259,13 +184,13 @@ Routine<Outcome> dup_to_call(Thread& thread, SystemCall call) {
   }
   if (third && (call.a[2] & ~uint64_t{O_CLOEXEC})) co_return answer(-EINVAL);
   if (from == to) co_return answer(third ? -EINVAL : int64_t{to});
+  if (to >= number_limit(thread)) co_return answer(-EBADF);
   co_return answer(co_await put_at(thread, file, to, third && (call.a[2] & O_CLOEXEC)));
 }
 
 Routine<int64_t> duplicate_from(Thread& thread, std::shared_ptr<OpenFile> file, uint32_t lowest, bool close_on_exec) {
-  constexpr uint64_t kCloseOnExec = 02000000, kMost = 1 << 20;
   const auto number = static_cast<int32_t>(
-      co_await thread.call(Symbol::call_alloc_fd, lowest, kMost, close_on_exec ? kCloseOnExec : 0));
+      co_await thread.call(Symbol::call_alloc_fd, lowest, number_limit(thread), close_on_exec ? kCloseOnExec : 0));
   if (number < 0) co_return number;
   if (thread.descriptors->set(static_cast<uint32_t>(number), {std::move(file), close_on_exec})) co_return number;
   co_await thread.call(Symbol::call_put_unused_fd, static_cast<uint32_t>(number));
@@ -279,7 +204,7 @@ Routine<Outcome> fcntl_call(Thread& thread, SystemCall call) {
   switch (call.a[1]) {
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
-      if (call.a[2] > 1 << 20) co_return answer(-EINVAL);
+      if (static_cast<uint32_t>(call.a[2]) >= number_limit(thread)) co_return answer(-EINVAL);
       co_return answer(
           co_await duplicate_from(thread, file, static_cast<uint32_t>(call.a[2]), call.a[1] == F_DUPFD_CLOEXEC));
     case F_GETFD:
@@ -297,25 +222,32 @@ Routine<Outcome> fcntl_call(Thread& thread, SystemCall call) {
       co_return answer(got.result());
     }
     case F_GETLK:
-    case F_OFD_GETLK: {
-      // Only the service itself has these files open, and its processes know of each other.
-      struct flock lock {};
-      if (const int64_t wrong = co_await thread.copy_in(call.a[2], std::as_writable_bytes(std::span(&lock, 1))))
-        co_return answer(wrong);
-      lock.l_type = F_UNLCK;
-      co_return answer(co_await thread.copy_out(call.a[2], std::as_bytes(std::span(&lock, 1))));
-    }
     case F_SETLK:
     case F_SETLKW:
+    case F_OFD_GETLK:
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
-      co_return answer(0);
+      co_return co_await record_lock_call(thread, call);
     case F_GETOWN:
     case F_SETOWN:
       co_return answer(0);
     default:
       co_return answer(-EINVAL);
   }
+}
+
+// FIONREAD of a file: from its position to its end.
+Routine<Outcome> bytes_left(Thread& thread, std::shared_ptr<OpenFile> file, uint64_t user) {
+  if (file->flags & O_PATH) co_return answer(-EBADF);
+  const Answer what = co_await thread.ask(frame_of(Op::statx, *file));
+  struct statx status {};
+  if (what.result() < 0 || what.frame.first.size() != sizeof status) co_return answer(-EIO);
+  std::memcpy(&status, what.frame.first.data(), sizeof status);
+  if (!S_ISREG(status.stx_mode)) co_return answer(-ENOTTY);
+  const Answer where = co_await thread.ask(frame_of(Op::lseek, *file, {0, SEEK_CUR}));
+  if (where.result() < 0) co_return answer(where.result());
+  const auto left = static_cast<int>(status.stx_size - static_cast<uint64_t>(where.result()));
+  co_return answer(co_await thread.copy_out(user, std::as_bytes(std::span(&left, 1))));
 }
 
 Routine<Outcome> ioctl_call(Thread& thread, SystemCall call) {
@@ -336,6 +268,8 @@ Routine<Outcome> ioctl_call(Thread& thread, SystemCall call) {
       co_return answer(got.result());
     }
     default: {
+      if (!file->is_socket && static_cast<uint32_t>(call.a[1]) == FIONREAD)
+        co_return co_await bytes_left(thread, file, call.a[2]);
       if (!file->is_socket) co_return answer(-ENOTTY);
       const Answer got = co_await thread.ask(frame_of(Op::ioctl, *file, {s(static_cast<uint32_t>(call.a[1]))}));
       if (got.result() < 0) co_return answer(got.result());
@@ -357,12 +291,12 @@ Routine<Outcome> fchdir_call(Thread& thread, SystemCall call) {
   const auto file = file_of(thread, call, 0);
   if (!file) {
     const int64_t done = co_await thread.kernel_own(Symbol::call_sys_fchdir, {call.a[0]});
-    if (done == 0) thread.directory->clear();
+    if (done == 0) thread.directory->set({});
     co_return answer(done);
   }
   const bool directory = co_await is_directory(thread, *file);
   if (!directory) co_return answer(-ENOTDIR);
-  *thread.directory = file->path;
+  thread.directory->set(file->path);
   co_return answer(0);
 }
 
@@ -375,14 +309,15 @@ Routine<Outcome> no_mapping(Thread& thread, SystemCall call) {
   co_return answer(refuse(thread, file ? file->path : "", "mmap", -ENODEV));
 }
 Routine<Outcome> no_attributes(Thread&, SystemCall) { co_return answer(-EOPNOTSUPP); }
-Routine<Outcome> no_advice_needed(Thread&, SystemCall) { co_return answer(0); }
+Routine<Outcome> no_advice_needed(Thread&, SystemCall call) {
+  const bool wrong = call.number == SYS_fadvise64 && (call.a[3] > POSIX_FADV_NOREUSE || s(call.a[2]) < 0);
+  co_return answer(wrong ? -EINVAL : 0);
+}
 
-// sendfile, copy_file_range and splice with at least one of ours: programs fall back to read and write.
+// copy_file_range and splice with at least one of ours: programs fall back to read and write.
 Routine<Outcome> no_copy(Thread& thread, SystemCall call) {
   const bool range = call.number == SYS_copy_file_range;
-  const bool sends = call.number == SYS_sendfile;
-  const bool any = thread.descriptors->has(static_cast<uint32_t>(call.a[0])) ||
-                   thread.descriptors->has(static_cast<uint32_t>(call.a[sends ? 1 : 2]));
+  const bool any = thread.descriptors->has(call.a[0]) || thread.descriptors->has(call.a[2]);
   if (!any) co_return Outcome{};
   co_return answer(range ? -EXDEV : -EINVAL);
 }
@@ -401,80 +336,11 @@ Routine<Outcome> stat_to_user(Thread& thread, Frame frame, uint64_t user, bool e
   co_return answer(co_await thread.copy_out(user, std::as_bytes(std::span(&old, 1))));
 }
 
-Routine<Outcome> read_call(Thread& t, SystemCall c) { return move_data(t, c, false, false, false); }
-Routine<Outcome> write_call(Thread& t, SystemCall c) { return move_data(t, c, true, false, false); }
-
-Routine<int64_t> copy_parts(Thread& thread, uint64_t user, uint64_t count, std::vector<Part>& out) {
-  if (count > kMaxParts) co_return -EINVAL;
-  out.resize(count);
-  if (const int64_t wrong = co_await thread.copy_in(user, std::as_writable_bytes(std::span(out)))) co_return wrong;
-  uint64_t sum = 0;
-  for (const Part& part : out) {
-    if (part.size > INT64_MAX - sum) co_return -EINVAL;
-    sum += part.size;
-  }
-  co_return 0;
-}
-
-uint64_t total(const std::vector<Part>& parts) {
-  uint64_t sum = 0;
-  for (const Part& part : parts) sum += part.size;
-  return sum;
-}
-
-Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t skip, std::vector<std::byte>& out) {
-  out.clear();
-  for (const Part& part : parts) {
-    if (skip >= part.size) {
-      skip -= part.size;
-      continue;
-    }
-    const size_t at = out.size();
-    const size_t size = std::min<uint64_t>(part.size - skip, kMaxData - at);
-    out.resize(at + size);
-    const int64_t got = co_await thread.copy_some_in(part.base + skip, std::span(out).subspan(at));
-    out.resize(at + static_cast<size_t>(std::max<int64_t>(got, 0)));
-    if (got < 0 && at == 0) co_return got;
-    if (static_cast<size_t>(std::max<int64_t>(got, 0)) < size || out.size() == kMaxData) break;
-    skip = 0;
-  }
-  co_return 0;
-}
-
-Routine<int64_t> scatter(Thread& thread, const std::vector<Part>& parts, uint64_t skip,
-                         std::span<const std::byte> bytes) {
-  uint64_t done = 0;
-  for (const Part& part : parts) {
-    if (skip >= part.size) {
-      skip -= part.size;
-      continue;
-    }
-    const size_t size = std::min<uint64_t>(part.size - skip, bytes.size() - done);
-    if (size == 0) break;
-    const int64_t got = co_await thread.copy_some_out(part.base + skip, bytes.subspan(done, size));
-    if (got < 0 && done == 0) co_return got;
-    done += static_cast<uint64_t>(std::max<int64_t>(got, 0));
-    if (got < static_cast<int64_t>(size)) break;
-    skip = 0;
-  }
-  co_return static_cast<int64_t>(done);
-}
-
 const CallHandler* descriptor_call(uint64_t number) {
   static constexpr struct {
     uint64_t number;
     CallHandler handler;
   } kCalls[] = {
-      {SYS_read, {read_call, 0}},
-      {SYS_pread64, {pread_call, 0}},
-      {SYS_readv, {readv_call, 0}},
-      {SYS_preadv, {preadv_call, 0}},
-      {SYS_preadv2, {preadv_call, 0}},
-      {SYS_write, {write_call, 0}},
-      {SYS_pwrite64, {pwrite_call, 0}},
-      {SYS_writev, {writev_call, 0}},
-      {SYS_pwritev, {pwritev_call, 0}},
-      {SYS_pwritev2, {pwritev_call, 0}},
       {SYS_lseek, {lseek_call, 0}},
       {SYS_fstat, {fstat_call, 0}},
       {SYS_fstatfs, {fstatfs_call, 0}},
@@ -504,7 +370,7 @@ const CallHandler* descriptor_call(uint64_t number) {
       {SYS_fremovexattr, {no_attributes, 0}},
       {SYS_fadvise64, {no_advice_needed, 0}},
       {SYS_readahead, {no_advice_needed, 0}},
-      {SYS_sendfile, {no_copy, -1}},
+      {SYS_sendfile, {sendfile_call, -1}},
       {SYS_copy_file_range, {no_copy, -1}},
       {SYS_splice, {no_copy, -1}},
   };

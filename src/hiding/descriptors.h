@@ -15,6 +15,8 @@
 
 #include "event/event.h"
 #include "hiding/proxy_client.h"
+#include "hiding/record_locks.h"
+#include "hiding/shared.h"
 
 namespace oboro::hiding {
 
@@ -23,24 +25,30 @@ inline constexpr int64_t kRestartSys = -512, kRestartNoHand = -514;
 
 // An open file description; several descriptors may refer to it.
 struct OpenFile {
-  OpenFile(ProxyClient& proxy_, uint32_t handle_) : proxy(proxy_), handle(handle_) {}
-  ~OpenFile() { proxy.close(handle); }
+  OpenFile(ProxyClient& proxy_, RecordLocks& locks_, uint32_t handle_)
+      : proxy(proxy_), locks(locks_), handle(handle_) {}
+  ~OpenFile() {
+    locks.release(this, identity);
+    proxy.close(handle);
+  }
   OpenFile(const OpenFile&) = delete;
   OpenFile& operator=(const OpenFile&) = delete;
 
   ProxyClient& proxy;
+  RecordLocks& locks;
   const uint32_t handle;  // in the proxy
   bool is_socket = false;
   int family = 0, type = 0;  // of a socket
   std::string path;          // of a file: absolute
+  // Which file: the same for all that have it open.
+  uint64_t identity = reinterpret_cast<uint64_t>(this);
   // With a time limit (SO_RCVTIMEO, SO_SNDTIMEO) a signal ends a call for good: sock_intr_errno(), include/net/sock.h.
   std::atomic<bool> receive_limited{false}, send_limited{false};
   int64_t interrupted(bool sends) const { return (sends ? send_limited : receive_limited) ? -EINTR : kRestartSys; }
-  event::Endpoint peer;            // of a socket: as it was last named
-  std::atomic<uint32_t> flags{0};  // access mode, O_APPEND, O_NONBLOCK
+  Shared<event::Endpoint> peer;        // of a socket: as it was last named
+  std::atomic<uint32_t> flags{0};      // access mode, O_APPEND, O_NONBLOCK
+  std::atomic<int64_t> next_entry{0};  // of a directory: its position, as long as no call goes wrong
   std::atomic<uint64_t> bytes_in{0}, bytes_out{0};
-  // Counts its calls: who waits for an edge (EPOLLET) looks again after each.
-  std::atomic<uint64_t> calls{0};
 };
 
 struct Descriptor {
@@ -56,7 +64,10 @@ class DescriptorTable {
   DescriptorTable() = default;
   DescriptorTable(const DescriptorTable&) = delete;
   DescriptorTable& operator=(const DescriptorTable&) = delete;
-  ~DescriptorTable() { in_all_ -= descriptors_.size(); }
+  ~DescriptorTable() {
+    in_all_ -= descriptors_.size();
+    for (const auto& [number, descriptor] : descriptors_) unlock(*descriptor.file);
+  }
 
   std::shared_ptr<OpenFile> find(uint64_t number) const {
     const std::lock_guard lock(mutex_);
@@ -86,15 +97,11 @@ class DescriptorTable {
     empty_ = false;
     return true;
   }
-  // What was there; null if nothing was.
+  // What was there; null if nothing was. As POSIX says, the process's record locks on that file are gone then, by
+  // whichever descriptor they came about.
   std::shared_ptr<OpenFile> take(uint64_t number) {
-    const std::lock_guard lock(mutex_);
-    const auto found = descriptors_.find(static_cast<uint32_t>(number));
-    if (found == descriptors_.end()) return nullptr;
-    std::shared_ptr<OpenFile> file = std::move(found->second.file);
-    descriptors_.erase(found);
-    --in_all_;
-    empty_ = descriptors_.empty();
+    std::shared_ptr<OpenFile> file = take_entry(number);
+    if (file) unlock(*file);
     return file;
   }
   std::map<uint32_t, Descriptor> all() const {
@@ -109,6 +116,18 @@ class DescriptorTable {
   }
 
  private:
+  void unlock(const OpenFile& file) const { file.locks.release(this, file.identity); }
+  std::shared_ptr<OpenFile> take_entry(uint64_t number) {
+    const std::lock_guard lock(mutex_);
+    const auto found = descriptors_.find(static_cast<uint32_t>(number));
+    if (found == descriptors_.end()) return nullptr;
+    std::shared_ptr<OpenFile> file = std::move(found->second.file);
+    descriptors_.erase(found);
+    --in_all_;
+    empty_ = descriptors_.empty();
+    return file;
+  }
+
   mutable std::mutex mutex_;
   std::atomic<bool> empty_{true};
   static inline std::atomic<size_t> in_all_{0};

@@ -1,7 +1,6 @@
 // Calls with paths: hidden ones go to the proxy, the rest is the guest kernel's.
 
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -9,9 +8,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
-#include <utime.h>
 
-#include "guest/file.h"
 #include "hiding/calls.h"
 
 namespace oboro::hiding {
@@ -23,80 +20,9 @@ using proxy::Op;
 
 namespace {
 
-constexpr int kHere = AT_FDCWD;
-
-Outcome answer(int64_t value) { return Outcome::answer(value); }
-int64_t s(uint64_t value) { return static_cast<int64_t>(value); }
-
-// "/a/./b//../c" is "/a/c". Links are not looked at: a hidden path is one by its text.
-std::string normal(std::string_view path) {
-  std::string out;
-  while (!path.empty()) {
-    const size_t slash = path.find('/');
-    const std::string_view name = path.substr(0, slash);
-    path = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
-    if (name.empty() || name == ".") continue;
-    if (name == "..") {
-      out.resize(out.empty() ? 0 : out.rfind('/'));
-      continue;
-    }
-    out += '/';
-    out += name;
-  }
-  return out.empty() ? "/" : out;
-}
-
-std::string guest_path(Thread& thread, Gva dentry) {
-  guest::Reader r(thread.kernel());
-  const auto buffer = std::make_unique<guest::PathBuffer>();
-  if (!dentry || !buffer->assign_true_path(r, guest::Dentry{dentry}) || r.failed()) return {};
-  return std::string(buffer->view());
-}
-
-// The directory that a relative path starts from; empty if it is none. ours: it is hidden, the kernel is elsewhere.
-std::string base_of(Thread& thread, int directory, bool& ours) {
-  guest::Reader r(thread.kernel());
-  if (directory == kHere) {
-    ours = !thread.directory->empty();
-    if (ours) return *thread.directory;
-    const Gva pwd = r.pointer(thread.task().at, Field::task_fs) + thread.kernel().profile()[Field::fs_struct_pwd];
-    return guest_path(thread, r.pointer(pwd, Field::path_dentry));
-  }
-  if (const auto file = thread.descriptors->find(static_cast<uint32_t>(directory))) {
-    ours = true;
-    return file->path;
-  }
-  const Gva table = r.pointer(thread.files, Field::files_struct_fdt);
-  if (static_cast<uint32_t>(directory) >= r.get<uint32_t>(table, Field::fdtable_max_fds)) return {};
-  const Gva file(r.at<uint64_t>(r.pointer(table, Field::fdtable_fd) + uint64_t{static_cast<uint32_t>(directory)} * 8));
-  return file ? guest_path(thread, r.pointer(file, Field::file_path_dentry)) : std::string();
-}
-
-// "/proc/self/fd/7" and "/dev/fd/7": the C library goes that way where a call takes no descriptor.
-std::shared_ptr<OpenFile> file_of_link(Thread& thread, std::string_view path) {
-  for (const std::string_view directory : {"/proc/self/fd/", "/dev/fd/", "/proc/thread-self/fd/"}) {
-    if (!path.starts_with(directory)) continue;
-    path.remove_prefix(directory.size());
-    uint32_t number = 0;
-    const auto read = std::from_chars(path.data(), path.data() + path.size(), number);
-    if (read.ec != std::errc() || read.ptr != path.data() + path.size()) return nullptr;
-    const auto file = thread.descriptors->find(number);
-    return file && !file->is_socket ? file : nullptr;
-  }
-  return nullptr;
-}
-
 uint32_t umask_of(Thread& thread) {
   guest::Reader r(thread.kernel());
   return r.get<uint32_t>(r.pointer(thread.task().at, Field::task_fs), Field::fs_struct_umask) & 0777;
-}
-
-Frame path_frame(Op op, const std::string& path, std::array<int64_t, 4> arguments = {}) {
-  Frame frame;
-  frame.op = op;
-  frame.first = bytes_of(path);
-  frame.arguments = arguments;
-  return frame;
 }
 
 Routine<Outcome> open_path(Thread& thread, int directory, uint64_t user, uint64_t flags, uint64_t mode) {
@@ -108,8 +34,9 @@ Routine<Outcome> open_path(Thread& thread, int directory, uint64_t user, uint64_
   report_path(thread, path.path, (flags & O_ACCMODE) == O_RDONLY ? "open for reading" : "open for writing",
               got.result() < 0 ? got.result() : 0);
   if (got.result() < 0) co_return answer(got.result());
-  auto file = std::make_shared<OpenFile>(*thread.service().proxy, static_cast<uint32_t>(got.result()));
+  auto file = thread.open_file(got.result());
   file->path = path.path;
+  file->identity = static_cast<uint64_t>(got.frame.arguments[1]);
   file->flags = static_cast<uint32_t>(flags) & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
   co_return answer(co_await thread.reserve(std::move(file), flags & O_CLOEXEC));
 }
@@ -136,18 +63,7 @@ Routine<Outcome> openat2_call(Thread& thread, SystemCall call) {
   co_return co_await open_path(thread, call.descriptor(0), call.a[1], how.flags, how.mode);
 }
 
-// A call with one path that the proxy executes and that has nothing but a result. what: for the log; null: none.
-Routine<Outcome> on_path(Thread& thread, int directory, uint64_t user, Op op, std::array<int64_t, 4> arguments,
-                         const char* what, std::vector<std::byte> second = {}) {
-  const PathArgument path = co_await path_argument(thread, directory, user);
-  if (path.error) co_return answer(path.error);
-  if (!path.hidden) co_return Outcome{};
-  Frame frame = path_frame(op, path.path, arguments);
-  frame.second = second;
-  const Answer got = co_await thread.ask(frame);
-  if (what) report_path(thread, path.path, what, got.result());
-  co_return answer(got.result());
-}
+Routine<Outcome> invalid(Thread&, SystemCall) { co_return answer(-EINVAL); }
 
 // stat, lstat, newfstatat, statx.
 Routine<Outcome> stat_path(Thread& thread, int directory, uint64_t user, uint64_t flags, uint64_t to, bool extended) {
@@ -177,6 +93,7 @@ Routine<Outcome> newfstatat_call(Thread& t, SystemCall c) {
   return stat_path(t, c.descriptor(0), c.a[1], c.a[3], c.a[2], false);
 }
 Routine<Outcome> statx_call(Thread& t, SystemCall c) {
+  if (c.a[3] & STATX__RESERVED) return invalid(t, c);
   return stat_path(t, c.descriptor(0), c.a[1], c.a[2], c.a[4], true);
 }
 
@@ -193,9 +110,13 @@ Routine<Outcome> statfs_call(Thread& thread, SystemCall call) {
 Routine<Outcome> readlink_path(Thread& thread, int directory, uint64_t user, uint64_t to, uint64_t size) {
   const PathArgument path = co_await path_argument(thread, directory, user);
   if (path.error) co_return answer(path.error);
-  if (!path.hidden) co_return Outcome{};
+  const auto file = path.empty ? thread.descriptors->find(path_descriptor(directory)) : nullptr;
+  if (!path.hidden && !file) co_return Outcome{};
   if (static_cast<int32_t>(size) <= 0) co_return answer(-EINVAL);
-  const Answer got = co_await thread.ask(path_frame(Op::readlink, path.path));
+  // Not both in one expression: GCC 12 evaluates either where it is awaited.
+  Frame frame = path_frame(Op::readlink, path.path);
+  if (file) frame = frame_of(Op::readlink, *file);
+  const Answer got = co_await thread.ask(frame);
   if (got.result() < 0) co_return answer(got.result());
   const auto bytes = got.frame.first.first(std::min<size_t>(got.frame.first.size(), size));
   const int64_t wrong = co_await thread.copy_out(to, bytes);
@@ -206,14 +127,13 @@ Routine<Outcome> readlinkat_call(Thread& t, SystemCall c) {
   return readlink_path(t, c.descriptor(0), c.a[1], c.a[2], c.a[3]);
 }
 
-Routine<Outcome> invalid(Thread&, SystemCall) { co_return answer(-EINVAL); }
-
 Routine<Outcome> access_call(Thread& t, SystemCall c) {
   return on_path(t, kHere, c.a[0], Op::access, {s(c.a[1]), 1}, nullptr);
 }
 Routine<Outcome> faccessat_call(Thread& t, SystemCall c) {
-  const bool follow = c.number == SYS_faccessat || !(c.a[3] & AT_SYMLINK_NOFOLLOW);
-  return on_path(t, c.descriptor(0), c.a[1], Op::access, {s(c.a[2]), follow}, nullptr);
+  const uint64_t flags = c.number == SYS_faccessat ? 0 : c.a[3];
+  return on_path(t, c.descriptor(0), c.a[1], Op::access, {s(c.a[2]), !(flags & AT_SYMLINK_NOFOLLOW)}, nullptr,
+                 flags & AT_EMPTY_PATH);
 }
 Routine<Outcome> truncate_call(Thread& t, SystemCall c) {
   return on_path(t, kHere, c.a[0], Op::truncate, {s(c.a[1])}, "truncate");
@@ -235,7 +155,8 @@ Routine<Outcome> chmod_call(Thread& t, SystemCall c) {
   return on_path(t, kHere, c.a[0], Op::chmod, {s(c.a[1])}, "chmod");
 }
 Routine<Outcome> fchmodat_call(Thread& t, SystemCall c) {
-  return on_path(t, c.descriptor(0), c.a[1], Op::chmod, {s(c.a[2])}, "chmod");
+  return on_path(t, c.descriptor(0), c.a[1], Op::chmod, {s(c.a[2])}, "chmod",
+                 c.number != SYS_fchmodat && c.a[3] & AT_EMPTY_PATH);
 }
 int64_t id(uint64_t value) { return static_cast<int32_t>(value); }
 Routine<Outcome> chown_call(Thread& t, SystemCall c) {
@@ -243,62 +164,29 @@ Routine<Outcome> chown_call(Thread& t, SystemCall c) {
 }
 Routine<Outcome> fchownat_call(Thread& t, SystemCall c) {
   return on_path(t, c.descriptor(0), c.a[1], Op::chown, {id(c.a[2]), id(c.a[3]), !(c.a[4] & AT_SYMLINK_NOFOLLOW)},
-                 "chown");
-}
-
-// --- times, in each of their forms as two struct timespec
-
-Routine<Outcome> set_times(Thread& thread, int directory, uint64_t user, std::vector<std::byte> times, bool follow) {
-  if (!user) {
-    const auto file = thread.descriptors->find(static_cast<uint32_t>(directory));
-    if (!file) co_return Outcome{};
-    Frame frame = frame_of(Op::utimens, *file);
-    frame.second = times;
-    const Answer got = co_await thread.ask(frame);
-    co_return answer(got.result());
-  }
-  co_return co_await on_path(thread, directory, user, Op::utimens, {follow}, nullptr, std::move(times));
-}
-Routine<Outcome> utimensat_call(Thread& thread, SystemCall call) {
-  std::vector<std::byte> times;
-  if (call.a[2]) {
-    times.resize(2 * sizeof(timespec));
-    if (const int64_t wrong = co_await thread.copy_in(call.a[2], times)) co_return answer(wrong);
-  }
-  co_return co_await set_times(thread, call.descriptor(0), call.a[1], std::move(times),
-                               !(call.a[3] & AT_SYMLINK_NOFOLLOW));
-}
-// utime, utimes, futimesat.
-Routine<Outcome> utimes_call(Thread& thread, SystemCall call) {
-  const bool at = call.number == SYS_futimesat, seconds = call.number == SYS_utime;
-  const uint64_t user = call.a[at ? 2 : 1];
-  std::vector<std::byte> times;
-  if (user) {
-    std::array<int64_t, 4> in{};  // struct utimbuf, or two of struct timeval
-    const size_t size = seconds ? sizeof(utimbuf) : sizeof in;
-    if (const int64_t wrong = co_await thread.copy_in(user, std::as_writable_bytes(std::span(in)).first(size)))
-      co_return answer(wrong);
-    const timespec out[2] = {{in[0], seconds ? 0 : in[1] * 1000},
-                             {seconds ? in[1] : in[2], seconds ? 0 : in[3] * 1000}};
-    const auto bytes = std::as_bytes(std::span(out));
-    times.assign(bytes.begin(), bytes.end());
-  }
-  co_return co_await set_times(thread, at ? call.descriptor(0) : kHere, call.a[at ? 1 : 0], std::move(times), true);
+                 "chown", c.a[4] & AT_EMPTY_PATH);
 }
 
 // --- two paths
 
 // rename, link: both hidden, or neither.
 Routine<Outcome> on_two_paths(Thread& thread, int from_directory, uint64_t from_user, int to_directory,
-                              uint64_t to_user, Op op, int64_t flags, const char* what) {
-  const PathArgument from = co_await path_argument(thread, from_directory, from_user);
+                              uint64_t to_user, Op op, int64_t flags, const char* what, bool may_be_empty = false) {
+  PathArgument from = co_await path_argument(thread, from_directory, from_user);
   if (from.error) co_return answer(from.error);
   const PathArgument to = co_await path_argument(thread, to_directory, to_user);
   if (to.error) co_return answer(to.error);
-  if (!from.hidden && !to.hidden) co_return Outcome{};
+  const auto file = from.empty && may_be_empty ? thread.descriptors->find(path_descriptor(from_directory)) : nullptr;
+  if (file) {
+    from.path = file->path;
+    from.hidden = true;
+  }
+  if (from.nowhere || to.nowhere || (!from.hidden && !to.hidden)) co_return Outcome{};
   if (from.hidden != to.hidden) co_return answer(-EXDEV);  // as between two file systems
+  if (op == Op::rename && (from.dots || to.dots)) co_return answer(-EBUSY);
   Frame frame = path_frame(op, from.path, {flags});
   frame.second = bytes_of(to.path);
+  if (file) frame.handle = file->handle;
   const Answer got = co_await thread.ask(frame);
   report_path(thread, to.path, fmt::format("{} from {}", what, from.path), got.result());
   co_return answer(got.result());
@@ -316,7 +204,7 @@ Routine<Outcome> link_call(Thread& t, SystemCall c) {
 Routine<Outcome> linkat_call(Thread& t, SystemCall c) {
   if (c.a[4] & ~uint64_t{AT_SYMLINK_FOLLOW | AT_EMPTY_PATH}) return invalid(t, c);
   return on_two_paths(t, c.descriptor(0), c.a[1], c.descriptor(2), c.a[3], Op::link, (c.a[4] & AT_SYMLINK_FOLLOW) != 0,
-                      "link");
+                      "link", c.a[4] & AT_EMPTY_PATH);
 }
 Routine<Outcome> symlink_at(Thread& thread, uint64_t target_user, int directory, uint64_t user) {
   const PathArgument path = co_await path_argument(thread, directory, user);
@@ -340,7 +228,7 @@ Routine<Outcome> chdir_call(Thread& thread, SystemCall call) {
   if (path.error) co_return answer(path.error);
   if (!path.hidden) {
     const int64_t done = co_await thread.kernel_own(guest::Symbol::call_sys_chdir, {call.a[0]});
-    if (done == 0) thread.directory->clear();
+    if (done == 0) thread.directory->set({});
     co_return answer(done);
   }
   const Answer got = co_await thread.ask(path_frame(Op::statx, path.path, {1}));
@@ -349,15 +237,15 @@ Routine<Outcome> chdir_call(Thread& thread, SystemCall call) {
   if (got.frame.first.size() != sizeof status) co_return answer(-EIO);
   std::memcpy(&status, got.frame.first.data(), sizeof status);
   if (!S_ISDIR(status.stx_mode)) co_return answer(-ENOTDIR);
-  *thread.directory = path.path;
+  thread.directory->set(path.path);
   co_return answer(0);
 }
 
 Routine<Outcome> getcwd_call(Thread& thread, SystemCall call) {
-  if (thread.directory->empty()) co_return Outcome{};
-  const size_t size = thread.directory->size() + 1;
+  const std::string text = thread.directory->get();
+  if (text.empty()) co_return Outcome{};
+  const size_t size = text.size() + 1;
   if (call.a[1] < size) co_return answer(-ERANGE);
-  const std::string text = *thread.directory;
   const int64_t wrong = co_await thread.copy_out(call.a[0], std::as_bytes(std::span(text.c_str(), size)));
   co_return answer(wrong ? wrong : s(size));
 }
@@ -401,31 +289,24 @@ Routine<Outcome> no_root(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[
 
 }  // namespace
 
-Routine<PathArgument> path_argument(Thread& thread, int directory, uint64_t user) {
-  PathArgument out;
-  std::string text;
-  out.error = co_await thread.copy_string(user, text);
-  if (out.error) co_return out;
-  if (text.empty()) {
-    out.empty = true;
-    co_return out;
+Routine<Outcome> on_path(Thread& thread, int directory, uint64_t user, Op op, std::array<int64_t, 4> arguments,
+                         const char* what, bool may_be_empty, std::vector<std::byte> second) {
+  const PathArgument path = co_await path_argument(thread, directory, user);
+  if (path.error) co_return answer(path.error);
+  if (const auto file = path.empty && may_be_empty ? thread.descriptors->find(path_descriptor(directory)) : nullptr) {
+    Frame frame = frame_of(op, *file, arguments);
+    frame.second = second;
+    const Answer got = co_await thread.ask(frame);
+    if (what) report(thread, *file, what, got.result());
+    co_return answer(got.result());
   }
-  bool ours = false;
-  if (text[0] != '/') {
-    const std::string base = base_of(thread, directory, ours);
-    // The kernel says what is wrong with that descriptor, unless it is one of ours.
-    if (base.empty()) co_return out;
-    text = base + "/" + text;
-  }
-  const bool directory_wanted = text.ends_with('/');
-  out.path = normal(text);
-  if (const auto file = file_of_link(thread, out.path)) out.path = file->path;
-  out.hidden = thread.service().hides(out.path);
-  if (out.hidden && directory_wanted) out.path += '/';
-  if (out.path.size() >= PATH_MAX) out.error = -ENAMETOOLONG;
-  // "../../file" out of a hidden directory, which the kernel does not know.
-  if (!out.hidden && ours) out.error = refuse(thread, out.path, "relative path out of a hidden directory", -ENOENT);
-  co_return out;
+  if (!path.hidden) co_return Outcome{};
+  if (op == Op::unlink && arguments[0] && path.dots) co_return answer(path.dots == 1 ? -EINVAL : -ENOTEMPTY);
+  Frame frame = path_frame(op, path.path, arguments);
+  frame.second = second;
+  const Answer got = co_await thread.ask(frame);
+  if (what) report_path(thread, path.path, what, got.result());
+  co_return answer(got.result());
 }
 
 const CallHandler* file_call(uint64_t number) {

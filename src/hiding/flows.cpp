@@ -53,7 +53,7 @@ bool may_send(Thread& thread, const OpenFile& file, std::span<const std::byte> a
   event::Object object;
   object.type = event::ObjectType::socket;
   object.protocol = file.type == SOCK_STREAM ? "tcp" : "udp";
-  object.remote = address.empty() ? file.peer : endpoint_of(address);
+  object.remote = address.empty() ? file.peer.get() : endpoint_of(address);
   op.leak(object, digest(object.remote.address, object.remote.port ^ uint64_t{file.handle} << 32));
   return !std::exchange(op.verdict.deny, false);
 }

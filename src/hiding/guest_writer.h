@@ -19,7 +19,7 @@ class GuestWriter {
   // The engine's mapping of the guest's RAM must be writable.
   explicit GuestWriter(const guest::Kernel& kernel) : kernel_(kernel) {}
 
-  // False if not all of it is mapped to RAM; what was before that is written then.
+  // False if not all of it is mapped to RAM that may be written; what was before that is written then.
   bool write(Gva at, std::span<const std::byte> bytes) const {
     while (!bytes.empty()) {
       const std::span<std::byte> there = bytes_at(at);
@@ -49,9 +49,11 @@ class GuestWriter {
   }
 
  private:
-  // Guest RAM is this process's own memory; only reading it is const.
+  // Guest RAM is this process's own memory; only reading it is const. A hostile kernel may point at its ROM, whose
+  // mapping may be read-only here too.
   std::span<std::byte> bytes_at(Gva at) const {
     const auto bytes = kernel_.is_kernel_pointer(at) ? kernel_.bytes_at(at) : std::span<const std::byte>();
+    if (!kernel_.memory().may_be_written(bytes)) return {};
     return {const_cast<std::byte*>(bytes.data()), bytes.size()};
   }
   uint64_t* word_at(Gva at) const {

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <utility>
 
 #include "hiding/calls.h"
@@ -24,7 +23,6 @@ constexpr uint16_t kUserCode64 = 0x33;  // __USER_CS
 constexpr uint32_t kCompat = 0x2;       // TS_COMPAT, arch/x86/include/asm/thread_info.h
 constexpr uint32_t kIoWorker = 0x10;    // PF_IO_WORKER
 constexpr uint64_t kDispatch = 59;      // PR_SET_SYSCALL_USER_DISPATCH
-constexpr uint64_t kCloseOnExec = 02000000;
 constexpr size_t kMostThreads = 16384;
 
 Hider& hider_of(Operation& op) { return static_cast<Hider&>(*op.env.watcher); }
@@ -104,6 +102,7 @@ std::string Hider::missing(const guest::Profile& profile) {
                               Symbol::call_sys_fchdir,
                               Symbol::call_sys_poll,
                               Symbol::call_sys_epoll_create1,
+                              Symbol::call_sys_epoll_ctl,
                               Symbol::call_sys_epoll_wait,
                               Symbol::call_sys_epoll_pwait})
     if (!profile.has(symbol)) return std::string(guest::name(symbol));
@@ -134,9 +133,10 @@ Hider::Held Hider::take(Operation& op, Gva task) {
   return Held(held, Leave{std::move(thread)});
 }
 
-std::shared_ptr<Thread> Hider::add(Operation& op, guest::Task task, Service& service) {
+Hider::Held Hider::add(Operation& op, guest::Task task, Service& service) {
   const uint32_t tgid = task.tgid(op.r);
   auto thread = std::make_shared<Thread>(kernel_, service, wait_, task, tgid);
+  (void)thread->take();
   const auto lock = op.env.state.lock();
   const std::lock_guard own(mutex_);
   forget(op, task.at);  // a task that was at this address and whose end was not seen
@@ -146,7 +146,8 @@ std::shared_ptr<Thread> Hider::add(Operation& op, guest::Task task, Service& ser
   }
   threads_.emplace(task.at.value, thread);
   if (processes_[tgid]++ == 0 && op.env.marks) op.env.marks->keep(tgid);
-  return thread;
+  Thread* held = thread.get();
+  return Held(held, Leave{std::move(thread)});
 }
 
 void Hider::remove(Operation& op, guest::Task task) {
@@ -201,9 +202,9 @@ bool Hider::retire() {
 
 void Hider::forked(Operation& op, guest::Task child) {
   if (retired_) return;
-  const std::shared_ptr<Thread> parent = find(op.task().at);
+  const Held parent = take(op, op.task().at);
   if (!parent || (op.r.get<uint32_t>(child.at, Field::task_flags) & kIoWorker) || child.is_kernel_thread(op.r)) return;
-  const std::shared_ptr<Thread> thread = add(op, child, parent->service());
+  const Held thread = add(op, child, parent->service());
   if (!thread) return;
   thread->files = op.r.pointer(child.at, Field::task_files);
   if (thread->files == parent->files) {
@@ -214,8 +215,16 @@ void Hider::forked(Operation& op, guest::Task child) {
     thread->repair = !thread->descriptors->is_empty();
   }
   const bool shares_directory = op.r.pointer(child.at, Field::task_fs) == op.r.pointer(op.task().at, Field::task_fs);
-  thread->directory = shares_directory ? parent->directory : std::make_shared<std::string>(*parent->directory);
+  thread->directory =
+      shares_directory ? parent->directory : std::make_shared<Shared<std::string>>(parent->directory->get());
   if (!mark(child, true)) op.env.reporter.incomplete("a thread of a hidden service is not hidden");
+}
+
+// Of one that the guest's kernel does something for (sendfile_call.cpp, say), and that is hooked too.
+std::optional<uint64_t> Hider::system_call_of(guest::Task running) {
+  const std::shared_ptr<Thread> thread = find(running.at);
+  return thread && thread->at_function(Symbol::fn_syscall_user_dispatch) ? std::optional(thread->number())
+                                                                         : std::nullopt;
 }
 
 void Hider::executed(Operation& op) {
@@ -230,18 +239,18 @@ void Hider::executed(Operation& op) {
     if (!service && thread && thread->service().children) service = &thread->service();
     if (!thread && !service) return;
     if (!thread) {
-      const std::shared_ptr<Thread> fresh = add(op, op.task(), *service);
+      const Held fresh = add(op, op.task(), *service);
       if (!fresh) return;
-      fresh->descriptors = std::make_shared<DescriptorTable>();
       fresh->files = op.r.pointer(op.task().at, Field::task_files);
       if (!mark(op.task(), true)) op.env.reporter.incomplete("a hidden service is not hidden");
       fresh->note(op, "hidden from here on");
       return;
     }
     if (service) {
-      // The kernel has given it a files_struct of its own, if it shared one.
-      thread->files = op.r.pointer(op.task().at, Field::task_files);
-      thread->descriptors = thread->descriptors->copy();
+      // The kernel has given it a files_struct of its own, if it shared one. If not, its record locks stay.
+      const Gva files = op.r.pointer(op.task().at, Field::task_files);
+      if (files != thread->files) thread->descriptors = thread->descriptors->copy();
+      thread->files = files;
       thread->repair = !thread->descriptors->is_empty();
       if (!mark(op.task(), true)) op.env.reporter.incomplete("a hidden service is not hidden");
     }
@@ -274,12 +283,9 @@ void Hider::run_function(Operation& op, const Thread& thread) {
 }
 
 void Hider::timed_system_call(Operation& op) {
-  timespec begin{}, end{};
-  clock_gettime(CLOCK_MONOTONIC, &begin);
+  const uint64_t begin = now_ns();
   system_call(op);
-  clock_gettime(CLOCK_MONOTONIC, &end);
-  const int64_t took = (end.tv_sec - begin.tv_sec) * 1'000'000'000 + (end.tv_nsec - begin.tv_nsec);
-  counters_.hidden_pause_ns.fetch_add(static_cast<uint64_t>(took), std::memory_order_relaxed);
+  counters_.hidden_pause_ns.fetch_add(now_ns() - begin, std::memory_order_relaxed);
 }
 
 void Hider::system_call(Operation& op) {
@@ -352,7 +358,7 @@ const CallHandler* handler_of(uint64_t number) {
   static const auto kHandlers = [] {
     std::array<const CallHandler*, 512> all{};
     for (uint64_t i = 0; i < all.size(); ++i)
-      for (const auto group : {descriptor_call, file_call, socket_call, wait_call})
+      for (const auto group : {transfer_call, descriptor_call, file_call, socket_call, poll_or_select, epoll_call})
         if (const CallHandler* found = group(i)) all[i] = found;
     return all;
   }();

@@ -42,6 +42,7 @@ class Hider final : public hooks::ProcessWatcher {
   bool retire();
 
   void forked(hooks::Operation& op, guest::Task child) override;
+  std::optional<uint64_t> system_call_of(guest::Task running) override;
   void timed_system_call(hooks::Operation& op);  // and counts how long the vCPU stood still
   void executed(hooks::Operation& op);
   void exits(hooks::Operation& op);
@@ -56,8 +57,8 @@ class Hider final : public hooks::ProcessWatcher {
   };
   using Held = std::unique_ptr<Thread, Leave>;
   Held take(hooks::Operation& op, Gva task);
-  // Null: there are too many.
-  std::shared_ptr<Thread> add(hooks::Operation& op, guest::Task task, Service& service);
+  // Nobody else has it until it is complete. Null: there are too many.
+  Held add(hooks::Operation& op, guest::Task task, Service& service);
   void remove(hooks::Operation& op, guest::Task task);
   void forget(hooks::Operation& op, Gva task);
   bool mark(guest::Task task, bool on);

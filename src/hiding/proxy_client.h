@@ -72,4 +72,21 @@ class ProxyClient {
   std::vector<proxy::Frame> late_;  // cancel and close for which there was no room
 };
 
+// A call on its way; if nobody waits for it any more, it is abandoned. (A routine may end at any of its waits.)
+class OnItsWay {
+ public:
+  OnItsWay(ProxyClient& proxy, uint64_t id) : proxy_(&proxy), id_(id) {}
+  OnItsWay(const OnItsWay&) = delete;
+  OnItsWay& operator=(const OnItsWay&) = delete;
+  ~OnItsWay() {
+    if (proxy_) proxy_->abandon(id_);
+  }
+  void answered() { proxy_ = nullptr; }
+  uint64_t id() const { return id_; }
+
+ private:
+  ProxyClient* proxy_;
+  uint64_t id_;
+};
+
 }  // namespace oboro::hiding

@@ -10,12 +10,18 @@
 namespace oboro::hiding {
 namespace {
 
+// The number may be anything: it comes from a proxy that somebody may have taken over.
+std::string error_text(int64_t error) {
+  constexpr int64_t kLast = 4095;
+  const char* text = error >= -kLast ? strerrordesc_np(static_cast<int>(-error)) : nullptr;
+  return text ? text : fmt::format("error {}", error);
+}
+
 void send(Thread& thread, event::Event& event, std::string detail, int64_t result) {
   hooks::Operation& op = thread.operation();
   event.kind = event::Kind::hidden;
   event.detail = fmt::format("{}: {}", thread.service().name, detail);
-  if (result < 0 && result != -EINPROGRESS)
-    event.detail += fmt::format(" failed: {}", strerrordesc_np(static_cast<int>(-result)));
+  if (result < 0 && result != -EINPROGRESS) event.detail += " failed: " + error_text(result);
   op.describe_subject(event);
   const auto lock = op.env.state.lock();
   event.labels = op.env.state.labels(op.process());
@@ -29,13 +35,13 @@ void report(Thread& thread, const OpenFile& file, std::string detail, int64_t re
   event::Event event;
   event.object.type = event::ObjectType::socket;
   event.object.protocol = file.type == SOCK_STREAM ? "tcp" : "udp";
-  event.object.remote = file.peer;
+  event.object.remote = file.peer.get();
   send(thread, event, std::move(detail), result);
 }
 
 void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, std::string detail,
                    int64_t result) {
-  file.peer = endpoint_of(address);
+  file.peer.set(endpoint_of(address));
   report(thread, file, std::move(detail), result);
 }
 

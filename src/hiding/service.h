@@ -21,14 +21,16 @@ enum class Wait : uint8_t {
   park,   // a few of those, then sleeps of growing length
 };
 
-// A hidden descriptor that one of the guest's own epoll instances was told to watch.
-struct Watched {
-  uint32_t number = 0;
-  std::weak_ptr<OpenFile> file;
-  uint32_t events = 0;
-  uint64_t data = 0;
-  uint64_t reported_at = UINT64_MAX;  // OpenFile::calls then: nothing new until it changes (EPOLLET)
-  bool disarmed = false;              // EPOLLONESHOT
+// One of the guest's own epoll instances that was told to watch hidden sockets: the proxy has one that watches them.
+struct EpollInstance {
+  struct Watched {
+    uint32_t number = 0;
+    std::weak_ptr<OpenFile> file;
+    uint64_t data = 0;
+  };
+  uint64_t eventpoll = 0;  // file.private_data in the guest: what it was made for
+  std::shared_ptr<OpenFile> in_proxy;
+  std::vector<Watched> watched;  // for when the proxy is gone
 };
 
 struct Service {
@@ -39,8 +41,9 @@ struct Service {
   bool network = false;
   std::vector<diffusion::Pattern> files;
   std::unique_ptr<ProxyClient> proxy;
+  RecordLocks locks;
   std::mutex epolls_mutex;
-  std::map<uint64_t, std::vector<Watched>> epolls;  // by struct file of the epoll instance
+  std::map<uint64_t, EpollInstance> epolls;  // by struct file
 
   // path: absolute and normal. What a pattern DIRECTORY/** covers includes the directory.
   bool hides(std::string_view path) const {

@@ -21,7 +21,7 @@ using proxy::Op;
 namespace {
 
 constexpr size_t kShortIpv6 = 24;  // the kernel takes a struct sockaddr_in6 without its scope
-constexpr size_t kMaxAddress = sizeof(sockaddr_storage), kMaxOption = 4096, kMaxMessages = 1024;
+constexpr size_t kMaxAddress = sizeof(sockaddr_storage), kMaxMessages = 1024;
 
 // struct user_msghdr and struct mmsghdr (include/linux/socket.h).
 struct UserMessage {
@@ -36,17 +36,6 @@ struct UserMessages {
 };
 
 using Bytes = std::vector<std::byte>;
-
-Outcome answer(int64_t value) { return Outcome::answer(value); }
-int64_t s(uint64_t value) { return static_cast<int64_t>(value); }
-
-std::shared_ptr<OpenFile> socket_of(Thread& thread, const SystemCall& call, int64_t& error) {
-  auto file = file_of(thread, call, 0);
-  error = !file ? -EBADF : !file->is_socket ? -ENOTSOCK : 0;
-  if (error) file = nullptr;
-  if (file) ++file->calls;
-  return file;
-}
 
 Routine<int64_t> copy_address(Thread& thread, uint64_t user, uint64_t size, Bytes& out) {
   out.clear();
@@ -85,14 +74,15 @@ Routine<Outcome> socket_call(Thread& thread, SystemCall call) {
   const auto family = static_cast<int>(call.a[0]);
   const auto type = static_cast<int>(call.a[1] & kTypeMask);
   if (!thread.service().network || (family != AF_INET && family != AF_INET6)) co_return Outcome{};
-  if (type > SOCK_PACKET) co_return answer(-EINVAL);
+  if (type > SOCK_PACKET || (call.a[1] & 0xffffffff & ~(kTypeMask | SOCK_NONBLOCK | SOCK_CLOEXEC)))
+    co_return answer(-EINVAL);
   if (type != SOCK_STREAM && type != SOCK_DGRAM) co_return answer(refuse(thread, "", "a raw socket", -EPERM));
   Frame frame;
   frame.op = Op::socket;
   frame.arguments = {family, s(call.a[1] & (kTypeMask | SOCK_NONBLOCK)), static_cast<int32_t>(call.a[2])};
   const Answer got = co_await thread.ask(frame);
   if (got.result() < 0) co_return answer(got.result());
-  auto file = std::make_shared<OpenFile>(*thread.service().proxy, static_cast<uint32_t>(got.result()));
+  auto file = thread.open_file(got.result());
   file->is_socket = true;
   file->family = family;
   file->type = type;
@@ -120,6 +110,7 @@ Routine<Outcome> listen_call(Thread& thread, SystemCall call) {
   int64_t error = 0;
   const auto file = socket_of(thread, call, error);
   if (!file) co_return answer(error);
+  if (file->type != SOCK_STREAM) co_return answer(-EOPNOTSUPP);
   const Answer got = co_await thread.ask(frame_of(Op::listen, *file, {static_cast<int32_t>(call.a[1])}));
   report(thread, *file, "listen", got.result());
   co_return answer(got.result());
@@ -134,7 +125,7 @@ Routine<Outcome> accept_call(Thread& thread, SystemCall call) {
   const Answer got =
       co_await thread.ask(frame_of(Op::accept, *listener, {s(flags & SOCK_NONBLOCK)}), listener->interrupted(false));
   if (got.result() < 0) co_return answer(got.result());
-  auto file = std::make_shared<OpenFile>(*thread.service().proxy, static_cast<uint32_t>(got.result()));
+  auto file = thread.open_file(got.result());
   file->is_socket = true;
   file->family = listener->family;
   file->type = listener->type;
@@ -190,6 +181,7 @@ Routine<int64_t> send_message(Thread& thread, std::shared_ptr<OpenFile> file, Us
   Bytes address;
   if (const int64_t wrong = co_await copy_address(thread, message.name, message.name_size, address)) co_return wrong;
   std::vector<Part> parts;
+  if (message.part_count > kMaxParts) co_return -EMSGSIZE;
   if (const int64_t wrong = co_await copy_parts(thread, message.parts, message.part_count, parts)) co_return wrong;
   co_return co_await send_parts(thread, file, std::move(parts), std::move(address), flags);
 }
@@ -233,7 +225,10 @@ Routine<Outcome> recvfrom_call(Thread& thread, SystemCall call) {
                                          file->interrupted(false));
   if (got.result() < 0) co_return answer(got.result());
   const auto data = got.frame.first.first(std::min<size_t>(got.frame.first.size(), size));
-  if ((error = co_await thread.copy_out(call.a[1], data))) co_return answer(error);
+  if ((error = co_await thread.copy_out(call.a[1], data))) {
+    (void)co_await give_back(thread, file, data, call.a[3]);
+    co_return answer(error);
+  }
   file->bytes_in += data.size();
   if (call.a[4]) error = co_await give_address(thread, call.a[4], call.a[5], got.frame.second);
   if (error) co_return answer(error);
@@ -243,6 +238,7 @@ Routine<Outcome> recvfrom_call(Thread& thread, SystemCall call) {
 // message: as the caller gave it; filled in.
 Routine<int64_t> receive_message(Thread& thread, std::shared_ptr<OpenFile> file, UserMessage* message, uint64_t flags) {
   std::vector<Part> parts;
+  if (message->part_count > kMaxParts) co_return -EMSGSIZE;
   if (const int64_t wrong = co_await copy_parts(thread, message->parts, message->part_count, parts)) co_return wrong;
   const uint64_t size = std::min<uint64_t>(total(parts), kMaxData);
   if (flags & MSG_ERRQUEUE) co_return -EAGAIN;
@@ -250,17 +246,22 @@ Routine<int64_t> receive_message(Thread& thread, std::shared_ptr<OpenFile> file,
                                          file->interrupted(false));
   if (got.result() < 0) co_return got.result();
   const auto data = got.frame.first.first(std::min<size_t>(got.frame.first.size(), size));
-  if (const int64_t given = co_await scatter(thread, parts, 0, data); given < 0) co_return given;
-  file->bytes_in += data.size();
+  const int64_t given = co_await scatter(thread, parts, 0, data);
+  const auto fits = static_cast<size_t>(std::max<int64_t>(given, 0));
+  if (fits < data.size()) {
+    (void)co_await give_back(thread, file, data.subspan(fits), flags);
+    if (fits == 0 || file->type != SOCK_STREAM) co_return -EFAULT;
+  }
+  file->bytes_in += fits;
   const auto address = got.frame.second;
   if (message->name) {
-    const size_t fits = std::min<size_t>(address.size(), message->name_size);
-    if (const int64_t wrong = co_await thread.copy_out(message->name, address.first(fits))) co_return wrong;
+    const size_t known = std::min<size_t>(address.size(), message->name_size);
+    if (const int64_t wrong = co_await thread.copy_out(message->name, address.first(known))) co_return wrong;
     message->name_size = static_cast<uint32_t>(address.size());
   }
   message->control_size = 0;
   message->flags = static_cast<uint32_t>(got.frame.arguments[1]);
-  co_return got.result();
+  co_return fits < data.size() ? s(fits) : got.result();
 }
 
 Routine<int64_t> give_message(Thread& thread, uint64_t user, UserMessage message) {
@@ -320,44 +321,6 @@ Routine<Outcome> shutdown_call(Thread& thread, SystemCall call) {
   co_return answer(got.result());
 }
 
-Routine<Outcome> setsockopt_call(Thread& thread, SystemCall call) {
-  int64_t error = 0;
-  const auto file = socket_of(thread, call, error);
-  if (!file) co_return answer(error);
-  if (static_cast<uint32_t>(call.a[4]) > kMaxOption) co_return answer(-EINVAL);
-  Bytes value(static_cast<uint32_t>(call.a[4]));
-  if ((error = co_await thread.copy_in(call.a[3], value))) co_return answer(error);
-  Frame frame = frame_of(Op::setsockopt, *file, {static_cast<int32_t>(call.a[1]), static_cast<int32_t>(call.a[2])});
-  frame.first = value;
-  const Answer got = co_await thread.ask(frame);
-  if (got.result() == 0 && call.a[1] == SOL_SOCKET && value.size() >= 2 * sizeof(int64_t)) {
-    std::array<int64_t, 2> time{};
-    std::memcpy(time.data(), value.data(), sizeof time);
-    const bool limited = time[0] != 0 || time[1] != 0;
-    if (call.a[2] == SO_RCVTIMEO || call.a[2] == 66) file->receive_limited = limited;  // SO_RCVTIMEO_NEW
-    if (call.a[2] == SO_SNDTIMEO || call.a[2] == 67) file->send_limited = limited;
-  }
-  co_return answer(got.result());
-}
-
-Routine<Outcome> getsockopt_call(Thread& thread, SystemCall call) {
-  int64_t error = 0;
-  const auto file = socket_of(thread, call, error);
-  if (!file) co_return answer(error);
-  int32_t size = 0;
-  if ((error = co_await thread.copy_in(call.a[4], std::as_writable_bytes(std::span(&size, 1)))))
-    co_return answer(error);
-  if (size < 0) co_return answer(-EINVAL);
-  size = std::min<int32_t>(size, kMaxOption);
-  const Answer got = co_await thread.ask(
-      frame_of(Op::getsockopt, *file, {static_cast<int32_t>(call.a[1]), static_cast<int32_t>(call.a[2]), size}));
-  if (got.result() < 0) co_return answer(got.result());
-  const auto value = got.frame.first.first(std::min<size_t>(got.frame.first.size(), static_cast<size_t>(size)));
-  if ((error = co_await thread.copy_out(call.a[3], value))) co_return answer(error);
-  size = static_cast<int32_t>(value.size());
-  co_return answer(co_await thread.copy_out(call.a[4], std::as_bytes(std::span(&size, 1))));
-}
-
 Routine<Outcome> name_call(Thread& thread, SystemCall call) {
   int64_t error = 0;
   const auto file = socket_of(thread, call, error);
@@ -370,6 +333,13 @@ Routine<Outcome> name_call(Thread& thread, SystemCall call) {
 }
 
 }  // namespace
+
+std::shared_ptr<OpenFile> socket_of(Thread& thread, const SystemCall& call, int64_t& error) {
+  auto file = file_of(thread, call, 0);
+  error = !file ? -EBADF : !file->is_socket ? -ENOTSOCK : 0;
+  if (error) file = nullptr;
+  return file;
+}
 
 const CallHandler* socket_call(uint64_t number) {
   static constexpr struct {

@@ -15,8 +15,6 @@ using x86::Reg;
 
 namespace {
 
-// Below the hooked function's return address: the detour's own, and a few words for arguments that are pointers.
-constexpr uint64_t kFrame = 144, kScratch = 136;
 constexpr uint64_t kGfpKernel = 0xcc0;  // GFP_KERNEL (include/linux/gfp_types.h), the same since 4.20
 constexpr uint64_t kRelative = 1;       // HRTIMER_MODE_REL
 constexpr unsigned kYields = 40;
@@ -27,35 +25,19 @@ constexpr unsigned kCrowdedFor = 64;  // pauses
 constexpr int kBlockMs = 50;
 constexpr unsigned kBlockRounds = 100;
 
-uint64_t now_ns() {
-  timespec t{};
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<uint64_t>(t.tv_sec) * 1000000000 + static_cast<uint64_t>(t.tv_nsec);
-}
-
 Answer failure(int64_t error) {
   Answer answer;
   answer.frame.arguments[0] = error;
   return answer;
 }
 
-// A call on its way; if nobody waits for it any more, it is abandoned.
-class OnItsWay {
- public:
-  OnItsWay(ProxyClient& proxy, uint64_t id) : proxy_(&proxy), id_(id) {}
-  OnItsWay(const OnItsWay&) = delete;
-  OnItsWay& operator=(const OnItsWay&) = delete;
-  ~OnItsWay() {
-    if (proxy_) proxy_->abandon(id_);
-  }
-  void answered() { proxy_ = nullptr; }
-
- private:
-  ProxyClient* proxy_;
-  uint64_t id_;
-};
-
 }  // namespace
+
+uint64_t now_ns() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1000000000 + static_cast<uint64_t>(t.tv_nsec);
+}
 
 void Thread::begin(hooks::Operation& op, guest::Symbol function) {
   routine_ = {};
@@ -181,7 +163,7 @@ Routine<int64_t> Thread::kernel_own(Symbol function, std::array<uint64_t, 6> a) 
 }
 
 Routine<bool> Thread::sleep(uint64_t nanoseconds, Sleep sleep) {
-  const Gva expires(entry_stack_ - kScratch);
+  const Gva expires = scratch();
   writer_.put(expires, nanoseconds);
   writer_.put(task_.at + kernel_.profile()[Field::task_state], static_cast<uint32_t>(sleep));
   const uint64_t result = co_await call(Symbol::call_schedule_hrtimeout, expires.value, kRelative);
@@ -241,7 +223,6 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
 }
 
 Routine<int64_t> Thread::reserve(std::shared_ptr<OpenFile> file, bool close_on_exec) {
-  constexpr uint64_t kCloseOnExec = 02000000;
   const auto number =
       static_cast<int32_t>(co_await call(Symbol::call_get_unused_fd_flags, close_on_exec ? kCloseOnExec : 0));
   if (number < 0) co_return number;

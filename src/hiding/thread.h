@@ -25,6 +25,7 @@
 #include "hiding/guest_writer.h"
 #include "hiding/routine.h"
 #include "hiding/service.h"
+#include "hiding/shared.h"
 #include "hooks/operation.h"
 
 namespace oboro::hiding {
@@ -46,6 +47,10 @@ struct Outcome {
   static Outcome answer(int64_t value) { return {false, value}; }
 };
 
+inline constexpr uint64_t kCloseOnExec = 02000000;  // O_CLOEXEC, as the guest's kernel takes it for a number
+
+uint64_t now_ns();  // monotonic
+
 class Thread {
  public:
   static constexpr unsigned kBufferOrder = 3;
@@ -63,10 +68,10 @@ class Thread {
   hooks::Operation& operation() { return *operation_; }
   uint64_t number() const { return number_; }
 
-  std::shared_ptr<DescriptorTable> descriptors;
-  Gva files;                                                                 // the files_struct they are of
-  bool repair = false;                                                       // numbers are to be reserved anew
-  std::shared_ptr<std::string> directory = std::make_shared<std::string>();  // current one, if hidden
+  std::shared_ptr<DescriptorTable> descriptors = std::make_shared<DescriptorTable>();
+  Gva files;            // the files_struct they are of
+  bool repair = false;  // numbers are to be reserved anew
+  std::shared_ptr<Shared<std::string>> directory = std::make_shared<Shared<std::string>>();  // current one, if hidden
 
   // --- between the hook and the routine (hider.cpp)
   // A task runs on one vCPU at a time, says its kernel, which may be hostile. False: another vCPU is at it.
@@ -105,6 +110,8 @@ class Thread {
   // Memory of the guest's kernel, of kBufferSize, for this thread alone. False: it has none.
   Routine<bool> need_buffer();
   Gva buffer() const { return buffer_; }
+  // A word of its stack, for an argument that is a pointer.
+  Gva scratch() const { return Gva(entry_stack_ - kScratch); }
   bool read_buffer(size_t offset, std::span<std::byte> out) const {
     return kernel_.read(buffer_ + offset, out.data(), out.size());
   }
@@ -128,12 +135,18 @@ class Thread {
   Routine<bool> pause(unsigned round, Sleep sleep);
   Routine<bool> sleep(uint64_t nanoseconds, Sleep sleep);
 
+  std::shared_ptr<OpenFile> open_file(int64_t handle) {
+    return std::make_shared<OpenFile>(*service_->proxy, service_->locks, static_cast<uint32_t>(handle));
+  }
   // A number for a file that is open in the proxy, reserved in the guest. -errno: there is none.
   Routine<int64_t> reserve(std::shared_ptr<OpenFile> file, bool close_on_exec);
   // Whether the guest has the number reserved and nothing there.
   bool reserved(uint32_t number) const;
 
  private:
+  // Below the hooked function's return address: the detour's own, and a few words for arguments that are pointers.
+  static constexpr uint64_t kFrame = 144, kScratch = 136;
+
   friend struct KernelCall;
   void suspend(std::coroutine_handle<> handle, const KernelCall& call) {
     resume_ = handle;

@@ -1,0 +1,279 @@
+// epoll with descriptors of both worlds. The instance is the guest's, and watches what is the guest's; the proxy has
+// one that watches the hidden sockets (service.h, EpollInstance). The edges are the kernel's there, then, as are what
+// is reported once only and who of several that wait gets what.
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <utility>
+#include <vector>
+
+#include "hiding/calls.h"
+#include "hiding/waiting.h"
+
+namespace oboro::hiding {
+
+using guest::Field;
+using guest::Symbol;
+using proxy::Frame;
+using proxy::Op;
+
+namespace {
+
+constexpr int64_t kNativePart = 40;      // ms
+constexpr int64_t kMostAtOnce = 1024;    // events
+constexpr size_t kMostInstances = 1024;  // of one service; the proxy has a limit of its own
+
+Gva struct_file(Thread& thread, uint64_t number) {
+  guest::Reader r(thread.kernel());
+  const Gva table = r.pointer(thread.files, Field::files_struct_fdt);
+  if (number >= r.get<uint32_t>(table, Field::fdtable_max_fds)) return {};
+  return Gva(r.at<uint64_t>(r.pointer(table, Field::fdtable_fd) + number * 8));
+}
+
+// unknown: what to say if the kernel does not tell where its eventpoll_fops are.
+bool is_epoll(Thread& thread, Gva file, bool unknown) {
+  if (!thread.kernel().profile().has(Symbol::eventpoll_fops)) return unknown;
+  guest::Reader r(thread.kernel());
+  return r.pointer(file, Field::file_op) == thread.kernel().symbol(Symbol::eventpoll_fops);
+}
+uint64_t eventpoll_of(Thread& thread, Gva file) {
+  guest::Reader r(thread.kernel());
+  return r.pointer(file, Field::file_private_data).value;
+}
+
+std::shared_ptr<OpenFile> in_proxy(Thread& thread, Gva file) {
+  Service& service = thread.service();
+  const std::lock_guard lock(service.epolls_mutex);
+  const auto found = service.epolls.find(file.value);
+  return found == service.epolls.end() ? nullptr : found->second.in_proxy;
+}
+
+// Keeps what was made for the instance, unless another thread was faster. Null: there are too many.
+std::shared_ptr<OpenFile> keep(Thread& thread, Gva file, EpollInstance made) {
+  Service& service = thread.service();
+  std::vector<EpollInstance> gone;  // closed when the lock is not held
+  const std::lock_guard lock(service.epolls_mutex);
+  // Nobody tells when the guest's is closed. Its memory does, when it is another's.
+  for (auto at = service.epolls.begin(); at != service.epolls.end();) {
+    const Gva there(at->first);
+    const bool over = !is_epoll(thread, there, true) || eventpoll_of(thread, there) != at->second.eventpoll;
+    if (over) gone.push_back(std::move(at->second));
+    at = over ? service.epolls.erase(at) : std::next(at);
+  }
+  if (service.epolls.size() >= kMostInstances) return nullptr;
+  const auto [at, fresh] = service.epolls.try_emplace(file.value, std::move(made));
+  return at->second.in_proxy;
+}
+
+// As in_proxy(), made if it is not there. Null: `error` says why.
+Routine<std::shared_ptr<OpenFile>> make_in_proxy(Thread& thread, Gva file, int64_t& error) {
+  if (auto there = in_proxy(thread, file)) co_return there;
+  Frame frame;
+  frame.op = Op::epoll_create;
+  const Answer got = co_await thread.ask(frame);
+  error = got.result();
+  if (error < 0) co_return nullptr;
+  auto kept = keep(thread, file, {eventpoll_of(thread, file), thread.open_file(error), {}});
+  if (!kept) error = -ENOSPC;
+  co_return kept;
+}
+
+void note_watched(Service& service, Gva instance, uint64_t operation, EpollInstance::Watched one) {
+  const std::lock_guard lock(service.epolls_mutex);
+  const auto found = service.epolls.find(instance.value);
+  if (found == service.epolls.end()) return;
+  auto& all = found->second.watched;
+  const auto file = one.file.lock();
+  std::erase_if(all, [&](const EpollInstance::Watched& other) {
+    const auto its = other.file.lock();
+    return !its || (operation != EPOLL_CTL_ADD && other.number == one.number && its == file);
+  });
+  if (operation != EPOLL_CTL_DEL) all.push_back(std::move(one));
+}
+
+// The kernel makes it; what was known of another one at its address is over.
+Routine<Outcome> epoll_create_call(Thread& thread, SystemCall call) {
+  const bool first = call.number == SYS_epoll_create;
+  if (first && static_cast<int32_t>(call.a[0]) <= 0) co_return answer(-EINVAL);
+  const int64_t number = co_await thread.kernel_own(Symbol::call_sys_epoll_create1, {first ? 0 : call.a[0]});
+  if (number >= 0) {
+    const uint64_t file = struct_file(thread, static_cast<uint64_t>(number)).value;
+    std::map<uint64_t, EpollInstance>::node_type gone;  // closed when the lock is not held
+    const std::lock_guard lock(thread.service().epolls_mutex);
+    gone = thread.service().epolls.extract(file);
+  }
+  co_return answer(number);
+}
+
+Frame control(const OpenFile& instance, uint64_t operation, const OpenFile& target, const epoll_event& event) {
+  return frame_of(Op::epoll_ctl, instance,
+                  {static_cast<int32_t>(operation), target.handle, event.events, static_cast<int64_t>(event.data.u64)});
+}
+
+// An instance in an instance: as the guest's are, the proxy's are.
+Routine<Outcome> epoll_ctl_nested(Thread& thread, SystemCall call, Gva outer, Gva inner, epoll_event event) {
+  const int64_t done = co_await thread.kernel_own(Symbol::call_sys_epoll_ctl, call.a);
+  if (done < 0) co_return answer(done);
+  const bool adds = call.a[1] == EPOLL_CTL_ADD;
+  int64_t error = 0;
+  std::shared_ptr<OpenFile> of_outer = in_proxy(thread, outer), of_inner = in_proxy(thread, inner);
+  if (adds) {
+    of_outer = co_await make_in_proxy(thread, outer, error);
+    of_inner = co_await make_in_proxy(thread, inner, error);
+  }
+  if (of_outer && of_inner) {
+    const Answer got = co_await thread.ask(control(*of_outer, call.a[1], *of_inner, event));
+    error = got.result();
+  }
+  if (adds && error < 0) refuse(thread, "", "epoll of epoll", error);
+  co_return answer(0);
+}
+
+Routine<Outcome> epoll_ctl_call(Thread& thread, SystemCall call) {
+  const auto number = static_cast<uint32_t>(call.a[2]);
+  const auto target = thread.descriptors->find(number);
+  const Gva instance = struct_file(thread, static_cast<uint32_t>(call.a[0]));
+  const Gva inner = target ? Gva() : struct_file(thread, number);
+  const bool nested = inner && instance && inner != instance && thread.service().network &&
+                      is_epoll(thread, inner, false) && is_epoll(thread, instance, false);
+  if (!target && !nested) co_return Outcome{};
+  // In this order: fs/eventpoll.c, epoll_ctl() and do_epoll_ctl().
+  epoll_event event{};
+  if (call.a[1] != EPOLL_CTL_DEL)
+    if (const int64_t wrong = co_await thread.copy_in(call.a[3], std::as_writable_bytes(std::span(&event, 1))))
+      co_return answer(wrong);
+  if (nested) co_return co_await epoll_ctl_nested(thread, call, instance, inner, event);
+  const bool hidden = thread.descriptors->has(static_cast<uint32_t>(call.a[0]));
+  if (!instance && !hidden) co_return answer(-EBADF);
+  if (!target->is_socket) co_return answer(-EPERM);  // as for regular files
+  if (hidden || !is_epoll(thread, instance, true)) co_return answer(-EINVAL);
+  int64_t error = call.a[1] == EPOLL_CTL_DEL || call.a[1] == EPOLL_CTL_MOD ? -ENOENT : -EINVAL;
+  std::shared_ptr<OpenFile> there = in_proxy(thread, instance);
+  if (call.a[1] == EPOLL_CTL_ADD) there = co_await make_in_proxy(thread, instance, error);
+  if (!there) co_return answer(error);
+  const Answer got = co_await thread.ask(control(*there, call.a[1], *target, event));
+  if (got.result() == 0) note_watched(thread.service(), instance, call.a[1], {number, target, event.data.u64});
+  co_return answer(got.result());
+}
+
+// All are broken, with the proxy.
+std::vector<epoll_event> broken_events(Service& service, Gva instance) {
+  std::vector<epoll_event> events;
+  const std::lock_guard lock(service.epolls_mutex);
+  const auto found = service.epolls.find(instance.value);
+  if (found == service.epolls.end()) return events;
+  for (const EpollInstance::Watched& one : found->second.watched) {
+    if (one.file.expired()) continue;
+    epoll_event event{};
+    event.events = EPOLLERR | EPOLLHUP;
+    event.data.u64 = one.data;
+    events.push_back(event);
+  }
+  return events;
+}
+
+// What the proxy has, to the service: how many events, or -errno.
+Routine<int64_t> take_events(Thread& thread, Gva instance, const OpenFile& there, uint64_t user, int64_t most) {
+  const Answer got = co_await thread.ask(frame_of(Op::epoll_wait, there, {std::min(most, kMostAtOnce)}));
+  std::span<const std::byte> bytes = got.frame.first;
+  std::vector<epoll_event> broken;
+  if (got.result() < 0) {
+    if (!thread.service().proxy->gone()) co_return got.result();
+    broken = broken_events(thread.service(), instance);
+    bytes = std::as_bytes(std::span(broken));
+  }
+  const int64_t count = std::min(static_cast<int64_t>(bytes.size() / sizeof(epoll_event)), most);
+  if (count == 0) co_return 0;
+  const int64_t wrong = co_await thread.copy_out(user, bytes.first(static_cast<size_t>(count) * sizeof(epoll_event)));
+  co_return wrong ? wrong : count;
+}
+
+Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, uint64_t mask, uint64_t mask_size) {
+  const Gva instance = struct_file(thread, static_cast<uint32_t>(call.a[0]));
+  if (!instance) co_return Outcome{};
+  std::shared_ptr<OpenFile> there = in_proxy(thread, instance);
+  // Another thread may tell it to watch a hidden socket while this one waits.
+  const bool may_come = thread.service().network && timeout != 0 && thread.descriptors.use_count() > 1;
+  if (!there && !(may_come && is_epoll(thread, instance, false))) co_return Outcome{};
+  const auto most = static_cast<int32_t>(call.a[2]);
+  if (most <= 0 || static_cast<size_t>(most) > INT_MAX / sizeof(epoll_event)) co_return answer(-EINVAL);
+  if (const int64_t wrong = co_await set_mask(thread, mask, mask_size)) co_return answer(wrong);
+  const uint64_t begin = now_ns();
+  const auto look = [&](int64_t milliseconds) {
+    const auto limit = static_cast<uint64_t>(milliseconds);
+    return thread.kernel_own(Symbol::call_sys_epoll_wait, {call.a[0], call.a[1], call.a[2], limit});
+  };
+  const GuestsOwn native = [&look] { return look(0); };
+  int64_t count = 0, wrong = 0;
+  for (;;) {
+    const auto waited_ns = static_cast<int64_t>(now_ns() - begin);
+    const int64_t left = timeout < 0 ? kForEver : std::max<int64_t>(0, timeout - waited_ns);
+    there = in_proxy(thread, instance);
+    Waited waited;
+    std::vector<pollfd> ours;
+    if (there) {
+      ours.push_back({static_cast<int>(there->handle), POLLIN, 0});
+      waited = co_await wait_for_both(thread, ours, left, native);
+    } else {
+      // The kernel waits, and we look now and then whether that is still right.
+      const int64_t part = left < 0 ? kNativePart : std::min((left + 999'999) / 1'000'000, kNativePart);
+      waited.native = co_await look(part);
+      waited.interrupted = waited.native == -EINTR;
+    }
+    count = std::max<int64_t>(waited.native, 0);
+    if (there && count < most && waited.native >= 0 && ours[0].revents) {
+      const uint64_t user = call.a[1] + static_cast<uint64_t>(count) * sizeof(epoll_event);
+      const int64_t more = co_await take_events(thread, instance, *there, user, most - count);
+      count += std::max<int64_t>(more, 0);
+      wrong = std::min<int64_t>(more, 0);
+    }
+    if (count > 0) break;
+    if (waited.interrupted) co_return answer(-EINTR);  // the mask stays: the signal is to come through
+    if (waited.native < 0) wrong = waited.native;
+    if (wrong || left == 0) break;
+  }
+  co_await restore_mask(thread, mask);
+  co_return answer(count ? count : wrong);
+}
+
+Routine<Outcome> epoll_wait_call(Thread& thread, SystemCall call) {
+  const auto milliseconds = static_cast<int32_t>(call.a[3]);
+  const bool masked = call.number == SYS_epoll_pwait;
+  return epoll_both(thread, call, milliseconds < 0 ? kForEver : int64_t{milliseconds} * 1'000'000,
+                    masked ? call.a[4] : 0, call.a[5]);
+}
+Routine<Outcome> epoll_pwait2_call(Thread& thread, SystemCall call) {
+  int64_t timeout = kForEver;
+  if (const int64_t wrong = co_await copy_timeout(thread, call.a[3], false, timeout)) co_return answer(wrong);
+  co_return co_await epoll_both(thread, call, timeout, call.a[4], call.a[5]);
+}
+
+}  // namespace
+
+std::shared_ptr<OpenFile> epoll_in_proxy(Thread& thread, uint64_t number) {
+  {
+    const std::lock_guard lock(thread.service().epolls_mutex);
+    if (thread.service().epolls.empty()) return nullptr;
+  }
+  const Gva file = struct_file(thread, number);
+  return file ? in_proxy(thread, file) : nullptr;
+}
+
+const CallHandler* epoll_call(uint64_t number) {
+  static constexpr struct {
+    uint64_t number;
+    CallHandler handler;
+  } kCalls[] = {
+      {SYS_epoll_create, {epoll_create_call}}, {SYS_epoll_create1, {epoll_create_call}},
+      {SYS_epoll_ctl, {epoll_ctl_call}},       {SYS_epoll_wait, {epoll_wait_call}},
+      {SYS_epoll_pwait, {epoll_wait_call}},    {441 /* epoll_pwait2, Linux 5.11 */, {epoll_pwait2_call}},
+  };
+  for (const auto& [known, handler] : kCalls)
+    if (known == number) return &handler;
+  return nullptr;
+}
+
+}  // namespace oboro::hiding

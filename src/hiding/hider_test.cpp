@@ -1,0 +1,126 @@
+// Hidden calls from the hook to a real proxy server and back, in a guest that is fake.
+#include "hiding/hider_test.h"
+
+#include <arpa/inet.h>
+#include <cerrno>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+namespace oboro::hiding {
+namespace {
+
+using fake::FakeThread;
+
+TEST_P(HiderTest, OpensWritesReadsAndCloses) {
+  EXPECT_EQ(open_file("/var/secret/a"), 0) << "the lowest number that is free";
+  EXPECT_EQ(open_file("/var/secret/b"), 1);
+  EXPECT_TRUE(guest->is_open(0) && guest->is_open(1));
+  EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("hidden"), 6}), 6);
+  EXPECT_EQ(on_host("/var/secret/a"), "hidden");
+  EXPECT_EQ(guest->answer(SYS_pread64, {0, FakeDispatch::kUser + 500, 100, 2}), 4);
+  EXPECT_EQ(guest->text(500, 4), "dden");
+  EXPECT_EQ(guest->answer(SYS_close, {0}), 0);
+  EXPECT_FALSE(guest->is_open(0));
+  EXPECT_TRUE(guest->is_open(1));
+  EXPECT_EQ(guest->call(SYS_write, {0, guest->put("x"), 1}), End::native) << "nobody's number again";
+  EXPECT_EQ(open_file("/var/secret/c"), 0);
+}
+
+TEST_P(HiderTest, ManyBytesGoInPieces) {
+  ASSERT_EQ(open_file("/var/secret/a"), 0);
+  for (size_t i = 0; i < 300000; ++i) guest->user[i + 1000] = static_cast<std::byte>(i % 251);
+  EXPECT_EQ(guest->answer(SYS_write, {0, FakeDispatch::kUser + 1000, 300000}), 300000);
+  EXPECT_EQ(guest->answer(SYS_pread64, {0, FakeDispatch::kUser + 400000, 300000, 0}), 300000);
+  EXPECT_EQ(guest->text(1000, 300000), guest->text(400000, 300000));
+}
+
+TEST_P(HiderTest, WhatIsNotHiddenIsTheKernels) {
+  EXPECT_EQ(guest->call(SYS_openat, {kCwd, guest->put("/tmp/x"), O_RDWR, 0}), End::native);
+  EXPECT_EQ(guest->call(SYS_openat, {kCwd, guest->put("/var/secretary"), O_RDWR, 0}), End::native);
+  EXPECT_EQ(guest->call(SYS_getpid), End::native);
+  EXPECT_EQ(guest->first.returns_to_caller, 3u);
+  EXPECT_FALSE(std::filesystem::exists(root + "/tmp"));
+}
+
+TEST_P(HiderTest, PointersThatLeadNowhereAreFaults) {
+  EXPECT_EQ(guest->answer(SYS_openat, {kCwd, 0x1000, O_RDWR, 0}), -EFAULT);
+  ASSERT_EQ(open_file("/var/secret/a"), 0);
+  EXPECT_EQ(guest->answer(SYS_write, {0, 0x1000, 10}), -EFAULT);
+  EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("abc"), 3}), 3);
+  EXPECT_EQ(guest->answer(SYS_pread64, {0, 0x1000, 3, 0}), -EFAULT);
+  EXPECT_EQ(guest->answer(SYS_fstat, {0, 0x1000}), -EFAULT);
+}
+
+TEST_P(HiderTest, AnswersWhatTheProxySaysIsWrong) {
+  EXPECT_EQ(open_file("/var/secret/none", O_RDONLY), -ENOENT);
+  EXPECT_FALSE(guest->is_open(0));
+  EXPECT_EQ(open_file("/var/secret/none/a"), -ENOENT);
+  EXPECT_EQ(guest->answer(SYS_mkdir, {guest->put("/var/secret/d"), 0700}), 0);
+  EXPECT_EQ(guest->answer(SYS_mkdir, {guest->put("/var/secret/d"), 0700}), -EEXIST);
+}
+
+TEST_P(HiderTest, PathsDoNotLeaveTheRoot) {
+  std::ofstream(root + ".outside") << "canary";
+  EXPECT_EQ(guest->answer(SYS_symlink, {guest->put("../../../.."), guest->put("/var/secret/l", 200)}), 0);
+  EXPECT_LT(open_file("/var/secret/l" + root + ".outside", O_RDONLY), 0);
+  std::filesystem::remove(root + ".outside");
+}
+
+TEST_P(HiderTest, ASignalEndsAWait) {
+  if (GetParam() != Wait::park) GTEST_SKIP() << "only a sleep is told of signals";
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  guest->sleep_result = -EINTR;
+  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), kRestartSys);
+  guest->sleep_result = 0;
+  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 100, MSG_DONTWAIT, 0, 0}), -EAGAIN);
+}
+
+TEST_P(HiderTest, WhoDiesInTheMiddleOfACallLeavesNothing) {
+  if (GetParam() == Wait::block) GTEST_SKIP() << "the vCPU stands still, there is no middle";
+  // The proxy has room for 8; each of these would hold two.
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_EQ(open_file("/var/secret/a"), 0) << i;
+    ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+    stop_at_pause(5);
+    ASSERT_EQ(guest->call(SYS_recvfrom, {1, FakeDispatch::kUser, 100, 0, 0, 0}), End::stuck);
+    guest->may_go_on = nullptr;
+    ASSERT_EQ(guest->exits(), End::ran);
+    EXPECT_EQ(guest->pages, 0u) << "its buffer";
+    guest->close_all();
+    EXPECT_EQ(guest->call(SYS_getpid), End::ran) << "nobody of ours";
+    ASSERT_EQ(guest->exec(), End::ran);
+  }
+}
+
+TEST_P(HiderTest, WithoutItsProxyCallsFail) {
+  ASSERT_EQ(open_file("/var/secret/a"), 0);
+  kill_proxy();
+  EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("x"), 1}), -EIO);
+  EXPECT_EQ(open_file("/var/secret/b"), -EIO);
+  EXPECT_EQ(guest->answer(SYS_close, {0}), 0);
+  EXPECT_FALSE(guest->is_open(0));
+}
+
+TEST_P(HiderTest, ADetourOfAnotherStackIsAnotherCall) {
+  if (GetParam() == Wait::block) GTEST_SKIP() << "there is no wait to come in between";
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  stop_at_pause(3);
+  ASSERT_EQ(guest->call(SYS_recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), End::stuck);
+  guest->may_go_on = nullptr;
+  // A hostile kernel begins another call for the same thread: the one before is dropped.
+  EXPECT_EQ(open_file("/var/secret/a"), 1);
+}
+
+TEST_P(HiderTest, AfterRetiringNobodyIsHidden) {
+  ASSERT_EQ(open_file("/var/secret/a"), 0);
+  EXPECT_TRUE(guest->hider.retire());
+  EXPECT_FALSE(guest->is_marked());
+  EXPECT_EQ(guest->call(SYS_write, {0, guest->put("x"), 1}), End::native);
+}
+
+INSTANTIATE_TEST_SUITE_P(Waits, HiderTest, testing::Values(Wait::park, Wait::yield, Wait::block), wait_name);
+
+}  // namespace
+}  // namespace oboro::hiding

@@ -1,0 +1,229 @@
+// poll and select with descriptors of both worlds.
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <sys/syscall.h>
+
+#include "hiding/calls.h"
+#include "hiding/waiting.h"
+
+namespace oboro::hiding {
+
+using guest::Symbol;
+
+namespace {
+
+// --- poll, ppoll
+
+Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_t timeout, uint64_t mask,
+                           uint64_t mask_size) {
+  if (count > kMostPolled || thread.descriptors->is_empty()) co_return Outcome{};
+  std::vector<pollfd> all(count);
+  const auto bytes = std::as_writable_bytes(std::span(all));
+  if (co_await thread.copy_in(user, bytes)) co_return Outcome{};  // the kernel says what is wrong
+  // also_native: the guest's own epoll instance, a part of which is in the proxy.
+  struct Place {
+    size_t index;
+    bool also_native;
+  };
+  std::vector<pollfd> ours;
+  std::vector<Place> places;
+  bool any_native = false;
+  std::vector<std::shared_ptr<OpenFile>> held;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i].fd < 0) continue;
+    auto file = thread.descriptors->find(static_cast<uint32_t>(all[i].fd));
+    const bool native_too = !file;
+    if (!file) file = epoll_in_proxy(thread, static_cast<uint32_t>(all[i].fd));
+    any_native |= native_too;
+    if (!file) continue;
+    ours.push_back({static_cast<int>(file->handle), all[i].events, 0});
+    places.push_back({i, native_too});
+    held.push_back(std::move(file));
+  }
+  if (ours.empty()) co_return Outcome{};
+  if (const int64_t wrong = co_await set_mask(thread, mask, mask_size)) co_return answer(wrong);
+
+  // The kernel takes our numbers for ones that are not open, and says so at once; the others are as they are.
+  int64_t native_ready = 0;
+  GuestsOwn native;
+  if (any_native)
+    native = [&]() -> Routine<int64_t> {
+      const int64_t done = co_await thread.kernel_own(Symbol::call_sys_poll, {user, count, 0});
+      if (done < 0) co_return done;
+      std::vector<pollfd> now(all.size());
+      if (const int64_t wrong = co_await thread.copy_in(user, std::as_writable_bytes(std::span(now)))) co_return wrong;
+      native_ready = 0;
+      for (size_t i = 0; i < now.size(); ++i) {
+        all[i].revents = now[i].revents;
+        native_ready += now[i].revents != 0;
+      }
+      for (const Place& place : places) native_ready -= !place.also_native && now[place.index].revents != 0;
+      co_return native_ready;
+    };
+  const Waited waited = co_await wait_for_both(thread, ours, timeout, native);
+  int64_t ready = std::max<int64_t>(waited.native, 0);
+  for (pollfd& one : all)
+    if (!any_native) one.revents = 0;
+  for (size_t i = 0; i < ours.size(); ++i) {
+    pollfd& one = all[places[i].index];
+    if (!places[i].also_native) one.revents = 0;
+    ready += one.revents == 0 && ours[i].revents != 0;
+    one.revents = static_cast<short>(one.revents | ours[i].revents);
+  }
+  if (waited.native < 0 || (waited.interrupted && ready == 0)) {
+    if (waited.native < 0) co_await restore_mask(thread, mask);
+    co_return answer(waited.native < 0 ? waited.native : kRestartNoHand);
+  }
+  const int64_t wrong = co_await thread.copy_out(user, bytes);
+  co_await restore_mask(thread, mask);
+  co_return answer(wrong ? wrong : ready);
+}
+
+Routine<Outcome> poll_call(Thread& thread, SystemCall call) {
+  const auto milliseconds = static_cast<int32_t>(call.a[2]);
+  const int64_t timeout = milliseconds < 0 ? kForEver : int64_t{milliseconds} * 1'000'000;
+  return poll_both(thread, call.a[0], static_cast<uint32_t>(call.a[1]), timeout, 0, 0);
+}
+Routine<Outcome> ppoll_call(Thread& thread, SystemCall call) {
+  if (thread.descriptors->is_empty()) co_return Outcome{};
+  int64_t timeout = kForEver;
+  if (const int64_t wrong = co_await copy_timeout(thread, call.a[2], false, timeout)) co_return answer(wrong);
+  const uint64_t begin = now_ns();
+  const auto count = static_cast<uint32_t>(call.a[1]);
+  const Outcome outcome = co_await poll_both(thread, call.a[0], count, timeout, call.a[3], call.a[4]);
+  if (!outcome.native) (void)co_await copy_time_left(thread, call.a[2], false, timeout, begin);
+  co_return outcome;
+}
+
+// --- select, pselect6
+
+class Sets {
+ public:
+  explicit Sets(size_t count) : words((count + 63) / 64) {
+    for (auto& set : sets) set.resize(words);
+  }
+  bool get(size_t set, size_t number) const { return sets[set][number / 64] >> (number % 64) & 1; }
+  void put(size_t set, size_t number) { sets[set][number / 64] |= uint64_t{1} << (number % 64); }
+  void clear(size_t set, size_t number) { sets[set][number / 64] &= ~(uint64_t{1} << (number % 64)); }
+  bool any() const {
+    return std::any_of(sets.begin(), sets.end(), [](const auto& set) {
+      return std::any_of(set.begin(), set.end(), [](uint64_t word) { return word != 0; });
+    });
+  }
+  const size_t words;
+  std::array<std::vector<uint64_t>, 3> sets;  // to read, to write, exceptional
+};
+
+constexpr short kSelectEvents[] = {POLLIN | POLLRDNORM | POLLRDBAND, POLLOUT | POLLWRNORM | POLLWRBAND, POLLPRI};
+constexpr short kSelectReady[] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR | POLLNVAL,
+                                  POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR | POLLNVAL, POLLPRI | POLLNVAL};
+
+// do_select() of the kernel (fs/select.c), with sets and an end time in the buffer.
+Routine<int64_t> kernel_select(Thread& thread, size_t count, const Sets& asked, Sets& ready) {
+  constexpr uint64_t kSets = 128;
+  const uint64_t size = asked.words * 8;
+  if (!co_await thread.need_buffer()) co_return -ENOMEM;
+  const Gva buffer = thread.buffer();
+  std::array<uint64_t, 8> head{};  // struct fd_set_bits: six pointers; struct timespec64: now
+  for (size_t i = 0; i < 6; ++i) head[i] = buffer.value + kSets + i * size;
+  thread.writer().write(buffer, std::as_bytes(std::span(head)));
+  const std::vector<uint64_t> none(asked.words);
+  for (size_t i = 0; i < 3; ++i) {
+    thread.writer().write(Gva(head[i]), std::as_bytes(std::span(asked.sets[i])));
+    thread.writer().write(Gva(head[3 + i]), std::as_bytes(std::span(none)));
+  }
+  const auto done =
+      static_cast<int32_t>(co_await thread.call(Symbol::call_do_select, count, buffer.value, buffer.value + 48));
+  if (done > 0)
+    for (size_t i = 0; i < 3; ++i)
+      thread.read_buffer(kSets + (3 + i) * size, std::as_writable_bytes(std::span(ready.sets[i])));
+  co_return done;
+}
+
+Routine<Outcome> select_both(Thread& thread, SystemCall call, bool microseconds, uint64_t mask, uint64_t mask_size) {
+  const auto count = static_cast<uint32_t>(call.a[0]);
+  if (count == 0 || count > kMostPolled || thread.descriptors->is_empty()) co_return Outcome{};
+  Sets asked(count);
+  for (size_t i = 0; i < 3; ++i) {
+    if (!call.a[1 + i]) continue;
+    if (co_await thread.copy_in(call.a[1 + i], std::as_writable_bytes(std::span(asked.sets[i])))) co_return Outcome{};
+  }
+  std::vector<pollfd> ours;
+  std::vector<uint32_t> numbers;
+  std::vector<std::shared_ptr<OpenFile>> held;
+  for (uint32_t number = 0; number < count; ++number) {
+    short events = 0;
+    for (size_t i = 0; i < 3; ++i)
+      if (asked.get(i, number)) events = static_cast<short>(events | kSelectEvents[i]);
+    if (!events) continue;
+    auto file = thread.descriptors->find(number);
+    if (file)
+      for (size_t i = 0; i < 3; ++i) asked.clear(i, number);
+    else
+      file = epoll_in_proxy(thread, number);
+    if (!file) continue;
+    ours.push_back({static_cast<int>(file->handle), events, 0});
+    numbers.push_back(number);
+    held.push_back(std::move(file));
+  }
+  if (ours.empty()) co_return Outcome{};
+  int64_t timeout = kForEver;
+  if (const int64_t wrong = co_await copy_timeout(thread, call.a[4], microseconds, timeout)) co_return answer(wrong);
+  if (const int64_t wrong = co_await set_mask(thread, mask, mask_size)) co_return answer(wrong);
+  const uint64_t begin = now_ns();
+  Sets ready(count);
+  GuestsOwn native;
+  if (asked.any()) native = [&]() { return kernel_select(thread, count, asked, ready); };
+  const Waited waited = co_await wait_for_both(thread, ours, timeout, native);
+  int64_t total_ready = std::max<int64_t>(waited.native, 0);
+  for (size_t i = 0; i < ours.size(); ++i) {
+    short wanted = ours[i].events;
+    for (size_t set = 0; set < 3; ++set) {
+      if (!(wanted & kSelectEvents[set]) || !(ours[i].revents & kSelectReady[set]) || ready.get(set, numbers[i]))
+        continue;
+      ready.put(set, numbers[i]);
+      ++total_ready;
+    }
+  }
+  if (waited.native < 0 || (waited.interrupted && total_ready == 0)) {
+    if (waited.native < 0) co_await restore_mask(thread, mask);
+    co_return answer(waited.native < 0 ? waited.native : kRestartNoHand);
+  }
+  int64_t wrong = 0;
+  for (size_t i = 0; i < 3 && !wrong; ++i)
+    if (call.a[1 + i]) wrong = co_await thread.copy_out(call.a[1 + i], std::as_bytes(std::span(ready.sets[i])));
+  if (!wrong) wrong = co_await copy_time_left(thread, call.a[4], microseconds, timeout, begin);
+  co_await restore_mask(thread, mask);
+  co_return answer(wrong ? wrong : total_ready);
+}
+
+Routine<Outcome> select_call(Thread& thread, SystemCall call) { return select_both(thread, call, true, 0, 0); }
+Routine<Outcome> pselect_call(Thread& thread, SystemCall call) {
+  if (thread.descriptors->is_empty()) co_return Outcome{};
+  std::array<uint64_t, 2> mask{};  // pointer and size
+  if (call.a[5])
+    if (const int64_t wrong = co_await thread.copy_in(call.a[5], std::as_writable_bytes(std::span(mask))))
+      co_return answer(wrong);
+  co_return co_await select_both(thread, call, false, mask[0], mask[1]);
+}
+
+}  // namespace
+
+const CallHandler* poll_or_select(uint64_t number) {
+  static constexpr struct {
+    uint64_t number;
+    CallHandler handler;
+  } kCalls[] = {
+      {SYS_poll, {poll_call}},
+      {SYS_ppoll, {ppoll_call}},
+      {SYS_select, {select_call}},
+      {SYS_pselect6, {pselect_call}},
+  };
+  for (const auto& [known, handler] : kCalls)
+    if (known == number) return &handler;
+  return nullptr;
+}
+
+}  // namespace oboro::hiding

@@ -1,0 +1,85 @@
+#include "hiding/waiting.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace oboro::hiding {
+
+using guest::Symbol;
+using proxy::Frame;
+using proxy::Op;
+
+Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t timeout_ns, GuestsOwn native) {
+  ProxyClient& proxy = *thread.service().proxy;
+  const uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : now_ns() + static_cast<uint64_t>(timeout_ns);
+  Waited waited;
+  std::optional<OnItsWay> call;
+  bool over = false;
+  for (unsigned round = 0;; ++round) {
+    if (!call && !ours.empty()) {
+      Frame frame;
+      frame.op = Op::poll;
+      frame.first = std::as_bytes(std::span(ours));
+      if (const auto id = proxy.begin(frame)) call.emplace(proxy, *id);
+    }
+    std::optional<Answer> answer = call ? proxy.take(call->id()) : std::nullopt;
+    if (answer) {
+      const auto bytes = answer->frame.first;
+      if (bytes.size() == ours.size() * sizeof(pollfd)) {
+        std::vector<pollfd> got(ours.size());
+        std::memcpy(got.data(), bytes.data(), bytes.size());
+        for (size_t i = 0; i < ours.size(); ++i) ours[i].revents = got[i].revents;
+      }
+      call->answered();
+      call.reset();
+    }
+    if (over && (!call || proxy.gone())) break;
+    if (!over) {
+      if (native && waited.native == 0) waited.native = co_await native();
+      const bool dead = proxy.gone();
+      if (dead)
+        for (pollfd& one : ours) one.revents = POLLERR | POLLHUP;
+      over = answer || dead || waited.native != 0 || now_ns() >= deadline;
+      if (over && (!call || dead)) break;
+      if (over) proxy.cancel(call->id());  // a last look at its side
+    }
+    if (!co_await thread.pause(round, over ? Thread::Sleep::killable : Thread::Sleep::interruptible)) continue;
+    if (over) break;  // killed
+    waited.interrupted = true;
+    over = true;
+    if (!call) break;
+    proxy.cancel(call->id());
+  }
+  co_return waited;
+}
+
+Routine<int64_t> set_mask(Thread& thread, uint64_t mask, uint64_t size) {
+  if (!mask) co_return 0;
+  co_return static_cast<int32_t>(co_await thread.call(Symbol::call_set_user_sigmask, mask, size));
+}
+// As it was. That function does nothing else when it is asked for no events.
+Routine<int64_t> restore_mask(Thread& thread, uint64_t mask) {
+  if (mask) (void)co_await thread.kernel_own(Symbol::call_sys_epoll_pwait, {});
+  co_return 0;
+}
+
+Routine<int64_t> copy_timeout(Thread& thread, uint64_t user, bool microseconds, int64_t& out) {
+  out = kForEver;
+  if (!user) co_return 0;
+  std::array<int64_t, 2> time{};
+  if (const int64_t wrong = co_await thread.copy_in(user, std::as_writable_bytes(std::span(time)))) co_return wrong;
+  const int64_t unit = microseconds ? 1000 : 1;
+  if (time[0] < 0 || time[1] < 0 || time[1] >= kSecond / unit) co_return -EINVAL;
+  out = time[0] > INT32_MAX ? kForEver : time[0] * kSecond + time[1] * unit;
+  co_return 0;
+}
+
+Routine<int64_t> copy_time_left(Thread& thread, uint64_t user, bool microseconds, int64_t timeout, uint64_t begin_ns) {
+  if (!user || timeout < 0) co_return 0;
+  const int64_t left = std::max<int64_t>(0, timeout - static_cast<int64_t>(now_ns() - begin_ns));
+  const std::array<int64_t, 2> rest{left / kSecond, left % kSecond / (microseconds ? 1000 : 1)};
+  co_return co_await thread.copy_out(user, std::as_bytes(std::span(rest)));
+}
+
+}  // namespace oboro::hiding
