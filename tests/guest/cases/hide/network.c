@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/sendfile.h>
 
 static struct sockaddr_in server;
 static unsigned char data[2 << 20], back[2 << 20];
@@ -618,6 +619,57 @@ static void datagrams(void) {
     R(close(fd));
 }
 
+// From a file that is nobody's secret, and one that is the hidden program's.
+static void send_files(void) {
+    static const char *const paths[] = {"/root/for-network", "/srv/hidden/for-network"};
+    for (int i = 0; i < 2; ++i) {
+        fill(data, 300000, (uint32_t)i);
+        int file, fd = CONNECTED();
+        R(file = open(paths[i], O_CREAT | O_RDWR | O_TRUNC, 0600));
+        R(write(file, data, 300000));
+        ask(fd, "echo 250000\n");
+        fflush(stdout);
+        pid_t child = fork();
+        if (!child) {
+            off_t at = 50000;
+            while (at < 300000 && sendfile(fd, file, &at, 200000) > 0)
+                ;
+            _exit(at == 300000 && lseek(file, 0, SEEK_CUR) == 300000 ? 0 : 1);
+        }
+        READ_ALL(fd, 250000);
+        int status;
+        waitpid(child, &status, 0);
+        SAY("sender %d", status);
+        SAY("hash %x", hash(data + 50000, 250000));
+        R(lseek(file, 299990, SEEK_SET));
+        ask(fd, "echo 10\n");
+        R(sendfile(fd, file, NULL, 1000));
+        READ_ALL(fd, 10);
+        R(sendfile(fd, file, NULL, 1000));
+        R(sendfile(file, fd, NULL, 10));
+        off_t at = 0;
+        R(sendfile(file, fd, &at, 10));
+        // No more than there is room for.
+        int full = socket(AF_INET, SOCK_STREAM, 0);
+        R(connect(full, (struct sockaddr *)&server, sizeof server));
+        ask(full, "wait 100000\n");
+        R(fcntl(full, F_SETFL, O_NONBLOCK));
+        long n;
+        do at = 0;
+        while ((n = sendfile(full, file, &at, 300000)) > 0);
+        SAY("%ld %s at %ld", n, strerrorname_np(errno), (long)at);
+        R(close(full));
+        R(shutdown(fd, SHUT_WR));
+        signal(SIGPIPE, SIG_IGN);
+        at = 3;
+        R(sendfile(fd, file, &at, 10));
+        SAY("at %ld", (long)at);
+        R(close(fd));
+        R(close(file));
+        R(unlink(paths[i]));
+    }
+}
+
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     char address[100];
@@ -628,7 +680,7 @@ int main(int argc, char **argv) {
     const struct {
         const char *name;
         void (*run)(void);
-    } sections[] = {{"sockets", sockets}, {"connect", connects}, {"stream", streams}, {"faults", faults}, {"ends", ends}, {"datagram", datagrams}, {"errors", errors}};
+    } sections[] = {{"sockets", sockets}, {"connect", connects}, {"stream", streams}, {"faults", faults}, {"ends", ends}, {"datagram", datagrams}, {"errors", errors}, {"sendfile", send_files}};
     for (size_t i = 0; i < sizeof sections / sizeof *sections; ++i)
         if (!strcmp(sections[i].name, argv[2])) {
             sections[i].run();
