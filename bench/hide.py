@@ -103,6 +103,11 @@ class Bench:
             handle.write(CONFIG)
         self.boots = 0
 
+    def proxy(self):
+        if self.options.proxy == "process":
+            return []
+        return ["--proxy", "vm", "--proxy-kernel", self.built.kernel, "--proxy-modules", guest.modules_directory(self.built)]
+
     def boot(self, name, count=1):
         machines = []
         for _ in range(count):
@@ -112,13 +117,13 @@ class Bench:
             state = os.path.join(self.work, f"state{self.boots}")
             command = [self.options.oboro, "run", "--engine", "tcg", "--kernel", self.built.kernel, "--initrd", self.initrd, "--append",
                        self.built.append + " nokaslr", "--disk", disk, "--cpus", "1", "--memory", MEMORY, "--config", self.config,
-                       "--state", state, "--vm", "bench", "--wait", "park" if name == "off" else name,
+                       "--state", state, "--vm", "bench", "--wait", "park" if name == "off" else name, *self.proxy(),
                        "--", "-name", "bench,debug-threads=on", "-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="]
             machine = Machine(name, command, os.path.join(self.work, f"{name}{self.boots}.log"))
             machine.state = state
             machines.append(machine)
         for machine in machines:
-            machine.wait("ready", 90)
+            machine.wait("ready", 180)
         if name == "off":
             machines = [self.without(machine) for machine in machines]
         return Setting(self, name, machines)
@@ -130,6 +135,8 @@ class Bench:
         at = command.index("-plugin")
         del command[at:at + 2]
         machine.kill()
+        while os.path.exists(f"/proc/{machine.pid}"):  # it holds the disk
+            time.sleep(0.01)
         size = int(MEMORY[:-1]) << 20
         ram = os.memfd_create("oboro-guest-ram")
         os.ftruncate(ram, size)

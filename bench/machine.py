@@ -85,7 +85,8 @@ class Machine:
     def find_emulator(self):
         """Once the guest is up."""
         for pid in [self.process.pid, *descendants(self.process.pid)]:
-            if vcpu_thread(pid):
+            # The machine of a proxy is none of those that are measured.
+            if vcpu_thread(pid) and not any(word.startswith("oboro-proxy-") for word in arguments_of(pid)):
                 self.pid, self.thread = pid, vcpu_thread(pid)
                 return
         raise ToolError(f"no QEMU below {self.process.pid}")
