@@ -44,11 +44,17 @@ uint64_t eventpoll_of(Thread& thread, Gva file) {
   return r.pointer(file, Field::file_private_data).value;
 }
 
+// Nobody tells when the guest's is closed. Its memory does, when it is another's.
+bool is_still(Thread& thread, Gva file, const EpollInstance& known) {
+  return is_epoll(thread, file, true) && eventpoll_of(thread, file) == known.eventpoll;
+}
+
 std::shared_ptr<OpenFile> in_proxy(Thread& thread, Gva file) {
   Service& service = thread.service();
   const std::lock_guard lock(service.epolls_mutex);
   const auto found = service.epolls.find(file.value);
-  return found == service.epolls.end() ? nullptr : found->second.in_proxy;
+  if (found == service.epolls.end() || !is_still(thread, file, found->second)) return nullptr;
+  return found->second.in_proxy;
 }
 
 // Keeps what was made for the instance, unless another thread was faster. Null: there are too many.
@@ -56,10 +62,8 @@ std::shared_ptr<OpenFile> keep(Thread& thread, Gva file, EpollInstance made) {
   Service& service = thread.service();
   std::vector<EpollInstance> gone;  // closed when the lock is not held
   const std::lock_guard lock(service.epolls_mutex);
-  // Nobody tells when the guest's is closed. Its memory does, when it is another's.
   for (auto at = service.epolls.begin(); at != service.epolls.end();) {
-    const Gva there(at->first);
-    const bool over = !is_epoll(thread, there, true) || eventpoll_of(thread, there) != at->second.eventpoll;
+    const bool over = !is_still(thread, Gva(at->first), at->second);
     if (over) gone.push_back(std::move(at->second));
     at = over ? service.epolls.erase(at) : std::next(at);
   }
@@ -192,6 +196,7 @@ Routine<int64_t> take_events(Thread& thread, Gva instance, const OpenFile& there
 }
 
 Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, uint64_t mask, uint64_t mask_size) {
+  if (thread.descriptors->has(static_cast<uint32_t>(call.a[0]))) co_return answer(-EINVAL);
   const Gva instance = struct_file(thread, static_cast<uint32_t>(call.a[0]));
   if (!instance) co_return Outcome{};
   std::shared_ptr<OpenFile> there = in_proxy(thread, instance);

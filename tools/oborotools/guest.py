@@ -128,12 +128,21 @@ def _programs_archive():
 
 def kernel_directory(key):
     """Where kernel `key` is; fetches it when missing."""
-    directory = cache.path("kernels", key)
-    if not os.path.exists(os.path.join(directory, "version")):
+    return _fetched(cache.path("kernels", key), "version", "kernel", key)
+
+
+def qemu_program(name):
+    """The path of one of QEMU's programs; fetches it when missing."""
+    path = os.path.join("bin", name)
+    return os.path.join(_fetched(cache.path("qemu"), path, "qemu"), path)
+
+
+def _fetched(directory, file, *what):
+    if not os.path.exists(os.path.join(directory, file)):
         fetch = os.path.join(os.path.dirname(HERE), "fetch")
-        done = subprocess.run([fetch, "kernel", key], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        done = subprocess.run([fetch, *what], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
-            raise ToolError(f"kernel {key} could not be fetched")
+            raise ToolError(f"{' '.join(what)} could not be fetched")
     return directory
 
 
@@ -354,9 +363,7 @@ def write_initrd(guest, case, destination):
 
 def overlay(disk, destination):
     """A throw-away disk on top of `disk`."""
-    fetched = cache.path("qemu", "bin", "qemu-img")
-    program = fetched if os.path.exists(fetched) else "qemu-img"
-    cache.run([program, "create", "-q", "-f", "qcow2", "-b", os.path.abspath(disk), "-F", "raw", destination])
+    cache.run([qemu_program("qemu-img"), "create", "-q", "-f", "qcow2", "-b", os.path.abspath(disk), "-F", "raw", destination])
 
 
 def compile_static(source):

@@ -47,9 +47,7 @@ def host(packages=()):
 def run(command, share, timeout, memory="8G", cpus=1, output=None, packages=()):
     """Runs a shell command in such a host; `share` is the directory that it may write to, at the same path there. Its exit
     status. `output`: a file for the console; else it goes to standard output as it comes."""
-    emulator = cache.path("qemu", "bin", "qemu-system-x86_64")
-    if not os.path.exists(emulator):
-        raise ToolError("there is no QEMU here: tools/fetch qemu")
+    emulator = guest.qemu_program("qemu-system-x86_64")
     parts = host(packages)
     work = tempfile.mkdtemp(prefix="oboro-nested.")
     status = os.path.join(share, "." + os.path.basename(work))

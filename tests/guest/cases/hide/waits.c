@@ -502,6 +502,75 @@ static void epolls(void) {
     TIMED(0.1, 3, syscall(SYS_epoll_pwait2, e, found, 10, &limit, NULL, 8));
 }
 
+// Threads and an instance of theirs.
+static int shared_instance;
+static volatile int shared_stop;
+static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
+static int shared_times[20], shared_flags[20];
+
+static void *gather(void *unused) {
+    (void)unused;
+    struct epoll_event found[4];
+    while (!shared_stop) {
+        int n = epoll_wait(shared_instance, found, 4, -1);
+        pthread_mutex_lock(&shared_lock);
+        for (int i = 0; i < n; ++i) ++shared_times[found[i].data.u64], shared_flags[found[i].data.u64] |= (int)found[i].events;
+        pthread_mutex_unlock(&shared_lock);
+        if (n < 0) SAY("epoll_wait %s", strerrorname_np(errno));
+    }
+    return NULL;
+}
+
+#define TIMES(tag) SAY("%d times, %x", shared_times[tag], shared_flags[tag]), shared_times[tag] = shared_flags[tag] = 0
+
+static void epoll_threads(void) {
+    int pipes[2];
+    pipe(pipes);
+    pthread_t threads[3];
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u64 = 1};
+    R(shared_instance = epoll_create1(0));
+    R(epoll_ctl(shared_instance, EPOLL_CTL_ADD, pipes[0], &ev));
+    pthread_create(&threads[0], NULL, gather, NULL);
+    usleep(200000);
+    TIMES(1);
+    // It waits already, for nothing but a pipe.
+    int s = connected();
+    ev = (struct epoll_event){.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u64 = 2};
+    R(epoll_ctl(shared_instance, EPOLL_CTL_ADD, s, &ev));
+    usleep(300000);
+    TIMES(2);
+    ask(s, "echo 3\nabc");
+    usleep(400000);
+    TIMES(2);
+    write(pipes[1], "x", 1);
+    usleep(200000);
+    TIMES(1);
+    R(recv(s, buffer, 3, MSG_WAITALL));
+    // Three wait, and what comes is told to one of them.
+    pthread_create(&threads[1], NULL, gather, NULL);
+    pthread_create(&threads[2], NULL, gather, NULL);
+    usleep(300000);
+    shared_times[2] = shared_flags[2] = 0;
+    for (int i = 0; i < 3; ++i) {
+        ev = (struct epoll_event){.events = EPOLLIN | EPOLLONESHOT, .data.u64 = 2};
+        R(epoll_ctl(shared_instance, EPOLL_CTL_MOD, s, &ev));
+        ask(s, "wait 100\necho 3\nabc");
+        usleep(500000);
+        TIMES(2);
+        R(recv(s, buffer, 3, MSG_WAITALL));
+    }
+    // Taken away while they wait: what comes is told to nobody.
+    R(epoll_ctl(shared_instance, EPOLL_CTL_DEL, s, &ev));
+    ask(s, "echo 3\nabc");
+    usleep(300000);
+    TIMES(2);
+    R(recv(s, buffer, 3, MSG_WAITALL));
+    shared_stop = 1;
+    ev = (struct epoll_event){.events = EPOLLIN, .data.u64 = 1};
+    R(epoll_ctl(shared_instance, EPOLL_CTL_MOD, pipes[0], &ev)); // for every one of them
+    for (int i = 0; i < 3; ++i) pthread_join(threads[i], NULL);
+}
+
 static pthread_t main_thread;
 
 static void *interrupts(void *ms) {
@@ -717,7 +786,7 @@ int main(int argc, char **argv) {
     const struct {
         const char *name;
         void (*run)(void);
-    } sections[] = {{"poll", polls}, {"select", selects}, {"select-alone", select_alone}, {"epoll", epolls}, {"interrupted", interrupted}, {"handlers", handlers}};
+    } sections[] = {{"poll", polls}, {"select", selects}, {"select-alone", select_alone}, {"epoll", epolls}, {"epoll-threads", epoll_threads}, {"interrupted", interrupted}, {"handlers", handlers}};
     for (size_t i = 0; i < sizeof sections / sizeof *sections; ++i)
         if (!strcmp(sections[i].name, argv[2])) {
             sections[i].run();
