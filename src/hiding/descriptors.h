@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,21 @@ struct OpenFile {
 struct Descriptor {
   std::shared_ptr<OpenFile> file;
   bool close_on_exec = false;
+};
+
+// One of the guest's own epoll instances. When it is told to watch hidden sockets, the proxy gets one that watches
+// them.
+struct EpollInstance {
+  struct Watched {
+    uint32_t number = 0;
+    std::weak_ptr<OpenFile> file;
+    uint64_t data = 0;
+  };
+  explicit EpollInstance(uint64_t eventpoll_) : eventpoll(eventpoll_) {}
+
+  const uint64_t eventpoll;            // file.private_data in the guest: whether it is still the one
+  std::shared_ptr<OpenFile> in_proxy;  // or null
+  std::vector<Watched> watched;        // for when the proxy is gone
 };
 
 // Of one files_struct.
@@ -112,7 +128,18 @@ class DescriptorTable {
     auto other = std::make_shared<DescriptorTable>();
     for (auto& [number, descriptor] : all())
       if (!other->set(number, descriptor)) break;
+    const std::lock_guard lock(mutex_);
+    other->epolls_ = epolls_;
     return other;
+  }
+  // Epoll instances live as long as a table whose process may have them open.
+  void hold(std::shared_ptr<EpollInstance> instance) {
+    const std::lock_guard lock(mutex_);
+    epolls_.insert(std::move(instance));
+  }
+  void let_go(const std::shared_ptr<EpollInstance>& instance) {
+    const std::lock_guard lock(mutex_);
+    epolls_.erase(instance);
   }
 
  private:
@@ -132,6 +159,7 @@ class DescriptorTable {
   std::atomic<bool> empty_{true};
   static inline std::atomic<size_t> in_all_{0};
   std::map<uint32_t, Descriptor> descriptors_;
+  std::set<std::shared_ptr<EpollInstance>> epolls_;
 };
 
 }  // namespace oboro::hiding

@@ -49,27 +49,48 @@ bool is_still(Thread& thread, Gva file, const EpollInstance& known) {
   return is_epoll(thread, file, true) && eventpoll_of(thread, file) == known.eventpoll;
 }
 
-std::shared_ptr<OpenFile> in_proxy(Thread& thread, Gva file) {
-  Service& service = thread.service();
-  const std::lock_guard lock(service.epolls_mutex);
-  const auto found = service.epolls.find(file.value);
-  if (found == service.epolls.end() || !is_still(thread, file, found->second)) return nullptr;
-  return found->second.in_proxy;
+// With service.epolls_mutex held.
+std::shared_ptr<EpollInstance> find(Thread& thread, Gva file) {
+  const auto found = thread.service().epolls.find(file.value);
+  if (found == thread.service().epolls.end()) return nullptr;
+  auto known = found->second.lock();
+  return known && is_still(thread, file, *known) ? known : nullptr;
 }
 
-// Keeps what was made for the instance, unless another thread was faster. Null: there are too many.
-std::shared_ptr<OpenFile> keep(Thread& thread, Gva file, EpollInstance made) {
+std::shared_ptr<OpenFile> in_proxy(Thread& thread, Gva file) {
+  const std::lock_guard lock(thread.service().epolls_mutex);
+  const auto known = find(thread, file);
+  return known ? known->in_proxy : nullptr;
+}
+
+// Known from now on, with `there` in the proxy, which may be null still; or with what another thread was faster to
+// make, which is `there` then. False: there are too many.
+bool remember(Thread& thread, Gva file, std::shared_ptr<OpenFile>& there) {
   Service& service = thread.service();
-  std::vector<EpollInstance> gone;  // closed when the lock is not held
+  std::vector<std::shared_ptr<EpollInstance>> gone;  // closed when the lock is not held
+  std::shared_ptr<OpenFile> spare;                   // likewise
   const std::lock_guard lock(service.epolls_mutex);
   for (auto at = service.epolls.begin(); at != service.epolls.end();) {
-    const bool over = !is_still(thread, Gva(at->first), at->second);
-    if (over) gone.push_back(std::move(at->second));
+    auto known = at->second.lock();
+    const bool over = !known || !is_still(thread, Gva(at->first), *known);
+    if (over && known) {
+      thread.descriptors->let_go(known);
+      gone.push_back(std::move(known));
+    }
     at = over ? service.epolls.erase(at) : std::next(at);
   }
-  if (service.epolls.size() >= kMostInstances) return nullptr;
-  const auto [at, fresh] = service.epolls.try_emplace(file.value, std::move(made));
-  return at->second.in_proxy;
+  auto known = find(thread, file);
+  if (!known) {
+    if (service.epolls.size() >= kMostInstances) return false;
+    known = std::make_shared<EpollInstance>(eventpoll_of(thread, file));
+    service.epolls[file.value] = known;
+  }
+  thread.descriptors->hold(known);
+  if (known->in_proxy)
+    spare = std::exchange(there, known->in_proxy);
+  else
+    known->in_proxy = there;
+  return true;
 }
 
 // As in_proxy(), made if it is not there. Null: `error` says why.
@@ -80,16 +101,17 @@ Routine<std::shared_ptr<OpenFile>> make_in_proxy(Thread& thread, Gva file, int64
   const Answer got = co_await thread.ask(frame);
   error = got.result();
   if (error < 0) co_return nullptr;
-  auto kept = keep(thread, file, {eventpoll_of(thread, file), thread.open_file(error), {}});
-  if (!kept) error = -ENOSPC;
-  co_return kept;
+  std::shared_ptr<OpenFile> there = thread.open_file(error);
+  if (remember(thread, file, there)) co_return there;
+  error = -ENOSPC;
+  co_return nullptr;
 }
 
-void note_watched(Service& service, Gva instance, uint64_t operation, EpollInstance::Watched one) {
-  const std::lock_guard lock(service.epolls_mutex);
-  const auto found = service.epolls.find(instance.value);
-  if (found == service.epolls.end()) return;
-  auto& all = found->second.watched;
+void note_watched(Thread& thread, Gva instance, uint64_t operation, EpollInstance::Watched one) {
+  const std::lock_guard lock(thread.service().epolls_mutex);
+  const auto known = find(thread, instance);
+  if (!known) return;
+  auto& all = known->watched;
   const auto file = one.file.lock();
   std::erase_if(all, [&](const EpollInstance::Watched& other) {
     const auto its = other.file.lock();
@@ -98,17 +120,16 @@ void note_watched(Service& service, Gva instance, uint64_t operation, EpollInsta
   if (operation != EPOLL_CTL_DEL) all.push_back(std::move(one));
 }
 
-// The kernel makes it; what was known of another one at its address is over.
+// The kernel makes it. It is known from the beginning, for processes to inherit.
 Routine<Outcome> epoll_create_call(Thread& thread, SystemCall call) {
   const bool first = call.number == SYS_epoll_create;
   if (first && static_cast<int32_t>(call.a[0]) <= 0) co_return answer(-EINVAL);
   const int64_t number = co_await thread.kernel_own(Symbol::call_sys_epoll_create1, {first ? 0 : call.a[0]});
-  if (number >= 0) {
-    const uint64_t file = struct_file(thread, static_cast<uint64_t>(number)).value;
-    std::map<uint64_t, EpollInstance>::node_type gone;  // closed when the lock is not held
-    const std::lock_guard lock(thread.service().epolls_mutex);
-    gone = thread.service().epolls.extract(file);
-  }
+  if (number >= 0 && thread.service().network)
+    if (const Gva file = struct_file(thread, static_cast<uint64_t>(number))) {
+      std::shared_ptr<OpenFile> none;
+      (void)remember(thread, file, none);
+    }
   co_return answer(number);
 }
 
@@ -159,17 +180,17 @@ Routine<Outcome> epoll_ctl_call(Thread& thread, SystemCall call) {
   if (call.a[1] == EPOLL_CTL_ADD) there = co_await make_in_proxy(thread, instance, error);
   if (!there) co_return answer(error);
   const Answer got = co_await thread.ask(control(*there, call.a[1], *target, event));
-  if (got.result() == 0) note_watched(thread.service(), instance, call.a[1], {number, target, event.data.u64});
+  if (got.result() == 0) note_watched(thread, instance, call.a[1], {number, target, event.data.u64});
   co_return answer(got.result());
 }
 
 // All are broken, with the proxy.
-std::vector<epoll_event> broken_events(Service& service, Gva instance) {
+std::vector<epoll_event> broken_events(Thread& thread, Gva instance) {
   std::vector<epoll_event> events;
-  const std::lock_guard lock(service.epolls_mutex);
-  const auto found = service.epolls.find(instance.value);
-  if (found == service.epolls.end()) return events;
-  for (const EpollInstance::Watched& one : found->second.watched) {
+  const std::lock_guard lock(thread.service().epolls_mutex);
+  const auto known = find(thread, instance);
+  if (!known) return events;
+  for (const EpollInstance::Watched& one : known->watched) {
     if (one.file.expired()) continue;
     epoll_event event{};
     event.events = EPOLLERR | EPOLLHUP;
@@ -186,7 +207,7 @@ Routine<int64_t> take_events(Thread& thread, Gva instance, const OpenFile& there
   std::vector<epoll_event> broken;
   if (got.result() < 0) {
     if (!thread.service().proxy->gone()) co_return got.result();
-    broken = broken_events(thread.service(), instance);
+    broken = broken_events(thread, instance);
     bytes = std::as_bytes(std::span(broken));
   }
   const int64_t count = std::min(static_cast<int64_t>(bytes.size() / sizeof(epoll_event)), most);

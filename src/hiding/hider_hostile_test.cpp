@@ -6,6 +6,7 @@
 #include <limits>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -49,7 +50,10 @@ class HostileTest : public HiderTest {
     call(SYS_poll, {at + 5000, 2, 0});
     call(SYS_select, {50, at, at + 100, 0, at + 200});
     call(SYS_epoll_create1, {0});
-    call(SYS_epoll_ctl, {3, 1, 1, at});
+    call(SYS_epoll_create1, {0});
+    for (uint64_t fd = 0; fd < 5; ++fd)
+      for (uint64_t watched = 0; watched < 5; ++watched) call(SYS_epoll_ctl, {fd, EPOLL_CTL_ADD, watched, at});
+    for (uint64_t fd = 0; fd < 5; ++fd) call(SYS_epoll_wait, {fd, at, 4, 0});
     call(SYS_chdir, {path});
     call(SYS_getcwd, {at, 100});
     call(SYS_close_range, {0, 60, 0});
@@ -78,6 +82,7 @@ TEST_P(HostileTest, FunctionsThatReturnGarbage) {
                                    Symbol::call_sys_chdir,
                                    Symbol::call_sys_poll,
                                    Symbol::call_sys_epoll_create1,
+                                   Symbol::call_sys_epoll_ctl,
                                    Symbol::call_sys_epoll_wait,
                                    Symbol::call_fget,
                                    Symbol::call_fput,

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -66,6 +67,73 @@ TEST_P(HiderTest, PathsDoNotLeaveTheRoot) {
   EXPECT_EQ(guest->answer(SYS_symlink, {guest->put("../../../.."), guest->put("/var/secret/l", 200)}), 0);
   EXPECT_LT(open_file("/var/secret/l" + root + ".outside", O_RDONLY), 0);
   std::filesystem::remove(root + ".outside");
+}
+
+TEST_P(HiderTest, AnEpollInstanceWatchesWhatIsHidden) {
+  constexpr uint64_t kEvents = FakeDispatch::kUser + 500;
+  const auto watch = [&](int operation, uint64_t number, uint32_t events, uint64_t data) {
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = data;
+    std::memcpy(guest->user.data(), &event, sizeof event);
+    return guest->answer(SYS_epoll_ctl, {0, static_cast<uint64_t>(operation), number, FakeDispatch::kUser});
+  };
+  const auto found = [&] {
+    epoll_event event;
+    std::memcpy(&event, guest->user.data() + 500, sizeof event);
+    return std::pair(uint32_t{event.events}, uint64_t{event.data.u64});
+  };
+  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
+  EXPECT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, 0}), End::native) << "it is the kernel's alone still";
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+  EXPECT_EQ(watch(EPOLL_CTL_ADD, 1, EPOLLOUT, 77), 0);
+  EXPECT_EQ(watch(EPOLL_CTL_ADD, 1, EPOLLOUT, 78), -EEXIST);
+  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, static_cast<uint64_t>(-1)}), 1);
+  EXPECT_EQ(found(), (std::pair<uint32_t, uint64_t>(EPOLLOUT, 77)));
+  EXPECT_EQ(watch(EPOLL_CTL_MOD, 1, EPOLLIN, 79), 0);
+  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, 1}), 0);
+  ASSERT_EQ(open_file("/var/secret/a"), 2);
+  EXPECT_EQ(watch(EPOLL_CTL_ADD, 2, EPOLLIN, 80), -EPERM) << "as of any regular file";
+  EXPECT_EQ(guest->answer(SYS_epoll_wait, {1, kEvents, 4, 0}), -EINVAL);
+  EXPECT_EQ(guest->answer(SYS_epoll_ctl, {1, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), -EINVAL);
+  kill_proxy();
+  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, static_cast<uint64_t>(-1)}), 1);
+  EXPECT_EQ(found(), (std::pair<uint32_t, uint64_t>(EPOLLERR | EPOLLHUP, 79)));
+}
+
+TEST_P(HiderTest, AnEpollInstanceAtTheAddressOfAnotherIsItself) {
+  constexpr uint64_t kEvents = FakeDispatch::kUser + 500;
+  const epoll_event event{EPOLLOUT, {}};
+  std::memcpy(guest->user.data(), &event, sizeof event);
+  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+  ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, 0}), 1);
+  // The kernel closed it, and has given its memory to one that somebody else made.
+  guest->guest.set(guest->file_of(0), guest::Field::file_private_data, guest->guest.allocate());
+  EXPECT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, 0}), End::native);
+  EXPECT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, 0}), 1);
+}
+
+TEST_P(HiderTest, AnEpollInstanceIsInherited) {
+  constexpr uint64_t kEvents = FakeDispatch::kUser + 500;
+  const epoll_event event{EPOLLOUT, {}};
+  std::memcpy(guest->user.data(), &event, sizeof event);
+  for (int i = 0; i < 10; ++i) {  // the proxy has room for 8 handles
+    ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
+    ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+    FakeThread child(*guest, guest->make_process(200 + i), 1);
+    guest->guest.set_file(child.task, 0, guest->file_of(0));
+    guest->forks(guest->first, child.task);
+    ASSERT_EQ(child.answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+    EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, 0}), 1) << "what the child has told it to watch";
+    ASSERT_EQ(guest->exits(), End::ran);
+    EXPECT_EQ(child.answer(SYS_epoll_wait, {0, kEvents, 4, 0}), 1);
+    ASSERT_EQ(child.exits(), End::ran);
+    guest->close_all();
+    ASSERT_EQ(guest->exec(), End::ran);
+  }
 }
 
 TEST_P(HiderTest, ASignalEndsAWait) {

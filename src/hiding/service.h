@@ -21,18 +21,6 @@ enum class Wait : uint8_t {
   park,   // a few of those, then sleeps of growing length
 };
 
-// One of the guest's own epoll instances that was told to watch hidden sockets: the proxy has one that watches them.
-struct EpollInstance {
-  struct Watched {
-    uint32_t number = 0;
-    std::weak_ptr<OpenFile> file;
-    uint64_t data = 0;
-  };
-  uint64_t eventpoll = 0;  // file.private_data in the guest: what it was made for
-  std::shared_ptr<OpenFile> in_proxy;
-  std::vector<Watched> watched;  // for when the proxy is gone
-};
-
 struct Service {
   std::string name;
   std::string exe;   // true path of the program; empty: any
@@ -42,8 +30,8 @@ struct Service {
   std::vector<diffusion::Pattern> files;
   std::unique_ptr<ProxyClient> proxy;
   RecordLocks locks;
-  std::mutex epolls_mutex;
-  std::map<uint64_t, EpollInstance> epolls;  // by struct file
+  std::mutex epolls_mutex;                                  // also of the instances themselves
+  std::map<uint64_t, std::weak_ptr<EpollInstance>> epolls;  // by struct file; tables of descriptors hold them
 
   // path: absolute and normal. What a pattern DIRECTORY/** covers includes the directory.
   bool hides(std::string_view path) const {

@@ -133,6 +133,10 @@ class FakeDispatch {
   }
   bool is_open(uint32_t number) { return is_open(number, leader); }
   bool is_open(uint32_t number, Gva task) { return word(bits_of(task) + number / 64 * 8) >> (number % 64) & 1; }
+  Gva file_of(uint32_t number) {
+    const Gva table(guest.get(Gva(guest.get(leader, Field::task_files)), Field::files_struct_fdt));
+    return Gva(word(Gva(guest.get(table, Field::fdtable_fd)) + number * 8));
+  }
   void close_all() { guest.write(bits_of(leader), std::array<uint64_t, 4>{}); }  // as exit_files() does
   uint64_t execute(const engine::Detour& to, Gva task);
 
@@ -177,6 +181,16 @@ class FakeDispatch {
   std::byte* user_at(uint64_t at, uint64_t size, uint64_t& part) {
     part = at >= kUser && at < kUser + kUserSize ? std::min(size, kUser + kUserSize - at) : 0;
     return part ? user.data() + (at - kUser) : nullptr;
+  }
+  // The number of a new epoll instance. It has nothing of its own that would be ready.
+  uint64_t make_epoll(Gva task) {
+    const uint64_t number = first_free(task, 0, 256);
+    if (static_cast<int64_t>(number) < 0) return number;
+    const Gva file = guest.allocate();
+    guest.set(file, Field::file_op, guest.symbol(Symbol::eventpoll_fops));
+    guest.set(file, Field::file_private_data, guest.allocate());
+    guest.set_file(task, static_cast<uint32_t>(number), file);
+    return number;
   }
   Gva bits_of(Gva task) {
     const Gva table(guest.get(Gva(guest.get(task, Field::task_files)), Field::files_struct_fdt));
@@ -247,6 +261,8 @@ inline uint64_t FakeDispatch::execute(const engine::Detour& to, Gva task) {
     return put_bytes(a[0], {from, std::min<size_t>(size + 1, part)}) ? size : static_cast<uint64_t>(-EFAULT);
   } else if (is(Symbol::call_get_unused_fd_flags)) {
     return first_free(task, 0, 256);
+  } else if (is(Symbol::call_sys_epoll_create1)) {
+    return make_epoll(task);
   } else if (is(Symbol::call_alloc_fd)) {
     return first_free(task, a[0], a[1]);
   } else if (is(Symbol::call_put_unused_fd)) {
