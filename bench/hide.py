@@ -1,7 +1,9 @@
 """bench/run hide: what the calls of hidden services cost them, and what they cost everybody else in the guest."""
 
+import collections
 import contextlib
 import json
+import math
 import os
 import shutil
 import statistics
@@ -149,118 +151,162 @@ class Bench:
 
 
 class Report:
-    def __init__(self):
-        self.rows, self.over = [], 0
+    """Rows of the table; and all samples that they come from. What is measured is kept, whatever happens to the rest."""
+
+    def __init__(self, file):
+        self.file, self.rows, self.samples = file, [], {}
 
     def add(self, what, value, limit, at_least, paper="", detail=""):
         good = value >= limit if at_least else value <= limit
-        self.over += not good
         self.rows.append({"what": what, "value": value, "limit": limit, "at_least": at_least, "paper": paper, "detail": detail, "within": good})
+        self.write()
+
+    def write(self):
+        if not self.file:
+            return
+        rows = [dict(row, value=row["value"] if math.isfinite(row["value"]) else None) for row in self.rows]
+        with open(self.file, "w") as handle:
+            json.dump({"rows": rows, "samples": self.samples}, handle, indent=1)
+
+    def over(self):
+        return sum(not row["within"] for row in self.rows)
 
     def print(self):
         print(f"{'what':74} {'value':>8} {'goal':>9}  {'paper':9}")
         for row in self.rows:
             goal = (">= " if row["at_least"] else "<= ") + f"{row['limit']:g}"
             print(f"{row['what']:74} {row['value']:8.3f} {goal:>9}  {row['paper']:9} {'ok' if row['within'] else 'OVER'}  {row['detail']}")
-        print(f"{sum(row['within'] for row in self.rows)} within their goal, {self.over} not")
+        print(f"{len(self.rows) - self.over()} within their goal, {self.over()} not")
 
 
-def ratio(pairs):
-    return statistics.median(a / b for a, b in pairs)
+def ratio(over, under):
+    """The median of the ratios of pairs. Where somebody got nothing at all done, it is infinite."""
+    return statistics.median(a / b if b else math.inf if a else math.nan for a, b in zip(over, under, strict=True))
+
+
+class Measurement:
+    def __init__(self, bench, report, options):
+        self.bench, self.report = bench, report
+        self.rounds = options.rounds or (2 if options.quick else 5)
+        self.calls = 300 if options.quick else 1000
+        self.boots = 2 if options.quick else 4
+
+    def keep(self, name, samples):
+        self.report.samples[name] = {" ".join(map(str, key)) if isinstance(key, tuple) else key: value for key, value in samples.items()}
+
+    def beside_others(self, vms):
+        """Pauses, and what others get done meanwhile. Leaves the settings running."""
+        say(f"{vms} VM: pauses, and others meanwhile")
+        settings = {name: self.bench.boot(name, vms) for name in ("block", "park")}
+        got = collections.defaultdict(list)
+        for _ in range(self.rounds):
+            for size in SIZES:
+                for name, setting in settings.items():
+                    before = setting.pause_us()
+                    got[name, size, "send"].append(setting.run(SERVICE, "none", 0, 7001, "send", size, self.calls)[0])
+                    time.sleep(0.05)
+                    got[name, size, "pause"].append(setting.pause_us() - before)
+                    for load in ("getpid", "disk"):
+                        _, operations, took = setting.run(SERVICE, load, 1, 7001, "send", size, self.calls)
+                        got[name, size, load].append(operations / took * 1e6)
+                unhidden = "/bin/plain-sender"
+                got["plain", size, "send"].append(settings["park"].run(unhidden, "none", 0, 7001, "send", size, self.calls)[0])
+                for load in ("getpid", "disk"):
+                    _, operations, took = settings["park"].run(unhidden, load, 1, 7001, "send", size, self.calls)
+                    got["plain", size, load].append(operations / took * 1e6)
+        self.keep(f"{vms} VM", got)
+        for size in SIZES:
+            block, park = got["block", size, "pause"], got["park", size, "pause"]
+            cut = statistics.median(100 * (1 - b / a) for a, b in zip(block, park, strict=True))
+            self.report.add(f"{vms} VM: pause of {self.calls} sendto of {size} B, park, less than block, %", cut, 97, True, ">= 90",
+                            f"{statistics.median(block) / 1000:.1f} -> {statistics.median(park) / 1000:.2f} ms")
+        for load, goal, plain_goal in (("getpid", 2, 0.95), ("disk", 1.5, 0.90)):
+            for size in SIZES:
+                park, block, plain = (got[name, size, load] for name in ("park", "block", "plain"))
+                self.report.add(f"{vms} VM: another's {load} per ms meanwhile ({size} B), park / block", ratio(park, block), goal, True, "rises",
+                                f"{statistics.median(park):.1f} / {statistics.median(block):.1f} per ms")
+                self.report.add(f"{vms} VM: the same, park / unhidden", ratio(park, plain), plain_goal, True, "",
+                                f"{statistics.median(park):.1f} / {statistics.median(plain):.1f} per ms")
+        for size in SIZES:
+            park, plain, block = (got[name, size, "send"] for name in ("park", "plain", "block"))
+            self.report.add(f"{vms} VM: {self.calls} sendto of {size} B, hidden (park) / unhidden", ratio(park, plain), 1.5, False, "",
+                            f"{statistics.median(park) / self.calls / 1000:.1f} / {statistics.median(plain) / self.calls / 1000:.1f} us; block "
+                            f"{statistics.median(block) / self.calls / 1000:.1f} us")
+        return settings
+
+    def beside_busy_ones(self, settings):
+        say("three busy processes beside it")
+        busy = {name: [] for name in settings}
+        for _ in range(self.rounds):
+            for name, setting in settings.items():
+                busy[name].append(setting.run(SERVICE, "getpid", 3, 7001, "send", 1024, self.calls)[0])
+        self.keep("busy", busy)
+        self.report.add(f"{self.calls} sendto with three busy processes, park / block", ratio(busy["park"], busy["block"]), 1.0, False, "falls",
+                        f"{statistics.median(busy['park']) / 1e6:.0f} / {statistics.median(busy['block']) / 1e6:.0f} ms")
+
+    def long_wait(self, park):
+        say("a wait of 10 s")
+        machine = park.machines[0]
+        machine.find_emulator()
+        before = machine.cpu_ns()
+        own = park.run(SERVICE, "none", 0, 7002, "wait", 10)[0]
+        used = machine.cpu_ns() - before
+        before = machine.cpu_ns()
+        time.sleep(10)
+        idle = machine.cpu_ns() - before
+        self.report.add("CPU of the guest for a hidden recvfrom that waits 10 s, s", (used - idle) / 1e9, 0.1, False, "10",
+                        f"of the process, by the guest's clock: {own / 1e9:.3f} s")
+
+    def in_flight(self, park):
+        say("64 calls in flight")
+        one, many = [], []
+        for _ in range(self.rounds):
+            for threads, took in ((1, one), (64, many)):
+                took.append(park.run(SERVICE, "none", 0, 7002, "ask", threads, 50)[0] / (50 * threads))
+        self.keep("in flight", {"1": one, "64": many})
+        self.report.add("throughput of 64 threads with a call each / 1 thread", ratio(one, many), 4, True, "-",
+                        f"{statistics.median(many) / 1000:.0f} / {statistics.median(one) / 1000:.0f} us a call")
+
+    def calls_of_others(self):
+        say("calls of others, with and without")
+        got = collections.defaultdict(list)
+        for _ in range(self.boots):
+            settings = {name: self.bench.boot(name) for name in ("park", "off")}
+            for _ in range(self.rounds):
+                for call in ("sched_yield", "getppid"):
+                    for name, setting in settings.items():
+                        got[name, call].append(float(setting.machines[0].ask(f"other {call} 20000", "other", 120)[0]))
+            for setting in settings.values():
+                setting.quit()
+        self.keep("others", got)
+        for call, paper in (("sched_yield", "29"), ("getppid", "-")):
+            on, off = got["park", call], got["off", call]
+            self.report.add(f"{call} of another process, on / off", ratio(on, off), 1.01, False, paper,
+                            f"{statistics.median(on):.0f} / {statistics.median(off):.0f} ns")
 
 
 def measure(options):
     work = tempfile.mkdtemp(prefix="oboro-bench-hide.")
-    rounds = options.rounds or (2 if options.quick else 5)
-    calls = 300 if options.quick else 1000
-    report = Report()
-    samples = {}
+    report = Report(options.json)
     begun = time.monotonic()
-    with other_machine(work) as address:
-        bench = Bench(options, work, address)
-        for vms in ((1,) if options.quick else (1, 2, 3)):
-            say(f"{vms} VM: pauses, and others meanwhile")
-            settings = {name: bench.boot(name, vms) for name in ("block", "park")}
-            got = {}
-            for _ in range(rounds):
-                for size in SIZES:
-                    for name, setting in settings.items():
-                        before = setting.pause_us()
-                        sent = setting.run(SERVICE, "none", 0, 7001, "send", size, calls)
-                        time.sleep(0.05)
-                        got.setdefault((name, size, "pause"), []).append(setting.pause_us() - before)
-                        got.setdefault((name, size, "send"), []).append(sent[0])
-                        for load in ("getpid", "disk"):
-                            _, operations, took = setting.run(SERVICE, load, 1, 7001, "send", size, calls)
-                            got.setdefault((name, size, load), []).append(operations / took * 1e6)
-                    _, plain = "plain", settings["park"]
-                    got.setdefault(("plain", size, "send"), []).append(plain.run("/bin/plain-sender", "none", 0, 7001, "send", size, calls)[0])
-                    for load in ("getpid", "disk"):
-                        _, operations, took = plain.run("/bin/plain-sender", load, 1, 7001, "send", size, calls)
-                        got.setdefault(("plain", size, load), []).append(operations / took * 1e6)
-            for size in SIZES:
-                pairs = list(zip(got["block", size, "pause"], got["park", size, "pause"]))
-                cut = statistics.median(100 * (1 - b / a) for a, b in pairs)
-                report.add(f"{vms} VM: pause of {calls} sendto of {size} B, park, less than block, %", cut, 97, True, ">= 90",
-                           f"{statistics.median(a for a, _ in pairs) / 1000:.1f} -> {statistics.median(b for _, b in pairs) / 1000:.2f} ms")
-            for load, goal, plain_goal in (("getpid", 2, 0.95), ("disk", 1.5, 0.90)):
-                for size in SIZES:
-                    park, block, plain = (got[name, size, load] for name in ("park", "block", "plain"))
-                    report.add(f"{vms} VM: another's {load} per ms meanwhile ({size} B), park / block", ratio(zip(park, block)), goal, True, "rises",
-                               f"{statistics.median(park):.1f} / {statistics.median(block):.1f} per ms")
-                    report.add(f"{vms} VM: the same, park / unhidden", ratio(zip(park, plain)), plain_goal, True)
-            for size in SIZES:
-                park, plain, block = (got[name, size, "send"] for name in ("park", "plain", "block"))
-                report.add(f"{vms} VM: {calls} sendto of {size} B, hidden (park) / unhidden", ratio(zip(park, plain)), 1.5, False, "",
-                           f"{statistics.median(park) / calls / 1000:.1f} / {statistics.median(plain) / calls / 1000:.1f} us; block "
-                           f"{statistics.median(block) / calls / 1000:.1f} us")
-            samples[vms] = {" ".join(map(str, key)): value for key, value in got.items()}
-            if vms == 1:
-                say("three busy processes beside it")
-                busy = {name: [setting.run(SERVICE, "getpid", 3, 7001, "send", 1024, calls)[0] for _ in range(rounds)]
-                        for name, setting in settings.items()}
-                report.add("1,000 sendto with three busy processes, park / block", ratio(zip(busy["park"], busy["block"])), 1.0, False, "falls",
-                           f"{statistics.median(busy['park']) / 1e6:.0f} / {statistics.median(busy['block']) / 1e6:.0f} ms")
-                say("a wait of 10 s")
-                machine = settings["park"].machines[0]
-                machine.find_emulator()
-                before = machine.cpu_ns()
-                own = settings["park"].run(SERVICE, "none", 0, 7002, "wait", 10)[0]
-                used = machine.cpu_ns() - before
-                before = machine.cpu_ns()
-                time.sleep(10)
-                idle = machine.cpu_ns() - before
-                report.add("CPU of the guest for a hidden recvfrom that waits 10 s, s", (used - idle) / 1e9, 0.1, False, "10",
-                           f"of the process, by the guest's clock: {own / 1e9:.3f} s")
-                say("64 calls in flight")
-                one = [settings["park"].run(SERVICE, "none", 0, 7002, "ask", 1, 50)[0] / 50 for _ in range(rounds)]
-                many = [settings["park"].run(SERVICE, "none", 0, 7002, "ask", 64, 50)[0] / (50 * 64) for _ in range(rounds)]
-                report.add("throughput of 64 threads with a call each / 1 thread", ratio(zip(one, many)), 4, True, "-",
-                           f"{statistics.median(many) / 1000:.0f} / {statistics.median(one) / 1000:.0f} us a call")
-            for setting in settings.values():
-                setting.quit()
-        say("calls of others, with and without")
-        got = {}
-        for _ in range(2 if options.quick else 4):
-            settings = {name: bench.boot(name) for name in ("park", "off")}
-            for _ in range(rounds):
-                for call in ("sched_yield", "getppid"):
-                    for name, setting in settings.items():
-                        got.setdefault((name, call), []).append(float(setting.machines[0].ask(f"other {call} 20000", "other", 120)[0]))
-            for setting in settings.values():
-                setting.quit()
-        for call, paper in (("sched_yield", "29"), ("getppid", "-")):
-            on, off = got["park", call], got["off", call]
-            report.add(f"{call} of another process, on / off", ratio(zip(on, off)), 1.01, False, paper,
-                       f"{statistics.median(on):.0f} / {statistics.median(off):.0f} ns")
-        samples["others"] = {" ".join(key): value for key, value in got.items()}
-    report.print()
-    say(f"took {time.monotonic() - begun:.0f} s")
-    if options.json:
-        with open(options.json, "w") as handle:
-            json.dump({"rows": report.rows, "samples": samples}, handle, indent=1)
-    if options.keep:
-        say(f"logs: {work}")
-    else:
-        shutil.rmtree(work)
-    return 1 if report.over else 0
+    try:
+        with other_machine(work) as address:
+            measurement = Measurement(Bench(options, work, address), report, options)
+            for vms in ((1,) if options.quick else (1, 2, 3)):
+                settings = measurement.beside_others(vms)
+                if vms == 1:
+                    measurement.beside_busy_ones(settings)
+                    measurement.long_wait(settings["park"])
+                    measurement.in_flight(settings["park"])
+                for setting in settings.values():
+                    setting.quit()
+            measurement.calls_of_others()
+    finally:
+        report.print()
+        say(f"took {time.monotonic() - begun:.0f} s")
+        if options.keep:
+            say(f"logs: {work}")
+        else:
+            shutil.rmtree(work)
+    report.write()
+    return 1 if report.over() else 0
