@@ -19,9 +19,9 @@ constexpr uint64_t kGfpKernel = 0xcc0;  // GFP_KERNEL (include/linux/gfp_types.h
 constexpr uint64_t kRelative = 1;       // HRTIMER_MODE_REL
 constexpr unsigned kYields = 40;
 // A sleep is an eighth of what has been waited by then: that is how late an answer is seen at most.
-constexpr uint64_t kShortestSleepNs = 20'000, kLongestSleepNs = 40'000'000, kSleepPart = 8;
+constexpr uint64_t kShortestSleepNs = 20'000, kLongestSleepNs = 80'000'000, kSleepPart = 8;
 constexpr uint64_t kCrowdedNs = 300'000;
-constexpr unsigned kCrowdedFor = 64;  // pauses
+constexpr uint64_t kCrowdedFor = 64;  // times as long as the yield was that told so
 constexpr int kBlockMs = 50;
 constexpr unsigned kBlockRounds = 100;
 
@@ -181,18 +181,14 @@ Routine<bool> Thread::pause(unsigned round, Sleep how) {
   }
   if (round == 0) waiting_since_ = now_ns();
   // A yield is the shortest pause if nobody else wants the CPU, and a long one if somebody does.
-  if (crowded_ && ++since_crowded_ > kCrowdedFor) crowded_ = false;
-  if (round < kYields && !crowded_) {
-    const uint64_t before = now_ns();
+  const uint64_t before = now_ns();
+  if (round < kYields && before >= crowded_until_) {
     co_await call(Symbol::call_yield);
-    if (now_ns() - before > kCrowdedNs) {
-      crowded_ = true;
-      since_crowded_ = 0;
-    }
+    const uint64_t after = now_ns();
+    if (after - before > kCrowdedNs) crowded_until_ = after + (after - before) * kCrowdedFor;
     co_return false;
   }
-  co_return co_await sleep(std::clamp((now_ns() - waiting_since_) / kSleepPart, kShortestSleepNs, kLongestSleepNs),
-                           how);
+  co_return co_await sleep(std::clamp((before - waiting_since_) / kSleepPart, kShortestSleepNs, kLongestSleepNs), how);
 }
 
 Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {

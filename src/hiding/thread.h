@@ -171,8 +171,7 @@ class Thread {
   std::array<uint64_t, 4> entry_arguments_{};
 
   Gva buffer_;
-  bool crowded_ = false;  // others want the CPU: a yield takes long
-  unsigned since_crowded_ = 0;
+  uint64_t crowded_until_ = 0;  // others want the CPU: a yield takes long
   uint64_t waiting_since_ = 0;
 };
 
