@@ -232,7 +232,11 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
     const auto limit = static_cast<uint64_t>(milliseconds);
     return thread.kernel_own(Symbol::call_sys_epoll_wait, {call.a[0], call.a[1], call.a[2], limit});
   };
-  const GuestsOwn native = [&look] { return look(0); };
+  const GuestsOwn native{[&look] { return look(0); },
+                         [&look](uint64_t nanoseconds) -> Routine<int64_t> {
+                           const int64_t got = co_await look(static_cast<int64_t>(nanoseconds / 1'000'000));
+                           co_return got == -EINTR ? 0 : got;
+                         }};
   int64_t count = 0, wrong = 0;
   for (;;) {
     const auto waited_ns = static_cast<int64_t>(now_ns() - begin);

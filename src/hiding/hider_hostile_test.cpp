@@ -48,7 +48,9 @@ class HostileTest : public HiderTest {
       call(SYS_fcntl, {fd, F_DUPFD, 30});
     }
     call(SYS_poll, {at + 5000, 2, 0});
-    call(SYS_select, {50, at, at + 100, 0, at + 200});
+    const timeval soon{0, 3000};
+    std::memcpy(guest->user.data() + 6000, &soon, sizeof soon);
+    call(SYS_select, {50, at, at + 100, 0, at + 6000});
     call(SYS_epoll_create1, {0});
     call(SYS_epoll_create1, {0});
     for (uint64_t fd = 0; fd < 5; ++fd)
@@ -79,6 +81,7 @@ TEST_P(HostileTest, FunctionsThatReturnGarbage) {
                                    Symbol::call_alloc_fd,
                                    Symbol::call_close_fd,
                                    Symbol::call_do_select,
+                                   Symbol::call_ktime_get,
                                    Symbol::call_sys_chdir,
                                    Symbol::call_sys_poll,
                                    Symbol::call_sys_epoll_create1,

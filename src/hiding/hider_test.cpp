@@ -136,6 +136,41 @@ TEST_P(HiderTest, AnEpollInstanceIsInherited) {
   }
 }
 
+// Not in turns of looking and sleeping: who waits is woken when an ordinary descriptor is ready.
+TEST_P(HiderTest, AWaitForBothWorldsSleepsInTheKernelsOwnWait) {
+  if (GetParam() != Wait::park) GTEST_SKIP() << "only that sleeps";
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  constexpr size_t kFar = 70;
+  const pollfd polled[] = {{0, POLLIN, 0}, {kFar, POLLIN, 0}};
+  std::memcpy(guest->user.data(), polled, sizeof polled);
+  unsigned slept = 0, looked = 0;
+  bool ready = false;
+  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
+    if (to.rip == guest->guest.symbol(Symbol::call_sys_poll).value) {
+      ++looked;
+      pollfd* all = reinterpret_cast<pollfd*>(guest->user.data());
+      all[0].revents = POLLNVAL;  // as the kernel sees ours
+      all[1].revents = ready ? POLLIN : 0;
+      return 1 + ready;
+    }
+    if (to.rip != guest->guest.symbol(Symbol::call_do_select).value) return std::nullopt;
+    EXPECT_EQ(to.arguments[0], kFar + 1);
+    EXPECT_EQ(guest->guest.word(Gva(guest->guest.word(Gva(to.arguments[1])))), 0u) << "ours are not in the sets";
+    EXPECT_EQ(guest->guest.word(Gva(guest->guest.word(Gva(to.arguments[1])) + 8)), uint64_t{1} << (kFar - 64));
+    ready = ++slept == 3;
+    if (!ready) usleep(static_cast<useconds_t>(guest->guest.word(Gva(to.arguments[2]) + 8) / 1000));
+    return ready;
+  };
+  EXPECT_EQ(guest->answer(SYS_poll, {FakeDispatch::kUser, 2, 60000}), 1);
+  EXPECT_EQ(slept, 3u);
+  EXPECT_GE(looked, 3u);
+  std::memcpy(guest->user.data(), polled, sizeof polled);
+  slept = 10;
+  ready = false;
+  guest->sleep_result = -EINTR;
+  EXPECT_EQ(guest->answer(SYS_poll, {FakeDispatch::kUser, 2, 60000}), kRestartNoHand);
+}
+
 TEST_P(HiderTest, ASignalEndsAWait) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "only a sleep is told of signals";
   ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);

@@ -14,6 +14,75 @@ using guest::Symbol;
 
 namespace {
 
+class Sets {
+ public:
+  explicit Sets(size_t count_) : count(count_), words((count + 63) / 64) {
+    for (auto& set : sets) set.resize(words);
+  }
+  bool get(size_t set, size_t number) const { return sets[set][number / 64] >> (number % 64) & 1; }
+  void put(size_t set, size_t number) { sets[set][number / 64] |= uint64_t{1} << (number % 64); }
+  void clear(size_t set, size_t number) { sets[set][number / 64] &= ~(uint64_t{1} << (number % 64)); }
+  bool any() const {
+    return std::any_of(sets.begin(), sets.end(), [](const auto& set) {
+      return std::any_of(set.begin(), set.end(), [](uint64_t word) { return word != 0; });
+    });
+  }
+  const size_t count, words;
+  std::array<std::vector<uint64_t>, 3> sets;  // to read, to write, exceptional
+};
+
+constexpr size_t kMostSelected = 8192;  // the numbers below: their sets fit into the buffer
+constexpr short kSelectEvents[] = {POLLIN | POLLRDNORM | POLLRDBAND, POLLOUT | POLLWRNORM | POLLWRBAND, POLLPRI};
+constexpr short kSelectReady[] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR | POLLNVAL,
+                                  POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR | POLLNVAL, POLLPRI | POLLNVAL};
+
+// do_select() of the kernel (fs/select.c), with sets and an end time in the buffer: so long at most, or as it is now.
+// A signal ends it, and it does not say so.
+Routine<int64_t> kernel_select(Thread& thread, const Sets& asked, Sets& ready, uint64_t nanoseconds) {
+  constexpr uint64_t kSets = 128;
+  const uint64_t size = asked.words * 8;
+  if (!co_await thread.need_buffer()) co_return -ENOMEM;
+  if (kSets + 6 * size > Thread::kBufferSize) co_return -EINVAL;
+  std::array<uint64_t, 8> head{};  // struct fd_set_bits: six pointers; struct timespec64: the end
+  if (nanoseconds) {
+    if (!thread.kernel().profile().has(Symbol::call_ktime_get)) co_return -ENOSYS;
+    const uint64_t end = co_await thread.call(Symbol::call_ktime_get) + nanoseconds;
+    head[6] = end / kSecond;
+    head[7] = end % kSecond;
+  }
+  const Gva buffer = thread.buffer();
+  for (size_t i = 0; i < 6; ++i) head[i] = buffer.value + kSets + i * size;
+  thread.writer().write(buffer, std::as_bytes(std::span(head)));
+  const std::vector<uint64_t> none(asked.words);
+  for (size_t i = 0; i < 3; ++i) {
+    thread.writer().write(Gva(head[i]), std::as_bytes(std::span(asked.sets[i])));
+    thread.writer().write(Gva(head[3 + i]), std::as_bytes(std::span(none)));
+  }
+  const auto done =
+      static_cast<int32_t>(co_await thread.call(Symbol::call_do_select, asked.count, buffer.value, buffer.value + 48));
+  if (done > 0)
+    for (size_t i = 0; i < 3; ++i)
+      thread.read_buffer(kSets + (3 + i) * size, std::as_writable_bytes(std::span(ready.sets[i])));
+  co_return done;
+}
+
+// What select can wait for among these, of the guest's own.
+Sets selectable(Thread& thread, const std::vector<pollfd>& all) {
+  std::vector<pollfd> own;
+  size_t count = 0;
+  for (const pollfd& one : all)
+    if (one.fd >= 0 && static_cast<size_t>(one.fd) < kMostSelected &&
+        !thread.descriptors->has(static_cast<uint32_t>(one.fd))) {
+      own.push_back(one);
+      count = std::max(count, static_cast<size_t>(one.fd) + 1);
+    }
+  Sets sets(count);
+  for (const pollfd& one : own)
+    for (size_t set = 0; set < 3; ++set)
+      if (one.events & kSelectEvents[set]) sets.put(set, static_cast<size_t>(one.fd));
+  return sets;
+}
+
 // --- poll, ppoll
 
 Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_t timeout, uint64_t mask,
@@ -49,7 +118,7 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
   int64_t native_ready = 0;
   GuestsOwn native;
   if (any_native)
-    native = [&]() -> Routine<int64_t> {
+    native.look = [&]() -> Routine<int64_t> {
       const int64_t done = co_await thread.kernel_own(Symbol::call_sys_poll, {user, count, 0});
       if (done < 0) co_return done;
       std::vector<pollfd> now(all.size());
@@ -61,6 +130,14 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
       }
       for (const Place& place : places) native_ready -= !place.also_native && now[place.index].revents != 0;
       co_return native_ready;
+    };
+  // Poll itself would not sleep, as to it ours are closed. Select does, for what it has a set for.
+  const Sets asked = selectable(thread, all);
+  Sets found(asked.count);
+  if (asked.any())
+    native.sleep = [&](uint64_t nanoseconds) -> Routine<int64_t> {
+      const int64_t done = co_await kernel_select(thread, asked, found, nanoseconds);
+      co_return std::min<int64_t>(done, 0);
     };
   const Waited waited = co_await wait_for_both(thread, ours, timeout, native);
   int64_t ready = std::max<int64_t>(waited.native, 0);
@@ -99,49 +176,6 @@ Routine<Outcome> ppoll_call(Thread& thread, SystemCall call) {
 
 // --- select, pselect6
 
-class Sets {
- public:
-  explicit Sets(size_t count) : words((count + 63) / 64) {
-    for (auto& set : sets) set.resize(words);
-  }
-  bool get(size_t set, size_t number) const { return sets[set][number / 64] >> (number % 64) & 1; }
-  void put(size_t set, size_t number) { sets[set][number / 64] |= uint64_t{1} << (number % 64); }
-  void clear(size_t set, size_t number) { sets[set][number / 64] &= ~(uint64_t{1} << (number % 64)); }
-  bool any() const {
-    return std::any_of(sets.begin(), sets.end(), [](const auto& set) {
-      return std::any_of(set.begin(), set.end(), [](uint64_t word) { return word != 0; });
-    });
-  }
-  const size_t words;
-  std::array<std::vector<uint64_t>, 3> sets;  // to read, to write, exceptional
-};
-
-constexpr short kSelectEvents[] = {POLLIN | POLLRDNORM | POLLRDBAND, POLLOUT | POLLWRNORM | POLLWRBAND, POLLPRI};
-constexpr short kSelectReady[] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR | POLLNVAL,
-                                  POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR | POLLNVAL, POLLPRI | POLLNVAL};
-
-// do_select() of the kernel (fs/select.c), with sets and an end time in the buffer.
-Routine<int64_t> kernel_select(Thread& thread, size_t count, const Sets& asked, Sets& ready) {
-  constexpr uint64_t kSets = 128;
-  const uint64_t size = asked.words * 8;
-  if (!co_await thread.need_buffer()) co_return -ENOMEM;
-  const Gva buffer = thread.buffer();
-  std::array<uint64_t, 8> head{};  // struct fd_set_bits: six pointers; struct timespec64: now
-  for (size_t i = 0; i < 6; ++i) head[i] = buffer.value + kSets + i * size;
-  thread.writer().write(buffer, std::as_bytes(std::span(head)));
-  const std::vector<uint64_t> none(asked.words);
-  for (size_t i = 0; i < 3; ++i) {
-    thread.writer().write(Gva(head[i]), std::as_bytes(std::span(asked.sets[i])));
-    thread.writer().write(Gva(head[3 + i]), std::as_bytes(std::span(none)));
-  }
-  const auto done =
-      static_cast<int32_t>(co_await thread.call(Symbol::call_do_select, count, buffer.value, buffer.value + 48));
-  if (done > 0)
-    for (size_t i = 0; i < 3; ++i)
-      thread.read_buffer(kSets + (3 + i) * size, std::as_writable_bytes(std::span(ready.sets[i])));
-  co_return done;
-}
-
 Routine<Outcome> select_both(Thread& thread, SystemCall call, bool microseconds, uint64_t mask, uint64_t mask_size) {
   const auto count = static_cast<uint32_t>(call.a[0]);
   if (count == 0 || count > kMostPolled || thread.descriptors->is_empty()) co_return Outcome{};
@@ -175,7 +209,10 @@ Routine<Outcome> select_both(Thread& thread, SystemCall call, bool microseconds,
   const uint64_t begin = now_ns();
   Sets ready(count);
   GuestsOwn native;
-  if (asked.any()) native = [&]() { return kernel_select(thread, count, asked, ready); };
+  if (asked.any()) {
+    native.look = [&] { return kernel_select(thread, asked, ready, 0); };
+    native.sleep = [&](uint64_t nanoseconds) { return kernel_select(thread, asked, ready, nanoseconds); };
+  }
   const Waited waited = co_await wait_for_both(thread, ours, timeout, native);
   int64_t total_ready = std::max<int64_t>(waited.native, 0);
   for (size_t i = 0; i < ours.size(); ++i) {

@@ -19,7 +19,7 @@ constexpr uint64_t kGfpKernel = 0xcc0;  // GFP_KERNEL (include/linux/gfp_types.h
 constexpr uint64_t kRelative = 1;       // HRTIMER_MODE_REL
 constexpr unsigned kYields = 40;
 // A sleep is an eighth of what has been waited by then: that is how late an answer is seen at most.
-constexpr uint64_t kShortestSleepNs = 20'000, kLongestSleepNs = 80'000'000, kSleepPart = 8;
+constexpr uint64_t kSleepPart = 8;
 constexpr uint64_t kCrowdedNs = 300'000;
 constexpr uint64_t kCrowdedFor = 64;  // times as long as the yield was that told so
 constexpr int kBlockMs = 50;
@@ -170,7 +170,7 @@ Routine<bool> Thread::sleep(uint64_t nanoseconds, Sleep sleep) {
   co_return static_cast<int32_t>(result) != 0;
 }
 
-Routine<bool> Thread::pause(unsigned round, Sleep how) {
+Routine<bool> Thread::pause(unsigned round, Sleep how, uint64_t deadline, const Sleeper* sleeper) {
   if (wait_ == Wait::block && round % kBlockRounds != kBlockRounds - 1) {
     service_->proxy->wait(kBlockMs);
     co_return false;
@@ -188,7 +188,11 @@ Routine<bool> Thread::pause(unsigned round, Sleep how) {
     if (after - before > kCrowdedNs) crowded_until_ = after + (after - before) * kCrowdedFor;
     co_return false;
   }
-  co_return co_await sleep(std::clamp((before - waiting_since_) / kSleepPart, kShortestSleepNs, kLongestSleepNs), how);
+  const uint64_t left = deadline > before ? deadline - before : 0;
+  const uint64_t length =
+      std::clamp(std::min((before - waiting_since_) / kSleepPart, left), kShortestSleepNs, kLongestSleepNs);
+  if (sleeper) co_return co_await (*sleeper)(length);
+  co_return co_await sleep(length, how);
 }
 
 Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
@@ -202,14 +206,15 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
     if (co_await pause(round++, how)) co_return failure(interrupted ? interrupted : -EINTR);
   }
   OnItsWay on_its_way(proxy, *id);
-  for (round = 0;; ++round) {
+  round = 0;
+  for (;;) {
     if (std::optional<Answer> answer = proxy.take(*id)) {
       on_its_way.answered();
       if (cancelled && answer->result() == -EINTR) answer->frame.arguments[0] = interrupted;
       co_return std::move(*answer);
     }
     if (round > kYields && proxy.gone()) co_return failure(-EIO);
-    if (!co_await pause(round, how)) continue;
+    if (!co_await pause(round++, how)) continue;
     if (how == Sleep::killable) co_return failure(-EINTR);
     proxy.cancel(*id);
     cancelled = true;

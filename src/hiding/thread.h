@@ -13,6 +13,7 @@
 #include <atomic>
 #include <coroutine>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -130,9 +131,12 @@ class Thread {
 
   // Has the proxy execute a call. interrupted: the result if a signal ends the wait; 0: only death ends it.
   Routine<Answer> ask(proxy::Frame call, int64_t interrupted = 0);
-  // Lets time pass: the round-th pause of one wait. True: a signal (interruptible), or death, is there.
+  // Lets time pass: the round-th pause of one wait, and not far beyond the deadline (now_ns()). True: a signal
+  // (interruptible), or death, is there. sleeper: what else is to sleep so long, if it comes to that.
   enum class Sleep : uint32_t { interruptible = 1, killable = 0x102 };  // task_struct.__state
-  Routine<bool> pause(unsigned round, Sleep sleep);
+  using Sleeper = std::function<Routine<bool>(uint64_t nanoseconds)>;
+  Routine<bool> pause(unsigned round, Sleep sleep, uint64_t deadline = UINT64_MAX, const Sleeper* sleeper = nullptr);
+  static constexpr uint64_t kShortestSleepNs = 20'000, kLongestSleepNs = 80'000'000;
   Routine<bool> sleep(uint64_t nanoseconds, Sleep sleep);
 
   std::shared_ptr<OpenFile> open_file(int64_t handle) {

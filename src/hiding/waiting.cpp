@@ -10,13 +10,33 @@ using guest::Symbol;
 using proxy::Frame;
 using proxy::Op;
 
-Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t timeout_ns, GuestsOwn native) {
+namespace {
+
+constexpr uint64_t kShortestInKernel = 1'000'000;  // ns: a shorter sleep is not worth the trouble
+
+}  // namespace
+
+Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t timeout_ns, const GuestsOwn& native) {
   ProxyClient& proxy = *thread.service().proxy;
   const uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : now_ns() + static_cast<uint64_t>(timeout_ns);
   Waited waited;
+  bool can_sleep = static_cast<bool>(native.sleep);
+  const Thread::Sleeper sleeper = [&](uint64_t nanoseconds) -> Routine<bool> {
+    if (can_sleep && nanoseconds >= kShortestInKernel) {
+      const uint64_t before = now_ns();
+      const int64_t got = co_await native.sleep(nanoseconds);
+      can_sleep = got >= 0;
+      waited.native = std::max<int64_t>(got, 0);
+      if (waited.native || now_ns() - before > nanoseconds / 2) co_return false;
+      // What ended it early? A signal is told by a sleep; and nothing makes this spin.
+      nanoseconds = Thread::kShortestSleepNs;
+    }
+    co_return co_await thread.sleep(nanoseconds, Thread::Sleep::interruptible);
+  };
   std::optional<OnItsWay> call;
   bool over = false;
-  for (unsigned round = 0;; ++round) {
+  unsigned round = 0;
+  for (;;) {
     if (!call && !ours.empty()) {
       Frame frame;
       frame.op = Op::poll;
@@ -36,20 +56,26 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
     }
     if (over && (!call || proxy.gone())) break;
     if (!over) {
-      if (native && waited.native == 0) waited.native = co_await native();
+      if (native.look && waited.native == 0) waited.native = co_await native.look();
       const bool dead = proxy.gone();
       if (dead)
         for (pollfd& one : ours) one.revents = POLLERR | POLLHUP;
       over = answer || dead || waited.native != 0 || now_ns() >= deadline;
       if (over && (!call || dead)) break;
-      if (over) proxy.cancel(call->id());  // a last look at its side
+      if (over) {
+        proxy.cancel(call->id());  // a last look at its side
+        round = 0;                 // which is a wait of its own
+      }
     }
-    if (!co_await thread.pause(round, over ? Thread::Sleep::killable : Thread::Sleep::interruptible)) continue;
+    const bool signal = over ? co_await thread.pause(round++, Thread::Sleep::killable)
+                             : co_await thread.pause(round++, Thread::Sleep::interruptible, deadline, &sleeper);
+    if (!signal) continue;
     if (over) break;  // killed
     waited.interrupted = true;
     over = true;
     if (!call) break;
     proxy.cancel(call->id());
+    round = 0;
   }
   co_return waited;
 }

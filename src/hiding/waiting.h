@@ -1,6 +1,6 @@
 // Waiting for descriptors of both worlds, and what the calls that do it have in common. The proxy is asked once, and
-// answers when one of its sockets is ready; the guest's own are looked at without waiting, again and again in between
-// (thread.h, pause).
+// answers when one of its sockets is ready; the guest's own are looked at without waiting, again and again, and where a
+// pause between is a sleep (thread.h), it is in the kernel's own wait for them.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,13 @@ inline constexpr size_t kMostPolled = 1024;
 inline constexpr int64_t kForEver = -1;
 inline constexpr int64_t kSecond = 1'000'000'000;  // in ns
 
-// How many of the guest's own are ready now, or -errno.
-using GuestsOwn = std::function<Routine<int64_t>()>;
+// The guest's own descriptors.
+struct GuestsOwn {
+  std::function<Routine<int64_t>()> look;  // how many are ready, or -errno; empty: there are none
+  // The same after a sleep of so long at most, until one is ready or a signal comes; 0 if it cannot tell; -errno: it
+  // cannot be done. Empty: likewise.
+  std::function<Routine<int64_t>(uint64_t nanoseconds)> sleep;
+};
 
 struct Waited {
   int64_t native = 0;  // as of GuestsOwn
@@ -25,7 +30,7 @@ struct Waited {
 };
 
 // Until one of `ours` (by handle; revents are filled in) or of the guest's own is ready, or for so long (kForEver).
-Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t timeout_ns, GuestsOwn native);
+Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t timeout_ns, const GuestsOwn& native);
 
 // The proxy's part of the epoll instance that a number of the guest's stands for (service.h); null: there is none.
 std::shared_ptr<OpenFile> epoll_in_proxy(Thread& thread, uint64_t number);

@@ -571,6 +571,47 @@ static void epoll_threads(void) {
     for (int i = 0; i < 3; ++i) pthread_join(threads[i], NULL);
 }
 
+// How late a thread that waits for a socket and a pipe, and has done so for a while, sees that the pipe is ready.
+static double written_at;
+static void *write_late(void *unused) {
+    (void)unused;
+    usleep(800000);
+    written_at = now();
+    write(later_pipe, "l", 1);
+    return NULL;
+}
+
+static int compare(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
+
+static void prompt(void) {
+    int pipes[2], s = connected(), e = epoll_create1(0);
+    pipe(pipes);
+    later_pipe = pipes[1];
+    struct epoll_event ev = {.events = EPOLLIN}, found[2];
+    epoll_ctl(e, EPOLL_CTL_ADD, s, &ev);
+    epoll_ctl(e, EPOLL_CTL_ADD, pipes[0], &ev);
+    struct pollfd p[2] = {{s, POLLIN, 0}, {pipes[0], POLLIN, 0}};
+    for (int how = 0; how < 3; ++how) {
+        double late[5];
+        for (int i = 0; i < 5; ++i) {
+            pthread_t t;
+            pthread_create(&t, NULL, write_late, NULL);
+            fd_set r;
+            FD_ZERO(&r);
+            FD_SET(s, &r);
+            FD_SET(pipes[0], &r);
+            int n = how == 0 ? poll(p, 2, -1) : how == 1 ? select(pipes[0] + 1, &r, NULL, NULL, NULL) : epoll_wait(e, found, 2, -1);
+            late[i] = now() - written_at;
+            if (n != 1) SAY("%d: %d", how, n);
+            pthread_join(t, NULL);
+            read(pipes[0], buffer, 1);
+        }
+        qsort(late, 5, sizeof *late, compare);
+        SAY("prompt %d", late[2] < 0.02);
+        if (late[2] >= 0.02) SAY("%.3f s", late[2]);
+    }
+}
+
 static pthread_t main_thread;
 
 static void *interrupts(void *ms) {
@@ -786,7 +827,7 @@ int main(int argc, char **argv) {
     const struct {
         const char *name;
         void (*run)(void);
-    } sections[] = {{"poll", polls}, {"select", selects}, {"select-alone", select_alone}, {"epoll", epolls}, {"epoll-threads", epoll_threads}, {"interrupted", interrupted}, {"handlers", handlers}};
+    } sections[] = {{"poll", polls}, {"select", selects}, {"select-alone", select_alone}, {"epoll", epolls}, {"epoll-threads", epoll_threads}, {"prompt", prompt}, {"interrupted", interrupted}, {"handlers", handlers}};
     for (size_t i = 0; i < sizeof sections / sizeof *sections; ++i)
         if (!strcmp(sections[i].name, argv[2])) {
             sections[i].run();
