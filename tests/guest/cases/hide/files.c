@@ -340,6 +340,27 @@ static void openat2s(void) {
     R(close(dir));
 }
 
+// The structure of a program that was built for a later kernel: what is behind the part that is known has to be 0.
+static void openat2_large(void) {
+    int fd, dir;
+    struct {
+        struct open_how how;
+        uint64_t more;
+    } large = {.how = {.flags = O_RDONLY}};
+    R(dir = open(in("dir"), O_PATH | O_DIRECTORY));
+    R(fd = syscall(SYS_openat2, dir, "inner", &large, sizeof large));
+    TEXT(fd);
+    R(close(fd));
+    R(fd = syscall(SYS_openat2, AT_FDCWD, in("open"), &large, sizeof large));
+    TEXT(fd);
+    R(close(fd));
+    large.more = 1;
+    TRY(syscall(SYS_openat2, dir, "inner", &large, sizeof large));
+    TRY(syscall(SYS_openat2, AT_FDCWD, in("open"), &large, sizeof large));
+    TRY(syscall(SYS_openat2, AT_FDCWD, in("open"), &large, 5000));
+    R(close(dir));
+}
+
 static const size_t sizes[] = {0, 1, 4095, 4096, 4097, 32767, 32768, 32769, 65536, 65537, 1 << 20, 3 << 20};
 #define SIZES (sizeof sizes / sizeof *sizes)
 
@@ -1934,6 +1955,7 @@ static const struct {
 } sections[] = {
     {"open", opens},
     {"openat2", openat2s},
+    {"openat2-large", openat2_large},
     {"data", data},
     {"vectors", vectors},
     {"bad-pointers", bad_pointers},
