@@ -1,5 +1,6 @@
 // Calls with paths: hidden ones go to the proxy, the rest is the guest kernel's.
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -52,10 +53,16 @@ Routine<Outcome> creat_call(Thread& t, SystemCall c) {
 }
 Routine<Outcome> openat_call(Thread& t, SystemCall c) { return open_path(t, c.descriptor(0), c.a[1], c.a[2], c.a[3]); }
 Routine<Outcome> openat2_call(Thread& thread, SystemCall call) {
+  // As copy_struct_from_user() (include/linux/uaccess.h): what a later kernel's structure has more must be zero.
+  constexpr uint64_t kLargest = 4096;
   open_how how{};
-  if (call.a[3] != sizeof how) co_return call.a[3] < sizeof how ? answer(-EINVAL) : Outcome{};
-  if (const int64_t wrong = co_await thread.copy_in(call.a[2], std::as_writable_bytes(std::span(&how, 1))))
-    co_return answer(wrong);
+  if (call.a[3] < sizeof how) co_return answer(-EINVAL);
+  if (call.a[3] > kLargest) co_return answer(-E2BIG);
+  std::vector<std::byte> given(call.a[3]);
+  if (const int64_t wrong = co_await thread.copy_in(call.a[2], given)) co_return answer(wrong);
+  if (std::any_of(given.begin() + sizeof how, given.end(), [](std::byte b) { return b != std::byte{0}; }))
+    co_return answer(-E2BIG);
+  std::memcpy(&how, given.data(), sizeof how);
   PathArgument path = co_await path_argument(thread, call.descriptor(0), call.a[1]);
   if (path.error || !path.hidden) co_return path.error ? answer(path.error) : Outcome{};
   constexpr uint64_t kKnown = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC |
