@@ -316,25 +316,15 @@ static void openat2s(void) {
     how.resolve = RESOLVE_BENEATH;
     TRY(syscall(SYS_openat2, dir, "../open", &how, sizeof how));
     TRY(syscall(SYS_openat2, dir, "up/open", &how, sizeof how));
-    R(fd = syscall(SYS_openat2, dir, "inner", &how, sizeof how));
-    R(close(fd));
+    TRY(syscall(SYS_openat2, dir, "inner", &how, sizeof how));
     TRY(syscall(SYS_openat2, dir, "/dev/null", &how, sizeof how));
     how.resolve = RESOLVE_NO_SYMLINKS;
     TRY(syscall(SYS_openat2, dir, "../link", &how, sizeof how));
     how.resolve = RESOLVE_IN_ROOT;
-    R(fd = syscall(SYS_openat2, dir, "/../../inner", &how, sizeof how));
-    R(close(fd));
+    TRY(syscall(SYS_openat2, dir, "/../../inner", &how, sizeof how));
     how.resolve = 0;
     TRY(syscall(SYS_openat2, dir, "inner", &how, 8));
     TRY(syscall(SYS_openat2, dir, "inner", NULL, sizeof how));
-    struct {
-        struct open_how how;
-        uint64_t more;
-    } large = {.how = {.flags = O_RDONLY}};
-    R(fd = syscall(SYS_openat2, dir, "inner", &large, sizeof large));
-    R(close(fd));
-    large.more = 1;
-    TRY(syscall(SYS_openat2, dir, "inner", &large, sizeof large));
     how.flags = 1ull << 40;
     TRY(syscall(SYS_openat2, dir, "inner", &how, sizeof how));
     how.flags = O_RDONLY;
@@ -347,6 +337,27 @@ static void openat2s(void) {
     R(close(fd));
     how.resolve = 1 << 20;
     TRY(syscall(SYS_openat2, dir, "inner", &how, sizeof how));
+    R(close(dir));
+}
+
+// The structure of a program that was built for a later kernel: what is behind the part that is known has to be 0.
+static void openat2_large(void) {
+    int fd, dir;
+    struct {
+        struct open_how how;
+        uint64_t more;
+    } large = {.how = {.flags = O_RDONLY}};
+    R(dir = open(in("dir"), O_PATH | O_DIRECTORY));
+    R(fd = syscall(SYS_openat2, dir, "inner", &large, sizeof large));
+    TEXT(fd);
+    R(close(fd));
+    R(fd = syscall(SYS_openat2, AT_FDCWD, in("open"), &large, sizeof large));
+    TEXT(fd);
+    R(close(fd));
+    large.more = 1;
+    TRY(syscall(SYS_openat2, dir, "inner", &large, sizeof large));
+    TRY(syscall(SYS_openat2, AT_FDCWD, in("open"), &large, sizeof large));
+    TRY(syscall(SYS_openat2, AT_FDCWD, in("open"), &large, 5000));
     R(close(dir));
 }
 
@@ -885,10 +896,12 @@ static void attributes(void) {
     make(in("m"), "mode");
     int fd;
     R(fd = open(in("m"), O_RDWR));
-    R(chmod(in("m"), 0));
+    R(chmod(in("m"), 0600));
     STAT(in("m"));
     R(chmod(in("m"), 0100644));
     FSTAT(fd);
+    R(fchmod(fd, 0751));
+    STAT(in("m"));
     R(chmod(in("none"), 0600));
     R(chmod(in("m/x"), 0600));
     R(fchmod(99, 0600));
@@ -910,15 +923,50 @@ static void attributes(void) {
     FSTAT(fd);
     R(fchown(99, 0, 0));
     R(chown(in("none"), 0, 0));
-    R(lchown(in("mlink"), 5, 6));
-    LSTAT(in("mlink"));
-    STAT(in("mlink"));
-    R(fchownat(AT_FDCWD, in("mlink"), 7, 8, AT_SYMLINK_NOFOLLOW));
+    R(fchownat(AT_FDCWD, in("mlink"), 7, 8, 0)); // the file's
+    STAT(in("m"));
     LSTAT(in("mlink"));
     R(fchownat(fd, "", 9, 10, AT_EMPTY_PATH));
     FSTAT(fd);
     R(write(fd, "x", 1));
     R(close(fd));
+    R(chown(in("dir"), 11, 12));
+    R(chmod(in("dir"), 0750));
+    STAT(in("dir"));
+}
+
+// Whose mode shuts out even its owner, who is root here; and the owner of a link.
+static void shut(void) {
+    make(in("m"), "mode");
+    int fd;
+    R(fd = open(in("m"), O_RDWR));
+    R(fchmod(fd, 0));
+    FSTAT(fd);
+    R(pwrite(fd, "M", 1, 0)); // what is open stays so
+    TEXT(fd);
+    TRY(open(in("m"), O_RDONLY));
+    TRY(open(in("m"), O_WRONLY));
+    R(access(in("m"), R_OK));
+    R(access(in("m"), F_OK));
+    R(chmod(in("m"), 0600));
+    R(chown(in("m"), 1, 2));
+    R(fchown(fd, 1, 2));
+    R(fchmod(fd, 0644));
+    FSTAT(fd);
+    FILE_TEXT(in("m"));
+    R(close(fd));
+    R(chmod(in("dir"), 0));
+    STAT(in("dir"));
+    LIST(in("dir"));
+    FILE_TEXT(in("dir/inner"));
+    R(mkdir(in("dir/new"), 0700));
+    R(rename(in("dir"), in("other")));
+    SAY("chmod %s", chmod(in("other"), 0755) ? "fails" : "works");
+    FILE_TEXT(in("other/inner"));
+    R(lchown(in("link"), 5, 6));
+    LSTAT(in("link"));
+    R(fchownat(AT_FDCWD, in("link"), 7, 8, AT_SYMLINK_NOFOLLOW));
+    LSTAT(in("link"));
 }
 
 // setuid, setgid and the group that files in a setgid directory get.
@@ -1762,6 +1810,8 @@ static void users(void) {
     make(in("private"), "root's");
     R(chmod(in("private"), 0600));
     make(in("public"), "everyone's");
+    make(in("removed"), "everyone's");
+    make(in("moved"), "everyone's");
     R(mkdir(in("locked"), 0700));
     make(in("locked/x"), "x");
     R(mkdir(in("open-to-all"), 0777));
@@ -1784,8 +1834,8 @@ static void users(void) {
         R(access(in("private"), R_OK));
         R(access(in("public"), R_OK));
         R(access(in("public"), W_OK));
-        R(unlink(in("public")));
-        R(rename(in("public"), in("open-to-all/public")));
+        R(unlink(in("removed")));
+        R(rename(in("moved"), in("open-to-all/moved")));
         R(mkdir(in("dir1000"), 0700));
         R(chmod(in("public"), 0666));
         R(chown(in("public"), 1000, 1000));
@@ -1905,6 +1955,7 @@ static const struct {
 } sections[] = {
     {"open", opens},
     {"openat2", openat2s},
+    {"openat2-large", openat2_large},
     {"data", data},
     {"vectors", vectors},
     {"bad-pointers", bad_pointers},
@@ -1917,6 +1968,7 @@ static const struct {
     {"unlink", unlinks},
     {"mkdir", make_directories},
     {"attributes", attributes},
+    {"shut", shut},
     {"special-bits", special_bits},
     {"umask", umasks},
     {"times", times},

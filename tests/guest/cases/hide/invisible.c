@@ -1,22 +1,28 @@
-// The service of invisible.case: for some seconds it writes to a hidden file and talks over a hidden connection. invisible PORT SECONDS
+// The service of invisible.case: for some seconds, or until SIGTERM, it writes to a hidden file and talks over a hidden connection.
+// invisible PORT SECONDS
 #include "calls.h"
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <netinet/in.h>
 
+static volatile sig_atomic_t ended;
+static void end_now(int signal) { ended = signal; }
+
 int main(int argc, char **argv) {
     if (argc < 3) return 2;
     struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1]))};
     inet_pton(AF_INET, "10.199.82.2", &server.sin_addr);
+    signal(SIGTERM, end_now);
     mkdir("/srv/hidden", 0755);
     int log = open("/srv/hidden/secret-log", O_CREAT | O_RDWR | O_TRUNC, 0600), s = socket(AF_INET, SOCK_STREAM, 0);
     int udp = socket(AF_INET, SOCK_DGRAM, 0);
     if (connect(s, (struct sockaddr *)&server, sizeof server) || connect(udp, (struct sockaddr *)&server, sizeof server)) SAY("connect %s", strerrorname_np(errno));
     SAY("running");
     double end = now() + atoi(argv[2]);
-    long rounds = 0, bad = 0;
-    for (; now() < end; ++rounds) {
+    long rounds = 0, all_bad = 0;
+    for (; now() < end && !ended; ++rounds) {
         char back[10];
+        long bad = 0;
         struct pollfd p = {s, POLLIN, 0};
         struct stat st;
         bad += write(log, "a line of the log\n", 18) != 18;
@@ -34,9 +40,10 @@ int main(int argc, char **argv) {
         while (d && readdir(d)) ++names;
         if (d) closedir(d);
         bad += names != 4;
+        if (!ended) all_bad += bad; // else something may have been interrupted
     }
     struct stat st;
     fstat(log, &st);
-    SAY("rounds %s, bad %ld, size %s", rounds > 20 ? "many" : "few", bad, st.st_size == 18 * rounds ? "right" : "wrong");
+    SAY("rounds %s, bad %ld, size %s", rounds > 20 ? "many" : "few", all_bad, st.st_size == 18 * rounds ? "right" : "wrong");
     return 0;
 }

@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int open_log(void) { return open("/var/secret/log", O_CREAT | O_RDWR | O_APPEND, 0600); }
@@ -33,6 +36,44 @@ static void* writer(void* number) {
   return NULL;
 }
 
+// The numbers that this process gets, and how many others it has.
+static void numbers(void) {
+  int others = 0;
+  for (int fd = 3; fd < 1024; ++fd) others += fcntl(fd, F_GETFD) >= 0;
+  const int file = open_log(), s = unbound();
+  printf("numbers %d %d, others %d\n", file, s, others);
+  close(file);
+  close(s);
+}
+
+// Processes that have this one's descriptors are killed in the middle of whatever they do. What they had open stays open, for it is this
+// one's, too. Once that is closed all numbers are free: none stays reserved that a killed one did not come to use.
+static void kill_sharing(void) {
+  enum { kRounds = 30 };
+  int was_open = 0, is_free = 0, done = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const pid_t child = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0);
+    if (child == 0) {
+      char data[64];
+      for (;;) {
+        const int file = open_log(), s = unbound();
+        if (write(file, "line\n", 5) == 5 && round % 3 == 0) recv(s, data, sizeof data, 0);
+        close(file);
+        close(s);
+      }
+    }
+    usleep(5000 + round * 1000);
+    kill(child, SIGKILL);
+    done += waitpid(child, NULL, 0) == child;
+    for (int fd = 3; fd < 64; ++fd) was_open += close(fd) == 0;
+    const int file = open_log(), s = unbound();
+    is_free += file == 3 && s == 4;
+    close(file);
+    close(s);
+  }
+  printf("sharing: %d killed, %s had something open, numbers free after %d\n", done, was_open ? "some" : "NONE", is_free);
+}
+
 static void on_alarm(int signal) { (void)signal; }
 
 int main(int argc, char** argv) {
@@ -49,8 +90,9 @@ int main(int argc, char** argv) {
       int result = stat("/var/secret/log", &status);
       printf("size %d %ld\n", result, (long)status.st_size);
     } else if (strcmp(what, "receive") == 0) {
+      const int s = unbound();
       printf("receiving\n");
-      ssize_t got = recv(unbound(), data, sizeof data, 0);
+      ssize_t got = recv(s, data, sizeof data, 0);
       printf("received %zd %s\n", got, strerror(errno));
     } else if (strcmp(what, "alarm") == 0) {
       struct sigaction action = {.sa_handler = on_alarm};
@@ -69,6 +111,23 @@ int main(int argc, char** argv) {
       while (write(fd, ".", 1) == 1) usleep(20000);
       printf("write failed: %s\n", strerror(errno));
       printf("open after: %s\n", open_log() < 0 ? strerror(errno) : "works");
+      printf("read after: %s\n", pread(fd, data, sizeof data, 0) < 0 ? strerror(errno) : "works");
+      printf("socket after: %s\n", socket(AF_INET, SOCK_STREAM, 0) < 0 ? strerror(errno) : "works");
+      int closed = close(fd);  // whatever it says, the number is free
+      int ordinary = open("/tmp/ordinary", O_CREAT | O_RDWR, 0600);
+      printf("close after: %d, number free: %s\n", closed, ordinary == fd ? "yes" : "NO");
+      int wrote = 0;
+      for (int n = 0; n < 50; ++n) wrote += write(ordinary, "x", 1) == 1, usleep(10000);
+      printf("ordinary after: %d\n", wrote);
+    } else if (strcmp(what, "numbers") == 0) {
+      numbers();
+    } else if (strcmp(what, "kill-sharing") == 0) {
+      kill_sharing();
+    } else if (strcmp(what, "hold") == 0) {  // until it is killed
+      int last = 0;
+      for (int n = 0; n < 20; ++n) last = open_log(), last = unbound();
+      printf("holding up to %d\n", last);
+      recv(last, data, sizeof data, 0);
     } else if (strcmp(what, "sleep") == 0) {
       sleep(1);
     }
