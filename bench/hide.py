@@ -5,6 +5,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -12,7 +13,8 @@ import sys
 import tempfile
 import time
 
-from machine import Machine, arguments_of, oboro_status
+from figures import ORDERS, by_boots
+from machine import Machine, arguments_of, empty_plugin, oboro_status, quiet_cpu
 from oborotools import guest
 from oborotools.cache import ToolError, say
 
@@ -25,6 +27,12 @@ exe = "{SERVICE}"
 files = ["/var/secret/**"]
 network = "remote"
 """
+# Calls of a process that is not hidden: what they are, benchmark and phase of guest/hide.c, times as dear in the paper.
+OTHERS = [
+    ("sched_yield", "sched_yield", 0, "29"), ("getppid", "getppid", 0, "-"), ("open + close", "open", 0, "-"),
+    ("write 4 KB", "file", 0, "-"), ("read 4 KB", "file", 1, "-"), ("UNIX datagram sendto 64 B", "unix", 0, "-"),
+    ("UNIX datagram recvfrom 64 B", "unix", 1, "-"), ("fork + exit + wait", "fork", 0, "-"), ("vfork + execve + wait", "execve", 0, "-"),
+]
 # The other machine: swallows what comes to its first port, and answers what comes to the second after 5 ms.
 RECEIVER = """
 import heapq, select, socket, sys, time
@@ -70,7 +78,7 @@ def other_machine(work):
 
 
 class Setting:
-    """Guests of one way to wait ("off": plain QEMU, nothing is hidden), as many as there are VMs."""
+    """Guests of one way to wait, as many as there are VMs."""
 
     def __init__(self, bench, name, machines):
         self.bench, self.name, self.machines = bench, name, machines
@@ -113,41 +121,38 @@ class Bench:
     def boot(self, name, count=1):
         machines = []
         for _ in range(count):
-            self.boots += 1
-            disk = os.path.join(self.work, f"disk{self.boots}.qcow2")
-            guest.overlay(self.built.disk, disk)
+            disk = self.disk()
             state = os.path.join(self.work, f"state{self.boots}")
             command = [self.options.oboro, "run", "--engine", "tcg", "--kernel", self.built.kernel, "--initrd", self.initrd, "--append",
                        self.built.append + " nokaslr", "--disk", disk, "--cpus", "1", "--memory", MEMORY, "--config", self.config,
-                       "--state", state, "--vm", "bench", "--wait", "park" if name == "off" else name, *self.proxy(),
+                       "--state", state, "--vm", "bench", "--wait", name, *self.proxy(),
                        "--", "-name", "bench,debug-threads=on", "-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="]
             machine = Machine(name, command, os.path.join(self.work, f"{name}{self.boots}.log"))
-            machine.state = state
+            machine.state, machine.disk = state, disk
             machines.append(machine)
         for machine in machines:
             machine.wait("ready", 180)
-        if name == "off":
-            machines = [self.without(machine) for machine in machines]
+            machine.find_emulator()
         return Setting(self, name, machines)
 
-    def without(self, machine):
-        """The same QEMU with the same options, but for the plugin."""
-        machine.find_emulator()
+    def disk(self):
+        self.boots += 1
+        path = os.path.join(self.work, f"disk{self.boots}.qcow2")
+        guest.overlay(self.built.disk, path)
+        return path
+
+    def start_like(self, machine, name, plugin=None):
+        """The same QEMU with the same options, but without Oboro's plugin, and on a disk of its own."""
+        disk = self.disk()
         command = arguments_of(machine.pid)
         at = command.index("-plugin")
-        del command[at:at + 2]
-        machine.kill()
-        while os.path.exists(f"/proc/{machine.pid}"):  # it holds the disk
-            time.sleep(0.01)
-        size = int(MEMORY[:-1]) << 20
+        command[at:at + 2] = ["-plugin", plugin] if plugin else []
         ram = os.memfd_create("oboro-guest-ram")
-        os.ftruncate(ram, size)
-        command = [word if "mem-path=/proc/self/fd/" not in word else word.split("mem-path=")[0] + f"mem-path=/proc/self/fd/{ram},share=on"
-                   for word in command]
-        plain = Machine("off", command, os.path.join(self.work, f"plain{self.boots}.log"), (ram,))
+        os.ftruncate(ram, int(MEMORY[:-1]) << 20)
+        command = [re.sub(r"mem-path=/proc/self/fd/\d+", f"mem-path=/proc/self/fd/{ram}", word).replace(machine.disk, disk) for word in command]
+        other = Machine(name, command, os.path.join(self.work, f"{name}{self.boots}.log"), (ram,))
         os.close(ram)
-        plain.wait("ready", 90)
-        return plain
+        return other
 
 
 class Report:
@@ -189,15 +194,19 @@ class Measurement:
         self.bench, self.report = bench, report
         self.rounds = options.rounds or (2 if options.quick else 5)
         self.calls = 300 if options.quick else 1000
-        self.boots = 2 if options.quick else 4
+        self.boots = options.boots or (2 if options.quick else 4)
+        self.turns, self.slice_ms = (8, 30) if options.quick else (24, 40)
 
     def keep(self, name, samples):
         self.report.samples[name] = {" ".join(map(str, key)) if isinstance(key, tuple) else key: value for key, value in samples.items()}
 
-    def beside_others(self, vms):
-        """Pauses, and what others get done meanwhile. Leaves the settings running."""
+    def boot(self, vms):
+        say(f"{vms} VM: booting")
+        return {name: self.bench.boot(name, vms) for name in ("block", "park")}
+
+    def beside_others(self, vms, settings):
+        """Pauses, and what others get done meanwhile."""
         say(f"{vms} VM: pauses, and others meanwhile")
-        settings = {name: self.bench.boot(name, vms) for name in ("block", "park")}
         got = collections.defaultdict(list)
         for _ in range(self.rounds):
             for size in SIZES:
@@ -232,7 +241,6 @@ class Measurement:
             self.report.add(f"{vms} VM: {self.calls} sendto of {size} B, hidden (park) / unhidden", ratio(park, plain), 1.5, False, "",
                             f"{statistics.median(park) / self.calls / 1000:.1f} / {statistics.median(plain) / self.calls / 1000:.1f} us; block "
                             f"{statistics.median(block) / self.calls / 1000:.1f} us")
-        return settings
 
     def beside_busy_ones(self, settings):
         say("three busy processes beside it")
@@ -247,7 +255,6 @@ class Measurement:
     def long_wait(self, park):
         say("a wait of 10 s")
         machine = park.machines[0]
-        machine.find_emulator()
         before = machine.cpu_ns()
         own = park.run(SERVICE, "none", 0, 7002, "wait", 10)[0]
         used = machine.cpu_ns() - before
@@ -268,43 +275,72 @@ class Measurement:
                         f"{statistics.median(many) / 1000:.0f} / {statistics.median(one) / 1000:.0f} us a call")
 
     def calls_of_others(self):
+        """Three guests in turn: Oboro, where a hidden service waits; plain QEMU, and QEMU with a plugin that does nothing,
+        where the same program waits by itself."""
         say("calls of others, with and without")
         got = collections.defaultdict(list)
-        for _ in range(self.boots):
-            settings = {name: self.bench.boot(name) for name in ("park", "off")}
-            for _ in range(self.rounds):
-                for call in ("sched_yield", "getppid"):
-                    for name, setting in settings.items():
-                        got[name, call].append(float(setting.machines[0].ask(f"other {call} 20000", "other", 120)[0]))
-            for setting in settings.values():
-                setting.quit()
+        empty, cpu = empty_plugin(self.bench.work), quiet_cpu()
+        for boot in range(self.boots):
+            on = self.bench.boot("park").machines[0]
+            machines = {"on": on, "off": self.bench.start_like(on, "off"), "empty": self.bench.start_like(on, "empty", empty)}
+            for name in ("off", "empty"):
+                machines[name].wait("ready", 90)
+                machines[name].find_emulator()
+            before = oboro_status(self.bench.options.oboro, on.state)["hidden_calls"]
+            for machine in machines.values():
+                machine.pin(cpu)
+                machine.ask(f"waiter {self.bench.address} 7002", "waiter")
+            time.sleep(1)
+            if oboro_status(self.bench.options.oboro, on.state)["hidden_calls"] == before:
+                raise ToolError("the service that was to wait is not hidden")
+            for number in range(self.turns):
+                for benchmark in dict.fromkeys(row[1] for row in OTHERS):
+                    sample = {name: [float(word) for word in machines[name].ask(f"other {benchmark} {self.slice_ms}", benchmark)]
+                              for name in ORDERS[number % len(ORDERS)]}
+                    got[benchmark].append({"boot": boot, **sample})
+            for machine in machines.values():
+                machine.ask("over", "over")
+                machine.quit()
         self.keep("others", got)
-        for call, paper in (("sched_yield", "29"), ("getppid", "-")):
-            on, off = got["park", call], got["off", call]
-            self.report.add(f"{call} of another process, on / off", ratio(on, off), 1.01, False, paper,
-                            f"{statistics.median(on):.0f} / {statistics.median(off):.0f} ns")
+        for what, benchmark, phase, paper in OTHERS:
+            def figure(over, under):
+                return by_boots(got[benchmark], lambda sample: sample[over][phase] / sample[under][phase])
+            value, low, high = figure("on", "off")
+            on, off = (statistics.median(sample[name][phase] for sample in got[benchmark]) / 1000 for name in ("on", "off"))
+            self.report.add(f"{what} of another process, on / off", value, 1.01, False, paper,
+                            f"on / empty {figure('on', 'empty')[0]:.3f}, empty / off {figure('empty', 'off')[0]:.3f}; "
+                            f"{on:.2f} / {off:.2f} us; boots {low:.3f} to {high:.3f}")
 
 
 def measure(options):
+    only = [word for word in (options.only or "").split(",") if word]
+    wants = lambda part: not only or any(part.startswith(word) for word in only)  # noqa: E731
     work = tempfile.mkdtemp(prefix="oboro-bench-hide.")
     report = Report(options.json)
     begun = time.monotonic()
+    keep = True
     try:
         with other_machine(work) as address:
             measurement = Measurement(Bench(options, work, address), report, options)
             for vms in ((1,) if options.quick else (1, 2, 3)):
-                settings = measurement.beside_others(vms)
-                if vms == 1:
+                settings = measurement.boot(vms) if wants("vms") or vms == 1 and any(map(wants, ("busy", "wait", "flight"))) else {}
+                if wants("vms"):
+                    measurement.beside_others(vms, settings)
+                if vms == 1 and wants("busy"):
                     measurement.beside_busy_ones(settings)
+                if vms == 1 and wants("wait"):
                     measurement.long_wait(settings["park"])
+                if vms == 1 and wants("flight"):
                     measurement.in_flight(settings["park"])
                 for setting in settings.values():
                     setting.quit()
-            measurement.calls_of_others()
+            if wants("others"):
+                measurement.calls_of_others()
+        keep = options.keep
     finally:
         report.print()
         say(f"took {time.monotonic() - begun:.0f} s")
-        if options.keep:
+        if keep:
             say(f"logs: {work}")
         else:
             shutil.rmtree(work)
