@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -113,19 +114,17 @@ class Bench:
             handle.write(CONFIG)
         self.boots = 0
 
-    def proxy(self):
-        if self.options.proxy == "process":
-            return []
-        return ["--proxy", "vm", "--proxy-kernel", self.built.kernel, "--proxy-modules", guest.modules_directory(self.built)]
-
-    def boot(self, name, count=1):
+    def boot(self, name, proxy, count=1):
+        where = ["--proxy", proxy]
+        if proxy == "vm":
+            where += ["--proxy-kernel", self.built.kernel, "--proxy-modules", guest.modules_directory(self.built)]
         machines = []
         for _ in range(count):
             disk = self.disk()
             state = os.path.join(self.work, f"state{self.boots}")
             command = [self.options.oboro, "run", "--engine", "tcg", "--kernel", self.built.kernel, "--initrd", self.initrd, "--append",
                        self.built.append + " nokaslr", "--disk", disk, "--cpus", "1", "--memory", MEMORY, "--config", self.config,
-                       "--state", state, "--vm", "bench", "--wait", name, *self.proxy(),
+                       "--state", state, "--vm", "bench", "--wait", name, *where,
                        "--", "-name", "bench,debug-threads=on", "-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="]
             machine = Machine(name, command, os.path.join(self.work, f"{name}{self.boots}.log"))
             machine.state, machine.disk = state, disk
@@ -161,9 +160,10 @@ class Report:
     def __init__(self, file):
         self.file, self.rows, self.samples = file, [], {}
 
-    def add(self, what, value, limit, at_least, paper="", detail=""):
+    def add(self, proxy, what, value, limit, at_least, paper="", detail=""):
         good = value >= limit if at_least else value <= limit
-        self.rows.append({"what": what, "value": value, "limit": limit, "at_least": at_least, "paper": paper, "detail": detail, "within": good})
+        self.rows.append({"proxy": proxy, "what": what, "value": value, "limit": limit, "at_least": at_least, "paper": paper,
+                          "detail": detail, "within": good})
         self.write()
 
     def write(self):
@@ -177,10 +177,10 @@ class Report:
         return sum(not row["within"] for row in self.rows)
 
     def print(self):
-        print(f"{'what':74} {'value':>8} {'goal':>9}  {'paper':9}")
+        print(f"{'proxy':7} {'what':70} {'value':>8} {'goal':>9}  {'paper':9}")
         for row in self.rows:
             goal = (">= " if row["at_least"] else "<= ") + f"{row['limit']:g}"
-            print(f"{row['what']:74} {row['value']:8.3f} {goal:>9}  {row['paper']:9} {'ok' if row['within'] else 'OVER'}  {row['detail']}")
+            print(f"{row['proxy']:7} {row['what']:70} {row['value']:8.3f} {goal:>9}  {row['paper']:9} {'ok' if row['within'] else 'OVER'}  {row['detail']}")
         print(f"{len(self.rows) - self.over()} within their goal, {self.over()} not")
 
 
@@ -194,22 +194,24 @@ class Measurement:
         self.bench, self.report = bench, report
         self.rounds = options.rounds or (2 if options.quick else 5)
         self.calls = 300 if options.quick else 1000
+        self.sizes = SIZES[::3] if options.quick else SIZES
         self.boots = options.boots or (2 if options.quick else 4)
         self.turns, self.slice_ms = (8, 30) if options.quick else (24, 40)
 
     def keep(self, name, samples):
         self.report.samples[name] = {" ".join(map(str, key)) if isinstance(key, tuple) else key: value for key, value in samples.items()}
 
-    def boot(self, vms):
-        say(f"{vms} VM: booting")
-        return {name: self.bench.boot(name, vms) for name in ("block", "park")}
+    def boot(self, proxy, vms):
+        say(f"{vms} VM, --proxy {proxy}: booting")
+        return {name: self.bench.boot(name, proxy, vms) for name in ("block", "park")}
 
-    def beside_others(self, vms, settings):
+    def beside_others(self, proxy, settings):
         """Pauses, and what others get done meanwhile."""
-        say(f"{vms} VM: pauses, and others meanwhile")
+        vms = len(settings["park"].machines)
+        say(f"{vms} VM, --proxy {proxy}: pauses, and others meanwhile")
         got = collections.defaultdict(list)
         for _ in range(self.rounds):
-            for size in SIZES:
+            for size in self.sizes:
                 for name, setting in settings.items():
                     before = setting.pause_us()
                     got[name, size, "send"].append(setting.run(SERVICE, "none", 0, 7001, "send", size, self.calls)[0])
@@ -223,37 +225,38 @@ class Measurement:
                 for load in ("getpid", "disk"):
                     _, operations, took = settings["park"].run(unhidden, load, 1, 7001, "send", size, self.calls)
                     got["plain", size, load].append(operations / took * 1e6)
-        self.keep(f"{vms} VM", got)
-        for size in SIZES:
+        self.keep(f"{vms} VM, {proxy}", got)
+        for size in self.sizes:
             block, park = got["block", size, "pause"], got["park", size, "pause"]
             cut = statistics.median(100 * (1 - b / a) for a, b in zip(block, park, strict=True))
-            self.report.add(f"{vms} VM: pause of {self.calls} sendto of {size} B, park, less than block, %", cut, 97, True, ">= 90",
+            self.report.add(proxy, f"{vms} VM: pause of {self.calls} sendto of {size} B, park, less than block, %", cut, 97, True, ">= 90",
                             f"{statistics.median(block) / 1000:.1f} -> {statistics.median(park) / 1000:.2f} ms")
         for load, goal, plain_goal in (("getpid", 2, 0.95), ("disk", 1.5, 0.90)):
-            for size in SIZES:
+            for size in self.sizes:
                 park, block, plain = (got[name, size, load] for name in ("park", "block", "plain"))
-                self.report.add(f"{vms} VM: another's {load} per ms meanwhile ({size} B), park / block", ratio(park, block), goal, True, "rises",
+                self.report.add(proxy, f"{vms} VM: another's {load} per ms meanwhile ({size} B), park / block", ratio(park, block), goal, True, "rises",
                                 f"{statistics.median(park):.1f} / {statistics.median(block):.1f} per ms")
-                self.report.add(f"{vms} VM: the same, park / unhidden", ratio(park, plain), plain_goal, True, "",
+                self.report.add(proxy, f"{vms} VM: the same, park / unhidden", ratio(park, plain), plain_goal, True, "",
                                 f"{statistics.median(park):.1f} / {statistics.median(plain):.1f} per ms")
-        for size in SIZES:
+        for size in self.sizes:
             park, plain, block = (got[name, size, "send"] for name in ("park", "plain", "block"))
-            self.report.add(f"{vms} VM: {self.calls} sendto of {size} B, hidden (park) / unhidden", ratio(park, plain), 1.5, False, "",
+            self.report.add(proxy, f"{vms} VM: {self.calls} sendto of {size} B, hidden (park) / unhidden", ratio(park, plain), 1.5, False, "",
                             f"{statistics.median(park) / self.calls / 1000:.1f} / {statistics.median(plain) / self.calls / 1000:.1f} us; block "
                             f"{statistics.median(block) / self.calls / 1000:.1f} us")
 
-    def beside_busy_ones(self, settings):
+    def beside_busy_ones(self, proxy, settings):
         say("three busy processes beside it")
         busy = {name: [] for name in settings}
         for _ in range(self.rounds):
             for name, setting in settings.items():
                 busy[name].append(setting.run(SERVICE, "getpid", 3, 7001, "send", 1024, self.calls)[0])
-        self.keep("busy", busy)
-        self.report.add(f"{self.calls} sendto with three busy processes, park / block", ratio(busy["park"], busy["block"]), 1.0, False, "falls",
+        self.keep(f"busy, {proxy}", busy)
+        self.report.add(proxy, f"{self.calls} sendto with three busy processes, park / block", ratio(busy["park"], busy["block"]), 1.0, False, "falls",
                         f"{statistics.median(busy['park']) / 1e6:.0f} / {statistics.median(busy['block']) / 1e6:.0f} ms")
 
-    def long_wait(self, park):
+    def long_wait(self, proxy, settings):
         say("a wait of 10 s")
+        park = settings["park"]
         machine = park.machines[0]
         before = machine.cpu_ns()
         own = park.run(SERVICE, "none", 0, 7002, "wait", 10)[0]
@@ -261,27 +264,28 @@ class Measurement:
         before = machine.cpu_ns()
         time.sleep(10)
         idle = machine.cpu_ns() - before
-        self.report.add("CPU of the guest for a hidden recvfrom that waits 10 s, s", (used - idle) / 1e9, 0.1, False, "10",
+        self.report.add(proxy, "CPU of the guest for a hidden recvfrom that waits 10 s, s", (used - idle) / 1e9, 0.1, False, "10",
                         f"of the process, by the guest's clock: {own / 1e9:.3f} s")
 
-    def in_flight(self, park):
+    def in_flight(self, proxy, settings):
         say("64 calls in flight")
+        park = settings["park"]
         one, many = [], []
         for _ in range(self.rounds):
             for threads, took in ((1, one), (64, many)):
                 took.append(park.run(SERVICE, "none", 0, 7002, "ask", threads, 50)[0] / (50 * threads))
         self.keep("in flight", {"1": one, "64": many})
-        self.report.add("throughput of 64 threads with a call each / 1 thread", ratio(one, many), 4, True, "-",
+        self.report.add(proxy, "throughput of 64 threads with a call each / 1 thread", ratio(one, many), 4, True, "-",
                         f"{statistics.median(many) / 1000:.0f} / {statistics.median(one) / 1000:.0f} us a call")
 
-    def calls_of_others(self):
+    def calls_of_others(self, proxy):
         """Three guests in turn: Oboro, where a hidden service waits; plain QEMU, and QEMU with a plugin that does nothing,
         where the same program waits by itself."""
         say("calls of others, with and without")
         got = collections.defaultdict(list)
         empty, cpu = empty_plugin(self.bench.work), quiet_cpu()
         for boot in range(self.boots):
-            on = self.bench.boot("park").machines[0]
+            on = self.bench.boot("park", proxy).machines[0]
             machines = {"on": on, "off": self.bench.start_like(on, "off"), "empty": self.bench.start_like(on, "empty", empty)}
             for name in ("off", "empty"):
                 machines[name].wait("ready", 90)
@@ -307,7 +311,7 @@ class Measurement:
                 return by_boots(got[benchmark], lambda sample: sample[over][phase] / sample[under][phase])
             value, low, high = figure("on", "off")
             on, off = (statistics.median(sample[name][phase] for sample in got[benchmark]) / 1000 for name in ("on", "off"))
-            self.report.add(f"{what} of another process, on / off", value, 1.01, False, paper,
+            self.report.add(proxy, f"{what} of another process, on / off", value, 1.01, False, paper,
                             f"on / empty {figure('on', 'empty')[0]:.3f}, empty / off {figure('empty', 'off')[0]:.3f}; "
                             f"{on:.2f} / {off:.2f} us; boots {low:.3f} to {high:.3f}")
 
@@ -322,20 +326,20 @@ def measure(options):
     try:
         with other_machine(work) as address:
             measurement = Measurement(Bench(options, work, address), report, options)
-            for vms in ((1,) if options.quick else (1, 2, 3)):
-                settings = measurement.boot(vms) if wants("vms") or vms == 1 and any(map(wants, ("busy", "wait", "flight"))) else {}
-                if wants("vms"):
-                    measurement.beside_others(vms, settings)
-                if vms == 1 and wants("busy"):
-                    measurement.beside_busy_ones(settings)
-                if vms == 1 and wants("wait"):
-                    measurement.long_wait(settings["park"])
-                if vms == 1 and wants("flight"):
-                    measurement.in_flight(settings["park"])
+            proxies = ("process", "vm") if options.proxy == "both" else (options.proxy,)
+            for proxy, vms in itertools.product(proxies, (1,) if options.quick else (1, 2, 3)):
+                with_one = {"busy": measurement.beside_busy_ones}
+                if proxy == proxies[0]:
+                    with_one.update(wait=measurement.long_wait, flight=measurement.in_flight)
+                parts = {"vms": measurement.beside_others, **(with_one if vms == 1 else {})}
+                parts = [part for name, part in parts.items() if wants(name)]
+                settings = measurement.boot(proxy, vms) if parts else {}
+                for part in parts:
+                    part(proxy, settings)
                 for setting in settings.values():
                     setting.quit()
             if wants("others"):
-                measurement.calls_of_others()
+                measurement.calls_of_others(proxies[0])
         keep = options.keep
     finally:
         report.print()
