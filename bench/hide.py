@@ -85,7 +85,7 @@ class Setting:
         self.bench, self.name, self.machines = bench, name, machines
 
     def run(self, who, load, copies, *arguments):
-        """In all VMs at once; the first one's result: the service's ns, the others' operations, ns of all."""
+        """In all VMs at once; the first one's result: ns of the service's calls, the others' operations meanwhile."""
         words = " ".join(str(word) for word in ("run", who, load, copies, self.bench.address, *arguments))
         for machine in self.machines:
             machine.tell(words)
@@ -218,12 +218,12 @@ class Measurement:
                     time.sleep(0.05)
                     got[name, size, "pause"].append(setting.pause_us() - before)
                     for load in ("getpid", "disk"):
-                        _, operations, took = setting.run(SERVICE, load, 1, 7001, "send", size, self.calls)
+                        took, operations = setting.run(SERVICE, load, 1, 7001, "send", size, self.calls)
                         got[name, size, load].append(operations / took * 1e6)
                 unhidden = "/bin/plain-sender"
                 got["plain", size, "send"].append(settings["park"].run(unhidden, "none", 0, 7001, "send", size, self.calls)[0])
                 for load in ("getpid", "disk"):
-                    _, operations, took = settings["park"].run(unhidden, load, 1, 7001, "send", size, self.calls)
+                    took, operations = settings["park"].run(unhidden, load, 1, 7001, "send", size, self.calls)
                     got["plain", size, load].append(operations / took * 1e6)
         self.keep(f"{vms} VM, {proxy}", got)
         for size in self.sizes:
