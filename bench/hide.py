@@ -210,21 +210,18 @@ class Measurement:
         vms = len(settings["park"].machines)
         say(f"{vms} VM, --proxy {proxy}: pauses, and others meanwhile")
         got = collections.defaultdict(list)
-        for _ in range(self.rounds):
-            for size in self.sizes:
-                for name, setting in settings.items():
-                    before = setting.pause_us()
-                    got[name, size, "send"].append(setting.run(SERVICE, "none", 0, 7001, "send", size, self.calls)[0])
+        senders = [("block", settings["block"], SERVICE), ("park", settings["park"], SERVICE), ("plain", settings["park"], "/bin/plain-sender")]
+        for number, size, load in itertools.product(range(self.rounds), self.sizes, ("none", "getpid", "disk")):
+            turn = number % len(senders)
+            for name, setting, who in senders[turn:] + senders[:turn]:
+                before = setting.pause_us() if load == "none" else 0
+                took, operations = setting.run(who, load, int(load != "none"), 7001, "send", size, self.calls)
+                if load == "none":
+                    got[name, size, "send"].append(took)
                     time.sleep(0.05)
                     got[name, size, "pause"].append(setting.pause_us() - before)
-                    for load in ("getpid", "disk"):
-                        took, operations = setting.run(SERVICE, load, 1, 7001, "send", size, self.calls)
-                        got[name, size, load].append(operations / took * 1e6)
-                unhidden = "/bin/plain-sender"
-                got["plain", size, "send"].append(settings["park"].run(unhidden, "none", 0, 7001, "send", size, self.calls)[0])
-                for load in ("getpid", "disk"):
-                    took, operations = settings["park"].run(unhidden, load, 1, 7001, "send", size, self.calls)
-                    got["plain", size, load].append(operations / took * 1e6)
+                else:
+                    got[name, size, load].append(operations / took * 1e6)
         self.keep(f"{vms} VM, {proxy}", got)
         for size in self.sizes:
             block, park = got["block", size, "pause"], got["park", size, "pause"]
