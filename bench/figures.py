@@ -1,6 +1,9 @@
 """What is made of the samples of guests that took turns."""
 
 import collections
+import os
+import platform
+import re
 import statistics
 
 # Who comes first, in turn: the rounds begin with a different guest each.
@@ -22,3 +25,9 @@ def by_boots(samples, value):
     for pair in samples:
         boots[pair["boot"]].append(value(pair))
     return spread([statistics.median(values) for values in boots.values()])
+
+
+def this_host():
+    with open("/proc/cpuinfo") as handle:
+        model = re.search(r"^model name\s*: (.*)", handle.read(), re.M)
+    return f"{model[1] if model else platform.machine()}, {len(os.sched_getaffinity(0))} CPUs, Linux {platform.release()}"
