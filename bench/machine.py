@@ -10,7 +10,10 @@ import subprocess
 import threading
 import time
 
+from oborotools import cache
 from oborotools.cache import ToolError
+
+HERE = os.path.dirname(os.path.realpath(__file__))
 
 
 def descendants(pid):
@@ -154,6 +157,13 @@ def oboro_status(oboro, state):
     done = subprocess.run([oboro, "status", "--json", "--state", state], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
                           text=True)
     return json.loads(done.stdout)
+
+
+def empty_plugin(work):
+    """The path of a plugin for QEMU that does nothing: what it costs is QEMU's own price of having one."""
+    path = os.path.join(work, "empty.so")
+    cache.run([os.environ.get("CC", "gcc"), "-O2", "-shared", "-fPIC", "-o", path, os.path.join(HERE, "empty_plugin.c")])
+    return path
 
 
 def quiet_cpu():

@@ -7,6 +7,7 @@
 //   fill FILES SOCKETS       a managed process writes FILES files, and SOCKETS sockets are sent a message each; they stay
 //   tree MB PARTS            makes /bench/tree/0 .. PARTS-1 with MB megabytes in all
 //   job PART                 tar and gzip of one part
+//   waiter                   starts /bin/waiter, this program again, which waits in recvfrom until "over"
 //   quit
 //
 // A managed process answers on the console itself, so that what started it never receives anything from it.
@@ -18,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -230,6 +232,32 @@ static void connect_batch(uint64_t* ns) {
 
 // ---- single calls, mostly of interest for how often they leave the guest ----
 
+static void yield_batch(uint64_t* ns) {
+  const uint64_t begin = now();
+  for (int i = 0; i < kMessages; ++i) sched_yield();
+  ns[0] = now() - begin;
+}
+
+static void fork_batch(uint64_t* ns) {
+  const uint64_t begin = now();
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  check(waitpid(child, NULL, 0) == child, "fork");
+  ns[0] = now() - begin;
+}
+
+static void execve_batch(uint64_t* ns) {
+  int status = 1;
+  const uint64_t begin = now();
+  const pid_t child = vfork();
+  if (child == 0) {
+    execl("/bin/bench", "bench", "exit", NULL);
+    _exit(1);
+  }
+  check(waitpid(child, &status, 0) == child && status == 0, "execve");
+  ns[0] = now() - begin;
+}
+
 static int word;
 static void futex_batch(uint64_t* ns) {
   const uint64_t begin = now();
@@ -330,6 +358,9 @@ static const struct Benchmark {
     {"lat_udp", lat_udp_set_up, udp_batch, 1, kTrips},
     {"lat_tcp", lat_tcp_set_up, echo_batch, 1, kTrips},
     {"lat_connect", lat_connect_set_up, connect_batch, 1, kConnects},
+    {"sched_yield", NULL, yield_batch, 1, kMessages},
+    {"fork", NULL, fork_batch, 1, 1},
+    {"execve", NULL, execve_batch, 1, 1},
     {"futex", NULL, futex_batch, 1, kMessages},
     {"clock_gettime", NULL, clock_batch, 1, kMessages},
     {"nanosleep", NULL, nanosleep_batch, 1, kMessages},
@@ -482,12 +513,36 @@ static void job(int part) {
   answer("job %.6f", (end - begin) / 1e9);
 }
 
+// ---- a service that waits: for what never comes ----
+
+static pid_t waiter;
+
+static void start_waiter(void) {
+  if ((waiter = fork()) == 0) {
+    execl("/bin/waiter", "waiter", "wait", NULL);
+    _exit(1);
+  }
+  answer("waiter");
+}
+
+static void end_waiter(void) {
+  int status = 0;
+  kill(waiter, SIGKILL);
+  waitpid(waiter, &status, 0);
+  check(WIFSIGNALED(status), "the service that was to wait");
+  answer("over");
+}
+
+static int wait_forever(void) { return recvfrom(socket(AF_INET, SOCK_DGRAM, 0), buffer, sizeof buffer, 0, NULL, NULL) < 0; }
+
 static int command(char* line) {
   char name[64];
   int a = 0, b = 0;
   const int words = sscanf(line, "%63s %d %d", name, &a, &b);
   char benchmark[64];
   if (words >= 1 && strcmp(name, "quit") == 0) return 0;
+  if (strcmp(line, "waiter") == 0) return start_waiter(), 1;
+  if (strcmp(line, "over") == 0) return end_waiter(), 1;
   if (sscanf(line, "run %63s %d %d", benchmark, &a, &b) == 3) {
     if (fork() == 0) {
       run(benchmark, a, b);
@@ -509,7 +564,8 @@ static int command(char* line) {
   return 1;
 }
 
-int main(void) {
+int main(int argc, char** argv) {
+  if (argc > 1) return strcmp(argv[1], "wait") == 0 ? wait_forever() : 0;
   console = open("/dev/ttyS0", O_RDWR | O_NOCTTY | O_CLOEXEC);
   if (console < 0) return 1;
   struct termios raw;

@@ -33,9 +33,14 @@ struct PathArgument {
   bool nowhere = false;  // relative to what is no directory of ours, nor of the guest's
   unsigned dots = 0;     // at its end: "." or ".."
   std::string path;
+  std::shared_ptr<OpenFile> link;  // what "/proc/self/fd/N" leads to, if it is ours
 };
+enum class Links { followed, themselves };  // what the call means when the path ends at a link
 // directory: a descriptor or AT_FDCWD.
-Routine<PathArgument> path_argument(Thread& thread, int directory, uint64_t user);
+Routine<PathArgument> path_argument(Thread& thread, int directory, uint64_t user, Links links = Links::followed);
+PathArgument path_of(Thread& thread, int directory, std::string text, Links links = Links::followed);
+// The process's root directory, as seen from the guest's own; empty if it is that.
+std::string root_of(Thread& thread);
 
 inline constexpr int kHere = AT_FDCWD;
 inline uint64_t path_descriptor(int directory) { return static_cast<uint32_t>(directory); }
@@ -75,8 +80,16 @@ struct Part {
   uint64_t base, size;  // struct iovec
 };
 Routine<int64_t> copy_parts(Thread& thread, uint64_t user, uint64_t count, std::vector<Part>& out);  // 0 or -errno
-// What is in the parts, up to kMaxData bytes from `skip` on, or as much of it as there is memory. 0 or -errno.
-Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t skip, std::vector<std::byte>& out);
+// Bytes of the service's that are on their way to the proxy.
+struct Gathered {
+  explicit Gathered(Thread& thread) : share(thread.service().proxy->budget()) {}
+  std::vector<std::byte> bytes;
+  Budget::Share share;
+};
+// What is in the parts, up to kMaxData bytes from `skip` on (kMaxDatagram, where the service makes us hold much), or as
+// much of it as there is memory. 0 or -errno.
+inline constexpr size_t kMaxDatagram = 1 << 16;
+Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t skip, Gathered& out);
 // The other way; how much was given, or -errno if nothing.
 Routine<int64_t> scatter(Thread& thread, const std::vector<Part>& parts, uint64_t skip,
                          std::span<const std::byte> bytes);
@@ -87,6 +100,10 @@ Routine<int64_t> give_back(Thread& thread, std::shared_ptr<OpenFile> file, std::
                            uint64_t flags = 0);
 
 // --- labels (flows.cpp): a hidden service is traced like any other
+// A file that was just opened, by its path.
+void classify(Thread& thread, const OpenFile& file);
+// What was never opened under a name that classifies it is about to lose that name. Always 0.
+Routine<int64_t> classify_before_renaming(Thread& thread, const std::string& from, const std::string& to);
 // The service is about to write to the file, or has read from it.
 void give_labels(Thread& thread, const OpenFile& file);
 void take_labels(Thread& thread, const OpenFile& file);
@@ -101,7 +118,8 @@ void report(Thread& thread, const OpenFile& file, std::string detail, int64_t re
 void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, std::string detail,
                    int64_t result);
 void report_path(Thread& thread, const std::string& path, std::string detail, int64_t result);
-// Something a program asked for that a proxy cannot do.
+// Something a program asked for that a proxy cannot do; the error. What is asked for again and again is not reported
+// each time.
 int64_t refuse(Thread& thread, const std::string& path, std::string what, int64_t error);
 
 // struct stat (or struct statx) of what the frame asks about.
@@ -113,6 +131,8 @@ Routine<Outcome> write_call(Thread&, SystemCall);
 Routine<Outcome> sendfile_call(Thread&, SystemCall);
 Routine<Outcome> utimensat_call(Thread&, SystemCall);
 Routine<Outcome> utimes_call(Thread&, SystemCall);  // and utime, futimesat
+// bind or connect of a socket that is the guest's own; for the kernel, unless it would name something hidden.
+Routine<Outcome> name_of_unix_socket(Thread& thread, uint64_t user, uint64_t size, const char* what);
 Routine<Outcome> setsockopt_call(Thread&, SystemCall);
 Routine<Outcome> getsockopt_call(Thread&, SystemCall);
 Routine<Outcome> flock_call(Thread&, SystemCall);
@@ -123,5 +143,6 @@ const CallHandler* descriptor_call(uint64_t number);
 const CallHandler* socket_call(uint64_t number);
 const CallHandler* poll_or_select(uint64_t number);
 const CallHandler* epoll_call(uint64_t number);
+const CallHandler* unsupported_call(uint64_t number);
 
 }  // namespace oboro::hiding

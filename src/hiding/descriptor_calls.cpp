@@ -127,26 +127,29 @@ Routine<Outcome> close_range_call(Thread& thread, SystemCall call) {
   constexpr uint64_t kUnshare = 2, kMarkOnly = 4;
   const auto first = static_cast<uint32_t>(call.a[0]), last = static_cast<uint32_t>(call.a[1]);
   if (first > last || (call.a[2] & ~(kUnshare | kMarkOnly))) co_return Outcome{};
-  for (const auto& [number, descriptor] : thread.descriptors->all()) {
+  const bool mark_only = call.a[2] & kMarkOnly;
+  if (call.a[2] & kUnshare && thread.descriptors.use_count() > 1) {
+    // The others are to keep theirs. When the kernel has given this thread a table of its own, we do.
+    thread.to_close = {first, last, mark_only};
+    co_return Outcome{};
+  }
+  std::map<uint32_t, Descriptor> all = thread.descriptors->all();
+  for (auto& [number, descriptor] : all) {
     if (number < first || number > last) continue;
-    if (call.a[2] & kMarkOnly)
-      thread.descriptors->set(number, {descriptor.file, true});
-    else
-      (void)co_await release(thread, number);
+    if (mark_only) thread.descriptors->set_close_on_exec(number, descriptor.file, true);
+    descriptor.file.reset();  // so that it is closed when its last number goes
+    if (!mark_only) (void)co_await release(thread, number);
   }
   co_return Outcome{};  // and the kernel's own
 }
 
 // A particular number for a file; whatever is open there goes.
 Routine<int64_t> put_at(Thread& thread, std::shared_ptr<OpenFile> file, uint32_t number, bool close_on_exec) {
-  if (thread.descriptors->has(number)) {
-    (void)thread.descriptors->take(number);  // the reservation stays
-  } else {
-    co_await thread.call(Symbol::call_close_fd, number);
-    const auto got = static_cast<int32_t>(
-        co_await thread.call(Symbol::call_alloc_fd, number, uint64_t{number} + 1, close_on_exec ? kCloseOnExec : 0));
-    if (got < 0) co_return -EBADF;
-  }
+  if (thread.descriptors->replace(number, {file, close_on_exec})) co_return number;  // the reservation stays
+  co_await thread.call(Symbol::call_close_fd, number);
+  const auto got = static_cast<int32_t>(
+      co_await thread.call(Symbol::call_alloc_fd, number, uint64_t{number} + 1, close_on_exec ? kCloseOnExec : 0));
+  if (got < 0) co_return -EBADF;
   if (thread.descriptors->set(number, {std::move(file), close_on_exec})) co_return number;
   co_await thread.call(Symbol::call_put_unused_fd, number);
   co_return -EMFILE;
@@ -179,7 +182,8 @@ Routine<Outcome> dup_to_call(Thread& thread, SystemCall call) {
     const Gva table = r.pointer(thread.files, guest::Field::files_struct_fdt);
     const bool open = from < r.get<uint32_t>(table, guest::Field::fdtable_max_fds) &&
                       r.at<uint64_t>(r.pointer(table, guest::Field::fdtable_fd) + uint64_t{from} * 8) != 0;
-    if (open && thread.descriptors->has(to)) (void)co_await release(thread, to);
+    const bool wrong = third && ((call.a[2] & ~uint64_t{O_CLOEXEC}) || from == to);
+    if (open && !wrong && thread.descriptors->has(to)) (void)co_await release(thread, to);
     co_return Outcome{};
   }
   if (third && (call.a[2] & ~uint64_t{O_CLOEXEC})) co_return answer(-EINVAL);
@@ -210,7 +214,7 @@ Routine<Outcome> fcntl_call(Thread& thread, SystemCall call) {
     case F_GETFD:
       co_return answer(thread.descriptors->close_on_exec(number) ? FD_CLOEXEC : 0);
     case F_SETFD:
-      thread.descriptors->set(number, {file, (call.a[2] & FD_CLOEXEC) != 0});
+      thread.descriptors->set_close_on_exec(number, file, (call.a[2] & FD_CLOEXEC) != 0);
       co_return answer(0);
     case F_GETFL:
       co_return answer(file->flags | (file->is_socket ? 0 : 0100000));  // O_LARGEFILE, as 64-bit programs have it
@@ -229,10 +233,12 @@ Routine<Outcome> fcntl_call(Thread& thread, SystemCall call) {
     case F_OFD_SETLKW:
       co_return co_await record_lock_call(thread, call);
     case F_GETOWN:
-    case F_SETOWN:
       co_return answer(0);
+    case F_SETOWN:
+      if (call.a[2]) refuse(thread, file->path, "SIGIO (F_SETOWN)", -EOPNOTSUPP);
+      co_return answer(0);  // it is set, and no signal will come
     default:
-      co_return answer(-EINVAL);
+      co_return answer(refuse(thread, file->path, fmt::format("fcntl {}", call.a[1]), -EINVAL));
   }
 }
 
@@ -256,7 +262,7 @@ Routine<Outcome> ioctl_call(Thread& thread, SystemCall call) {
   switch (static_cast<uint32_t>(call.a[1])) {
     case FIOCLEX:
     case FIONCLEX:
-      thread.descriptors->set(static_cast<uint32_t>(call.a[0]), {file, call.a[1] == FIOCLEX});
+      thread.descriptors->set_close_on_exec(static_cast<uint32_t>(call.a[0]), file, call.a[1] == FIOCLEX);
       co_return answer(0);
     case FIONBIO: {
       int on = 0;
@@ -270,8 +276,16 @@ Routine<Outcome> ioctl_call(Thread& thread, SystemCall call) {
     default: {
       if (!file->is_socket && static_cast<uint32_t>(call.a[1]) == FIONREAD)
         co_return co_await bytes_left(thread, file, call.a[2]);
-      if (!file->is_socket) co_return answer(-ENOTTY);
-      const Answer got = co_await thread.ask(frame_of(Op::ioctl, *file, {s(static_cast<uint32_t>(call.a[1]))}));
+      // What means nothing to a file either (is it a terminal?) is no loss.
+      constexpr uint32_t kOfFileSystem = 'f', kClone = 0x94, kTypeShift = 8;
+      const uint32_t type = static_cast<uint32_t>(call.a[1]) >> kTypeShift & 0xff;
+      const bool lost = file->is_socket || type == kOfFileSystem || type == kClone;
+      Answer got;
+      if (file->is_socket) got = co_await thread.ask(frame_of(Op::ioctl, *file, {s(static_cast<uint32_t>(call.a[1]))}));
+      if (!file->is_socket || got.result() == -ENOTTY) {
+        if (lost) refuse(thread, file->path, fmt::format("ioctl {:#x}", static_cast<uint32_t>(call.a[1])), -ENOTTY);
+        co_return answer(-ENOTTY);
+      }
       if (got.result() < 0) co_return answer(got.result());
       const auto value = static_cast<int>(got.frame.arguments[1]);
       co_return answer(co_await thread.copy_out(call.a[2], std::as_bytes(std::span(&value, 1))));
@@ -308,18 +322,9 @@ Routine<Outcome> no_mapping(Thread& thread, SystemCall call) {
   const auto file = file_of(thread, call, 4);
   co_return answer(refuse(thread, file ? file->path : "", "mmap", -ENODEV));
 }
-Routine<Outcome> no_attributes(Thread&, SystemCall) { co_return answer(-EOPNOTSUPP); }
 Routine<Outcome> no_advice_needed(Thread&, SystemCall call) {
   const bool wrong = call.number == SYS_fadvise64 && (call.a[3] > POSIX_FADV_NOREUSE || s(call.a[2]) < 0);
   co_return answer(wrong ? -EINVAL : 0);
-}
-
-// copy_file_range and splice with at least one of ours: programs fall back to read and write.
-Routine<Outcome> no_copy(Thread& thread, SystemCall call) {
-  const bool range = call.number == SYS_copy_file_range;
-  const bool any = thread.descriptors->has(call.a[0]) || thread.descriptors->has(call.a[2]);
-  if (!any) co_return Outcome{};
-  co_return answer(range ? -EXDEV : -EINVAL);
 }
 
 }  // namespace
@@ -364,15 +369,9 @@ const CallHandler* descriptor_call(uint64_t number) {
       {SYS_dup2, {dup_to_call, -1}},
       {SYS_dup3, {dup_to_call, -1}},
       {SYS_mmap, {no_mapping, 4}},
-      {SYS_fsetxattr, {no_attributes, 0}},
-      {SYS_fgetxattr, {no_attributes, 0}},
-      {SYS_flistxattr, {no_attributes, 0}},
-      {SYS_fremovexattr, {no_attributes, 0}},
       {SYS_fadvise64, {no_advice_needed, 0}},
       {SYS_readahead, {no_advice_needed, 0}},
       {SYS_sendfile, {sendfile_call, -1}},
-      {SYS_copy_file_range, {no_copy, -1}},
-      {SYS_splice, {no_copy, -1}},
   };
   for (const auto& [known, handler] : kCalls)
     if (known == number) return &handler;

@@ -70,6 +70,7 @@ struct EpollInstance {
   const uint64_t eventpoll;            // file.private_data in the guest: whether it is still the one
   std::shared_ptr<OpenFile> in_proxy;  // or null
   std::vector<Watched> watched;        // for when the proxy is gone
+  bool ours_first = false;             // those in the proxy have their turn
 };
 
 // Of one files_struct.
@@ -111,6 +112,23 @@ class DescriptorTable {
     }
     descriptors_.emplace(static_cast<uint32_t>(number), std::move(descriptor));
     empty_ = false;
+    return true;
+  }
+  // If it is this file's still, which another thread may have closed.
+  void set_close_on_exec(uint64_t number, const std::shared_ptr<OpenFile>& file, bool on) {
+    const std::lock_guard lock(mutex_);
+    const auto found = descriptors_.find(static_cast<uint32_t>(number));
+    if (found != descriptors_.end() && found->second.file == file) found->second.close_on_exec = on;
+  }
+  // Another file takes the place of one, at once. False: there is none.
+  bool replace(uint64_t number, Descriptor descriptor) {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = descriptors_.find(static_cast<uint32_t>(number));
+      if (found == descriptors_.end()) return false;
+      std::swap(found->second, descriptor);
+    }
+    unlock(*descriptor.file);
     return true;
   }
   // What was there; null if nothing was. As POSIX says, the process's record locks on that file are gone then, by

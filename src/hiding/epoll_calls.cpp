@@ -115,7 +115,7 @@ void note_watched(Thread& thread, Gva instance, uint64_t operation, EpollInstanc
   const auto file = one.file.lock();
   std::erase_if(all, [&](const EpollInstance::Watched& other) {
     const auto its = other.file.lock();
-    return !its || (operation != EPOLL_CTL_ADD && other.number == one.number && its == file);
+    return !its || its == file;  // for the proxy a socket is one, whatever its numbers
   });
   if (operation != EPOLL_CTL_DEL) all.push_back(std::move(one));
 }
@@ -184,6 +184,14 @@ Routine<Outcome> epoll_ctl_call(Thread& thread, SystemCall call) {
   co_return answer(got.result());
 }
 
+// Whether ours are to be asked first this time, as the guest's own took all the room the last time; next: the same for
+// the next time.
+bool ours_first(Thread& thread, Gva instance, bool next) {
+  const std::lock_guard lock(thread.service().epolls_mutex);
+  const auto known = find(thread, instance);
+  return known && std::exchange(known->ours_first, next);
+}
+
 // All are broken, with the proxy.
 std::vector<epoll_event> broken_events(Thread& thread, Gva instance) {
   std::vector<epoll_event> events;
@@ -242,6 +250,12 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
     const auto waited_ns = static_cast<int64_t>(now_ns() - begin);
     const int64_t left = timeout < 0 ? kForEver : std::max<int64_t>(0, timeout - waited_ns);
     there = in_proxy(thread, instance);
+    if (there && ours_first(thread, instance, false)) {
+      count = co_await take_events(thread, instance, *there, call.a[1], most);
+      wrong = std::min<int64_t>(count, 0);
+      count = std::max<int64_t>(count, 0);
+      if (count > 0 || wrong) break;
+    }
     Waited waited;
     std::vector<pollfd> ours;
     if (there) {
@@ -254,6 +268,7 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
       waited.interrupted = waited.native == -EINTR;
     }
     count = std::max<int64_t>(waited.native, 0);
+    if (there && count == most) (void)ours_first(thread, instance, true);
     if (there && count < most && waited.native >= 0 && ours[0].revents) {
       const uint64_t user = call.a[1] + static_cast<uint64_t>(count) * sizeof(epoll_event);
       const int64_t more = co_await take_events(thread, instance, *there, user, most - count);

@@ -1,5 +1,6 @@
 // Calls with paths: hidden ones go to the proxy, the rest is the guest kernel's.
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -25,8 +26,7 @@ uint32_t umask_of(Thread& thread) {
   return r.get<uint32_t>(r.pointer(thread.task().at, Field::task_fs), Field::fs_struct_umask) & 0777;
 }
 
-Routine<Outcome> open_path(Thread& thread, int directory, uint64_t user, uint64_t flags, uint64_t mode) {
-  const PathArgument path = co_await path_argument(thread, directory, user);
+Routine<Outcome> open_at(Thread& thread, PathArgument path, uint64_t flags, uint64_t mode) {
   if (path.error) co_return answer(path.error);
   if (!path.hidden) co_return Outcome{};
   mode &= ~uint64_t{umask_of(thread)};
@@ -38,7 +38,13 @@ Routine<Outcome> open_path(Thread& thread, int directory, uint64_t user, uint64_
   file->path = path.path;
   file->identity = static_cast<uint64_t>(got.frame.arguments[1]);
   file->flags = static_cast<uint32_t>(flags) & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
+  if (!(flags & (O_DIRECTORY | O_PATH))) classify(thread, *file);
   co_return answer(co_await thread.reserve(std::move(file), flags & O_CLOEXEC));
+}
+
+Routine<Outcome> open_path(Thread& thread, int directory, uint64_t user, uint64_t flags, uint64_t mode) {
+  PathArgument path = co_await path_argument(thread, directory, user);
+  co_return co_await open_at(thread, std::move(path), flags, mode);
 }
 
 Routine<Outcome> open_call(Thread& t, SystemCall c) { return open_path(t, kHere, c.a[0], c.a[1], c.a[2]); }
@@ -47,11 +53,17 @@ Routine<Outcome> creat_call(Thread& t, SystemCall c) {
 }
 Routine<Outcome> openat_call(Thread& t, SystemCall c) { return open_path(t, c.descriptor(0), c.a[1], c.a[2], c.a[3]); }
 Routine<Outcome> openat2_call(Thread& thread, SystemCall call) {
+  // As copy_struct_from_user() (include/linux/uaccess.h): what a later kernel's structure has more must be zero.
+  constexpr uint64_t kLargest = 4096;
   open_how how{};
-  if (call.a[3] != sizeof how) co_return call.a[3] < sizeof how ? answer(-EINVAL) : Outcome{};
-  if (const int64_t wrong = co_await thread.copy_in(call.a[2], std::as_writable_bytes(std::span(&how, 1))))
-    co_return answer(wrong);
-  const PathArgument path = co_await path_argument(thread, call.descriptor(0), call.a[1]);
+  if (call.a[3] < sizeof how) co_return answer(-EINVAL);
+  if (call.a[3] > kLargest) co_return answer(-E2BIG);
+  std::vector<std::byte> given(call.a[3]);
+  if (const int64_t wrong = co_await thread.copy_in(call.a[2], given)) co_return answer(wrong);
+  if (std::any_of(given.begin() + sizeof how, given.end(), [](std::byte b) { return b != std::byte{0}; }))
+    co_return answer(-E2BIG);
+  std::memcpy(&how, given.data(), sizeof how);
+  PathArgument path = co_await path_argument(thread, call.descriptor(0), call.a[1]);
   if (path.error || !path.hidden) co_return path.error ? answer(path.error) : Outcome{};
   constexpr uint64_t kKnown = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC |
                               O_SYNC | O_ASYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME |
@@ -60,7 +72,7 @@ Routine<Outcome> openat2_call(Thread& thread, SystemCall call) {
   if ((how.flags & ~kKnown) || (how.mode & ~uint64_t{07777}) || (how.mode && !(how.flags & (O_CREAT | O_TMPFILE))))
     co_return answer(-EINVAL);
   if (how.resolve & ~kHarmless) co_return answer(refuse(thread, path.path, "openat2 with resolve flags", -EOPNOTSUPP));
-  co_return co_await open_path(thread, call.descriptor(0), call.a[1], how.flags, how.mode);
+  co_return co_await open_at(thread, std::move(path), how.flags, how.mode);
 }
 
 Routine<Outcome> invalid(Thread&, SystemCall) { co_return answer(-EINVAL); }
@@ -79,7 +91,8 @@ Routine<Outcome> stat_path(Thread& thread, int directory, uint64_t user, uint64_
       if (!first) co_return co_await stat_to_user(thread, frame_of(Op::statx, *file), to, extended);
     }
   }
-  const PathArgument path = co_await path_argument(thread, directory, user);
+  const PathArgument path = co_await path_argument(thread, directory, user,
+                                                   flags & AT_SYMLINK_NOFOLLOW ? Links::themselves : Links::followed);
   if (path.error) co_return answer(path.error);
   if (!path.hidden) co_return Outcome{};
   co_return co_await stat_to_user(thread, path_frame(Op::statx, path.path, {!(flags & AT_SYMLINK_NOFOLLOW)}), to,
@@ -108,11 +121,17 @@ Routine<Outcome> statfs_call(Thread& thread, SystemCall call) {
 }
 
 Routine<Outcome> readlink_path(Thread& thread, int directory, uint64_t user, uint64_t to, uint64_t size) {
-  const PathArgument path = co_await path_argument(thread, directory, user);
+  const PathArgument path = co_await path_argument(thread, directory, user, Links::themselves);
   if (path.error) co_return answer(path.error);
   const auto file = path.empty ? thread.descriptors->find(path_descriptor(directory)) : nullptr;
-  if (!path.hidden && !file) co_return Outcome{};
+  if (!path.hidden && !file && !path.link) co_return Outcome{};
   if (static_cast<int32_t>(size) <= 0) co_return answer(-EINVAL);
+  if (path.link) {
+    const auto name = proxy::bytes_of(path.link->path);
+    const auto fits = name.first(std::min<size_t>(name.size(), size));
+    const int64_t wrong = co_await thread.copy_out(to, fits);
+    co_return answer(wrong ? wrong : s(fits.size()));
+  }
   // Not both in one expression: GCC 12 evaluates either where it is awaited.
   Frame frame = path_frame(Op::readlink, path.path);
   if (file) frame = frame_of(Op::readlink, *file);
@@ -172,9 +191,10 @@ Routine<Outcome> fchownat_call(Thread& t, SystemCall c) {
 // rename, link: both hidden, or neither.
 Routine<Outcome> on_two_paths(Thread& thread, int from_directory, uint64_t from_user, int to_directory,
                               uint64_t to_user, Op op, int64_t flags, const char* what, bool may_be_empty = false) {
-  PathArgument from = co_await path_argument(thread, from_directory, from_user);
+  PathArgument from = co_await path_argument(thread, from_directory, from_user,
+                                             op == Op::link && flags ? Links::followed : Links::themselves);
   if (from.error) co_return answer(from.error);
-  const PathArgument to = co_await path_argument(thread, to_directory, to_user);
+  const PathArgument to = co_await path_argument(thread, to_directory, to_user, Links::themselves);
   if (to.error) co_return answer(to.error);
   const auto file = from.empty && may_be_empty ? thread.descriptors->find(path_descriptor(from_directory)) : nullptr;
   if (file) {
@@ -182,8 +202,12 @@ Routine<Outcome> on_two_paths(Thread& thread, int from_directory, uint64_t from_
     from.hidden = true;
   }
   if (from.nowhere || to.nowhere || (!from.hidden && !to.hidden)) co_return Outcome{};
-  if (from.hidden != to.hidden) co_return answer(-EXDEV);  // as between two file systems
+  if (from.hidden != to.hidden)  // as between two file systems
+    co_return answer(
+        refuse(thread, from.hidden ? from.path : to.path, fmt::format("{} to or from elsewhere", what), -EXDEV));
   if (op == Op::rename && (from.dots || to.dots)) co_return answer(-EBUSY);
+  co_await classify_before_renaming(thread, from.path, to.path);
+  if (op == Op::rename && flags & RENAME_EXCHANGE) co_await classify_before_renaming(thread, to.path, from.path);
   Frame frame = path_frame(op, from.path, {flags});
   frame.second = bytes_of(to.path);
   if (file) frame.handle = file->handle;
@@ -207,7 +231,7 @@ Routine<Outcome> linkat_call(Thread& t, SystemCall c) {
                       "link", c.a[4] & AT_EMPTY_PATH);
 }
 Routine<Outcome> symlink_at(Thread& thread, uint64_t target_user, int directory, uint64_t user) {
-  const PathArgument path = co_await path_argument(thread, directory, user);
+  const PathArgument path = co_await path_argument(thread, directory, user, Links::themselves);
   if (path.error) co_return answer(path.error);
   if (!path.hidden) co_return Outcome{};
   std::string target;
@@ -242,8 +266,10 @@ Routine<Outcome> chdir_call(Thread& thread, SystemCall call) {
 }
 
 Routine<Outcome> getcwd_call(Thread& thread, SystemCall call) {
-  const std::string text = thread.directory->get();
+  std::string text = thread.directory->get();
   if (text.empty()) co_return Outcome{};
+  const std::string root = root_of(thread);
+  if (text.starts_with(root + "/")) text.erase(0, root.size());
   const size_t size = text.size() + 1;
   if (call.a[1] < size) co_return answer(-ERANGE);
   const int64_t wrong = co_await thread.copy_out(call.a[0], std::as_bytes(std::span(text.c_str(), size)));
@@ -252,24 +278,23 @@ Routine<Outcome> getcwd_call(Thread& thread, SystemCall call) {
 
 // --- what a proxy cannot do
 
-Routine<Outcome> cannot(Thread& thread, int directory, uint64_t user, const char* what, int64_t error) {
+Routine<Outcome> exec_path(Thread& thread, int directory, uint64_t user, bool may_be_empty) {
   const PathArgument path = co_await path_argument(thread, directory, user);
-  if (path.error || !path.hidden) co_return Outcome{};  // the kernel finds the same error
-  co_return answer(refuse(thread, path.path, what, error));
-}
-Routine<Outcome> no_attributes(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[0], "xattr", -EOPNOTSUPP); }
-Routine<Outcome> exec_path(Thread& thread, int directory, uint64_t user) {
-  const PathArgument path = co_await path_argument(thread, directory, user);
-  if (path.error || !path.hidden) co_return Outcome{};
+  if (path.error) co_return answer(path.error);
+  const auto file = path.empty && may_be_empty ? thread.descriptors->find(path_descriptor(directory)) : nullptr;
+  if (file) co_return answer(refuse(thread, file->path, "execve", -EACCES));
+  if (!path.hidden) co_return Outcome{};
   const Answer got = co_await thread.ask(path_frame(Op::statx, path.path, {1}));
   co_return answer(got.result() < 0 ? got.result() : refuse(thread, path.path, "execve", -EACCES));
 }
-Routine<Outcome> execve_call(Thread& t, SystemCall c) { return exec_path(t, kHere, c.a[0]); }
-Routine<Outcome> execveat_call(Thread& t, SystemCall c) { return exec_path(t, c.descriptor(0), c.a[1]); }
+Routine<Outcome> execve_call(Thread& t, SystemCall c) { return exec_path(t, kHere, c.a[0], false); }
+Routine<Outcome> execveat_call(Thread& t, SystemCall c) {
+  return exec_path(t, c.descriptor(0), c.a[1], c.a[4] & AT_EMPTY_PATH);
+}
 
 // Regular files only.
 Routine<Outcome> make_node(Thread& thread, int directory, uint64_t user, uint64_t mode) {
-  const PathArgument path = co_await path_argument(thread, directory, user);
+  const PathArgument path = co_await path_argument(thread, directory, user, Links::themselves);
   if (path.error) co_return answer(path.error);
   if (!path.hidden) co_return Outcome{};
   if ((mode & S_IFMT) != S_IFREG && (mode & S_IFMT) != 0) co_return answer(refuse(thread, path.path, "mknod", -EPERM));
@@ -281,17 +306,20 @@ Routine<Outcome> make_node(Thread& thread, int directory, uint64_t user, uint64_
 }
 Routine<Outcome> mknod_call(Thread& t, SystemCall c) { return make_node(t, kHere, c.a[0], c.a[1]); }
 Routine<Outcome> mknodat_call(Thread& t, SystemCall c) { return make_node(t, c.descriptor(0), c.a[1], c.a[2]); }
-Routine<Outcome> no_watch(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[1], "inotify_add_watch", -ENOSPC); }
-Routine<Outcome> no_handle(Thread& t, SystemCall c) {
-  return cannot(t, c.descriptor(0), c.a[1], "name_to_handle_at", -EOPNOTSUPP);
+// Whether such a call follows a link at the end of its path.
+Links links_of(Op op, const std::array<int64_t, 4>& arguments) {
+  const bool follows = op == Op::access    ? arguments[1] != 0
+                       : op == Op::chown   ? arguments[2] != 0
+                       : op == Op::utimens ? arguments[0] != 0
+                                           : op != Op::unlink && op != Op::mkdir;
+  return follows ? Links::followed : Links::themselves;
 }
-Routine<Outcome> no_root(Thread& t, SystemCall c) { return cannot(t, kHere, c.a[0], "chroot", -EPERM); }
 
 }  // namespace
 
 Routine<Outcome> on_path(Thread& thread, int directory, uint64_t user, Op op, std::array<int64_t, 4> arguments,
                          const char* what, bool may_be_empty, std::vector<std::byte> second) {
-  const PathArgument path = co_await path_argument(thread, directory, user);
+  const PathArgument path = co_await path_argument(thread, directory, user, links_of(op, arguments));
   if (path.error) co_return answer(path.error);
   if (const auto file = path.empty && may_be_empty ? thread.descriptors->find(path_descriptor(directory)) : nullptr) {
     Frame frame = frame_of(op, *file, arguments);
@@ -353,21 +381,10 @@ const CallHandler* file_call(uint64_t number) {
       {SYS_symlinkat, {symlinkat_call}},
       {SYS_chdir, {chdir_call}},
       {SYS_getcwd, {getcwd_call}},
-      {SYS_setxattr, {no_attributes}},
-      {SYS_lsetxattr, {no_attributes}},
-      {SYS_getxattr, {no_attributes}},
-      {SYS_lgetxattr, {no_attributes}},
-      {SYS_listxattr, {no_attributes}},
-      {SYS_llistxattr, {no_attributes}},
-      {SYS_removexattr, {no_attributes}},
-      {SYS_lremovexattr, {no_attributes}},
       {SYS_execve, {execve_call}},
       {SYS_execveat, {execveat_call}},
       {SYS_mknod, {mknod_call}},
       {SYS_mknodat, {mknodat_call}},
-      {SYS_inotify_add_watch, {no_watch}},
-      {SYS_name_to_handle_at, {no_handle}},
-      {SYS_chroot, {no_root}},
   };
   for (const auto& [known, handler] : kCalls)
     if (known == number) return &handler;

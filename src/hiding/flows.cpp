@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <sys/stat.h>
 
 #include "guest/socket.h"
 #include "hiding/calls.h"
@@ -19,7 +20,7 @@ uint64_t digest(std::string_view text, uint64_t seed) {
   return seed;
 }
 
-// fn(node) with the hidden file as something that bears labels.
+// fn(node) with the hidden file as something that bears labels: by what it is and not by its name, as every file.
 template <typename Fn>
 void with_node(Thread& thread, const OpenFile& file, Fn fn) {
   event::Object object;
@@ -27,13 +28,48 @@ void with_node(Thread& thread, const OpenFile& file, Fn fn) {
   object.path = file.path;
   object.fs = "hidden:" + thread.service().name;
   object.fs_type = "hidden";
+  const std::string_view identity(reinterpret_cast<const char*>(&file.identity), sizeof file.identity);
   hooks::Node node;
-  node.carrier = Carrier(CarrierKind::file, digest(file.path, digest(thread.service().name, 0xcbf29ce484222325)));
+  node.carrier = Carrier(CarrierKind::file, digest(identity, digest(thread.service().name, 0xcbf29ce484222325)));
   node.outside = &object;
   fn(node);
 }
 
 }  // namespace
+
+void classify(Thread& thread, const OpenFile& file) {
+  hooks::Operation& op = thread.operation();
+  const uint64_t labels = op.env.patterns.match(file.path);
+  if (!labels) return;
+  const diffusion::Pattern* pattern = op.env.patterns.first_match(file.path);
+  with_node(thread, file, [&](const hooks::Node& node) {
+    if (labels & ~op.env.state.labels(node.carrier))
+      op.classify(node, labels, pattern ? pattern->text() : std::string());
+  });
+}
+
+Routine<int64_t> classify_before_renaming(Thread& thread, const std::string& from, const std::string& to) {
+  const diffusion::PatternSet& patterns = thread.operation().env.patterns;
+  const bool covered = patterns.match(from) != 0, below = patterns.may_match_below(from, to);
+  if (!covered && !below) co_return 0;
+  const Answer what = co_await thread.ask(path_frame(proxy::Op::statx, from, {0}));
+  struct statx status {};
+  if (what.result() < 0 || what.frame.first.size() != sizeof status) co_return 0;  // the call itself finds that out
+  std::memcpy(&status, what.frame.first.data(), sizeof status);
+  if (S_ISDIR(status.stx_mode)) {
+    if (below)
+      thread.operation().env.reporter.incomplete("a hidden directory that may hold classified files was renamed");
+    co_return 0;
+  }
+  if (!covered) co_return 0;
+  const Answer got = co_await thread.ask(path_frame(proxy::Op::open, from, {O_PATH | O_NOFOLLOW}));
+  if (got.result() <= 0) co_return 0;
+  const auto file = thread.open_file(got.result());
+  file->path = from;
+  file->identity = static_cast<uint64_t>(got.frame.arguments[1]);
+  classify(thread, *file);
+  co_return 0;
+}
 
 void give_labels(Thread& thread, const OpenFile& file) {
   hooks::Operation& op = thread.operation();

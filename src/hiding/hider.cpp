@@ -108,7 +108,7 @@ std::string Hider::missing(const guest::Profile& profile) {
     if (!profile.has(symbol)) return std::string(guest::name(symbol));
   for (const Field field :
        {Field::thread_info_syscall_work, Field::syscall_user_dispatch_bit, Field::task_on_dispatch, Field::task_state,
-        Field::task_fs, Field::fs_struct_pwd, Field::fs_struct_umask, Field::fdtable_open_fds})
+        Field::task_fs, Field::fs_struct_pwd, Field::fs_struct_root, Field::fs_struct_umask, Field::fdtable_open_fds})
     if (!profile.has(field)) return std::string(guest::name(field));
   if (profile[Field::pt_regs_di] != offsetof(Registers, di) ||
       profile[Field::pt_regs_orig_ax] != offsetof(Registers, orig_ax))
@@ -246,14 +246,10 @@ void Hider::executed(Operation& op) {
       fresh->note(op, "hidden from here on");
       return;
     }
-    if (service) {
-      // The kernel has given it a files_struct of its own, if it shared one. If not, its record locks stay.
-      const Gva files = op.r.pointer(op.task().at, Field::task_files);
-      if (files != thread->files) thread->descriptors = thread->descriptors->copy();
-      thread->files = files;
-      thread->repair = !thread->descriptors->is_empty();
-      if (!mark(op.task(), true)) op.env.reporter.incomplete("a hidden service is not hidden");
-    }
+    // The kernel has given it a files_struct of its own, if it shared one. If not, its record locks stay.
+    thread->follow_files(op.r.pointer(op.task().at, Field::task_files));
+    thread->repair = !thread->descriptors->is_empty();
+    if (service && !mark(op.task(), true)) op.env.reporter.incomplete("a hidden service is not hidden");
     thread->leaving = !service;
   }
   const auto done =
@@ -314,13 +310,7 @@ void Hider::system_call(Operation& op) {
     op.env.reporter.incomplete("32-bit system calls of a hidden service");
     return finish_call(op, *thread, at, {});
   }
-  // unshare(CLONE_FILES) and its like.
-  const Gva files = op.r.pointer(op.task().at, Field::task_files);
-  if (files != thread->files) {
-    thread->files = files;
-    thread->descriptors = thread->descriptors->copy();
-    thread->repair = !thread->descriptors->is_empty();
-  }
+  thread->follow_files(op.r.pointer(op.task().at, Field::task_files));
   if (call.number == SYS_prctl && call.a[0] == kDispatch) return finish_call(op, *thread, at, Outcome::answer(-EINVAL));
   auto start = thread->repair ? &repaired : nullptr;
   if (!start) {
@@ -358,7 +348,8 @@ const CallHandler* handler_of(uint64_t number) {
   static const auto kHandlers = [] {
     std::array<const CallHandler*, 512> all{};
     for (uint64_t i = 0; i < all.size(); ++i)
-      for (const auto group : {transfer_call, descriptor_call, file_call, socket_call, poll_or_select, epoll_call})
+      for (const auto group :
+           {transfer_call, descriptor_call, file_call, socket_call, poll_or_select, epoll_call, unsupported_call})
         if (const CallHandler* found = group(i)) all[i] = found;
     return all;
   }();

@@ -302,6 +302,98 @@ TEST_F(ForgedProxyTest, SizesThatAreNone) {
   }
 }
 
+// A proxy that was taken over could keep every vCPU busy with answers to nothing.
+TEST_F(ForgedProxyTest, AnswersThatNobodyAskedForAreTheEndOfIt) {
+  answers({7});
+  ASSERT_EQ(open_file(), 0);
+  proxy::Frame frame;
+  frame.id = 123456;
+  ASSERT_TRUE(forger->send(frame));
+  EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("x"), 1}), -EIO);
+  EXPECT_TRUE(services[0]->proxy->lied());
+  EXPECT_FALSE(guest->reporter.reasons.empty());
+  EXPECT_EQ(open_file(), -EIO);
+  EXPECT_EQ(guest->answer(SYS_close, {0}), 0);
+}
+
+// MSG_WAITALL over more than a frame holds is asked for piece by piece.
+TEST_F(ForgedProxyTest, AReceiveThatIsToHaveAllAsksUntilItHas) {
+  answers({7});
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_STREAM, 0}), 0);
+  const std::vector<std::byte> data(proxy::kMaxData, std::byte{'x'});
+  std::vector<int64_t> asked_for;
+  guest->may_go_on = [&](const engine::Detour&) {
+    while (const auto asked = forger->receive(storage)) {
+      if (asked->op != proxy::Op::receive) continue;
+      asked_for.push_back(asked->arguments[0]);
+      proxy::Frame frame;
+      frame.id = asked->id;
+      frame.arguments[0] = asked->arguments[0];
+      frame.first = std::span(data).first(static_cast<size_t>(asked->arguments[0]));
+      (void)forger->send(frame);
+    }
+    return true;
+  };
+  constexpr uint64_t kPart = 900000, kAt = FakeDispatch::kUser + 100;
+  const std::array<uint64_t, 4> parts{kAt, kPart, kAt, kPart};
+  std::memcpy(guest->user.data(), parts.data(), sizeof parts);
+  msghdr message{};
+  message.msg_iov = reinterpret_cast<iovec*>(FakeDispatch::kUser);
+  message.msg_iovlen = 2;
+  const std::span<const std::byte> header = std::as_bytes(std::span(&message, 1));
+  std::copy(header.begin(), header.end(), guest->user.begin() + 1000000);
+  EXPECT_EQ(guest->answer(SYS_recvmsg, {0, FakeDispatch::kUser + 1000000, MSG_WAITALL}), 1800000);
+  EXPECT_EQ(asked_for, (std::vector<int64_t>{proxy::kMaxData, 1800000 - proxy::kMaxData}));
+}
+
+TEST_F(ForgedProxyTest, NoMoreThanWasAskedForIsSaidToHaveCome) {
+  answers({7});
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  answers({1000, 0}, std::vector<std::byte>(1000));
+  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 10, 0, 0, 0}), 10);
+  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 10, MSG_TRUNC, 0, 0}), 1000);
+  EXPECT_EQ(guest->answer(SYS_sendto, {0, guest->put("abc"), 3, 0, 0, 0}), 3);
+}
+
+// What answers hold here is bounded, whatever the proxy sends and however long nobody takes it.
+TEST_F(ForgedProxyTest, AnswersThatNobodyTakesStayWhereTheyAre) {
+  ProxyClient& client = *services[0]->proxy;
+  constexpr size_t kCalls = 400;  // of the largest answers: three times what is kept
+  std::vector<uint64_t> ids;
+  const std::vector<std::byte> data(proxy::kMaxData);
+  size_t answered = 0;
+  for (size_t i = 0; i < kCalls; ++i) {
+    proxy::Frame read;
+    read.op = proxy::Op::read;
+    const auto id = client.begin(read);
+    ASSERT_TRUE(id) << i;
+    ids.push_back(*id);
+    ASSERT_TRUE(forger->receive(storage));
+  }
+  const auto feed = [&] {
+    for (; answered < kCalls; ++answered) {
+      proxy::Frame frame;
+      frame.id = ids[answered];
+      frame.arguments[0] = 1;
+      frame.first = data;
+      if (!forger->send(frame)) return;
+    }
+  };
+  for (size_t i = 0; i < kCalls; ++i) {
+    feed();
+    (void)client.take(ids.back());
+    ASSERT_LE(client.budget().used(), Budget::kMost + proxy::kMaxFrame);
+  }
+  EXPECT_LT(answered, kCalls);
+  EXPECT_TRUE(client.budget().full());
+  for (const uint64_t id : ids) {
+    std::optional<Answer> answer = client.take(id);
+    feed();
+    ASSERT_TRUE(answer) << id;
+  }
+  EXPECT_EQ(client.budget().used(), 0u);
+}
+
 TEST_F(ForgedProxyTest, AWaitEndsWithAProxyThatAnswersNothing) {
   answers({7});
   ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_STREAM, 0}), 0);

@@ -180,6 +180,54 @@ TEST_P(HiderTest, ASignalEndsAWait) {
   EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 100, MSG_DONTWAIT, 0, 0}), -EAGAIN);
 }
 
+TEST_P(HiderTest, AWakeUpThatWasMeantForAnotherWaitIsNoSignal) {
+  if (GetParam() != Wait::park) GTEST_SKIP() << "only a sleep is told of signals";
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  unsigned sleeps = 0;
+  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
+    if (to.rip != guest->guest.symbol(Symbol::call_schedule_hrtimeout).value) return std::nullopt;
+    if (++sleeps == 4) guest->sleep_result = -EINTR;  // a true one, after that
+    if (sleeps != 1) return std::nullopt;
+    return static_cast<uint64_t>(-EINTR);
+  };
+  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), kRestartSys);
+  EXPECT_GE(sleeps, 4u);
+}
+
+// close_range(CLOSE_RANGE_UNSHARE) closes in a table of the thread's own: the others keep theirs.
+TEST_P(HiderTest, WhatOneThreadClosesForItselfStaysOpenForTheOthers) {
+  ASSERT_EQ(open_file("/var/secret/a"), 0);
+  ASSERT_EQ(open_file("/var/secret/b"), 1);
+  FakeThread other(*guest, guest->make_thread(101), 1);
+  guest->forks(guest->first, other.task);
+  constexpr uint64_t kUnshare = 2;
+  EXPECT_EQ(other.call(SYS_close_range, {1, 100, kUnshare}), End::native);
+  // As the kernel does it: files that are just being opened are not copied.
+  const Gva own = guest->make_process(102);
+  guest->guest.set(other.task, guest::Field::task_files, guest->guest.get(own, guest::Field::task_files));
+  EXPECT_EQ(other.call(SYS_write, {1, guest->put("x"), 1}), End::native) << "closed";
+  EXPECT_EQ(other.answer(SYS_write, {0, guest->put("x"), 1}), 1);
+  EXPECT_TRUE(guest->is_open(0, other.task));
+  EXPECT_EQ(guest->answer(SYS_write, {1, guest->put("y"), 1}), 1);
+  EXPECT_EQ(on_host("/var/secret/b"), "y");
+}
+
+TEST_P(HiderTest, ASocketThatIsWatchedAgainAndAgainIsRememberedOnce) {
+  epoll_event event{EPOLLOUT, {}};
+  std::memcpy(guest->user.data(), &event, sizeof event);
+  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+  ASSERT_EQ(guest->answer(SYS_dup, {1}), 2);
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+    ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_DEL, 2, FakeDispatch::kUser}), 0);
+  }
+  ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 2, FakeDispatch::kUser}), 0);
+  const std::lock_guard lock(services[0]->epolls_mutex);
+  ASSERT_EQ(services[0]->epolls.size(), 1u);
+  EXPECT_EQ(services[0]->epolls.begin()->second.lock()->watched.size(), 1u);
+}
+
 TEST_P(HiderTest, WhoDiesInTheMiddleOfACallLeavesNothing) {
   if (GetParam() == Wait::block) GTEST_SKIP() << "the vCPU stands still, there is no middle";
   // The proxy has room for 8; each of these would hold two.

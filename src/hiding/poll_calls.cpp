@@ -87,7 +87,11 @@ Sets selectable(Thread& thread, const std::vector<pollfd>& all) {
 
 Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_t timeout, uint64_t mask,
                            uint64_t mask_size) {
-  if (count > kMostPolled || thread.descriptors->is_empty()) co_return Outcome{};
+  if (thread.descriptors->is_empty()) co_return Outcome{};
+  if (count > kMostSelected) {
+    refuse(thread, "", "poll of so many descriptors", -EINVAL);
+    co_return Outcome{};  // as if none of them were ours
+  }
   std::vector<pollfd> all(count);
   const auto bytes = std::as_writable_bytes(std::span(all));
   if (co_await thread.copy_in(user, bytes)) co_return Outcome{};  // the kernel says what is wrong
@@ -112,6 +116,7 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
     held.push_back(std::move(file));
   }
   if (ours.empty()) co_return Outcome{};
+  if (ours.size() > kMostPolled) co_return answer(refuse(thread, "", "poll of so many descriptors", -EINVAL));
   if (const int64_t wrong = co_await set_mask(thread, mask, mask_size)) co_return answer(wrong);
 
   // The kernel takes our numbers for ones that are not open, and says so at once; the others are as they are.
@@ -178,7 +183,11 @@ Routine<Outcome> ppoll_call(Thread& thread, SystemCall call) {
 
 Routine<Outcome> select_both(Thread& thread, SystemCall call, bool microseconds, uint64_t mask, uint64_t mask_size) {
   const auto count = static_cast<uint32_t>(call.a[0]);
-  if (count == 0 || count > kMostPolled || thread.descriptors->is_empty()) co_return Outcome{};
+  if (count == 0 || thread.descriptors->is_empty()) co_return Outcome{};
+  if (count > kMostSelected) {
+    refuse(thread, "", "select of so many descriptors", -EINVAL);
+    co_return Outcome{};  // as if none of them were ours
+  }
   Sets asked(count);
   for (size_t i = 0; i < 3; ++i) {
     if (!call.a[1 + i]) continue;
@@ -203,6 +212,7 @@ Routine<Outcome> select_both(Thread& thread, SystemCall call, bool microseconds,
     held.push_back(std::move(file));
   }
   if (ours.empty()) co_return Outcome{};
+  if (ours.size() > kMostPolled) co_return answer(refuse(thread, "", "select of so many descriptors", -EINVAL));
   int64_t timeout = kForEver;
   if (const int64_t wrong = co_await copy_timeout(thread, call.a[4], microseconds, timeout)) co_return answer(wrong);
   if (const int64_t wrong = co_await set_mask(thread, mask, mask_size)) co_return answer(wrong);

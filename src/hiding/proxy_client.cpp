@@ -17,7 +17,8 @@ std::optional<uint64_t> ProxyClient::begin(Frame call) {
     collect();  // both directions full would be a standstill
     if (!channel_.send(call)) return std::nullopt;
   }
-  calls_[call.id].opens = call.op == Op::open || call.op == Op::socket || call.op == Op::accept;
+  calls_[call.id].opens =
+      call.op == Op::open || call.op == Op::socket || call.op == Op::accept || call.op == Op::epoll_create;
   return call.id;
 }
 
@@ -95,14 +96,19 @@ void ProxyClient::wait(int timeout_ms) {
   channel_.woken();
 }
 
-// With the lock.
+// With the lock. It comes to an end: each answer is that of a call which had none.
 void ProxyClient::collect() {
-  for (;;) {
+  while (!lied_ && !budget_.full()) {  // what is not taken out now waits in the ring, and so does the proxy
     Answer answer;
+    answer.share = Budget::Share(budget_);
     std::optional<Frame> frame = channel_.receive(answer.storage);
     if (!frame) return;
+    answer.share.set(answer.storage.size());
     const auto found = frame->op == Op::answer ? calls_.find(frame->id) : calls_.end();
-    if (found == calls_.end() || found->second.answer) continue;  // of no call of ours: nonsense
+    if (found == calls_.end() || found->second.answer) {
+      lied_ = gone_ = true;
+      return;
+    }
     if (!found->second.abandoned) {
       answer.frame = *frame;
       found->second.answer.emplace(std::move(answer));

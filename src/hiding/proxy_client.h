@@ -4,6 +4,7 @@
 // Threads: any.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "hiding/budget.h"
 #include "proxy/channel.h"
 #include "proxy/wire.h"
 
@@ -22,6 +24,7 @@ namespace oboro::hiding {
 struct Answer {
   std::vector<std::byte> storage;
   proxy::Frame frame;
+  Budget::Share share;  // of storage
   int64_t result() const { return frame.result(); }
 };
 
@@ -48,6 +51,9 @@ class ProxyClient {
   }
   // Once true, always true; then nothing is answered any more.
   bool gone();
+  // It gave answers that nobody had asked for, which no proxy of ours does: it counts as gone.
+  bool lied() const { return lied_.load(std::memory_order_relaxed); }
+  Budget& budget() { return budget_; }
   // Waits until an answer of any call is there, or the proxy is gone, or for so long.
   void wait(int timeout_ms);
   size_t calls() {
@@ -63,6 +69,8 @@ class ProxyClient {
   void collect();
   void send_late();
 
+  Budget budget_;
+  std::atomic<bool> lied_{false};
   std::mutex mutex_;
   proxy::Channel channel_;
   UniqueFd alive_;

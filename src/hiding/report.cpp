@@ -1,5 +1,6 @@
 // What hidden services did, for the log: which, inside the guest, nobody can see.
 
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <fmt/format.h>
@@ -63,7 +64,11 @@ void Thread::note(hooks::Operation& op, const char* what) {
 }
 
 int64_t refuse(Thread& thread, const std::string& path, std::string what, int64_t error) {
-  report_path(thread, path, fmt::format("{} is not possible on what is hidden", what), error);
+  const uint64_t times = thread.service().count_refusal(what);
+  constexpr uint64_t kEachUpTo = 8;
+  if (times > kEachUpTo && !std::has_single_bit(times)) return error;
+  const std::string often = times > kEachUpTo ? fmt::format(" ({} times now)", times) : std::string();
+  report_path(thread, path, fmt::format("{} is not possible on what is hidden{}", what, often), error);
   return error;
 }
 

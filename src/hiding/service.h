@@ -33,6 +33,14 @@ struct Service {
   std::mutex epolls_mutex;                                  // also of the instances themselves
   std::map<uint64_t, std::weak_ptr<EpollInstance>> epolls;  // by struct file; tables of descriptors hold them
 
+  // How often `what` has been refused by now. (A service that was taken over can name many things.)
+  uint64_t count_refusal(const std::string& what) {
+    constexpr size_t kMostKinds = 256;
+    const std::lock_guard lock(refusals_mutex_);
+    if (refusals_.size() >= kMostKinds && !refusals_.count(what)) return ++other_refusals_;
+    return ++refusals_[what];
+  }
+
   // path: absolute and normal. What a pattern DIRECTORY/** covers includes the directory.
   bool hides(std::string_view path) const {
     if (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
@@ -43,6 +51,11 @@ struct Service {
     }
     return false;
   }
+
+ private:
+  std::mutex refusals_mutex_;
+  std::map<std::string, uint64_t> refusals_;
+  uint64_t other_refusals_ = 0;
 };
 
 }  // namespace oboro::hiding

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "hiding/calls.h"
+#include "hiding/waiting.h"
 
 namespace oboro::hiding {
 
@@ -92,12 +93,14 @@ Routine<Outcome> socket_call(Thread& thread, SystemCall call) {
 
 // connect and bind.
 Routine<Outcome> address_call(Thread& thread, SystemCall call) {
+  const bool connects = call.number == SYS_connect;
+  if (!thread.descriptors->has(call.a[0]))
+    co_return co_await name_of_unix_socket(thread, call.a[1], call.a[2], connects ? "connect" : "bind");
   int64_t error = 0;
   const auto file = socket_of(thread, call, error);
   if (!file) co_return answer(error);
   Bytes address;
   if ((error = co_await copy_address(thread, call.a[1], call.a[2], address))) co_return answer(error);
-  const bool connects = call.number == SYS_connect;
   if ((error = wrong_address(*file, call.a[1], address, connects))) co_return answer(error);
   Frame frame = frame_of(connects ? Op::connect : Op::bind, *file);
   frame.first = address;
@@ -130,6 +133,8 @@ Routine<Outcome> accept_call(Thread& thread, SystemCall call) {
   file->family = listener->family;
   file->type = listener->type;
   file->flags = O_RDWR | (flags & SOCK_NONBLOCK ? O_NONBLOCK : 0);
+  file->receive_limited = listener->receive_limited.load();
+  file->send_limited = listener->send_limited.load();
   report_socket(thread, *file, got.frame.first, "accept", 0);
   if ((error = co_await give_address(thread, call.a[1], call.a[2], got.frame.first))) co_return answer(error);
   co_return answer(co_await thread.reserve(std::move(file), flags & SOCK_CLOEXEC));
@@ -139,24 +144,26 @@ Routine<Outcome> accept_call(Thread& thread, SystemCall call) {
 Routine<int64_t> send_parts(Thread& thread, std::shared_ptr<OpenFile> file, std::vector<Part> parts, Bytes address,
                             uint64_t flags) {
   const uint64_t size = total(parts);
-  if (file->type == SOCK_DGRAM && size > kMaxData) co_return -EMSGSIZE;
+  if (file->type == SOCK_DGRAM && size > kMaxDatagram) co_return -EMSGSIZE;
+  if (flags & MSG_FASTOPEN) co_return refuse(thread, "", "TCP fast open", -EOPNOTSUPP);
   if (!address.empty())
     if (const int64_t wrong = wrong_address(*file, 1, address, false)) co_return wrong;
-  if (!may_send(thread, *file, address)) co_return -EPERM;
   uint64_t done = 0;
-  Bytes data;
+  Gathered data(thread);
   int64_t result = 0;
   do {
     result = co_await gather(thread, parts, done, data);
+    // Each time: another thread may have read what is classified while this one waited.
+    if (result >= 0 && !may_send(thread, *file, address)) result = -EPERM;
     if (result < 0) break;
     Frame frame = frame_of(Op::send, *file, {s(flags & ~uint64_t{MSG_NOSIGNAL})});
-    frame.first = data;
+    frame.first = data.bytes;
     frame.second = address;
     const Answer got = co_await thread.ask(frame, file->interrupted(true));
-    result = got.result();
+    result = std::min<int64_t>(got.result(), s(data.bytes.size()));
     if (result < 0) break;
     done += static_cast<uint64_t>(result);
-    if (static_cast<uint64_t>(result) < data.size()) break;
+    if (static_cast<uint64_t>(result) < data.bytes.size()) break;
   } while (done < size);
   if (done || result >= 0) {
     file->bytes_out += done;
@@ -183,6 +190,7 @@ Routine<int64_t> send_message(Thread& thread, std::shared_ptr<OpenFile> file, Us
   std::vector<Part> parts;
   if (message.part_count > kMaxParts) co_return -EMSGSIZE;
   if (const int64_t wrong = co_await copy_parts(thread, message.parts, message.part_count, parts)) co_return wrong;
+  if (message.control && message.control_size) (void)refuse(thread, "", "a control message (it is left out)", 0);
   co_return co_await send_parts(thread, file, std::move(parts), std::move(address), flags);
 }
 
@@ -215,24 +223,67 @@ Routine<Outcome> sendmmsg_call(Thread& thread, SystemCall call) {
   co_return answer(done ? s(done) : error);
 }
 
+// What one receive came to.
+struct Received {
+  int64_t result = 0;  // as the call's own
+  uint32_t flags = 0;  // msg_flags
+  Bytes address;
+};
+
+// Into the parts. A stream that is to give all at once (MSG_WAITALL) is asked until it has, for a frame has an end.
+Routine<Received> receive_parts(Thread& thread, std::shared_ptr<OpenFile> file, std::vector<Part> parts,
+                                uint64_t flags) {
+  Received out;
+  if (flags & MSG_ERRQUEUE) {  // never waits; a proxy keeps no such queue
+    out.result = -EAGAIN;
+    co_return out;
+  }
+  const bool stream = file->type == SOCK_STREAM;
+  const bool all = stream && (flags & MSG_WAITALL) && !(flags & MSG_PEEK);
+  const uint64_t size = total(parts);
+  uint64_t done = 0;
+  for (;;) {
+    const uint64_t wanted = std::min<uint64_t>(size - done, kMaxData);
+    const Answer got = co_await thread.ask(frame_of(Op::receive, *file, {s(wanted), s(static_cast<uint32_t>(flags))}),
+                                           file->interrupted(false));
+    if (got.result() < 0) {
+      out.result = done ? s(done) : got.result();
+      co_return out;
+    }
+    const auto data = got.frame.first.first(std::min<size_t>(got.frame.first.size(), wanted));
+    const int64_t given = co_await scatter(thread, parts, done, data);
+    const auto fits = static_cast<size_t>(std::max<int64_t>(given, 0));
+    if (fits < data.size()) {
+      (void)co_await give_back(thread, file, data.subspan(fits), flags);
+      if (done + fits == 0 || !stream) {
+        out.result = -EFAULT;
+        co_return out;
+      }
+    }
+    if (done == 0) {
+      out.flags = static_cast<uint32_t>(got.frame.arguments[1]);
+      out.address.assign(got.frame.second.begin(), got.frame.second.end());
+    }
+    file->bytes_in += fits;
+    done += fits;
+    out.result = s(done);
+    if (all && fits == wanted && done < size) continue;
+    // MSG_TRUNC: a datagram's true size, or how much of a stream was thrown away. Else no more than was given, whatever
+    // a proxy says.
+    if ((flags & MSG_TRUNC) && fits == data.size())
+      out.result = stream ? std::min<int64_t>(got.result(), s(size)) : std::min<int64_t>(got.result(), INT32_MAX);
+    co_return out;
+  }
+}
+
 Routine<Outcome> recvfrom_call(Thread& thread, SystemCall call) {
   int64_t error = 0;
   const auto file = socket_of(thread, call, error);
   if (!file) co_return answer(error);
-  const uint64_t size = std::min<uint64_t>(call.a[2], kMaxData);
-  if (call.a[3] & MSG_ERRQUEUE) co_return answer(-EAGAIN);  // never waits; a proxy keeps no such queue
-  const Answer got = co_await thread.ask(frame_of(Op::receive, *file, {s(size), s(static_cast<uint32_t>(call.a[3]))}),
-                                         file->interrupted(false));
-  if (got.result() < 0) co_return answer(got.result());
-  const auto data = got.frame.first.first(std::min<size_t>(got.frame.first.size(), size));
-  if ((error = co_await thread.copy_out(call.a[1], data))) {
-    (void)co_await give_back(thread, file, data, call.a[3]);
-    co_return answer(error);
-  }
-  file->bytes_in += data.size();
-  if (call.a[4]) error = co_await give_address(thread, call.a[4], call.a[5], got.frame.second);
-  if (error) co_return answer(error);
-  co_return answer(got.result());  // with MSG_TRUNC more than was there room for
+  std::vector<Part> parts{{call.a[1], call.a[2]}};
+  const Received got = co_await receive_parts(thread, file, std::move(parts), call.a[3]);
+  if (got.result >= 0 && call.a[4]) error = co_await give_address(thread, call.a[4], call.a[5], got.address);
+  co_return answer(error ? error : got.result);
 }
 
 // message: as the caller gave it; filled in.
@@ -240,28 +291,17 @@ Routine<int64_t> receive_message(Thread& thread, std::shared_ptr<OpenFile> file,
   std::vector<Part> parts;
   if (message->part_count > kMaxParts) co_return -EMSGSIZE;
   if (const int64_t wrong = co_await copy_parts(thread, message->parts, message->part_count, parts)) co_return wrong;
-  const uint64_t size = std::min<uint64_t>(total(parts), kMaxData);
-  if (flags & MSG_ERRQUEUE) co_return -EAGAIN;
-  const Answer got = co_await thread.ask(frame_of(Op::receive, *file, {s(size), s(static_cast<uint32_t>(flags))}),
-                                         file->interrupted(false));
-  if (got.result() < 0) co_return got.result();
-  const auto data = got.frame.first.first(std::min<size_t>(got.frame.first.size(), size));
-  const int64_t given = co_await scatter(thread, parts, 0, data);
-  const auto fits = static_cast<size_t>(std::max<int64_t>(given, 0));
-  if (fits < data.size()) {
-    (void)co_await give_back(thread, file, data.subspan(fits), flags);
-    if (fits == 0 || file->type != SOCK_STREAM) co_return -EFAULT;
-  }
-  file->bytes_in += fits;
-  const auto address = got.frame.second;
+  const Received got = co_await receive_parts(thread, file, std::move(parts), flags);
+  if (got.result < 0) co_return got.result;
   if (message->name) {
-    const size_t known = std::min<size_t>(address.size(), message->name_size);
-    if (const int64_t wrong = co_await thread.copy_out(message->name, address.first(known))) co_return wrong;
-    message->name_size = static_cast<uint32_t>(address.size());
+    const size_t known = std::min<size_t>(got.address.size(), message->name_size);
+    if (const int64_t wrong = co_await thread.copy_out(message->name, std::span(got.address).first(known)))
+      co_return wrong;
+    message->name_size = static_cast<uint32_t>(got.address.size());
   }
   message->control_size = 0;
-  message->flags = static_cast<uint32_t>(got.frame.arguments[1]);
-  co_return fits < data.size() ? s(fits) : got.result();
+  message->flags = got.flags;
+  co_return got.result;
 }
 
 Routine<int64_t> give_message(Thread& thread, uint64_t user, UserMessage message) {
@@ -294,6 +334,9 @@ Routine<Outcome> recvmmsg_call(Thread& thread, SystemCall call) {
   int64_t error = 0;
   const auto file = socket_of(thread, call, error);
   if (!file) co_return answer(error);
+  int64_t timeout = kForEver;
+  if ((error = co_await copy_timeout(thread, call.a[4], false, timeout))) co_return answer(error);
+  const uint64_t begin = now_ns();
   const uint64_t count = std::min<uint64_t>(static_cast<uint32_t>(call.a[2]), kMaxMessages);
   uint64_t flags = call.a[3] & ~kWaitForOne;
   uint64_t done = 0;
@@ -309,7 +352,12 @@ Routine<Outcome> recvmmsg_call(Thread& thread, SystemCall call) {
       error = co_await thread.copy_out(at + offsetof(UserMessages, size), std::as_bytes(std::span(&one.size, 1)));
     if (error) break;
     if (call.a[3] & kWaitForOne) flags |= MSG_DONTWAIT;
+    if (timeout >= 0 && now_ns() - begin >= static_cast<uint64_t>(timeout)) {
+      ++done;
+      break;
+    }
   }
+  if (done) (void)co_await copy_time_left(thread, call.a[4], false, timeout, begin);
   co_return answer(done ? s(done) : error);
 }
 
@@ -347,8 +395,8 @@ const CallHandler* socket_call(uint64_t number) {
     CallHandler handler;
   } kCalls[] = {
       {SYS_socket, {socket_call}},
-      {SYS_connect, {address_call, 0}},
-      {SYS_bind, {address_call, 0}},
+      {SYS_connect, {address_call}},
+      {SYS_bind, {address_call}},
       {SYS_listen, {listen_call, 0}},
       {SYS_accept, {accept_call, 0}},
       {SYS_accept4, {accept_call, 0}},

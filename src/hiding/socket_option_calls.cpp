@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fmt/format.h>
 #include <sys/socket.h>
 
 #include "hiding/calls.h"
@@ -13,7 +14,14 @@ using proxy::Op;
 
 namespace {
 constexpr size_t kMaxOption = 4096;
+
+void report_option(Thread& thread, const SystemCall& call) {
+  refuse(thread, "",
+         fmt::format("socket option {} of level {}", static_cast<int32_t>(call.a[2]), static_cast<int32_t>(call.a[1])),
+         -ENOPROTOOPT);
 }
+
+}  // namespace
 
 Routine<Outcome> setsockopt_call(Thread& thread, SystemCall call) {
   int64_t error = 0;
@@ -25,6 +33,7 @@ Routine<Outcome> setsockopt_call(Thread& thread, SystemCall call) {
   Frame frame = frame_of(Op::setsockopt, *file, {static_cast<int32_t>(call.a[1]), static_cast<int32_t>(call.a[2])});
   frame.first = value;
   const Answer got = co_await thread.ask(frame);
+  if (got.result() == -ENOPROTOOPT) report_option(thread, call);
   if (got.result() == 0 && call.a[1] == SOL_SOCKET && value.size() >= 2 * sizeof(int64_t)) {
     std::array<int64_t, 2> time{};
     std::memcpy(time.data(), value.data(), sizeof time);
@@ -46,6 +55,7 @@ Routine<Outcome> getsockopt_call(Thread& thread, SystemCall call) {
   size = std::min<int32_t>(size, kMaxOption);
   const Answer got = co_await thread.ask(
       frame_of(Op::getsockopt, *file, {static_cast<int32_t>(call.a[1]), static_cast<int32_t>(call.a[2]), size}));
+  if (got.result() == -ENOPROTOOPT) report_option(thread, call);
   if (got.result() < 0) co_return answer(got.result());
   const auto value = got.frame.first.first(std::min<size_t>(got.frame.first.size(), static_cast<size_t>(size)));
   if ((error = co_await thread.copy_out(call.a[3], value))) co_return answer(error);

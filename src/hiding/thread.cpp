@@ -80,6 +80,22 @@ std::optional<Outcome> Thread::enter(hooks::Operation& op, guest::Symbol functio
   return std::nullopt;
 }
 
+void Thread::follow_files(Gva now) {
+  const auto range = std::exchange(to_close, std::nullopt);
+  if (now == files) return;
+  files = now;
+  descriptors = descriptors->copy();
+  if (range)
+    for (const auto& [number, descriptor] : descriptors->all()) {
+      if (number < range->first || number > range->last) continue;
+      if (range->mark_only)
+        descriptors->set_close_on_exec(number, descriptor.file, true);
+      else
+        (void)descriptors->take(number);
+    }
+  repair = !descriptors->is_empty();
+}
+
 void Thread::detour() {
   engine::Detour& to = operation_->verdict.detour.emplace();
   to.rip = pending_->function.value;
@@ -163,11 +179,16 @@ Routine<int64_t> Thread::kernel_own(Symbol function, std::array<uint64_t, 6> a) 
 }
 
 Routine<bool> Thread::sleep(uint64_t nanoseconds, Sleep sleep) {
-  const Gva expires = scratch();
-  writer_.put(expires, nanoseconds);
-  writer_.put(task_.at + kernel_.profile()[Field::task_state], static_cast<uint32_t>(sleep));
-  const uint64_t result = co_await call(Symbol::call_schedule_hrtimeout, expires.value, kRelative);
-  co_return static_cast<int32_t>(result) != 0;
+  // A wake-up may be a late one, meant for what the thread waited for before (wake_q_add(), kernel/sched/core.c). A
+  // signal is there still when it is to sleep again.
+  for (int tries = 0; tries < 2; ++tries) {
+    const Gva expires = scratch();
+    writer_.put(expires, nanoseconds);
+    writer_.put(task_.at + kernel_.profile()[Field::task_state], static_cast<uint32_t>(sleep));
+    const uint64_t result = co_await call(Symbol::call_schedule_hrtimeout, expires.value, kRelative);
+    if (static_cast<int32_t>(result) == 0) co_return false;
+  }
+  co_return true;
 }
 
 Routine<bool> Thread::pause(unsigned round, Sleep how, uint64_t deadline, const Sleeper* sleeper) {
@@ -195,6 +216,13 @@ Routine<bool> Thread::pause(unsigned round, Sleep how, uint64_t deadline, const 
   co_return co_await sleep(length, how);
 }
 
+// What comes of a call when there is no proxy any more.
+Answer Thread::proxy_is_gone() {
+  if (service_->proxy->lied())
+    operation_->env.reporter.incomplete("the proxy of a hidden service gave answers that nobody had asked for");
+  return failure(-EIO);
+}
+
 Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
   ProxyClient& proxy = *service_->proxy;
   Sleep how = interrupted ? Sleep::interruptible : Sleep::killable;
@@ -202,7 +230,7 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
   std::optional<uint64_t> id;
   unsigned round = 0;
   while (!(id = proxy.begin(frame))) {
-    if (proxy.gone()) co_return failure(-EIO);
+    if (proxy.gone()) co_return proxy_is_gone();
     if (co_await pause(round++, how)) co_return failure(interrupted ? interrupted : -EINTR);
   }
   OnItsWay on_its_way(proxy, *id);
@@ -213,7 +241,7 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
       if (cancelled && answer->result() == -EINTR) answer->frame.arguments[0] = interrupted;
       co_return std::move(*answer);
     }
-    if (round > kYields && proxy.gone()) co_return failure(-EIO);
+    if ((round > kYields || proxy.lied()) && proxy.gone()) co_return proxy_is_gone();
     if (!co_await pause(round++, how)) continue;
     if (how == Sleep::killable) co_return failure(-EINTR);
     proxy.cancel(*id);

@@ -72,6 +72,14 @@ class Thread {
   std::shared_ptr<DescriptorTable> descriptors = std::make_shared<DescriptorTable>();
   Gva files;            // the files_struct they are of
   bool repair = false;  // numbers are to be reserved anew
+  // What close_range(2) is to close in the descriptors that it makes this thread's own (CLOSE_RANGE_UNSHARE).
+  struct Range {
+    uint32_t first, last;
+    bool mark_only;
+  };
+  std::optional<Range> to_close;
+  // The task may have another files_struct by now: unshare(2), or an exec of one that shared it.
+  void follow_files(Gva now);
   std::shared_ptr<Shared<std::string>> directory = std::make_shared<Shared<std::string>>();  // current one, if hidden
 
   // --- between the hook and the routine (hider.cpp)
@@ -157,6 +165,7 @@ class Thread {
     pending_ = &call;
   }
   void detour();
+  Answer proxy_is_gone();
 
   const guest::Kernel& kernel_;
   GuestWriter writer_;

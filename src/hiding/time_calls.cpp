@@ -14,7 +14,8 @@ using proxy::Op;
 
 namespace {
 
-Routine<Outcome> set_times(Thread& thread, int directory, uint64_t user, std::vector<std::byte> times, bool follow) {
+Routine<Outcome> set_times(Thread& thread, int directory, uint64_t user, std::vector<std::byte> times, bool follow,
+                           bool may_be_empty = false) {
   if (!user) {
     const auto file = thread.descriptors->find(static_cast<uint32_t>(directory));
     if (!file) co_return Outcome{};
@@ -23,7 +24,7 @@ Routine<Outcome> set_times(Thread& thread, int directory, uint64_t user, std::ve
     const Answer got = co_await thread.ask(frame);
     co_return answer(got.result());
   }
-  co_return co_await on_path(thread, directory, user, Op::utimens, {follow}, nullptr, false, std::move(times));
+  co_return co_await on_path(thread, directory, user, Op::utimens, {follow}, nullptr, may_be_empty, std::move(times));
 }
 
 }  // namespace
@@ -35,7 +36,7 @@ Routine<Outcome> utimensat_call(Thread& thread, SystemCall call) {
     if (const int64_t wrong = co_await thread.copy_in(call.a[2], times)) co_return answer(wrong);
   }
   co_return co_await set_times(thread, call.descriptor(0), call.a[1], std::move(times),
-                               !(call.a[3] & AT_SYMLINK_NOFOLLOW));
+                               !(call.a[3] & AT_SYMLINK_NOFOLLOW), call.a[3] & AT_EMPTY_PATH);
 }
 // utime, utimes, futimesat.
 Routine<Outcome> utimes_call(Thread& thread, SystemCall call) {

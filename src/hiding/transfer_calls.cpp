@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -25,12 +26,14 @@ Routine<int64_t> write_parts(Thread& thread, std::shared_ptr<OpenFile> file, std
   const uint64_t size = total(parts);
   uint64_t done = 0;
   int64_t error = 0;
-  std::vector<std::byte> bytes;
-  if (!may_send(thread, *file, {})) co_return -EPERM;
-  give_labels(thread, *file);
+  Gathered data(thread);
+  const std::vector<std::byte>& bytes = data.bytes;
   do {
-    error = co_await gather(thread, parts, done, bytes);
+    error = co_await gather(thread, parts, done, data);
+    // Each time: another thread may have read what is classified while this one waited.
+    if (!error && !may_send(thread, *file, {})) error = -EPERM;
     if (error) break;
+    give_labels(thread, *file);
     Frame frame = frame_of(Op::write, *file, {offset < 0 ? -1 : offset + static_cast<int64_t>(done)});
     frame.first = bytes;
     const Answer got = co_await thread.ask(frame, interrupted(*file, true));
@@ -88,7 +91,8 @@ Routine<Outcome> move_data(Thread& thread, SystemCall call, bool writes, bool ve
     // preadv2 and pwritev2 take -1 for "at the current position"; the others take no negative offset.
     const bool second = call.number == SYS_preadv2 || call.number == SYS_pwritev2;
     constexpr uint64_t kHints = 0x1 | 0x2 | 0x4 | 0x8;  // RWF_HIPRI, DSYNC, SYNC, NOWAIT
-    if (second && (call.a[5] & ~kHints)) co_return answer(-EOPNOTSUPP);
+    if (second && (call.a[5] & ~kHints))
+      co_return answer(refuse(thread, file->path, fmt::format("RWF_ flags {:#x}", call.a[5]), -EOPNOTSUPP));
     synchronous = second && (call.a[5] & 0x6);
     if (offset < 0 && !(second && offset == -1)) co_return answer(-EINVAL);
   }
@@ -139,20 +143,23 @@ uint64_t total(const std::vector<Part>& parts) {
   return sum;
 }
 
-Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t skip, std::vector<std::byte>& out) {
+Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t skip, Gathered& gathered) {
+  std::vector<std::byte>& out = gathered.bytes;
   out.clear();
+  const size_t most = thread.service().proxy->budget().full() ? kMaxDatagram : kMaxData;
   for (const Part& part : parts) {
     if (skip >= part.size) {
       skip -= part.size;
       continue;
     }
     const size_t at = out.size();
-    const size_t size = std::min<uint64_t>(part.size - skip, kMaxData - at);
+    const size_t size = std::min<uint64_t>(part.size - skip, most - at);
     out.resize(at + size);
+    gathered.share.set(out.size());
     const int64_t got = co_await thread.copy_some_in(part.base + skip, std::span(out).subspan(at));
     out.resize(at + static_cast<size_t>(std::max<int64_t>(got, 0)));
     if (got < 0 && at == 0) co_return got;
-    if (static_cast<size_t>(std::max<int64_t>(got, 0)) < size || out.size() == kMaxData) break;
+    if (static_cast<size_t>(std::max<int64_t>(got, 0)) < size || out.size() == most) break;
     skip = 0;
   }
   co_return 0;

@@ -191,7 +191,8 @@ void Operation::follow_notes(const Node& reached, std::vector<Step>& steps) {
 
 void Operation::classify(const Node& file, uint64_t labels, std::string_view pattern) {
   const auto lock = env.state.lock();
-  const diffusion::Spread spread = env.state.add(labels, file.carrier, identity_of(file.inode));
+  const Carrier identity = file.inode.at ? identity_of(file.inode) : Carrier();
+  const diffusion::Spread spread = env.state.add(labels, file.carrier, identity);
   if (spread.full) env.reporter.incomplete("the table of managed objects is full");
   if (!spread.added) return;
   event::Event event;

@@ -89,19 +89,23 @@ class Paths {
 
 struct Kind {
   uint16_t type = 0;     // of st_mode; 0: the errno is in `error`
-  int64_t identity = 0;  // one number for each file, as long as it is there
+  int64_t identity = 0;  // one number for each file; what gets the inode of a deleted one is another
 };
 // fstat(2) is another system call in each C library, and seccomp counts them.
 inline Kind kind_of(int fd, int64_t& error) {
   constexpr uint64_t kSpread = 0x9e3779b97f4a7c15;
   struct statx status {};
-  if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO, &status) != 0) {
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_BTIME, &status) != 0) {
     error = -errno;
     return {};
   }
   // One mount may have several devices: those of btrfs's subvolumes.
   const uint64_t device = uint64_t{status.stx_dev_major} << 32 | status.stx_dev_minor;
-  return {static_cast<uint16_t>(status.stx_mode & S_IFMT), static_cast<int64_t>(status.stx_ino + device * kSpread)};
+  const uint64_t birth = status.stx_mask & STATX_BTIME
+                             ? static_cast<uint64_t>(status.stx_btime.tv_sec) * 1'000'000'000 + status.stx_btime.tv_nsec
+                             : 0;
+  return {static_cast<uint16_t>(status.stx_mode & S_IFMT),
+          static_cast<int64_t>(status.stx_ino + (device + birth * kSpread) * kSpread)};
 }
 
 }  // namespace oboro::proxy

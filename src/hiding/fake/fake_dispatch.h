@@ -2,6 +2,7 @@
 // kernel functions to which their routines send the vCPU.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -22,8 +23,9 @@ namespace oboro::fake {
 
 class SilentReporter final : public hooks::Reporter {
  public:
-  void report(event::Event&) override {  // under the state's lock
+  void report(event::Event& event) override {  // under the state's lock
     ++events;
+    if (keeps) kept.push_back(event);
     if (on_report) on_report();
   }
   void incomplete(const char* what) override {
@@ -31,7 +33,15 @@ class SilentReporter final : public hooks::Reporter {
     reasons.emplace_back(what);
   }
   void kernel_replaced() override {}
+  // How many of a kind were kept, with that in their detail.
+  size_t count(event::Kind kind, std::string_view detail = {}) const {
+    return static_cast<size_t>(std::count_if(kept.begin(), kept.end(), [&](const event::Event& one) {
+      return one.kind == kind && one.detail.find(detail) != std::string::npos;
+    }));
+  }
   size_t events = 0;
+  bool keeps = false;
+  std::vector<event::Event> kept;
   std::vector<std::string> reasons;
   std::function<void()> on_report;  // in the middle of a hook
 
@@ -87,8 +97,8 @@ class FakeDispatch {
         mount_(guest.mount(disk_, Gva(), Gva())),
         leader(guest.task(100, "service")),
         hider(guest.kernel(), services, wait, counters),
-        state_(1024, 1),
-        environment(guest.kernel(), state_, patterns_, {}, reporter),
+        state(1024, 1),
+        environment(guest.kernel(), state, patterns, {}, reporter),
         user(kUserSize),
         first(*this, leader, 0) {
     environment.watcher = &hider;
@@ -150,12 +160,8 @@ class FakeDispatch {
   Gva leader;
   event::RingCounters counters;
   hiding::Hider hider;
-
- private:
-  diffusion::State state_;
-  diffusion::PatternSet patterns_;
-
- public:
+  diffusion::State state;
+  diffusion::PatternSet patterns;
   SilentReporter reporter;
   hooks::Environment environment;
   std::vector<std::byte> user;
@@ -232,9 +238,8 @@ inline uint64_t FakeDispatch::execute(const engine::Detour& to, Gva task) {
   if (is(Symbol::call_schedule_hrtimeout)) {
     if (takes_time) usleep(100);
     // A killable sleep is not ended by a signal that does not kill.
-    const auto state = static_cast<uint32_t>(guest.get(task, Field::task_state));
-    return state == static_cast<uint32_t>(hiding::Thread::Sleep::interruptible) ? static_cast<uint64_t>(sleep_result)
-                                                                                : 0;
+    const auto how = static_cast<uint32_t>(guest.get(task, Field::task_state));
+    return how == static_cast<uint32_t>(hiding::Thread::Sleep::interruptible) ? static_cast<uint64_t>(sleep_result) : 0;
   }
   const std::lock_guard lock(mutex_);
   if (is(Symbol::call_get_free_pages)) {
