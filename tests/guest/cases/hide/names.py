@@ -8,7 +8,7 @@ NAMES = {
     "log.example": ["10.199.86.2"],
     "six.example": ["2001:db8::6"],
     "both.example": ["10.199.86.2", "2001:db8::7"],
-    "large.example": [f"10.0.{i // 200}.{i % 200 + 1}" for i in range(300)],
+    "large.example": [f"10.0.0.{i + 1}" for i in range(40)],
     "lost.example": ["10.199.86.4"],
 }
 A, AAAA = 1, 28
