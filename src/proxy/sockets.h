@@ -35,7 +35,8 @@ struct Socket final : Handle {
   int64_t receive_timeout_us = 0, send_timeout_us = 0;  // 0: for ever
   bool lingers = false;                                 // which would block close(2) here: it is only remembered
   int linger_seconds = 0;
-  std::vector<std::byte> given_back;  // comes before what the kernel has
+  bool error_queue4 = false, error_queue6 = false;  // asked for (IP_RECVERR, IPV6_RECVERR); nothing comes by it
+  std::vector<std::byte> given_back;                // comes before what the kernel has
 };
 
 // -errno or 0. call: getsockopt or setsockopt.

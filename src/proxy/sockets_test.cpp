@@ -1,0 +1,128 @@
+// The network calls of a hidden service against what Linux makes of them.
+#include "proxy/sockets.h"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <tuple>
+#include <vector>
+
+#include "proxy/server_test.h"
+
+namespace oboro::proxy {
+namespace {
+
+class SocketsTest : public ServerTest {
+ protected:
+  int64_t set(uint32_t handle, int level, int name, std::string_view value) {
+    return call(Op::setsockopt, handle, {level, name}, value).result;
+  }
+  Reply get(uint32_t handle, int level, int name, int64_t size = 4) {
+    return call(Op::getsockopt, handle, {level, name, size});
+  }
+};
+
+// glibc's resolver gives up where it cannot have this.
+TEST_F(SocketsTest, ErrorQueuesAreThereAndStayEmpty) {
+  start();
+  const uint32_t four = made(Op::socket, {AF_INET, SOCK_DGRAM, 0}), six = made(Op::socket, {AF_INET6, SOCK_DGRAM, 0});
+  for (const auto& [handle, level, name] :
+       {std::tuple(four, IPPROTO_IP, IP_RECVERR), {six, IPPROTO_IPV6, IPV6_RECVERR}, {six, IPPROTO_IP, IP_RECVERR}}) {
+    EXPECT_EQ(get(handle, level, name).first, raw(0));
+    EXPECT_EQ(set(handle, level, name, raw(7)), 0);
+    EXPECT_EQ(get(handle, level, name).first, raw(1));
+    EXPECT_EQ(get(handle, level, name, 1).first, "\x01");
+  }
+  EXPECT_EQ(set(six, IPPROTO_IPV6, IPV6_RECVERR, raw(0)), 0);
+  EXPECT_EQ(get(six, IPPROTO_IPV6, IPV6_RECVERR).first, raw(0));
+  EXPECT_EQ(get(six, IPPROTO_IP, IP_RECVERR).first, raw(1)) << "another one";
+  EXPECT_EQ(set(six, IPPROTO_IPV6, IPV6_RECVERR, "\x01"), -EINVAL);
+  EXPECT_EQ(set(six, IPPROTO_IP, IP_RECVERR, "\x01"), 0) << "a byte will do";
+  EXPECT_EQ(set(four, IPPROTO_IPV6, IPV6_RECVERR, raw(1)), -ENOPROTOOPT);
+  EXPECT_EQ(get(four, IPPROTO_IPV6, IPV6_RECVERR).result, -EOPNOTSUPP);
+
+  // Nobody is there: the error comes, once, and the socket is as before.
+  uint16_t closed = 0;
+  (void)listener(closed);
+  EXPECT_EQ(call(Op::connect, four, {}, raw(address(kOutside, closed))).result, 0);
+  EXPECT_EQ(call(Op::send, four, {}, "x").result, 1);
+  EXPECT_EQ(call(Op::receive, four, {10, 0}).result, -ECONNREFUSED);
+  const uint64_t waiting = send(Op::poll, 0, {}, raw(pollfd{static_cast<int>(four), POLLIN, 0}));
+  EXPECT_FALSE(answer(waiting, 100)) << "POLLERR for ever";
+}
+
+// What programs take for granted or end without, as long as it concerns nothing but the socket.
+TEST_F(SocketsTest, OptionsThatProgramsSet) {
+  start();
+  const uint32_t tcp = made(Op::socket, {AF_INET, SOCK_STREAM, 0}), udp = made(Op::socket, {AF_INET, SOCK_DGRAM, 0}),
+                 six = made(Op::socket, {AF_INET6, SOCK_DGRAM, 0});
+  struct Case {
+    uint32_t handle;
+    int level, name, value;
+  };
+  for (const auto& [handle, level, name, value] : std::vector<Case>{
+           {tcp, SOL_SOCKET, SO_PRIORITY, 6},
+           {tcp, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1},
+           {tcp, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 16384},
+           {tcp, IPPROTO_TCP, TCP_WINDOW_CLAMP, 65536},
+           {tcp, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1},
+           {udp, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO},
+           {udp, IPPROTO_IP, IP_MULTICAST_TTL, 3},
+           {udp, IPPROTO_IP, IP_MULTICAST_LOOP, 0},
+           {udp, IPPROTO_IP, IP_MULTICAST_ALL, 0},
+           {six, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO},
+           {six, IPPROTO_IPV6, IPV6_MTU, 1280},
+           {six, IPPROTO_IPV6, IPV6_DONTFRAG, 1},
+           {six, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 3},
+           {six, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0},
+           {six, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0},
+       }) {
+    EXPECT_EQ(set(handle, level, name, raw(value)), 0) << level << " " << name;
+    if (name != IPV6_MTU || level != IPPROTO_IPV6) {  // which tells the path's
+      EXPECT_EQ(get(handle, level, name).first, raw(value)) << level << " " << name;
+    }
+  }
+  EXPECT_EQ(get(tcp, SOL_SOCKET, SO_SNDLOWAT).first, raw(1));
+  auto [connection, peer] = connected();
+  EXPECT_EQ(get(connection, IPPROTO_IP, IP_MTU).result, 0);
+}
+
+TEST_F(SocketsTest, OptionsThatAreRefused) {
+  start();
+  const uint32_t tcp = made(Op::socket, {AF_INET, SOCK_STREAM, 0}), udp = made(Op::socket, {AF_INET, SOCK_DGRAM, 0}),
+                 six = made(Op::socket, {AF_INET6, SOCK_DGRAM, 0});
+  // Their control messages do not come through; the others choose a device, an address or a port, need a right, or have
+  // the kernel do more than send and receive.
+  for (const auto& [handle, level, name] : std::vector<std::tuple<uint32_t, int, int>>{
+           {udp, IPPROTO_IP, IP_PKTINFO},
+           {udp, IPPROTO_IP, IP_RECVTTL},
+           {six, IPPROTO_IPV6, IPV6_RECVPKTINFO},
+           {six, IPPROTO_IPV6, IPV6_RECVTCLASS},
+           {udp, SOL_SOCKET, SO_TIMESTAMP},
+           {udp, SOL_SOCKET, SO_BINDTODEVICE},
+           {udp, IPPROTO_IP, IP_MULTICAST_IF},
+           {udp, IPPROTO_IP, IP_ADD_MEMBERSHIP},
+           {udp, IPPROTO_IP, IP_OPTIONS},
+           {tcp, IPPROTO_IP, IP_TRANSPARENT},
+           {tcp, IPPROTO_IP, IP_FREEBIND},
+           {udp, SOL_SOCKET, SO_RCVBUFFORCE},
+           {udp, SOL_SOCKET, SO_MARK},
+           {udp, SOL_SOCKET, SO_PEEK_OFF},
+           {udp, SOL_SOCKET, SO_COOKIE},
+           {udp, SOL_SOCKET, SO_ATTACH_FILTER},
+           {tcp, IPPROTO_TCP, TCP_FASTOPEN},
+           {tcp, IPPROTO_TCP, TCP_FASTOPEN_CONNECT},
+           {tcp, IPPROTO_TCP, TCP_ULP},
+       }) {
+    EXPECT_EQ(set(handle, level, name, raw(1)), -ENOPROTOOPT) << level << " " << name;
+    EXPECT_EQ(get(handle, level, name).result, -ENOPROTOOPT) << level << " " << name;
+  }
+}
+
+}  // namespace
+}  // namespace oboro::proxy
