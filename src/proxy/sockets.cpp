@@ -167,9 +167,12 @@ class Attempt {
     if (family != AF_UNSPEC && !policy_.allows(call_.first)) return -ENETUNREACH;
     SocketAddress address = kernel_address(call_.first);
     const int64_t done = result(connect(socket.fd.get(), address.at(), address.size));
-    if (done != -EINPROGRESS) return done;
+    // A call before this one was interrupted, and begins anew as this one: Linux waits on, unless the socket does not
+    // block.
+    progress_.joined = done == -EALREADY;
+    if (done != -EINPROGRESS && !progress_.joined) return done;
     progress_.started = true;
-    return wait(socket, -EINPROGRESS);
+    return wait(socket, done);
   }
 
   int64_t bind_call(Socket& socket) {
@@ -355,7 +358,7 @@ std::optional<Outcome> Sockets::attempt(const Frame& call, Progress& progress) {
 
 Outcome Sockets::timed_out(const Frame& call, Progress& progress) {
   Outcome outcome;
-  outcome.result = call.op == Op::connect ? -EINPROGRESS : -EAGAIN;
+  outcome.result = call.op != Op::connect ? -EAGAIN : progress.joined ? -EALREADY : -EINPROGRESS;
   if (call.op == Op::send && progress.sent) outcome.result = static_cast<int64_t>(progress.sent);
   if (call.op == Op::receive && !progress.data.empty()) {
     outcome.result = static_cast<int64_t>(progress.data.size());

@@ -48,6 +48,7 @@ struct Progress {
   std::vector<std::byte> data;  // of a receive that is to be complete (MSG_WAITALL)
   size_t sent = 0;              // of a send
   bool started = false;         // connect
+  bool joined = false;          // connect: another call had started it
 };
 
 class Sockets {

@@ -124,5 +124,57 @@ TEST_F(SocketsTest, OptionsThatAreRefused) {
   }
 }
 
+// A listener of the test's that takes no more connections, until it is asked for them.
+struct FullListener {
+  FullListener() : fd(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in in = address(kOutside, 0);
+    EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&in), sizeof in), 0);
+    EXPECT_EQ(listen(fd.get(), 0), 0);
+    socklen_t size = sizeof in;
+    getsockname(fd.get(), reinterpret_cast<sockaddr*>(&in), &size);
+    port = ntohs(in.sin_port);
+    for (pollfd writable{-1, POLLOUT, 0}; others.size() < 10;) {
+      others.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+      (void)connect(others.back().get(), reinterpret_cast<sockaddr*>(&in), sizeof in);
+      writable.fd = others.back().get();
+      if (poll(&writable, 1, 100) == 0) return;
+    }
+    ADD_FAILURE() << "it is never full";
+  }
+  UniqueFd fd;
+  uint16_t port = 0;
+  std::vector<UniqueFd> others;
+};
+
+// As Linux does: the kernel's connection goes on when the call is interrupted, and a call that is restarted waits on.
+TEST_F(SocketsTest, ConnectGoesOnWhereItWas) {
+  start();
+  FullListener server_side;
+  const std::string to(raw(address(kOutside, server_side.port)));
+  const uint32_t handle = made(Op::socket, {AF_INET, SOCK_STREAM, 0});
+  const uint64_t interrupted = send(Op::connect, handle, {}, to);
+  EXPECT_FALSE(answer(interrupted, 50));
+  EXPECT_EQ(call(Op::cancel, 0, {static_cast<int64_t>(interrupted)}).result, 0);
+  EXPECT_EQ(answer(interrupted)->result, -EINTR);
+
+  EXPECT_EQ(call(Op::setfl, handle, {O_NONBLOCK}).result, 0);
+  EXPECT_EQ(call(Op::connect, handle, {}, to).result, -EALREADY);
+  EXPECT_EQ(call(Op::setfl, handle, {0}).result, 0);
+  EXPECT_EQ(set(handle, SOL_SOCKET, SO_SNDTIMEO, raw(timeval{0, 50000})), 0);
+  EXPECT_EQ(call(Op::connect, handle, {}, to).result, -EALREADY) << "not -EINPROGRESS: it did not begin it";
+  EXPECT_EQ(set(handle, SOL_SOCKET, SO_SNDTIMEO, raw(timeval{})), 0);
+
+  const uint64_t restarted = send(Op::connect, handle, {}, to);
+  EXPECT_FALSE(answer(restarted, 100));
+  server_side.others.clear();
+  while (UniqueFd(accept4(server_side.fd.get(), nullptr, nullptr, SOCK_NONBLOCK))) {
+    if (pollfd more{server_side.fd.get(), POLLIN, 0}; poll(&more, 1, 100) <= 0) break;
+  }
+  const auto done = answer(restarted);
+  ASSERT_TRUE(done);
+  EXPECT_EQ(done->result, 0);
+  EXPECT_EQ(call(Op::connect, handle, {}, to).result, -EISCONN);
+}
+
 }  // namespace
 }  // namespace oboro::proxy
