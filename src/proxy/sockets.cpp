@@ -140,10 +140,9 @@ class Attempt {
     UniqueFd fd(::socket(static_cast<int>(argument(0)), static_cast<int>(type) | SOCK_CLOEXEC | SOCK_NONBLOCK,
                          static_cast<int>(argument(2))));
     if (!fd) return failed();
-    return add(std::move(fd), argument(1) & SOCK_NONBLOCK);
+    return add(std::make_shared<Socket>(std::move(fd)), argument(1) & SOCK_NONBLOCK);
   }
-  int64_t add(UniqueFd fd, bool nonblocking) {
-    auto socket = std::make_shared<Socket>(std::move(fd));
+  int64_t add(std::shared_ptr<Socket> socket, bool nonblocking) {
     socket->nonblocking = nonblocking;
     const uint32_t number = handles_.add(std::move(socket));
     return number ? int64_t{number} : -ENFILE;
@@ -202,7 +201,10 @@ class Attempt {
     if (would_block(done)) return wait(socket, -EAGAIN);
     if (done < 0) return done;
     put(out_.first, &peer.storage, std::min<size_t>(peer.size, sizeof peer.storage));
-    return add(UniqueFd(static_cast<int>(done)), argument(0) & SOCK_NONBLOCK);
+    // Of what the kernel does not know of the listener, the new one has the same.
+    auto accepted = std::make_shared<Socket>(UniqueFd(static_cast<int>(done)));
+    static_cast<SocketSettings&>(*accepted) = socket;
+    return add(std::move(accepted), argument(0) & SOCK_NONBLOCK);
   }
 
   int64_t send_call(Socket& socket) {

@@ -30,13 +30,17 @@ struct SocketOption {
 // Those that are passed on to the kernel; no others are.
 std::span<const SocketOption> socket_options();
 
-struct Socket final : Handle {
-  explicit Socket(UniqueFd fd_) : Handle(Kind::socket, std::move(fd_)) {}
+// What is remembered here, for the kernel's socket is not to know of it. A listener hands it on.
+struct SocketSettings {
   int64_t receive_timeout_us = 0, send_timeout_us = 0;  // 0: for ever
-  bool lingers = false;                                 // which would block close(2) here: it is only remembered
+  bool lingers = false;                                 // which would block close(2) here
   int linger_seconds = 0;
   bool error_queue4 = false, error_queue6 = false;  // asked for (IP_RECVERR, IPV6_RECVERR); nothing comes by it
-  std::vector<std::byte> given_back;                // comes before what the kernel has
+};
+
+struct Socket final : Handle, SocketSettings {
+  explicit Socket(UniqueFd fd_) : Handle(Kind::socket, std::move(fd_)) {}
+  std::vector<std::byte> given_back;  // comes before what the kernel has
 };
 
 // -errno or 0. call: getsockopt or setsockopt.

@@ -176,5 +176,30 @@ TEST_F(SocketsTest, ConnectGoesOnWhereItWas) {
   EXPECT_EQ(call(Op::connect, handle, {}, to).result, -EISCONN);
 }
 
+TEST_F(SocketsTest, AcceptedSocketsAreAsTheirListener) {
+  start();
+  const uint32_t listening = made(Op::socket, {AF_INET, SOCK_STREAM, 0});
+  const timeval receives{0, 50000}, sends{7, 0};
+  const linger lingers{1, 30};
+  EXPECT_EQ(set(listening, SOL_SOCKET, SO_RCVTIMEO, raw(receives)), 0);
+  EXPECT_EQ(set(listening, SOL_SOCKET, SO_SNDTIMEO, raw(sends)), 0);
+  EXPECT_EQ(set(listening, SOL_SOCKET, SO_LINGER, raw(lingers)), 0);
+  EXPECT_EQ(set(listening, IPPROTO_IP, IP_RECVERR, raw(1)), 0);
+  EXPECT_EQ(call(Op::bind, listening, {}, raw(address("0.0.0.0", 5140))).result, 0);
+  EXPECT_EQ(call(Op::listen, listening, {5}).result, 0);
+  const UniqueFd client(socket(AF_INET, SOCK_STREAM, 0));
+  const sockaddr_in to = address(kOutside, 5140);
+  ASSERT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+  EXPECT_EQ(call(Op::setfl, listening, {O_NONBLOCK}).result, 0);
+  const uint32_t accepted = static_cast<uint32_t>(call(Op::accept, listening, {0}).result);
+  EXPECT_EQ(get(accepted, SOL_SOCKET, SO_RCVTIMEO, sizeof receives).first, raw(receives));
+  EXPECT_EQ(get(accepted, SOL_SOCKET, SO_SNDTIMEO, sizeof sends).first, raw(sends));
+  EXPECT_EQ(get(accepted, SOL_SOCKET, SO_LINGER, sizeof lingers).first, raw(lingers));
+  EXPECT_EQ(get(accepted, IPPROTO_IP, IP_RECVERR).first, raw(1));
+  const uint64_t waiting = send(Op::receive, accepted, {10, 0});
+  EXPECT_FALSE(answer(waiting, 10)) << "whether it blocks is no such thing";
+  EXPECT_EQ(answer(waiting)->result, -EAGAIN);
+}
+
 }  // namespace
 }  // namespace oboro::proxy
