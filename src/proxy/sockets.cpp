@@ -140,7 +140,7 @@ class Attempt {
     UniqueFd fd(::socket(static_cast<int>(argument(0)), static_cast<int>(type) | SOCK_CLOEXEC | SOCK_NONBLOCK,
                          static_cast<int>(argument(2))));
     if (!fd) return failed();
-    return add(std::make_shared<Socket>(std::move(fd)), argument(1) & SOCK_NONBLOCK);
+    return add(std::make_shared<Socket>(std::move(fd), type == SOCK_STREAM), argument(1) & SOCK_NONBLOCK);
   }
   int64_t add(std::shared_ptr<Socket> socket, bool nonblocking) {
     socket->nonblocking = nonblocking;
@@ -202,7 +202,7 @@ class Attempt {
     if (done < 0) return done;
     put(out_.first, &peer.storage, std::min<size_t>(peer.size, sizeof peer.storage));
     // Of what the kernel does not know of the listener, the new one has the same.
-    auto accepted = std::make_shared<Socket>(UniqueFd(static_cast<int>(done)));
+    auto accepted = std::make_shared<Socket>(UniqueFd(static_cast<int>(done)), true);
     static_cast<SocketSettings&>(*accepted) = socket;
     return add(std::move(accepted), argument(0) & SOCK_NONBLOCK);
   }
@@ -233,41 +233,44 @@ class Attempt {
     const int wanted = flags(argument(1), kReceiveFlags);
     const bool dont_wait = wanted & MSG_DONTWAIT;
     const size_t size = static_cast<size_t>(std::min<int64_t>(argument(0), kMaxData));
-    std::vector<std::byte>& data = progress_.data;
-    if (!socket.given_back.empty() && data.empty() && !(wanted & MSG_OOB)) {
+    // A stream's bytes are then thrown away, and a datagram is only said to have been longer.
+    const bool thrown_away = wanted & MSG_TRUNC && socket.stream;
+    const auto take = [&](auto first, auto end) {
+      progress_.received += static_cast<size_t>(end - first);
+      if (!thrown_away) progress_.data.insert(progress_.data.end(), first, end);
+    };
+    const auto finish = [&] {
+      out_.first = std::move(progress_.data);
+      return static_cast<int64_t>(progress_.received);
+    };
+    if (!socket.given_back.empty() && !progress_.received && !(wanted & MSG_OOB)) {
       const auto end = socket.given_back.begin() + static_cast<ptrdiff_t>(std::min(size, socket.given_back.size()));
-      data.assign(socket.given_back.begin(), end);
+      take(socket.given_back.begin(), end);
       if (!(wanted & MSG_PEEK)) socket.given_back.erase(socket.given_back.begin(), end);
-      if (!(wanted & MSG_WAITALL) || wanted & MSG_PEEK || data.size() == size) {
-        out_.first = std::move(data);
-        return static_cast<int64_t>(out_.first.size());
-      }
+      if (!(wanted & MSG_WAITALL) || wanted & MSG_PEEK || progress_.received == size) return finish();
     }
     // Not the call's own: what may have to wait is as large as what came.
     thread_local std::vector<std::byte> room(kMaxData);
     for (;;) {
       SocketAddress peer;
-      iovec part{room.data(), size - std::min(size, data.size())};
+      iovec part{room.data(), size - std::min(size, progress_.received)};
       msghdr message{};
       message.msg_name = peer.at();
       message.msg_namelen = peer.size;
       message.msg_iov = &part;
       message.msg_iovlen = 1;
       const int64_t got = result(recvmsg(socket.fd.get(), &message, (wanted & ~MSG_WAITALL) | MSG_DONTWAIT));
-      if (would_block(got) && (data.empty() || !(socket.nonblocking || dont_wait)))
+      if (would_block(got) && (!progress_.received || !(socket.nonblocking || dont_wait)))
         return wait(socket, -EAGAIN, dont_wait);
-      if (got < 0 && data.empty()) return got;
+      if (got < 0 && !progress_.received) return got;
       // With MSG_TRUNC a datagram's true size may be more than there was room for.
-      const auto taken = std::min<int64_t>(static_cast<int64_t>(part.iov_len), std::max<int64_t>(got, 0));
-      const int64_t before = static_cast<int64_t>(data.size());
-      data.insert(data.end(), room.begin(), room.begin() + taken);
-      // Only a stream has no name for who sent this.
-      const bool to_be_complete = wanted & MSG_WAITALL && !(wanted & MSG_PEEK) && message.msg_namelen == 0;
-      if (to_be_complete && got > 0 && data.size() < size) continue;
+      const auto came = std::min<int64_t>(static_cast<int64_t>(part.iov_len), std::max<int64_t>(got, 0));
+      take(room.begin(), room.begin() + came);
+      const bool to_be_complete = wanted & MSG_WAITALL && !(wanted & MSG_PEEK) && socket.stream;
+      if (to_be_complete && got > 0 && progress_.received < size) continue;
       put(out_.second, &peer.storage, std::min<size_t>(got < 0 ? 0 : message.msg_namelen, sizeof peer.storage));
       out_.extra = got < 0 ? 0 : message.msg_flags;
-      out_.first = std::move(data);
-      return before + std::max<int64_t>(got, 0);
+      return finish() + std::max<int64_t>(got - came, 0);
     }
   }
 
@@ -362,8 +365,8 @@ Outcome Sockets::timed_out(const Frame& call, Progress& progress) {
   Outcome outcome;
   outcome.result = call.op != Op::connect ? -EAGAIN : progress.joined ? -EALREADY : -EINPROGRESS;
   if (call.op == Op::send && progress.sent) outcome.result = static_cast<int64_t>(progress.sent);
-  if (call.op == Op::receive && !progress.data.empty()) {
-    outcome.result = static_cast<int64_t>(progress.data.size());
+  if (call.op == Op::receive && progress.received) {
+    outcome.result = static_cast<int64_t>(progress.received);
     outcome.first = std::move(progress.data);
   }
   return outcome;

@@ -39,7 +39,8 @@ struct SocketSettings {
 };
 
 struct Socket final : Handle, SocketSettings {
-  explicit Socket(UniqueFd fd_) : Handle(Kind::socket, std::move(fd_)) {}
+  Socket(UniqueFd fd_, bool stream_) : Handle(Kind::socket, std::move(fd_)), stream(stream_) {}
+  const bool stream;                  // TCP; else UDP
   std::vector<std::byte> given_back;  // comes before what the kernel has
 };
 
@@ -50,6 +51,7 @@ int64_t set_option(Socket& socket, const Frame& call);
 // A call that waits: how far it has come.
 struct Progress {
   std::vector<std::byte> data;  // of a receive that is to be complete (MSG_WAITALL)
+  size_t received = 0;          // by it: more than `data` where bytes are thrown away (MSG_TRUNC)
   size_t sent = 0;              // of a send
   bool started = false;         // connect
   bool joined = false;          // connect: another call had started it

@@ -201,5 +201,38 @@ TEST_F(SocketsTest, AcceptedSocketsAreAsTheirListener) {
   EXPECT_EQ(answer(waiting)->result, -EAGAIN);
 }
 
+// MSG_TRUNC on a stream takes bytes away and writes none.
+TEST_F(SocketsTest, WhatIsThrownAwayIsNothingElse) {
+  start();
+  auto [other, other_peer] = connected();
+  ASSERT_EQ(::send(other_peer.get(), "of another", 10, 0), 10);
+  EXPECT_EQ(call(Op::receive, other, {10, MSG_WAITALL}).first, "of another");
+  auto [handle, peer] = connected();
+  const auto thrown = [&, stream = handle](int64_t size, int flags) {
+    const Reply reply = call(Op::receive, stream, {size, MSG_TRUNC | flags});
+    EXPECT_EQ(reply.first, "");
+    return reply.result;
+  };
+  ASSERT_EQ(::send(peer.get(), "0123456789", 10, 0), 10);
+  EXPECT_EQ(thrown(4, 0), 4);
+  EXPECT_EQ(thrown(3, MSG_PEEK), 3);
+  EXPECT_EQ(call(Op::receive, handle, {2, 0}).first, "45");
+  EXPECT_EQ(thrown(4, MSG_WAITALL), 4);
+  const uint64_t waiting = send(Op::receive, handle, {10, MSG_TRUNC | MSG_WAITALL});
+  EXPECT_FALSE(answer(waiting, 50));
+  ASSERT_EQ(::send(peer.get(), "abcde", 5, 0), 5);
+  while (call(Op::ioctl, handle, {FIONREAD}).extra != 0) {
+  }
+  EXPECT_EQ(call(Op::cancel, 0, {static_cast<int64_t>(waiting)}).result, 0);
+  const auto cut = answer(waiting);
+  ASSERT_TRUE(cut);
+  EXPECT_EQ(cut->result, 5);
+  EXPECT_EQ(cut->first, "");
+  EXPECT_EQ(call(Op::give_back, handle, {}, "xyz").result, 0);
+  EXPECT_EQ(thrown(1, MSG_PEEK), 1);
+  EXPECT_EQ(thrown(2, 0), 2);
+  EXPECT_EQ(call(Op::receive, handle, {10, 0}).first, "z");
+}
+
 }  // namespace
 }  // namespace oboro::proxy
