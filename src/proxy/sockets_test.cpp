@@ -234,5 +234,16 @@ TEST_F(SocketsTest, WhatIsThrownAwayIsNothingElse) {
   EXPECT_EQ(call(Op::receive, handle, {10, 0}).first, "z");
 }
 
+// recv(2) waits for something to come even then.
+TEST_F(SocketsTest, AReadOfNothingIsOverAtOnce) {
+  start();
+  auto [handle, peer] = connected();
+  EXPECT_EQ(call(Op::read, handle, {0, -1}).result, 0);
+  EXPECT_EQ(call(Op::read, handle, {0, 5}).result, -ESPIPE);
+  EXPECT_EQ(call(Op::read, made(Op::socket, {AF_INET, SOCK_STREAM, 0}), {0, -1}).result, 0) << "not even connected";
+  EXPECT_EQ(call(Op::read, 77777, {0, -1}).result, -EBADF);
+  EXPECT_FALSE(answer(send(Op::receive, handle, {0, 0}), 50));
+}
+
 }  // namespace
 }  // namespace oboro::proxy
