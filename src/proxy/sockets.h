@@ -11,18 +11,10 @@
 
 #include "proxy/files.h"
 #include "proxy/handles.h"
+#include "proxy/network_policy.h"
 #include "proxy/wire.h"
 
 namespace oboro::proxy {
-
-// What the configuration lets a service do with the network.
-struct NetworkPolicy {
-  bool remote = false;                      // to other hosts: never to this one
-  std::vector<uint16_t> listen;             // ports that it may bind
-  std::vector<std::vector<std::byte>> own;  // addresses of this host (4 or 16 bytes)
-  // Whether a socket address may be sent to or connected to. Anything but IPv4 and IPv6 may not.
-  bool allows(std::span<const std::byte> address) const;
-};
 
 struct SocketOption {
   int level, name;
@@ -41,6 +33,7 @@ struct SocketSettings {
 struct Socket final : Handle, SocketSettings {
   Socket(UniqueFd fd_, bool stream_) : Handle(Kind::socket, std::move(fd_)), stream(stream_) {}
   const bool stream;                  // TCP; else UDP
+  std::optional<Endpoint> peer;       // that it was connected to
   std::vector<std::byte> given_back;  // comes before what the kernel has
 };
 
@@ -59,7 +52,7 @@ struct Progress {
 
 class Sockets {
  public:
-  Sockets(NetworkPolicy policy, Handles& handles) : policy_(std::move(policy)), handles_(handles) {}
+  Sockets(NetworkPolicy policy, Handles& handles) : destinations_(std::move(policy)), handles_(handles) {}
 
   static bool is_socket_call(Op op) { return (op >= Op::ioctl && op <= Op::poll) || op == Op::give_back; }
   // Nothing: it has to wait until a socket of it is ready.
@@ -70,7 +63,7 @@ class Sockets {
   int64_t timeout_us(const Frame& call) const;
 
  private:
-  NetworkPolicy policy_;
+  Destinations destinations_;
   Handles& handles_;
 };
 
