@@ -67,7 +67,7 @@ void change_phase(Phase next) {
 }
 
 void on_reset_vector(unsigned index, void*) {
-  if (index != 0) return;
+  if (index != 0 || !engine::was_reset(plugin->vcpus[index])) return;
   if (!plugin->started) {
     plugin->started = true;
     return;
@@ -128,7 +128,7 @@ void on_translate(qemu_plugin_tb* tb, void*) {
   const Phase phase = plugin->phase;
   const uint64_t start = qemu_plugin_tb_vaddr(tb);
   if (start == kResetVector)
-    qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_reset_vector, QEMU_PLUGIN_CB_NO_REGS,
+    qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_reset_vector, QEMU_PLUGIN_CB_R_REGS,
                                            nullptr);
   const bool low = start < kLowEnd;
   if (phase == Phase::waiting_for_user && low) {
