@@ -18,6 +18,13 @@ class Vcpu {
   virtual uint64_t reg(x86::Reg reg) = 0;
 };
 
+// Whether the vCPU, which stands at the first instruction after a reset, is there because of one: real mode, and the
+// selector that code of 64 bits does not have. The address alone is anybody's: an ordinary program may have a page
+// there.
+inline bool was_reset(Vcpu& vcpu) {
+  return (vcpu.reg(x86::Reg::cs) & 0xffff) == x86::kResetCs && !(vcpu.reg(x86::Reg::cr0) & x86::kCr0Pe);
+}
+
 // Where the vCPU goes on instead of in the hooked function, and with which registers.
 struct Detour {
   uint64_t rip = 0;  // 0: in the hooked function after all

@@ -41,7 +41,7 @@ using hooks::Interest;
 // A routine comes back to the hook with other registers: when that is of interest must not depend on arguments.
 constexpr hooks::HookPoint kPoints[] = {
     {Symbol::fn_syscall_user_dispatch, on_system_call, true, Interest::every_call, "calls of hidden services"},
-    {Symbol::fn_bprm_committed_creds, on_committed_creds, true, Interest::every_call, "starts of hidden services"},
+    {Symbol::fn_bprm_committed_creds, on_committed_creds, true, Interest::executed, "starts of hidden services"},
     {Symbol::fn_exit_files, on_exit_files, true, Interest::managed, "ends of hidden services"},
 };
 
@@ -114,6 +114,15 @@ std::string Hider::missing(const guest::Profile& profile) {
       profile[Field::pt_regs_orig_ax] != offsetof(Registers, orig_ax))
     return "struct pt_regs as it is elsewhere";
   return {};
+}
+
+std::vector<std::string> Hider::executables(std::span<const std::unique_ptr<Service>> services) {
+  std::vector<std::string> names;
+  for (const auto& service : services) {
+    if (service->exe.empty()) return {};
+    names.push_back(service->exe.substr(service->exe.rfind('/') + 1));
+  }
+  return names;
 }
 
 std::shared_ptr<Thread> Hider::find(Gva task) {

@@ -37,6 +37,9 @@ class Hider final : public hooks::ProcessWatcher {
   // Why services cannot be hidden in this kernel; empty: they can.
   static std::string missing(const guest::Profile& profile);
 
+  // The file names of the services' programs; none: a service may be any program (it is known by its unit only).
+  static std::vector<std::string> executables(std::span<const std::unique_ptr<Service>> services);
+
   // From now on nothing is hidden: no thread is marked, and calls that wait end with -EIO. False: some thread is not
   // back at its hook yet, which must stay until it is.
   bool retire();

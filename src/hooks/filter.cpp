@@ -1,6 +1,8 @@
 #include "hooks/filter.h"
 
+#include <cstring>
 #include <initializer_list>
+#include <map>
 #include <utility>
 
 #include "guest/file.h"
@@ -103,6 +105,34 @@ class Builder {
     stop_if_socket();
     step(Op::pass);
   }
+  // Argument 0: struct linux_binprm. The last names of the programs that matter; a few others may look like them.
+  void stop_if_named(std::span<const std::string> names) {
+    constexpr size_t kBegin = 4;  // bytes of a name that are compared; numbers are of 31 bits and a sign
+    argument(0);
+    load64(Field::binprm_file);
+    stop_if(Op::jump_if_zero);
+    load64(Field::file_path_dentry);
+    step(Op::keep);
+    load32(Field::dentry_name_len);
+    std::map<size_t, size_t> jumps;  // by length
+    for (const std::string& name : names)
+      if (!jumps.count(name.size())) jumps[name.size()] = step(Op::jump_if_equal, name.size());
+    step(Op::pass);
+    for (const auto& [size, jump] : jumps) {
+      here(jump);
+      step(Op::recall);
+      load64(Field::dentry_name);
+      step(Op::load32, 0);
+      for (const std::string& name : names) {
+        if (name.size() != size) continue;
+        uint32_t begin = 0;
+        if (size >= kBegin) std::memcpy(&begin, name.data(), kBegin);
+        const bool comparable = size >= kBegin && begin <= INT32_MAX;
+        stop_if(comparable ? Op::jump_if_equal : Op::stop, comparable ? begin : 0);
+      }
+      step(Op::pass);
+    }
+  }
   std::optional<FilterProgram> finish() {
     if (gave_up_) return std::nullopt;
     step(Op::pass);
@@ -188,8 +218,8 @@ std::optional<FilterLayout> filter_layout(const guest::Kernel& kernel, uint64_t 
   return layout;
 }
 
-std::optional<FilterProgram> filter_program(Interest interest, const guest::Kernel& kernel,
-                                            const FilterLayout& layout) {
+std::optional<FilterProgram> filter_program(Interest interest, const guest::Kernel& kernel, const FilterLayout& layout,
+                                            std::span<const std::string> executables) {
   Builder b(kernel, layout);
   switch (interest) {
     case Interest::every_call:
@@ -288,6 +318,11 @@ std::optional<FilterProgram> filter_program(Interest interest, const guest::Kern
       b.pass_if(Op::jump_if_zero);
       b.load32(Field::task_tgid);
       b.stop_if(Op::jump_if_process);
+      break;
+    case Interest::executed:
+      if (executables.empty()) return FilterProgram{{Op::stop, 0, 0}};
+      b.stop_if_managed();
+      b.stop_if_named(executables);
       break;
   }
   return b.finish();

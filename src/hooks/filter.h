@@ -5,6 +5,8 @@
 
 #include <optional>
 #include <set>
+#include <span>
+#include <string>
 
 #include "diffusion/state.h"
 #include "engine/filter.h"
@@ -15,9 +17,11 @@ namespace oboro::hooks {
 
 // nullopt: this kernel lacks a structure member that the filter needs.
 std::optional<engine::FilterLayout> filter_layout(const guest::Kernel& kernel, uint64_t current_offset);
-// nullopt likewise.
+// nullopt likewise. executables: for Interest::executed, the file names (without directories) of the programs that are
+// waited for; none: every program.
 std::optional<engine::FilterProgram> filter_program(Interest interest, const guest::Kernel& kernel,
-                                                    const engine::FilterLayout& layout);
+                                                    const engine::FilterLayout& layout,
+                                                    std::span<const std::string> executables = {});
 
 // Hands the changes of the diffusion state on to the filter.
 class FilterMarks final : public diffusion::Marks {

@@ -27,6 +27,7 @@ enum class Interest : uint8_t {
   task,                     // the process of the task_struct is managed
   managed_or_task,          // the running one, or that of the task_struct
   managed_or_owner,         // the running one, or the owner of the mm_struct
+  executed,                 // managed, or the linux_binprm's program has the name of one that is waited for
 };
 
 }  // namespace oboro::hooks

@@ -262,8 +262,13 @@ class ProxyTest : public testing::Test {
     strcpy(request.ifr_name, "lo");
     request.ifr_flags = IFF_UP | IFF_RUNNING;
     if (ioctl(any.get(), SIOCSIFFLAGS, &request) != 0) return false;
-    strcpy(request.ifr_name, "lo:1");
-    const sockaddr_in in = address("10.9.9.1", 0);
+    return add_address("lo:1", "10.9.9.1");
+  }
+  static bool add_address(const char* name, const char* host) {
+    const UniqueFd any(socket(AF_INET, SOCK_DGRAM, 0));
+    ifreq request{};
+    strcpy(request.ifr_name, name);
+    const sockaddr_in in = address(host, 0);
     std::memcpy(&request.ifr_addr, &in, sizeof in);
     return ioctl(any.get(), SIOCSIFADDR, &request) == 0;
   }

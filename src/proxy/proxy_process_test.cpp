@@ -130,6 +130,13 @@ TEST_F(ProcessTest, ThisHostIsNotTheNetwork) {
   const auto tcp = static_cast<uint32_t>(proxy.call(Op::socket, 0, {AF_INET, SOCK_STREAM, 0}).result);
   for (const char* host : {"10.9.9.1", "127.0.0.1", "0.0.0.0"})
     EXPECT_EQ(proxy.call(Op::connect, tcp, {}, raw(address(host, 5555))).result, -ENETUNREACH) << host;
+  // Nor by addresses that it did not have, or did not name, when the proxy was started.
+  ASSERT_TRUE(add_address("lo:2", "172.20.0.1"));
+  for (const char* host : {"10.9.9.77", "172.20.0.1"}) {
+    const auto udp = static_cast<uint32_t>(proxy.call(Op::socket, 0, {AF_INET, SOCK_DGRAM, 0}).result);
+    EXPECT_EQ(proxy.call(Op::connect, tcp, {}, raw(address(host, 5555))).result, -ENETUNREACH) << host;
+    EXPECT_EQ(proxy.call(Op::send, udp, {}, "x", raw(address(host, 5555))).result, -ENETUNREACH) << host;
+  }
   EXPECT_EQ(proxy.call(Op::bind, tcp, {}, raw(address("0.0.0.0", 22))).result, -EACCES);
   EXPECT_EQ(proxy.call(Op::bind, tcp, {}, raw(address("0.0.0.0", 514))).result, 0);
   EXPECT_EQ(proxy.call(Op::listen, tcp, {5}).result, 0);

@@ -216,7 +216,12 @@ class Server {
       const bool socket = handle->kind == Handle::Kind::socket, epoll = handle->kind == Handle::Kind::epoll;
       if (call.op == Op::close && (socket || epoll)) return close_watched(call);
       // As of a file, but with what only a socket has.
-      if (socket && (call.op == Op::read || call.op == Op::write)) return start_on_socket(as_message(call));
+      if (socket && (call.op == Op::read || call.op == Op::write)) {
+        const Frame message = as_message(call);
+        // recv(2) of no bytes waits until there are some, read(2) does not.
+        if (message.op == Op::receive && message.arguments[0] == 0) return give({call.id, {}});
+        return start_on_socket(message);
+      }
     }
     if (Epolls::is_epoll_call(call.op)) return finish(call, epolls_.execute(call));
     if (Sockets::is_socket_call(call.op)) return start_on_socket(call);

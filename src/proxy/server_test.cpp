@@ -233,7 +233,8 @@ TEST_F(ServerTest, OnlyOtherHosts) {
     EXPECT_EQ(call(Op::connect, tcp, {}, raw(address(host, 80))).result, -ENETUNREACH) << host;
     EXPECT_EQ(call(Op::send, udp, {}, "x", raw(address(host, 80))).result, -ENETUNREACH) << host;
   }
-  for (const char* host : {"::1", "::", "::ffff:127.0.0.1", "::ffff:10.1.2.3", "::127.0.0.1", "fe80::1", "ff02::1"}) {
+  for (const char* host :
+       {"::1", "::", "::ffff:127.0.0.1", "::ffff:10.1.2.3", "::127.0.0.1", "fe80::1", "ff02::1", "fd00:ec2::254"}) {
     sockaddr_in6 in{};
     in.sin6_family = AF_INET6;
     in.sin6_port = htons(80);

@@ -22,34 +22,6 @@ constexpr int kReceiveFlags = MSG_DONTWAIT | MSG_PEEK | MSG_WAITALL | MSG_TRUNC 
 int64_t failed() { return -errno; }
 int64_t result(long value) { return value < 0 ? failed() : value; }
 
-// Family and, for IPv4 and IPv6, address (4 or 16 bytes; an IPv4 address in IPv6's clothes is IPv4) and port.
-struct Address {
-  std::vector<std::byte> bytes;
-  uint16_t port = 0;
-};
-std::optional<Address> address_of(std::span<const std::byte> raw) {
-  sa_family_t family = AF_UNSPEC;
-  Address address;
-  if (!read_as(raw, family)) return std::nullopt;
-  const auto take = [&](const auto& in, in_port_t port) {
-    const auto bytes = std::as_bytes(std::span(&in, 1));
-    address.bytes.assign(bytes.begin(), bytes.end());
-    address.port = ntohs(port);
-  };
-  if (sockaddr_in in{}; family == AF_INET && read_as(raw, in)) {
-    take(in.sin_addr, in.sin_port);
-    return address;
-  }
-  if (sockaddr_in6 in{}; family == AF_INET6 && read_as(raw, in)) {
-    take(in.sin6_addr, in.sin6_port);
-    if (IN6_IS_ADDR_V4MAPPED(&in.sin6_addr)) address.bytes.erase(address.bytes.begin(), address.bytes.begin() + 12);
-    return address;
-  }
-  return std::nullopt;
-}
-
-uint8_t octet(const Address& address, size_t i) { return static_cast<uint8_t>(address.bytes[i]); }
-
 // A socket address as the kernel wants it, copied out: the parts of a frame have no alignment.
 struct SocketAddress {
   sockaddr_storage storage{};
@@ -68,8 +40,8 @@ bool would_block(int64_t result) { return result == -EAGAIN || result == -EWOULD
 // One attempt at a call.
 class Attempt {
  public:
-  Attempt(const NetworkPolicy& policy, Handles& handles, const Frame& call, Progress& progress)
-      : policy_(policy), handles_(handles), call_(call), progress_(progress) {}
+  Attempt(Destinations& destinations, Handles& handles, const Frame& call, Progress& progress)
+      : destinations_(destinations), handles_(handles), call_(call), progress_(progress) {}
 
   std::optional<Outcome> run() {
     out_.result = dispatch();
@@ -132,7 +104,7 @@ class Attempt {
 
   int64_t socket_call() {
     const int64_t type = argument(1) & ~int64_t{SOCK_CLOEXEC | SOCK_NONBLOCK};
-    if (!policy_.remote && policy_.listen.empty()) return -EACCES;
+    if (!destinations_.any()) return -EACCES;
     if (argument(0) != AF_INET && argument(0) != AF_INET6) return -EAFNOSUPPORT;
     if (type != SOCK_STREAM && type != SOCK_DGRAM) return -ESOCKTNOSUPPORT;
     const int64_t protocol = type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
@@ -140,14 +112,17 @@ class Attempt {
     UniqueFd fd(::socket(static_cast<int>(argument(0)), static_cast<int>(type) | SOCK_CLOEXEC | SOCK_NONBLOCK,
                          static_cast<int>(argument(2))));
     if (!fd) return failed();
-    return add(std::move(fd), argument(1) & SOCK_NONBLOCK);
+    return add(std::make_shared<Socket>(std::move(fd), type == SOCK_STREAM), argument(1) & SOCK_NONBLOCK);
   }
-  int64_t add(UniqueFd fd, bool nonblocking) {
-    auto socket = std::make_shared<Socket>(std::move(fd));
+  int64_t add(std::shared_ptr<Socket> socket, bool nonblocking) {
     socket->nonblocking = nonblocking;
     const uint32_t number = handles_.add(std::move(socket));
     return number ? int64_t{number} : -ENFILE;
   }
+
+  // What was another host when the socket was connected may have become this one: that of a datagram socket, or of a
+  // connection that was asked for long before it came to be.
+  bool still_allowed(const Socket& socket) const { return !socket.peer || destinations_.allows(*socket.peer); }
 
   int64_t connect_call(Socket& socket) {
     if (progress_.started) {
@@ -164,32 +139,37 @@ class Attempt {
     sa_family_t family = AF_UNSPEC;
     if (!read_as(call_.first, family)) return -EINVAL;
     // AF_UNSPEC dissolves a datagram socket's connection.
-    if (family != AF_UNSPEC && !policy_.allows(call_.first)) return -ENETUNREACH;
+    std::optional<Endpoint> to = endpoint_of(call_.first);
+    if (family != AF_UNSPEC && !(to && destinations_.allows(*to))) return -ENETUNREACH;
     SocketAddress address = kernel_address(call_.first);
     const int64_t done = result(connect(socket.fd.get(), address.at(), address.size));
-    if (done != -EINPROGRESS) return done;
+    // 0 may be the end of an earlier one's way, to somebody else.
+    if (SocketAddress peer; done == 0 && getpeername(socket.fd.get(), peer.at(), &peer.size) == 0)
+      socket.peer = endpoint_of(std::as_bytes(std::span(&peer.storage, 1)));
+    else if (done == 0 || done == -EINPROGRESS)
+      socket.peer = std::move(to);
+    // A call before this one was interrupted, and begins anew as this one: Linux waits on, unless the socket does not
+    // block.
+    progress_.joined = done == -EALREADY;
+    if (done != -EINPROGRESS && !progress_.joined) return done;
     progress_.started = true;
-    return wait(socket, -EINPROGRESS);
+    return wait(socket, done);
   }
 
   int64_t bind_call(Socket& socket) {
-    const auto address = address_of(call_.first);
+    const auto address = endpoint_of(call_.first);
     if (!address) return -EAFNOSUPPORT;
-    if (address->port != 0 && !may_have(address->port)) return -EACCES;
+    if (address->port != 0 && !destinations_.may_bind(address->port)) return -EACCES;
     SocketAddress raw = kernel_address(call_.first);
     return result(bind(socket.fd.get(), raw.at(), raw.size));
-  }
-
-  bool may_have(uint16_t port) const {
-    return std::find(policy_.listen.begin(), policy_.listen.end(), port) != policy_.listen.end();
   }
 
   int64_t listen_call(Socket& socket) {
     // Without an address the kernel would choose a port of this host for it.
     SocketAddress own;
     if (getsockname(socket.fd.get(), own.at(), &own.size) != 0) return failed();
-    const auto address = address_of(std::as_bytes(std::span(&own.storage, 1)));
-    if (!address || !may_have(address->port)) return -EACCES;
+    const auto address = endpoint_of(std::as_bytes(std::span(&own.storage, 1)));
+    if (!address || !destinations_.may_bind(address->port)) return -EACCES;
     return result(listen(socket.fd.get(), static_cast<int>(std::clamp<int64_t>(argument(0), 0, 128))));
   }
 
@@ -199,7 +179,10 @@ class Attempt {
     if (would_block(done)) return wait(socket, -EAGAIN);
     if (done < 0) return done;
     put(out_.first, &peer.storage, std::min<size_t>(peer.size, sizeof peer.storage));
-    return add(UniqueFd(static_cast<int>(done)), argument(0) & SOCK_NONBLOCK);
+    // Of what the kernel does not know of the listener, the new one has the same.
+    auto accepted = std::make_shared<Socket>(UniqueFd(static_cast<int>(done)), true);
+    static_cast<SocketSettings&>(*accepted) = socket;
+    return add(std::move(accepted), argument(0) & SOCK_NONBLOCK);
   }
 
   int64_t send_call(Socket& socket) {
@@ -207,8 +190,11 @@ class Attempt {
     SocketAddress address;
     address.size = 0;
     if (!call_.second.empty()) {
-      if (!policy_.allows(call_.second)) return -ENETUNREACH;
+      const auto to = endpoint_of(call_.second);
+      if (!to || !destinations_.allows(*to)) return -ENETUNREACH;
       address = kernel_address(call_.second);
+    } else if (!still_allowed(socket)) {
+      return -ENETUNREACH;
     }
     const auto rest = call_.first.subspan(std::min(progress_.sent, call_.first.size()));
     const int64_t done = result(
@@ -225,44 +211,48 @@ class Attempt {
 
   int64_t receive_call(Socket& socket) {
     if (argument(0) < 0) return -EINVAL;
+    if (!still_allowed(socket)) return -ENETUNREACH;
     const int wanted = flags(argument(1), kReceiveFlags);
     const bool dont_wait = wanted & MSG_DONTWAIT;
     const size_t size = static_cast<size_t>(std::min<int64_t>(argument(0), kMaxData));
-    std::vector<std::byte>& data = progress_.data;
-    if (!socket.given_back.empty() && data.empty() && !(wanted & MSG_OOB)) {
+    // A stream's bytes are then thrown away, and a datagram is only said to have been longer.
+    const bool thrown_away = wanted & MSG_TRUNC && socket.stream;
+    const auto take = [&](auto first, auto end) {
+      progress_.received += static_cast<size_t>(end - first);
+      if (!thrown_away) progress_.data.insert(progress_.data.end(), first, end);
+    };
+    const auto finish = [&] {
+      out_.first = std::move(progress_.data);
+      return static_cast<int64_t>(progress_.received);
+    };
+    if (!socket.given_back.empty() && !progress_.received && !(wanted & MSG_OOB)) {
       const auto end = socket.given_back.begin() + static_cast<ptrdiff_t>(std::min(size, socket.given_back.size()));
-      data.assign(socket.given_back.begin(), end);
+      take(socket.given_back.begin(), end);
       if (!(wanted & MSG_PEEK)) socket.given_back.erase(socket.given_back.begin(), end);
-      if (!(wanted & MSG_WAITALL) || wanted & MSG_PEEK || data.size() == size) {
-        out_.first = std::move(data);
-        return static_cast<int64_t>(out_.first.size());
-      }
+      if (!(wanted & MSG_WAITALL) || wanted & MSG_PEEK || progress_.received == size) return finish();
     }
     // Not the call's own: what may have to wait is as large as what came.
     thread_local std::vector<std::byte> room(kMaxData);
     for (;;) {
       SocketAddress peer;
-      iovec part{room.data(), size - std::min(size, data.size())};
+      iovec part{room.data(), size - std::min(size, progress_.received)};
       msghdr message{};
       message.msg_name = peer.at();
       message.msg_namelen = peer.size;
       message.msg_iov = &part;
       message.msg_iovlen = 1;
       const int64_t got = result(recvmsg(socket.fd.get(), &message, (wanted & ~MSG_WAITALL) | MSG_DONTWAIT));
-      if (would_block(got) && (data.empty() || !(socket.nonblocking || dont_wait)))
+      if (would_block(got) && (!progress_.received || !(socket.nonblocking || dont_wait)))
         return wait(socket, -EAGAIN, dont_wait);
-      if (got < 0 && data.empty()) return got;
+      if (got < 0 && !progress_.received) return got;
       // With MSG_TRUNC a datagram's true size may be more than there was room for.
-      const auto taken = std::min<int64_t>(static_cast<int64_t>(part.iov_len), std::max<int64_t>(got, 0));
-      const int64_t before = static_cast<int64_t>(data.size());
-      data.insert(data.end(), room.begin(), room.begin() + taken);
-      // Only a stream has no name for who sent this.
-      const bool to_be_complete = wanted & MSG_WAITALL && !(wanted & MSG_PEEK) && message.msg_namelen == 0;
-      if (to_be_complete && got > 0 && data.size() < size) continue;
+      const auto came = std::min<int64_t>(static_cast<int64_t>(part.iov_len), std::max<int64_t>(got, 0));
+      take(room.begin(), room.begin() + came);
+      const bool to_be_complete = wanted & MSG_WAITALL && !(wanted & MSG_PEEK) && socket.stream;
+      if (to_be_complete && got > 0 && progress_.received < size) continue;
       put(out_.second, &peer.storage, std::min<size_t>(got < 0 ? 0 : message.msg_namelen, sizeof peer.storage));
       out_.extra = got < 0 ? 0 : message.msg_flags;
-      out_.first = std::move(data);
-      return before + std::max<int64_t>(got, 0);
+      return finish() + std::max<int64_t>(got - came, 0);
     }
   }
 
@@ -324,7 +314,7 @@ class Attempt {
     return ready;
   }
 
-  const NetworkPolicy& policy_;
+  Destinations& destinations_;
   Handles& handles_;
   const Frame& call_;
   Progress& progress_;
@@ -334,31 +324,16 @@ class Attempt {
 
 }  // namespace
 
-bool NetworkPolicy::allows(std::span<const std::byte> raw) const {
-  if (!remote) return false;
-  const auto address = address_of(raw);
-  if (!address) return false;
-  if (std::find(own.begin(), own.end(), address->bytes) != own.end()) return false;
-  if (address->bytes.size() == 4)
-    // This host and this network, by their reserved names (RFC 1122), and what all of them hear.
-    return octet(*address, 0) != 0 && octet(*address, 0) != 127 && octet(*address, 0) < 224 &&
-           !(octet(*address, 0) == 169 && octet(*address, 1) == 254);
-  const bool low =
-      std::all_of(address->bytes.begin(), address->bytes.begin() + 12, [](std::byte b) { return b == std::byte{}; });
-  const bool link_local = octet(*address, 0) == 0xfe && (octet(*address, 1) & 0xc0) == 0x80;
-  return !low && !link_local && octet(*address, 0) != 0xff;  // ::, ::1, IPv4-compatible; fe80::/10; multicast
-}
-
 std::optional<Outcome> Sockets::attempt(const Frame& call, Progress& progress) {
-  return Attempt(policy_, handles_, call, progress).run();
+  return Attempt(destinations_, handles_, call, progress).run();
 }
 
 Outcome Sockets::timed_out(const Frame& call, Progress& progress) {
   Outcome outcome;
-  outcome.result = call.op == Op::connect ? -EINPROGRESS : -EAGAIN;
+  outcome.result = call.op != Op::connect ? -EAGAIN : progress.joined ? -EALREADY : -EINPROGRESS;
   if (call.op == Op::send && progress.sent) outcome.result = static_cast<int64_t>(progress.sent);
-  if (call.op == Op::receive && !progress.data.empty()) {
-    outcome.result = static_cast<int64_t>(progress.data.size());
+  if (call.op == Op::receive && progress.received) {
+    outcome.result = static_cast<int64_t>(progress.received);
     outcome.first = std::move(progress.data);
   }
   return outcome;

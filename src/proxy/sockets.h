@@ -11,18 +11,10 @@
 
 #include "proxy/files.h"
 #include "proxy/handles.h"
+#include "proxy/network_policy.h"
 #include "proxy/wire.h"
 
 namespace oboro::proxy {
-
-// What the configuration lets a service do with the network.
-struct NetworkPolicy {
-  bool remote = false;                      // to other hosts: never to this one
-  std::vector<uint16_t> listen;             // ports that it may bind
-  std::vector<std::vector<std::byte>> own;  // addresses of this host (4 or 16 bytes)
-  // Whether a socket address may be sent to or connected to. Anything but IPv4 and IPv6 may not.
-  bool allows(std::span<const std::byte> address) const;
-};
 
 struct SocketOption {
   int level, name;
@@ -30,11 +22,18 @@ struct SocketOption {
 // Those that are passed on to the kernel; no others are.
 std::span<const SocketOption> socket_options();
 
-struct Socket final : Handle {
-  explicit Socket(UniqueFd fd_) : Handle(Kind::socket, std::move(fd_)) {}
+// What is remembered here, for the kernel's socket is not to know of it. A listener hands it on.
+struct SocketSettings {
   int64_t receive_timeout_us = 0, send_timeout_us = 0;  // 0: for ever
-  bool lingers = false;                                 // which would block close(2) here: it is only remembered
+  bool lingers = false;                                 // which would block close(2) here
   int linger_seconds = 0;
+  bool error_queue4 = false, error_queue6 = false;  // asked for (IP_RECVERR, IPV6_RECVERR); nothing comes by it
+};
+
+struct Socket final : Handle, SocketSettings {
+  Socket(UniqueFd fd_, bool stream_) : Handle(Kind::socket, std::move(fd_)), stream(stream_) {}
+  const bool stream;                  // TCP; else UDP
+  std::optional<Endpoint> peer;       // that it was connected to
   std::vector<std::byte> given_back;  // comes before what the kernel has
 };
 
@@ -45,13 +44,15 @@ int64_t set_option(Socket& socket, const Frame& call);
 // A call that waits: how far it has come.
 struct Progress {
   std::vector<std::byte> data;  // of a receive that is to be complete (MSG_WAITALL)
+  size_t received = 0;          // by it: more than `data` where bytes are thrown away (MSG_TRUNC)
   size_t sent = 0;              // of a send
   bool started = false;         // connect
+  bool joined = false;          // connect: another call had started it
 };
 
 class Sockets {
  public:
-  Sockets(NetworkPolicy policy, Handles& handles) : policy_(std::move(policy)), handles_(handles) {}
+  Sockets(NetworkPolicy policy, Handles& handles) : destinations_(std::move(policy)), handles_(handles) {}
 
   static bool is_socket_call(Op op) { return (op >= Op::ioctl && op <= Op::poll) || op == Op::give_back; }
   // Nothing: it has to wait until a socket of it is ready.
@@ -62,7 +63,7 @@ class Sockets {
   int64_t timeout_us(const Frame& call) const;
 
  private:
-  NetworkPolicy policy_;
+  Destinations destinations_;
   Handles& handles_;
 };
 

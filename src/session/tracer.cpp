@@ -236,7 +236,7 @@ std::optional<engine::FilterLayout> Tracer::filter_layout() const {
 
 std::optional<engine::FilterProgram> Tracer::filter_program(const ArmedHook& hook,
                                                             const engine::FilterLayout& layout) const {
-  return hooks::filter_program(hook.point->interest, *kernel_, layout);
+  return hooks::filter_program(hook.point->interest, *kernel_, layout, hiding::Hider::executables(services_));
 }
 
 void Tracer::filter_with(engine::Filter& filter) {

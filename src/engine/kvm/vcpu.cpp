@@ -42,6 +42,8 @@ uint64_t KvmVcpu::reg(x86::Reg reg) {
       return sregs().cs.selector;
     case x86::Reg::gs_base:
       return sregs().gs.base;
+    case x86::Reg::cr0:
+      return sregs().cr0;
     case x86::Reg::cr3:
       return sregs().cr3;
     case x86::Reg::cr4:

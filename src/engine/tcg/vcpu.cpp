@@ -7,8 +7,8 @@
 namespace oboro::engine::tcg {
 namespace {
 
-constexpr std::string_view kNames[] = {"rax", "rdi", "rsi", "rdx",     "rcx", "r8", "r9",
-                                       "rsp", "rip", "cs",  "gs_base", "cr3", "cr4"};
+constexpr std::string_view kNames[] = {"rax", "rdi", "rsi", "rdx",     "rcx", "r8",  "r9",
+                                       "rsp", "rip", "cs",  "gs_base", "cr0", "cr3", "cr4"};
 static_assert(std::size(kNames) == static_cast<size_t>(x86::Reg::count));
 
 }  // namespace

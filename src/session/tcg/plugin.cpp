@@ -9,7 +9,8 @@
 //
 // QEMU keeps translated code, with the callbacks that were put into it. So a change of phase that needs other callbacks
 // in code that is translated already asks QEMU to throw it all away (qemu_plugin_reset), which happens with all vCPUs
-// stopped, in begin_phase().
+// stopped, in begin_phase(). What belongs to a boot that has ended is dropped there and nowhere else: until then, other
+// vCPUs may be inside a callback that uses it.
 
 #include <algorithm>
 #include <atomic>
@@ -42,7 +43,8 @@ struct Plugin {
   std::atomic<Phase> phase{Phase::waiting_for_kernel};
   std::atomic<bool> changing{false};  // a phase change has been asked for and not happened yet
   Phase next_phase = Phase::waiting_for_kernel;
-  bool started = false;  // the machine has executed its reset vector once
+  std::atomic<const char*> ended{nullptr};  // by what, if the boot has ended: goes before next_phase
+  bool started = false;                     // the machine has executed its reset vector once
   engine::PhysicalMemory memory;
   std::unique_ptr<Tracer> tracer;
   std::vector<TcgVcpu> vcpus;  // by index; as many as the machine can ever have
@@ -55,26 +57,36 @@ void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", messa
 void on_translate(qemu_plugin_tb* tb, void*);
 
 void begin_phase(void*) {
-  plugin->phase = plugin->next_phase;
+  const char* ended = plugin->ended.exchange(nullptr);
+  if (ended) plugin->tracer->boot_ended(ended);
+  plugin->phase = ended ? Phase::waiting_for_kernel : plugin->next_phase;
   plugin->changing = false;
   qemu_plugin_register_vcpu_tb_trans_cb(plugin->id, on_translate, nullptr);
   if (plugin->phase == Phase::armed) plugin->tracer->armed();
 }
 
-void change_phase(Phase next) {
-  plugin->next_phase = next;
+void stop_for_change() {
   if (!plugin->changing.exchange(true)) qemu_plugin_reset(plugin->id, begin_phase, nullptr);
 }
 
+void change_phase(Phase next) {
+  plugin->next_phase = next;
+  stop_for_change();
+}
+
+void end_boot(const char* how) {
+  plugin->ended = how;
+  stop_for_change();
+}
+
 void on_reset_vector(unsigned index, void*) {
-  if (index != 0) return;
+  if (index != 0 || !engine::was_reset(plugin->vcpus[index])) return;
   if (!plugin->started) {
     plugin->started = true;
     return;
   }
   if (plugin->phase == Phase::waiting_for_kernel) return;
-  plugin->tracer->boot_ended("reset");
-  change_phase(Phase::waiting_for_kernel);
+  end_boot("reset");
 }
 
 void on_wrmsr(unsigned index, void*) {
@@ -109,11 +121,7 @@ void on_hook(unsigned index, void* data) {
   const auto* hook = static_cast<const ArmedHook*>(data);
   TcgVcpu& vcpu = plugin->vcpus[index];
   const engine::Verdict verdict = plugin->tracer->hook(*hook->point, vcpu);
-  if (plugin->tracer->kernel_was_replaced()) {
-    plugin->tracer->boot_ended("kexec");
-    change_phase(Phase::waiting_for_kernel);
-    return;
-  }
+  if (plugin->tracer->kernel_was_replaced()) end_boot("kexec");  // on this vCPU or on another: the verdict holds
   if (verdict.detour && hook->may_steer) return vcpu.detour(*verdict.detour);
   if (verdict.deny && hook->may_steer) vcpu.return_from_function(verdict.result);
 }
@@ -128,7 +136,7 @@ void on_translate(qemu_plugin_tb* tb, void*) {
   const Phase phase = plugin->phase;
   const uint64_t start = qemu_plugin_tb_vaddr(tb);
   if (start == kResetVector)
-    qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_reset_vector, QEMU_PLUGIN_CB_NO_REGS,
+    qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_reset_vector, QEMU_PLUGIN_CB_R_REGS,
                                            nullptr);
   const bool low = start < kLowEnd;
   if (phase == Phase::waiting_for_user && low) {
