@@ -120,6 +120,7 @@ Result<Proxies> Proxies::start(const std::vector<HiddenService>& services, const
       Result<std::vector<std::string>> denied = denied_by(service);
       if (!denied) return denied.error();
       arguments.insert(arguments.end(), denied->begin(), denied->end());
+      arguments.insert(arguments.end(), {"--disk", "own"});
       Result<Ends> port = sockets();
       std::array<int, 2> lines{}, readiness{};
       if (!port) return port.error();
