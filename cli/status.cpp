@@ -98,6 +98,7 @@ std::string json_line(const Picture& p) {
   json.end();
   json.boolean("complete", p.loaded.problems.empty());
   json.list("reasons", p.loaded.problems);
+  json.list("warnings", state.warnings());
   json.end();
   return line + "\n";
 }
@@ -136,6 +137,8 @@ std::string text(const Picture& p) {
   for (const auto& problem : p.loaded.problems)
     rows.push_back({&problem == &p.loaded.problems.front() ? "result" : "",
                     coloured(Colour::yellow, "incomplete: " + shown(problem))});
+  for (const auto& warning : state.warnings())
+    rows.push_back({&warning == &state.warnings().front() ? "warning" : "", coloured(Colour::yellow, shown(warning))});
   return table(rows);
 }
 

@@ -67,8 +67,8 @@ struct Object {
 };
 
 struct Event {
-  uint64_t seq = 0;      // from 1 up by one within a state directory; a gap is a lost record. 0: a note of the
-                         // journal writer itself (damage, a full disk), which stands outside of the sequence
+  uint64_t seq = 0;      // from 1 up by one within a state directory; a gap is a lost record. 0: a note of
+                         // oboro run itself (damage, a full disk, a proxy's end), which stands outside of the sequence
   uint64_t time_ns = 0;  // host CLOCK_REALTIME
   uint32_t boot = 0;     // counts guest boots within a state directory
   Kind kind = Kind::warning;

@@ -2,33 +2,25 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fcntl.h>
-#include <fmt/format.h>
-#include <limits>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "proxy/owners.h"
 #include "proxy/paths.h"
 
 namespace oboro::proxy {
 namespace {
 
-constexpr char kOwner[] = "user.oboro.owner";
 constexpr int64_t kOpenFlags = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NONBLOCK | O_DIRECTORY |
                                O_NOFOLLOW | O_DSYNC | O_SYNC | O_NOATIME | O_TMPFILE;
 constexpr mode_t kModes = 01777;  // no set-user-ID: nothing here is executed
 
 int64_t failed() { return -errno; }
-
-struct Owner {
-  uint32_t uid = 0, gid = 0;
-};
 
 // What a descriptor is that was just opened. Nothing that blocks or acts is there for a service.
 std::shared_ptr<Handle> handle_of(UniqueFd fd, bool links, int64_t& identity, int64_t& error) {
@@ -43,33 +35,6 @@ std::shared_ptr<Handle> handle_of(UniqueFd fd, bool links, int64_t& identity, in
   return std::make_shared<Handle>(kind, std::move(fd));
 }
 
-Owner owner_of(const char* text, ssize_t size) {
-  Owner owner;
-  if (size <= 0) return owner;
-  const char* end = text + size;
-  const auto first = std::from_chars(text, end, owner.uid);
-  if (first.ec == std::errc() && first.ptr < end) std::from_chars(first.ptr + 1, end, owner.gid);
-  return owner;
-}
-
-// Of a descriptor that is not O_PATH.
-Owner read_owner(int fd) {
-  char text[32];
-  return owner_of(text, fgetxattr(fd, kOwner, text, sizeof text));
-}
-
-int64_t write_owner(int fd, int64_t uid, int64_t gid) {
-  constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();
-  if (uid < -1 || gid < -1 || uid > kMost || gid > kMost) return -EINVAL;
-  Owner owner = read_owner(fd);
-  if (uid >= 0 && uid != kMost) owner.uid = static_cast<uint32_t>(uid);
-  if (gid >= 0 && gid != kMost) owner.gid = static_cast<uint32_t>(gid);
-  const std::string text = fmt::format("{}:{}", owner.uid, owner.gid);
-  if (fsetxattr(fd, kOwner, text.data(), text.size(), 0) == 0) return 0;
-  // A file system without such attributes: all belongs to root, and may.
-  return errno == EOPNOTSUPP && owner.uid == 0 && owner.gid == 0 ? 0 : errno == EOPNOTSUPP ? -EPERM : failed();
-}
-
 template <typename T>
 void put(std::vector<std::byte>& out, const T& value) {
   out.resize(sizeof value);
@@ -79,8 +44,8 @@ void put(std::vector<std::byte>& out, const T& value) {
 // One call. Members rather than free functions: all need the same four things.
 class Execution {
  public:
-  Execution(int root, Handles& handles, const Frame& call)
-      : call_(call), handles_(handles), root_(root), paths_(root) {}
+  Execution(int root, Handles& handles, DiskReserve& disk, const Frame& call)
+      : call_(call), handles_(handles), disk_(disk), root_(root), paths_(root) {}
 
   Outcome run() {
     out_.result = dispatch();
@@ -116,11 +81,10 @@ class Execution {
       case Op::access:
         return access_call();
       case Op::truncate:
-        return for_writing([&](int fd) { return result(ftruncate(fd, argument(0))); });
+        return for_writing([&](int fd) { return disk_.truncate(fd, argument(0)); });
       case Op::fallocate:
-        return with_handle([&](Handle& h) {
-          return result(fallocate(h.fd.get(), static_cast<int>(argument(0)), argument(1), argument(2)));
-        });
+        return with_handle(
+            [&](Handle& h) { return disk_.allocate(h.fd.get(), argument(0), argument(1), argument(2)); });
       case Op::fsync:
         return with_handle([&](Handle& h) { return result(argument(0) ? fdatasync(h.fd.get()) : fsync(h.fd.get())); });
       case Op::flock:
@@ -136,6 +100,7 @@ class Execution {
         });
       case Op::mkdir:
         return in_directory(call_.text(), EEXIST, [&](int directory, const char* name) {
+          if (!disk_.has_room(0, 1)) return no_room_for(directory, name);
           return result(mkdirat(directory, name, static_cast<mode_t>(argument(0)) & kModes));
         });
       case Op::symlink:
@@ -204,14 +169,36 @@ class Execution {
     // It could not be given a name later: that takes a right which a proxy does not have. So says a file system too.
     if (nameless && !(flags & O_EXCL)) return -EOPNOTSUPP;
     const bool creates = nameless || (!stands_only && flags & O_CREAT);
-    UniqueFd fd = paths_.open(call_.text(), static_cast<uint64_t>(flags) | (stands_only ? 0 : O_NONBLOCK),
-                              creates ? static_cast<uint64_t>(argument(1)) & kModes : 0, error);
-    if (!fd) return error;
+    UniqueFd fd;
+    if (creates && !disk_.has_room(0, 1))
+      fd = nameless ? UniqueFd() : open_what_is_there(flags, error);
+    else
+      fd = paths_.open(call_.text(), static_cast<uint64_t>(flags) | (stands_only ? 0 : O_NONBLOCK),
+                       creates ? static_cast<uint64_t>(argument(1)) & kModes : 0, error);
+    if (!fd) return error ? error : -ENOSPC;
     const std::shared_ptr<Handle> handle = handle_of(std::move(fd), stands_only, out_.extra, error);
     if (!handle) return error;
     handle->nonblocking = flags & O_NONBLOCK;
     const uint32_t number = handles_.add(handle);
     return number ? int64_t{number} : -ENFILE;
+  }
+
+  // On a disk without room for one more: nothing is lost by opening what would not have been made.
+  UniqueFd open_what_is_there(int64_t flags, int64_t& error) {
+    const bool must_be_new = flags & O_EXCL;
+    UniqueFd fd = must_be_new
+                      ? paths_.find(call_.text(), false, error)
+                      : paths_.open(call_.text(), static_cast<uint64_t>(flags & ~O_CREAT) | O_NONBLOCK, 0, error);
+    if (fd && must_be_new) error = -EEXIST;
+    if (error == -ENOENT) {
+      error = -ENOSPC;
+      (void)paths_.parent(call_.text(), EISDIR, error);  // or not even its directory is there
+    }
+    return error ? UniqueFd() : std::move(fd);
+  }
+  static int64_t no_room_for(int directory, const char* name) {
+    struct statx status {};
+    return statx(directory, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &status) == 0 ? -EEXIST : -ENOSPC;
   }
 
   int64_t read() {
@@ -236,6 +223,7 @@ class Execution {
   int64_t write() {
     return with_handle([&](Handle& h) -> int64_t {
       if (argument(0) < -1) return -EINVAL;
+      if (!call_.first.empty() && !disk_.has_room(call_.first.size())) return -ENOSPC;
       return result(argument(0) >= 0 ? pwrite(h.fd.get(), call_.first.data(), call_.first.size(), argument(0))
                                      : ::write(h.fd.get(), call_.first.data(), call_.first.size()));
     });
@@ -313,8 +301,10 @@ class Execution {
     // A name that ends like that would be followed.
     if (old.ends_with('/')) return -EPERM;
     return in_directory(old, EPERM, [&](int from, const char* from_name) {
-      return in_directory(call_.second_text(), EEXIST,
-                          [&](int to, const char* to_name) { return result(linkat(from, from_name, to, to_name, 0)); });
+      return in_directory(call_.second_text(), EEXIST, [&](int to, const char* to_name) {
+        if (!disk_.has_room(0)) return no_room_for(to, to_name);
+        return result(linkat(from, from_name, to, to_name, 0));
+      });
     });
   }
 
@@ -322,6 +312,7 @@ class Execution {
     std::string target;
     if (const int wrong = Paths::check(call_.text(), target)) return -wrong;
     return in_directory(call_.second_text(), EEXIST, [&](int directory, const char* name) {
+      if (!disk_.has_room(0, 1)) return no_room_for(directory, name);
       return result(symlinkat(target.c_str(), directory, name));
     });
   }
@@ -356,6 +347,7 @@ class Execution {
       // A link has no such attributes, so it is always root's.
       if (type == S_IFLNK) return argument(0) <= 0 && argument(1) <= 0 ? 0 : -EPERM;
     }
+    if (!disk_.has_room(0)) return -ENOSPC;
     return any_descriptor([&](int fd) { return write_owner(fd, argument(0), argument(1)); });
   }
 
@@ -389,6 +381,7 @@ class Execution {
 
   const Frame& call_;
   Handles& handles_;
+  DiskReserve& disk_;
   const int root_;
   Paths paths_;
   Outcome out_;
@@ -396,6 +389,6 @@ class Execution {
 
 }  // namespace
 
-Outcome Files::execute(const Frame& call) { return Execution(root_.get(), handles_, call).run(); }
+Outcome Files::execute(const Frame& call) { return Execution(root_.get(), handles_, disk_, call).run(); }
 
 }  // namespace oboro::proxy

@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "proxy/disk_reserve.h"
 #include "proxy/handles.h"
 #include "proxy/wire.h"
 
@@ -29,8 +30,9 @@ struct Outcome {
 
 class Files {
  public:
-  // root: a directory (O_PATH will do).
-  Files(UniqueFd root, Handles& handles) : root_(std::move(root)), handles_(handles) {}
+  // root: a directory (O_PATH will do). shared_disk: others need some of its file system, too (disk_reserve.h).
+  Files(UniqueFd root, Handles& handles, bool shared_disk = false)
+      : root_(std::move(root)), handles_(handles), disk_(root_.get(), shared_disk) {}
 
   static bool is_file_call(Op op) { return op >= Op::open && op <= Op::setfl; }
   // call.op is such a one. Everything in the call may be nonsense.
@@ -39,6 +41,7 @@ class Files {
  private:
   UniqueFd root_;
   Handles& handles_;
+  DiskReserve disk_;
 };
 
 }  // namespace oboro::proxy

@@ -109,6 +109,7 @@ Result<void> run(const Options& options) {
   ServerLimits limits;
   limits.handles = options.confinement.files;
   limits.bytes = options.confinement.memory / 8;
+  limits.shared_disk = options.shared_disk;
   return serve(std::move(*channel), std::move(*root), std::move(policy), limits, UniqueFd(dup(options.life)),
                [&] { return seal(options.confinement); });
 }

@@ -13,7 +13,8 @@
 namespace oboro::proxy {
 
 const char kHelp[] = R"(usage: oboro-proxy --memory FD --for-proxy FD --for-tracer FD --root FD --life FD
-                   --network none|remote [--listen PORT]... [--deny ADDRESS]... [--max-memory BYTES] [--max-files N]
+                   --network none|remote [--listen PORT]... [--deny ADDRESS]... [--disk shared|own]
+                   [--max-memory BYTES] [--max-files N]
        oboro-proxy relay --memory FD --for-proxy FD --for-tracer FD --root FD --life FD
                    --stream FD --console FD --ready FD
        oboro-proxy init    (only as the first process of a machine; its arguments are in /oboro/arguments)
@@ -31,6 +32,9 @@ number of a descriptor that it inherits. All others but standard error are close
   --network WHICH   none: no network at all. remote: other hosts, never this one
   --listen PORT     a port that the service may bind and listen at; more than once for more (with --network remote)
   --deny ADDRESS    an IPv4 or IPv6 address that is not to be reached either; more than once for more
+  --disk WHICH      shared (the default): of the root's file system a twentieth stays free, or 256 MiB where that is more
+                    (but no more than a quarter), and a twentieth of its inodes; the service gets ENOSPC.
+                    own: it may fill it
   --max-memory BYTES  of address space (default 536870912, at least 67108864); an eighth of it bounds what the service's
                     calls can make it hold
   --max-files N     files and sockets open at the same time (default 1024)
@@ -105,6 +109,9 @@ Result<void> take(Options& options, const std::string& name, const std::string& 
     if (!number<uint16_t>(value, 1, 65535, options.confinement.listen.emplace_back())) return wrong("is no port");
   } else if (name == "--deny") {
     if (!address(value, options.denied.emplace_back())) return wrong("is no address");
+  } else if (name == "--disk") {
+    if (value != "shared" && value != "own") return wrong("it is shared or own");
+    options.shared_disk = value == "shared";
   } else if (name == "--max-memory") {
     if (!number(value, kLeastMemory, size_t{1} << 46, options.confinement.memory))
       return wrong(fmt::format("is no number of bytes from {} on", kLeastMemory));

@@ -19,6 +19,7 @@ struct Options {
   int stream = -1, console = -1, ready = -1;
   std::string network;
   std::vector<std::vector<std::byte>> denied;  // addresses, 4 or 16 bytes
+  bool shared_disk = true;
   Confinement confinement{};
 
   std::vector<int> descriptors() const;

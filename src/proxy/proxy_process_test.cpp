@@ -74,6 +74,7 @@ TEST_F(ProcessTest, WrongWordsAreTold) {
       {{"--network", "none", "--max-memory", "1"}, "from 67108864"},
       {{"--network", "none", "--max-files", "many"}, "from 1 to"},
       {{"--network", "none", "--max-files", "-1"}, "from 1 to"},
+      {{"--network", "none", "--disk", "full"}, "shared or own"},
       {{"--network", "none", "--root", "20"}, "given before"},
       {{"--network", "none", "--colour", "red"}, "no option --colour"},
   };

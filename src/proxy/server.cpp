@@ -126,7 +126,7 @@ class Server {
         channel_(std::move(channel)),
         life_(std::move(life)),
         handles_(limits.handles),
-        files_(std::move(root), handles_),
+        files_(std::move(root), handles_, limits.shared_disk),
         epolls_(handles_, policy.remote || !policy.listen.empty()),
         sockets_(std::move(policy), handles_) {}
 

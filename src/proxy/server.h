@@ -23,6 +23,7 @@ struct ServerLimits {
   // of answers. What would be more than the latter stays in the channel until the tracer has taken some.
   size_t bytes = 64 << 20;
   unsigned workers = 4;
+  bool shared_disk = false;  // the last of the root's file system is not for the service (disk_reserve.h)
 };
 
 // Serves until the other end of `life` is closed. `started` is called when all threads run that there will be, and

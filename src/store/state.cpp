@@ -20,10 +20,14 @@ uint32_t State::intern(const std::string& word) {
   return word_index_.emplace(word, static_cast<uint32_t>(words_.size() - 1)).first->second;
 }
 
+void State::add_once(std::vector<std::string>& list, std::string text) {
+  if (list.size() < kMaxReasons && std::find(list.begin(), list.end(), text) == list.end())
+    list.push_back(std::move(text));
+}
+
 void State::incomplete(std::string reason) {
   ++incomplete_events_;
-  if (reasons_.size() < kMaxReasons && std::find(reasons_.begin(), reasons_.end(), reason) == reasons_.end())
-    reasons_.push_back(std::move(reason));
+  add_once(reasons_, std::move(reason));
 }
 
 void State::count_sequence(const Event& event) {
@@ -43,6 +47,9 @@ void State::apply(const Event& event) {
   boot_ = std::max(boot_, event.boot);
   switch (event.kind) {
     case Kind::started:
+      warnings_.clear();
+      end_boot();
+      break;
     case Kind::reset:
       end_boot();
       break;
@@ -87,9 +94,11 @@ void State::apply(const Event& event) {
       announced_lost_ += std::max<uint64_t>(count, 1);
       break;
     }
+    case Kind::warning:
+      add_once(warnings_, event.detail);
+      break;
     case Kind::stopped:  // what the guest held when it ended stays to be asked for, until the next run starts
     case Kind::hidden:
-    case Kind::warning:
     case Kind::count:
       break;
   }

@@ -109,6 +109,7 @@ class State {
   uint64_t lost() const;  // records, by the gaps in the numbers or by the producer's own word, whichever says more
   uint64_t out_of_order() const { return out_of_order_; }
   const std::vector<std::string>& incomplete_reasons() const { return reasons_; }  // each once, at most kMaxReasons
+  const std::vector<std::string>& warnings() const { return warnings_; }           // of the run; as the reasons
   uint64_t incomplete_events() const { return incomplete_events_; }
   bool complete() const { return lost() == 0 && out_of_order_ == 0 && incomplete_events_ == 0; }
 
@@ -125,6 +126,7 @@ class State {
   void drop_name(ObjectKey file, PathTree::Node node, bool clear, std::string_view path);
   void end(TrackedObject& object);
   void end_boot();
+  static void add_once(std::vector<std::string>& list, std::string text);
   void incomplete(std::string reason);
   uint32_t intern(const std::string& word);
 
@@ -142,7 +144,7 @@ class State {
   std::map<std::string, uint32_t, std::less<>> word_index_{{"", 0}};
   std::vector<ObjectKey> volatile_;  // what ends with the boot
   std::array<uint64_t, static_cast<size_t>(event::ObjectType::count)> present_{};
-  std::vector<std::string> reasons_;
+  std::vector<std::string> reasons_, warnings_;
   LastRename last_rename_;
   uint64_t incomplete_events_ = 0;
   uint64_t order_ = 0;

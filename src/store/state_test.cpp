@@ -264,6 +264,27 @@ TEST(State, Completeness) {
   EXPECT_NE(state.find_file("/a"), nullptr);
 }
 
+TEST(State, WarningsAreOfTheRun) {
+  State state;
+  Events events;
+  const auto warn = [&](std::string detail) {
+    Event event = events.make(Kind::warning);
+    event.detail = std::move(detail);
+    state.apply(event);
+  };
+  using Texts = std::vector<std::string>;
+  warn("one");
+  warn("two");
+  warn("one");
+  state.apply(events.make(Kind::reset));
+  EXPECT_EQ(state.warnings(), (Texts{"one", "two"}));
+  EXPECT_TRUE(state.complete());
+  state.apply(events.make(Kind::started));
+  EXPECT_EQ(state.warnings(), Texts{});
+  for (size_t i = 0; i < 2 * State::kMaxReasons; ++i) warn(std::to_string(i));
+  EXPECT_EQ(state.warnings().size(), State::kMaxReasons);
+}
+
 TEST(State, HundredThousandFiles) {
   const auto start = std::chrono::steady_clock::now();
   State state;

@@ -133,6 +133,7 @@ void JournalWriter::work() {
     if (pumped) {
       if (refusing_) complain("the journal can be written again");
       refusing_ = false;
+      write_warnings();
       if (pumped->damaged)
         complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
       continue;
@@ -154,6 +155,7 @@ Result<void> JournalWriter::finish(std::string detail) {
   }
   // What could not be written stays in the ring file, for the next run to bring over.
   if (!pumped) return pumped.error();
+  write_warnings();
   event::Event event;
   event.kind = event::Kind::stopped;
   event.seq = appender_.last_seq() + 1;
@@ -163,13 +165,35 @@ Result<void> JournalWriter::finish(std::string detail) {
   return appender_.sync();
 }
 
+// Outside of the sequence, whose numbers the tracer gives.
+void JournalWriter::write_warnings() {
+  std::vector<std::string> warnings;
+  {
+    const std::lock_guard lock(words_mutex_);
+    warnings.swap(warnings_);
+  }
+  for (std::string& what : warnings) {
+    event::Event event;
+    event.kind = event::Kind::warning;
+    event.boot = std::max(settings_.boot, static_cast<uint32_t>(ring_.counters().boot.load()));
+    event.detail = std::move(what);
+    // What cannot be written waits in the appender, and the next pump tells of it.
+    (void)recorder_.record(std::move(event));
+  }
+}
+
+void JournalWriter::warn(std::string what) {
+  const std::lock_guard lock(words_mutex_);
+  warnings_.push_back(std::move(what));
+}
+
 void JournalWriter::complain(std::string what) {
-  const std::lock_guard lock(trouble_mutex_);
+  const std::lock_guard lock(words_mutex_);
   trouble_ = trouble_ ? *trouble_ + "; " + what : std::move(what);
 }
 
 std::optional<std::string> JournalWriter::trouble() {
-  const std::lock_guard lock(trouble_mutex_);
+  const std::lock_guard lock(words_mutex_);
   return std::exchange(trouble_, std::nullopt);
 }
 

@@ -39,6 +39,8 @@ class JournalWriter {
 
   Result<void> start(std::string detail);   // journals `started`; the thread runs from here on
   Result<void> finish(std::string detail);  // the tracer has ended: writes what is left, then `stopped`
+  // Journals a `warning`, on the thread.
+  void warn(std::string what);
   // What went wrong since the last call and the user should hear now.
   std::optional<std::string> trouble();
 
@@ -47,6 +49,7 @@ class JournalWriter {
                 store::LabelNames labels, event::Ring ring, UniqueFd producer, session::Settings settings);
   void work();
   void complain(std::string what);
+  void write_warnings();
 
   const std::string state_dir_;
   store::StateLock lock_;
@@ -58,8 +61,9 @@ class JournalWriter {
   store::Recorder recorder_;
   std::atomic<bool> ending_{false};
   std::thread thread_;
-  std::mutex trouble_mutex_;
+  std::mutex words_mutex_;
   std::optional<std::string> trouble_;
+  std::vector<std::string> warnings_;
   bool refusing_ = false;
 };
 

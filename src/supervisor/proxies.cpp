@@ -8,7 +8,9 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <utility>
 
@@ -91,6 +93,15 @@ Result<Child> start_program(std::vector<std::string> command, const std::vector<
   return Child::start(command, {}, inherited);
 }
 
+// Nothing: nobody tells us, or there is nothing to tell.
+std::string how(std::optional<int> status, bool relay) {
+  if (status && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGSYS)
+    return " by a system call that it may not make, so somebody may have taken it over";
+  if (status && WIFSIGNALED(*status)) return fmt::format(" by signal {}", WTERMSIG(*status));
+  if (relay && status && WIFEXITED(*status)) return " with its machine";
+  return status && WEXITSTATUS(*status) != 0 ? fmt::format(" with status {}", WEXITSTATUS(*status)) : std::string();
+}
+
 }  // namespace
 
 Result<Proxies> Proxies::start(const std::vector<HiddenService>& services, const std::string& state_dir,
@@ -120,6 +131,7 @@ Result<Proxies> Proxies::start(const std::vector<HiddenService>& services, const
       Result<std::vector<std::string>> denied = denied_by(service);
       if (!denied) return denied.error();
       arguments.insert(arguments.end(), denied->begin(), denied->end());
+      arguments.insert(arguments.end(), {"--disk", "own"});
       Result<Ends> port = sockets();
       std::array<int, 2> lines{}, readiness{};
       if (!port) return port.error();
@@ -193,7 +205,8 @@ std::optional<std::string> Proxies::ended() {
   for (One& one : all_) {
     if (one.ended || !one.child.ends_within(0)) continue;
     one.ended = true;
-    return one.name;
+    return fmt::format("the proxy of hidden service {} has ended{}: its calls fail from here on", one.name,
+                       how(one.child.wait(), !one.machine.empty()));
   }
   return std::nullopt;
 }

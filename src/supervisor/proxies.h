@@ -41,7 +41,7 @@ class Proxies {
   // For the tracer, in the order of the services: the channel's memory, for-proxy and for-tracer, and one that ends
   // with the proxy.
   const std::vector<std::vector<int>>& tracer_fds() const { return tracer_fds_; }
-  // The name of a service whose proxy has ended since the last question.
+  // A proxy that has ended since the last question: whose, and how, in words.
   std::optional<std::string> ended();
 
  private:

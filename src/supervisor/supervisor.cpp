@@ -184,8 +184,14 @@ Result<Ending> watch(const Options& options, Prepared& p, Child& child) {
     if (waits[3].revents & POLLIN)
       p.socket->serve([&](std::string_view request) { return answer(request, p.machine.engine, p.commands.get()); });
     if (const auto trouble = journal.trouble()) say(*trouble);
-    if (const auto name = p.proxies.ended())
-      say(fmt::format("the proxy of hidden service {} has ended: its calls fail from here on", *name));
+    if (const auto what = p.proxies.ended()) {
+      // Or the signal that ends us all was for them, too.
+      pollfd told{p.signal.get(), POLLIN, 0};
+      if (poll(&told, 1, 0) <= 0) {
+        say(*what);
+        journal.warn(*what);
+      }
+    }
     if (p.machine.engine == Engine::kvm && !desk.machine_found() &&
         store::now_ns() - status.started > kMachineTimeoutNs)
       failure = Error{Errc::unsupported, "QEMU runs, but not with KVM: this guest would not be traced"};

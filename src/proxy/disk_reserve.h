@@ -1,0 +1,38 @@
+// The last of a disk, which hidden services do not get: their files lie beside the journal, and who takes a service
+// over is not to keep the journal from being written by filling the disk.
+//
+// Threads: any.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+namespace oboro::proxy {
+
+class DiskReserve {
+ public:
+  // Free stay a twentieth of the file system, or 256 MiB where that is more, but never more than a quarter of it; and a
+  // twentieth of its inodes, if their number is fixed.
+  static constexpr uint64_t kLeast = 256 << 20, kPart = 20, kMostPart = 4;
+  // After this many bytes and files the kernel is asked again: others write to the disk, too.
+  static constexpr uint64_t kLookAfter = 16 << 20, kLookAfterFiles = 1024;
+
+  // root: any descriptor on the file system, which outlives this. on: false, and all of it may be used.
+  DiskReserve(int root, bool on) : root_(root), on_(on) {}
+
+  // Counts what a call is about to take. False: it would be of the reserve; so the call fails with ENOSPC.
+  bool has_room(uint64_t bytes, uint64_t files = 0);
+
+  // The system calls, as far as there is room for what they add. 0 or -errno.
+  int64_t truncate(int fd, int64_t size);
+  int64_t allocate(int fd, int64_t mode, int64_t offset, int64_t size);
+
+ private:
+  const int root_;
+  const bool on_;
+  std::mutex mutex_;
+  uint64_t bytes_ = 0, files_ = 0;  // that may be taken before the next look
+};
+
+}  // namespace oboro::proxy

@@ -1,0 +1,60 @@
+#include "supervisor/journal_writer.h"
+
+#include <chrono>
+#include <thread>
+
+#include "store/testing.h"
+#include "store/view.h"
+
+namespace oboro::supervisor {
+namespace {
+
+using event::Kind;
+
+std::vector<event::Event> events_in(const std::string& state_dir) {
+  std::vector<event::Event> events;
+  auto view = store::EventView::open(state_dir);
+  EXPECT_TRUE(view) << view.error().message;
+  event::Event event;
+  for (;;) {
+    const Result<bool> more = view ? view->next(event) : Result<bool>(false);
+    if (!more || !*more) return events;
+    events.push_back(event);
+  }
+}
+
+TEST(JournalWriter, WarningsStandBesideTheSequence) {
+  const store::testing::TempDirectory directory;
+  const std::string state = directory.path() + "/state";
+  {
+    auto journal = JournalWriter::open(state, "guest", {});
+    ASSERT_TRUE(journal) << journal.error().message;
+    (*journal)->warn("before it begins");
+    ASSERT_TRUE((*journal)->start("engine"));
+    (*journal)->warn("the proxy of a service has ended");
+    for (int i = 0; i < 500 && events_in(state).size() < 3; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_EQ(events_in(state).size(), 3u) << "at once, not when the run ends";
+    (*journal)->warn("at the end");
+    ASSERT_TRUE((*journal)->finish("the guest ended"));
+  }
+  std::vector<std::pair<Kind, std::string>> found;
+  for (const event::Event& event : events_in(state)) {
+    found.emplace_back(event.kind, event.detail);
+    EXPECT_EQ(event.seq == 0, event.kind == Kind::warning);
+    EXPECT_EQ(event.boot, 1u);
+    EXPECT_GT(event.time_ns, 0u);
+  }
+  EXPECT_EQ(found, (std::vector<std::pair<Kind, std::string>>{{Kind::started, "engine"},
+                                                              {Kind::warning, "before it begins"},
+                                                              {Kind::warning, "the proxy of a service has ended"},
+                                                              {Kind::warning, "at the end"},
+                                                              {Kind::stopped, "the guest ended"}}));
+  // The next run goes on after the last number of this one.
+  auto next = JournalWriter::open(state, "guest", {});
+  ASSERT_TRUE(next);
+  EXPECT_EQ((*next)->settings().first_seq, 4u);
+}
+
+}  // namespace
+}  // namespace oboro::supervisor
