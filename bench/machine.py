@@ -101,8 +101,11 @@ class Machine:
                 os.sched_setaffinity(int(thread), cpus)
 
     def tell(self, command):
-        self.process.stdin.write(command.encode() + b"\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(command.encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise ToolError(f"the guest '{self.name}' ended unexpectedly ({self.log.name})")
 
     def ask(self, command, word, timeout=60):
         self.tell(command)
