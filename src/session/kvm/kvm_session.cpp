@@ -120,6 +120,7 @@ void KvmSession::mark_for_ftrace(bool hidden) {
 }
 
 int KvmSession::run(KvmVcpu& vcpu) {
+  const Machine::Handling handling(vcpu);
   for (;;) {
     const int result = machine.enter(vcpu);
     if (result != 0) return result;
@@ -128,7 +129,7 @@ int KvmSession::run(KvmVcpu& vcpu) {
   }
 }
 
-// True: it was ours, and the guest goes on.
+// Within a Handling. True: it was ours, and the guest goes on.
 bool KvmSession::handle_exit(KvmVcpu& vcpu) {
   const kvm_run& run = vcpu.run();
   if (run.exit_reason == KVM_EXIT_IO && run.io.direction == KVM_EXIT_IO_OUT && run.io.port == kTrapPort &&
@@ -142,11 +143,13 @@ bool KvmSession::handle_exit(KvmVcpu& vcpu) {
   }
   const Phase phase = phase_.load(std::memory_order_relaxed);
   if (run.exit_reason == KVM_EXIT_DEBUG && vcpu.breakpoints_wanted()) return trapped(vcpu);
-  if (phase == Phase::waiting_for_kernel || phase == Phase::waiting_for_init) {
-    const Machine::Handling handling(vcpu);
-    follow_boot(vcpu);
-  }
+  if (phase == Phase::waiting_for_kernel || phase == Phase::waiting_for_init) follow_boot(vcpu);
   return false;
+}
+
+std::unique_lock<std::mutex> KvmSession::lock_changing(KvmVcpu& vcpu) {
+  const Machine::NotHandling waiting(vcpu);
+  return std::unique_lock(changing_);
 }
 
 void KvmSession::breakpoints(std::vector<uint64_t> addresses) {
@@ -168,12 +171,12 @@ void KvmSession::follow_boot(KvmVcpu& vcpu) {
   if (phase == Phase::waiting_for_kernel && !in_kernel) {
     // User mode: there was no exit by which to see the kernel before.
     if ((vcpu.reg(x86::Reg::cs) & 3) != 3 || vcpu.rip() <= 0xffff) return;
-    const std::lock_guard lock(changing_);
+    const auto lock = lock_changing(vcpu);
     if (phase_ == Phase::waiting_for_kernel) give_up("its programs ran before its kernel was seen");
     return;
   }
   if (!in_kernel) return;
-  const std::lock_guard lock(changing_);
+  const auto lock = lock_changing(vcpu);
   if (phase_ == Phase::waiting_for_init) {
     switch (tracer_->progress()) {
       case Tracer::Progress::booting:
@@ -327,7 +330,6 @@ bool KvmSession::trapped(KvmVcpu& vcpu) {
   }
   const uint64_t begun = times_.begin();
   const uint64_t records = begun ? tracer_->records() : 0;
-  const Machine::Handling handling(vcpu);
   const ArmedHook& hook = *trap->second.hook;
   tracer_->count_stop();
   if (trap->second.original)
@@ -336,22 +338,17 @@ bool KvmSession::trapped(KvmVcpu& vcpu) {
     vcpu.resume_from_breakpoint();
   const engine::Verdict verdict = tracer_->hook(*hook.point, vcpu);
   if (begun && tracer_->records() == records) times_.end(begun);  // of those that changed nothing
-  if (tracer_->kernel_was_replaced()) {
-    end_boot(vcpu, "kexec", Code::ends);
-    return true;
-  }
   uint64_t back = 0;
-  if (verdict.detour && hook.may_steer) {
+  if (verdict.detour && hook.may_steer)
     vcpu.detour(*verdict.detour);
-    return true;
-  }
-  if (verdict.deny && hook.may_steer && tracer_->kernel().read(Gva(vcpu.reg(x86::Reg::rsp)), &back, sizeof back))
+  else if (verdict.deny && hook.may_steer && tracer_->kernel().read(Gva(vcpu.reg(x86::Reg::rsp)), &back, sizeof back))
     vcpu.return_from_function(back, verdict.result);
+  if (tracer_->kernel_was_replaced()) end_boot(vcpu, "kexec", Code::ends);  // by this vCPU or another one's hook
   return true;
 }
 
 void KvmSession::end_boot(KvmVcpu& vcpu, const char* how, Code code) {
-  const std::lock_guard lock(changing_);
+  const auto lock = lock_changing(vcpu);
   if (phase_ != Phase::armed && phase_ != Phase::waiting_for_init) return;
   const Machine::Stopped stopped(machine, &vcpu);
   take_hooks_out(code);
@@ -365,6 +362,7 @@ void KvmSession::another_machine() {
 }
 
 void KvmSession::vcpu_was_reset(KvmVcpu& vcpu) {
+  const Machine::Handling handling(vcpu);
   if (vcpu.index() == 0) end_boot(vcpu, "reset", Code::is_gone);
 }
 

@@ -1,0 +1,71 @@
+// What a change of phase does to vCPUs that are in the middle of something.
+
+#include "session/kvm/kvm_session_test.h"
+
+namespace oboro::session {
+namespace {
+
+constexpr int kShort = 200;  // ms in which nothing happens
+
+TEST_F(KvmSessionTest, HooksGoOnlyWhenNoHandlerUsesThem) {
+  boot();
+  hold(cpus[1]);
+  auto handler = calls(1, Symbol::fn_file_open);
+  wait_until_held(cpus[1]);
+  command_detach();
+  EXPECT_FALSE(told('D', kShort));
+  EXPECT_TRUE(hooked(Symbol::fn_file_open));
+  release(cpus[1]);
+  EXPECT_TRUE(told('D'));
+  EXPECT_FALSE(hooked(Symbol::fn_file_open));
+  EXPECT_EQ(end_of(std::move(handler)).rip, guest.symbol(Symbol::fn_file_open).value + 5);
+}
+
+TEST_F(KvmSessionTest, ABootEndsOnlyWhenNoHandlerUsesIt) {
+  boot();
+  hold(cpus[1]);
+  auto handler = calls(1, Symbol::fn_file_open);
+  wait_until_held(cpus[1]);
+  auto kexec = calls(0, Symbol::fn_machine_kexec);
+  EXPECT_FALSE(told('R', kShort));
+  release(cpus[1]);
+  EXPECT_TRUE(told('R'));
+  end_of(std::move(handler));
+  end_of(std::move(kexec));
+  EXPECT_FALSE(hooked(Symbol::fn_file_open));
+}
+
+// Each waits for the other's handler to end, but only one can: the other waits to make a change itself.
+TEST_F(KvmSessionTest, TwoThatEndTheBootDoNotWaitForEachOther) {
+  boot();
+  hold(cpus[1]);
+  auto second = calls(1, Symbol::fn_machine_kexec);
+  wait_until_held(cpus[1]);
+  auto first = calls(0, Symbol::fn_machine_kexec);
+  EXPECT_FALSE(told('R', kShort));
+  release(cpus[1]);
+  end_of(std::move(first));
+  end_of(std::move(second));
+  EXPECT_TRUE(told('R'));
+}
+
+// While one looks which kernel that is, two more want to look; one of them arms then.
+TEST_F(KvmSessionTest, WhoWaitsToLookHowFarTheBootIsDoesNotHoldUpArming) {
+  guest.write(guest.symbol(Symbol::system_state), uint32_t{1});
+  const auto looks = [this](size_t i) {
+    return std::async(std::launch::async, [this, i] { exit_somewhere(cpus[i]); });
+  };
+  hold(cpus[2]);
+  auto first = looks(2);
+  wait_until_held(cpus[2]);
+  auto second = looks(0), third = looks(1);
+  EXPECT_FALSE(told('A', kShort));
+  release(cpus[2]);
+  end_of(std::move(first));
+  end_of(std::move(second));
+  end_of(std::move(third));
+  EXPECT_TRUE(told('A'));
+}
+
+}  // namespace
+}  // namespace oboro::session
