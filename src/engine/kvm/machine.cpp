@@ -67,6 +67,7 @@ int Machine::set_memory_region(unsigned long request, void* argument) {
 void Machine::wait_for_handlers() {
   for (KvmVcpu* vcpu : vcpus())
     while (vcpu->at_.load(std::memory_order_seq_cst) == At::handling && vcpu != vcpu_of_thread) pause_briefly();
+  while (readers_.load(std::memory_order_seq_cst) != 0) pause_briefly();
 }
 
 Result<KvmVcpu*> Machine::add_vcpu(int vcpu_fd, size_t run_size) {

@@ -84,6 +84,19 @@ class Machine {
    private:
     KvmVcpu& vcpu_;
   };
+  // Around reads of guest memory on any other thread.
+  class Reading {
+   public:
+    explicit Reading(Machine& machine) : machine_(machine) {
+      machine_.readers_.fetch_add(1, std::memory_order_seq_cst);
+    }
+    ~Reading() { machine_.readers_.fetch_sub(1, std::memory_order_release); }
+    Reading(const Reading&) = delete;
+    Reading& operator=(const Reading&) = delete;
+
+   private:
+    Machine& machine_;
+  };
 
  private:
   using At = KvmVcpu::At;
@@ -98,6 +111,7 @@ class Machine {
   std::vector<std::unique_ptr<KvmVcpu>> vcpus_;
   std::mutex stopper_;
   std::atomic<bool> stopping_{false};
+  std::atomic<unsigned> readers_{0};
 };
 
 // Which signal makes vCPU threads leave the guest: one that this process leaves to its default. Once, before vCPUs run.

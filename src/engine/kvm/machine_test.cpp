@@ -223,6 +223,24 @@ TEST_F(MachineTest, MemoryGoesOnlyWhenNobodyReadsIt) {
   handler.join();
 }
 
+TEST_F(MachineTest, MemoryGoesOnlyWhenNoOtherThreadReadsIt) {
+  std::byte page[4096];
+  set_region(0, 0, page, sizeof page);
+  std::atomic<bool> reading{false}, gone{false};
+  std::thread reader([&] {
+    const Machine::Reading in(machine);
+    reading = true;
+    for (int i = 0; i < 50; ++i) {
+      usleep(100);
+      EXPECT_FALSE(gone);
+    }
+  });
+  while (!reading) usleep(10);
+  set_region(0, 0, nullptr, 0);
+  gone = true;
+  reader.join();
+}
+
 TEST_F(MachineTest, ASlotOfOursIsOutOfTheWay) {
   std::byte page[4096];
   const uint64_t first = (uint64_t{1} << 36) - 16 * sizeof page;

@@ -77,6 +77,7 @@ void KvmSession::check_guest() {
 void KvmSession::detach(const char* why) {
   const std::lock_guard lock(changing_);
   if (phase_ == Phase::untraced) return;
+  const Machine::Reading reading(machine);
   // A thread of a hidden service that sleeps will come back to its hook, which must still be there.
   for (int i = 0; phase_ == Phase::armed && !tracer_->retire(); ++i) {
     if (i == kRetireTries) return tracer_->unseen("hidden services keep their hooks in place: not let go");
