@@ -362,9 +362,10 @@ void KvmSession::another_machine() {
   tracer_->unseen("a second virtual machine of the same VMM is not traced");
 }
 
+// The VMM may give back registers that it has only looked at, of a program that happens to stand there.
 void KvmSession::vcpu_was_reset(KvmVcpu& vcpu) {
   const Machine::Handling handling(vcpu);
-  if (vcpu.index() == 0) end_boot(vcpu, "reset", Code::is_gone);
+  if (vcpu.index() == 0 && engine::was_reset(vcpu)) end_boot(vcpu, "reset", Code::is_gone);
 }
 
 }  // namespace oboro::session

@@ -67,5 +67,19 @@ TEST_F(KvmSessionTest, WhoWaitsToLookHowFarTheBootIsDoesNotHoldUpArming) {
   EXPECT_TRUE(told('A'));
 }
 
+TEST_F(KvmSessionTest, AResetIsOneInRealMode) {
+  boot();
+  cpus[0].sregs.cs.selector = kUserCode;
+  session().vcpu_was_reset(*cpus[0].vcpu);
+  EXPECT_FALSE(told('R', kShort)) << "a program that stands at that address";
+  cpus[1].sregs.cr0 = 0x60000010;
+  cpus[1].sregs.cs.selector = x86::kResetCs;
+  session().vcpu_was_reset(*cpus[1].vcpu);
+  EXPECT_FALSE(told('R', kShort)) << "one that the guest starts";
+  cpus[0].sregs = cpus[1].sregs;
+  session().vcpu_was_reset(*cpus[0].vcpu);
+  EXPECT_TRUE(told('R'));
+}
+
 }  // namespace
 }  // namespace oboro::session
