@@ -221,6 +221,20 @@ TEST_P(HiderTest, AfterRetiringNobodyIsHidden) {
   EXPECT_TRUE(guest->hider.retire());
   EXPECT_FALSE(guest->is_marked());
   EXPECT_EQ(guest->call(SYS_write, {0, guest->put("x"), 1}), End::native);
+  const Gva child = guest->make_process(200);
+  guest->forks(guest->first, child);
+  EXPECT_FALSE(FakeThread(*guest, child, 1).is_marked());
+}
+
+// A vCPU that was past the look at whether services are hidden still marks a thread when all have lost their marks.
+TEST_P(HiderTest, RetiringAgainFindsWhatWasMarkedMeanwhile) {
+  const guest::Profile& p = guest->guest.profile;
+  const Gva work = guest->leader + p[guest::Field::thread_info_syscall_work];
+  ASSERT_TRUE(guest->hider.retire());
+  guest->guest.write(work, guest->guest.word(work) | uint64_t{1} << (p[guest::Field::syscall_user_dispatch_bit] & 63));
+  ASSERT_TRUE(guest->is_marked());
+  EXPECT_TRUE(guest->hider.retire());
+  EXPECT_FALSE(guest->is_marked());
 }
 
 INSTANTIATE_TEST_SUITE_P(Waits, HiderTest, testing::Values(Wait::park, Wait::yield, Wait::block), wait_name);

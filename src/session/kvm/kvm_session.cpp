@@ -78,15 +78,19 @@ void KvmSession::detach(const char* why) {
   const std::lock_guard lock(changing_);
   if (phase_ == Phase::untraced) return;
   const Machine::Reading reading(machine);
+  const auto nobody_comes_back = [this] { return phase_ != Phase::armed || tracer_->retire(); };
   // A thread of a hidden service that sleeps will come back to its hook, which must still be there.
-  for (int i = 0; phase_ == Phase::armed && !tracer_->retire(); ++i) {
-    if (i == kRetireTries) return tracer_->unseen("hidden services keep their hooks in place: not let go");
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (int i = 0; i < kRetireTries; ++i, std::this_thread::sleep_for(std::chrono::milliseconds(10))) {
+    if (!nobody_comes_back()) continue;
+    // But a vCPU may have been past the look at whether services are hidden still, and has begun a call meanwhile, or
+    // marked a thread. Now none is in a handler: what is seen stays so.
+    const Machine::Stopped stopped(machine, nullptr);
+    if (!nobody_comes_back()) continue;
+    take_hooks_out(Code::goes_on);
+    phase_ = Phase::untraced;
+    return tracer_->detached(why);
   }
-  const Machine::Stopped stopped(machine, nullptr);
-  take_hooks_out(Code::goes_on);
-  phase_ = Phase::untraced;
-  tracer_->detached(why);
+  tracer_->unseen("hidden services keep their hooks in place: not let go");
 }
 
 // All other vCPUs are stopped.
