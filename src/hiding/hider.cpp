@@ -188,16 +188,21 @@ Service* Hider::service_of(Operation& op, const std::string& exe) const {
   return nullptr;
 }
 
-bool Hider::retire() {
+std::string Hider::retire() {
   retired_ = true;
   for (const auto& service : services_) service->proxy->give_up();
   const std::lock_guard lock(mutex_);
-  bool busy = false;
+  Thread* one = nullptr;
+  size_t stay = 0;
   for (const auto& [task, thread] : threads_) {
     mark(guest::Task{Gva(task)}, false);
-    busy |= thread->busy();
+    if (!thread->busy()) continue;
+    one = thread.get();
+    ++stay;
   }
-  return !busy;
+  if (!one) return {};
+  return fmt::format("process {} (hidden service {}) has a thread in the middle of a call of the guest's kernel{}",
+                     one->tgid(), one->service().name, stay > 1 ? fmt::format(", and {} more", stay - 1) : "");
 }
 
 void Hider::forked(Operation& op, guest::Task child) {

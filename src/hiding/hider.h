@@ -37,9 +37,9 @@ class Hider final : public hooks::ProcessWatcher {
   // Why services cannot be hidden in this kernel; empty: they can.
   static std::string missing(const guest::Profile& profile);
 
-  // From now on nothing is hidden: no thread is marked, and calls that wait end with -EIO. False: some thread is not
-  // back at its hook yet, which must stay until it is.
-  bool retire();
+  // From now on nothing is hidden: no thread is marked, and calls that wait end with -EIO. Empty: no thread has to come
+  // back to its hook; certain if no vCPU is at one meanwhile. Otherwise who has to, in words.
+  std::string retire();
 
   void forked(hooks::Operation& op, guest::Task child) override;
   std::optional<uint64_t> system_call_of(guest::Task running) override;

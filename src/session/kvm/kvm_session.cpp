@@ -1,17 +1,13 @@
 #include "session/kvm/kvm_session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <errno.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <thread>
 #include <unistd.h>
 
 #include "guest/ftrace.h"
-#include "session/control.h"
 
 namespace oboro::session {
 namespace {
@@ -26,8 +22,6 @@ constexpr uint8_t kTrapPort = 0xe5;
 constexpr engine::kvm::SiteBytes kTrap = {0xe6, kTrapPort, 0x00, 0x00, 0x00};  // out $port, %al; never executed further
 // Where Linux maps its image (arch/x86/include/asm/page_64_types.h).
 constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
-constexpr int kCheckMs = 1000;
-constexpr int kRetireTries = 500;  // 10 ms each
 
 void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
 
@@ -45,52 +39,6 @@ Result<void> KvmSession::set_up() {
   std::thread(&KvmSession::watch, this).detach();  // the session lives as long as the process
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return {};
-}
-
-// A thread of its own: what the supervisor says, that it is still there, and what the guest does to our hooks.
-void KvmSession::watch() {
-  for (;;) {
-    pollfd commands{start_.commands, POLLIN, 0};
-    const int ready = poll(&commands, 1, kCheckMs);
-    if (ready < 0 && errno != EINTR) return;
-    if (ready <= 0) {
-      check_guest();
-      continue;
-    }
-    const Result<Message> message = receive_message(start_.commands, 0);
-    if (!message) {
-      detach("the supervisor is gone");
-      return;
-    }
-    if (message->type == 'D') detach("asked for");
-  }
-}
-
-void KvmSession::check_guest() {
-  const std::unique_lock lock(changing_, std::try_to_lock);
-  if (!lock || phase_ != Phase::armed) return;
-  if (sites_.overwritten()) tracer_->unseen("the guest patched a hooked function: calls of it may not be seen");
-  if (mapping_ && !mapping_->intact())
-    tracer_->unseen("the guest changed the page tables that lead to the tracer's stubs");
-}
-
-void KvmSession::detach(const char* why) {
-  const std::lock_guard lock(changing_);
-  if (phase_ == Phase::untraced) return;
-  const Machine::Reading reading(machine);
-  const auto nobody_comes_back = [this] { return phase_ != Phase::armed || tracer_->retire(); };
-  // A thread of a hidden service that sleeps will come back to its hook, which must still be there.
-  for (int i = 0; i < kRetireTries; ++i, std::this_thread::sleep_for(std::chrono::milliseconds(10))) {
-    if (!nobody_comes_back()) continue;
-    // But a vCPU may have been past the look at whether services are hidden still, and has begun a call meanwhile, or
-    // marked a thread. Now none is in a handler: what is seen stays so.
-    const Machine::Stopped stopped(machine, nullptr);
-    if (!nobody_comes_back()) continue;
-    take_hooks_out(Code::goes_on);
-    phase_ = Phase::untraced;
-    return tracer_->detached(why);
-  }
-  tracer_->unseen("hidden services keep their hooks in place: not let go");
 }
 
 // All other vCPUs are stopped.

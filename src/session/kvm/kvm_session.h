@@ -73,9 +73,12 @@ class KvmSession {
   void end_boot(engine::kvm::KvmVcpu& vcpu, const char* how, Code code);
   void take_hooks_out(Code code);
   void mark_for_ftrace(bool hidden);
+  // watch.cpp
+  struct LettingGo;
   void watch();
   void check_guest();
-  void detach(const char* why);
+  bool let_go(LettingGo& going);
+  std::string detach(const char* why);
 
   Start start_;
   std::unique_ptr<Tracer> tracer_;

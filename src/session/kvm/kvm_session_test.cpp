@@ -2,6 +2,8 @@
 
 #include "session/kvm/kvm_session_test.h"
 
+#include <sys/syscall.h>
+
 namespace oboro::session {
 namespace {
 
@@ -80,6 +82,81 @@ TEST_F(KvmSessionTest, AResetIsOneInRealMode) {
   session().vcpu_was_reset(*cpus[0].vcpu);
   EXPECT_TRUE(told('R'));
 }
+
+class LettingGoTest : public KvmSessionTest, public testing::WithParamInterface<bool> {
+ protected:
+  void let_go() {
+    if (GetParam())
+      command_detach();
+    else
+      commands.reset();  // the supervisor ends
+  }
+  // A hidden thread's call, up to the kernel function that it needs first.
+  kvm_regs begin_call() {
+    hiding::Registers registers{};
+    registers.orig_ax = SYS_openat;
+    registers.cs = kUserCode;
+    at = guest.allocate();
+    guest.write(at, registers);
+    guest.write(stacks[1], kCaller);
+    return call(1, Symbol::fn_syscall_user_dispatch, at.value);
+  }
+  // That function returns.
+  kvm_regs come_back(const kvm_regs& from) {
+    return call(1, Symbol::fn_syscall_user_dispatch, at.value, from.rsp + 8, 0);
+  }
+  bool is_marked() {
+    return guest.get(tasks[1], Field::thread_info_syscall_work) >>
+               (guest.profile[Field::syscall_user_dispatch_bit] & 63) &
+           1;
+  }
+  static constexpr uint64_t kCaller = fake::kImageBase.value + 0x2000;
+  Gva at;
+};
+
+// For as long as the guest likes.
+TEST_P(LettingGoTest, HooksStayWhileAThreadIsInTheGuestsKernel) {
+  boot();
+  start_service(1);
+  ASSERT_TRUE(is_marked());
+  const kvm_regs away = begin_call();
+  EXPECT_EQ(away.rip, guest.symbol(Symbol::call_get_free_pages).value);
+  let_go();
+  const auto stays = told('W');
+  ASSERT_TRUE(stays);
+  EXPECT_NE(stays->find("process 101 (hidden service web)"), std::string::npos) << *stays;
+  EXPECT_FALSE(is_marked());
+  EXPECT_FALSE(told('D', 0));
+  EXPECT_TRUE(hooked(Symbol::fn_syscall_user_dispatch));
+  const kvm_regs end = come_back(away);
+  EXPECT_EQ(end.rip, kCaller);
+  EXPECT_EQ(end.rax, 1u) << "answered: there was no memory";
+  EXPECT_TRUE(told('D'));
+  EXPECT_FALSE(hooked(Symbol::fn_syscall_user_dispatch));
+}
+
+TEST_P(LettingGoTest, AThreadThatSleepsElsewhereIsNotWaitedForLong) {
+  boot();
+  start_service(1);
+  let_go();
+  EXPECT_TRUE(told('D'));
+  EXPECT_FALSE(told('W', 0));
+  EXPECT_FALSE(is_marked());
+}
+
+TEST_P(LettingGoTest, ANewBootIsNotWaitedFor) {
+  boot();
+  start_service(1);
+  begin_call();
+  let_go();
+  ASSERT_TRUE(told('W'));
+  call(0, Symbol::fn_machine_kexec);
+  EXPECT_TRUE(told('R'));
+  EXPECT_TRUE(told('D')) << "what kept the hooks is gone";
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, LettingGoTest, testing::Bool(),
+                         [](const auto& way) { return way.param ? "Asked" : "Orphaned"; });
 
 }  // namespace
 }  // namespace oboro::session

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -69,6 +70,12 @@ int main(int argc, char** argv) {
       while (write(fd, ".", 1) == 1) usleep(20000);
       printf("write failed: %s\n", strerror(errno));
       printf("open after: %s\n", open_log() < 0 ? strerror(errno) : "works");
+    } else if (strcmp(what, "stuck") == 0) {  // until somebody reads the pipe
+      int fd = open_log(), pipe = open("/tmp/pipe", O_RDWR);
+      ftruncate(fd, 1 << 20);
+      printf("sending\n");
+      ssize_t sent = sendfile(pipe, fd, NULL, 1 << 20);
+      printf("sent %s\n", sent == 1 << 20 ? "all" : strerror(errno));
     } else if (strcmp(what, "sleep") == 0) {
       sleep(1);
     }
