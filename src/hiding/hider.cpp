@@ -106,9 +106,9 @@ std::string Hider::missing(const guest::Profile& profile) {
                               Symbol::call_sys_epoll_wait,
                               Symbol::call_sys_epoll_pwait})
     if (!profile.has(symbol)) return std::string(guest::name(symbol));
-  for (const Field field :
-       {Field::thread_info_syscall_work, Field::syscall_user_dispatch_bit, Field::task_on_dispatch, Field::task_state,
-        Field::task_fs, Field::fs_struct_pwd, Field::fs_struct_umask, Field::fdtable_open_fds})
+  for (const Field field : {Field::thread_info_syscall_work, Field::syscall_user_dispatch_bit, Field::task_on_dispatch,
+                            Field::task_dispatch_length, Field::task_state, Field::task_fs, Field::fs_struct_pwd,
+                            Field::fs_struct_umask, Field::fdtable_open_fds})
     if (!profile.has(field)) return std::string(guest::name(field));
   if (profile[Field::pt_regs_di] != offsetof(Registers, di) ||
       profile[Field::pt_regs_orig_ax] != offsetof(Registers, orig_ax))
@@ -169,6 +169,10 @@ void Hider::forget(Operation& op, Gva task) {
 
 bool Hider::mark(guest::Task task, bool on) {
   const guest::Profile& p = kernel_.profile();
+  // Nothing that is marked may depend on the hook: the task may have seen its mark and been preempted, and calls
+  // syscall_user_dispatch() when the hook is out again. That would end it by SIGSYS, but for instructions in a range
+  // that a program can exempt: here, all.
+  if (on) writer_.put(task.at + p[Field::task_dispatch_length], UINT64_MAX);
   const Gva work = task.at + p[Field::thread_info_syscall_work];
   const uint64_t bit = uint64_t{1} << (p[Field::syscall_user_dispatch_bit] & 63);
   return on ? writer_.set_bits(work, bit) : writer_.clear_bits(work, bit);

@@ -237,6 +237,13 @@ TEST_P(HiderTest, RetiringAgainFindsWhatWasMarkedMeanwhile) {
   EXPECT_FALSE(guest->is_marked());
 }
 
+// Its mark may be seen before the hook goes, and acted upon after: then the function itself runs.
+TEST_P(HiderTest, WhoIsMarkedDoesNotDependOnTheHook) {
+  EXPECT_EQ(guest->guest.get(guest->leader, guest::Field::task_dispatch_length), UINT64_MAX);
+  EXPECT_EQ(guest->hider.retire(), "");
+  EXPECT_EQ(guest->guest.get(guest->leader, guest::Field::task_dispatch_length), UINT64_MAX);
+}
+
 INSTANTIATE_TEST_SUITE_P(Waits, HiderTest, testing::Values(Wait::park, Wait::yield, Wait::block), wait_name);
 
 }  // namespace
