@@ -192,15 +192,15 @@ Service* Hider::service_of(Operation& op, const std::string& exe) const {
   return nullptr;
 }
 
-std::string Hider::retire() {
+std::string Hider::retire(bool patient) {
   retired_ = true;
   for (const auto& service : services_) service->proxy->give_up();
   const std::lock_guard lock(mutex_);
   Thread* one = nullptr;
   size_t stay = 0;
   for (const auto& [task, thread] : threads_) {
-    mark(guest::Task{Gva(task)}, false);
-    if (!thread->busy()) continue;
+    if (!patient) mark(guest::Task{Gva(task)}, false);
+    if (!patient && !thread->busy()) continue;
     one = thread.get();
     ++stay;
   }
@@ -299,10 +299,6 @@ void Hider::timed_system_call(Operation& op) {
 
 void Hider::system_call(Operation& op) {
   const Held thread = take(op, op.task().at);
-  if (thread && retired_ && !thread->busy()) {
-    thread->begin(op, Symbol::fn_syscall_user_dispatch);
-    return finish_call(op, *thread, op.pointer(0), {});
-  }
   if (!thread) return;  // a program that uses this mechanism itself
   const Symbol here = Symbol::fn_syscall_user_dispatch;
   if (thread->comes_back(op, here)) {
@@ -311,6 +307,10 @@ void Hider::system_call(Operation& op) {
     return;
   }
   const Gva at = op.pointer(0);
+  if (retired_ && !thread->busy()) {
+    if (const auto outcome = thread->enter(op, here, start_free, {})) finish_call(op, *thread, at, *outcome);
+    return;
+  }
   const auto registers = op.r.at<Registers>(at);
   const SystemCall call{registers.orig_ax,
                         {registers.di, registers.si, registers.dx, registers.r10, registers.r8, registers.r9}};
@@ -357,10 +357,14 @@ void Hider::finish_call(Operation& op, Thread& thread, Gva registers, Outcome ou
   to.rsp = thread.entry_stack() + sizeof(uint64_t);
   to.rax = outcome.native ? 0 : 1;
   if (thread.shown) writer_.put(registers, *std::exchange(thread.shown, std::nullopt));
-  if (outcome.native) return;
-  counters_.hidden_calls.fetch_add(1, std::memory_order_relaxed);
-  writer_.put(registers + offsetof(Registers, ax), static_cast<uint64_t>(outcome.value));
-  writer_.put(op.task().at + kernel_.profile()[Field::task_on_dispatch], uint8_t{1});
+  if (!outcome.native) {
+    counters_.hidden_calls.fetch_add(1, std::memory_order_relaxed);
+    writer_.put(registers + offsetof(Registers, ax), static_cast<uint64_t>(outcome.value));
+    writer_.put(op.task().at + kernel_.profile()[Field::task_on_dispatch], uint8_t{1});
+  }
+  if (!retired_ || thread.buffer()) return;
+  mark(op.task(), false);  // there is nothing left to come back for
+  remove(op, op.task());
 }
 
 const CallHandler* handler_of(uint64_t number) {

@@ -304,10 +304,10 @@ void Tracer::boot_ended(std::string_view how) {
   (void)send_message(control_.get(), 'R', {});
 }
 
-std::string Tracer::retire() {
+std::string Tracer::retire(bool patient) {
   if (!hider_) return {};
   unseen("hidden services run on without their proxies");  // from here on, whatever becomes of the hooks
-  return hider_->retire();
+  return hider_->retire(patient);
 }
 
 void Tracer::not_detached(std::string_view who) {

@@ -82,8 +82,9 @@ class Tracer final : public hooks::Reporter {
   // string literal.
   void unseen(const char* what) { incomplete(what); }
   // Before hooks are taken out of a guest that runs on: no service is hidden any more. Empty: no thread has to come
-  // back to a hook, as far as no vCPU is in hook() now. Otherwise who has to; ask again.
-  std::string retire();
+  // back to a hook, as far as no vCPU is in hook() now. Otherwise who has to; ask again. patient:
+  // hiding::Hider::retire().
+  std::string retire(bool patient);
   // The guest is to be let go, and is not: who keeps the hooks in place.
   void not_detached(std::string_view who);
   // All hooks are out, and the guest runs on.

@@ -78,7 +78,7 @@ class KvmSession {
   void watch();
   void check_guest();
   bool let_go(LettingGo& going);
-  std::string detach(const char* why);
+  std::string detach(const char* why, bool patient);
 
   Start start_;
   std::unique_ptr<Tracer> tracer_;

@@ -18,6 +18,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kCheck{1000};
 // Between two tries to let the guest go: from the first on, twice as long each time, up to the last.
 constexpr milliseconds kFirstPause{10}, kLastPause{1000};
+constexpr milliseconds kPatience{500};  // with threads of hidden services that have something to give back
 constexpr milliseconds kSayAfter{2000};
 
 }  // namespace
@@ -63,7 +64,7 @@ void KvmSession::check_guest() {
 // hides it has ended with the first try, so there is no way back, and somebody has to know.
 bool KvmSession::let_go(LettingGo& going) {
   const auto lasted = std::chrono::steady_clock::now() - going.since;
-  std::string stays = detach(going.why);
+  std::string stays = detach(going.why, lasted < kPatience);
   if (stays.empty()) return true;
   going.pause = std::min(going.pause * 2, kLastPause);
   if (lasted < kSayAfter || stays == going.said) return false;
@@ -74,17 +75,17 @@ bool KvmSession::let_go(LettingGo& going) {
 
 // Empty: done. Otherwise who keeps the hooks in place, and nothing is changed but that services are not hidden any
 // more.
-std::string KvmSession::detach(const char* why) {
+std::string KvmSession::detach(const char* why, bool patient) {
   const std::lock_guard lock(changing_);
   if (phase_ == Phase::untraced) return {};
   const Machine::Reading reading(machine);
   const bool armed = phase_ == Phase::armed;
   // Without stopping anybody, as long as that is enough to know that it is not over...
-  if (std::string stays = armed ? tracer_->retire() : std::string(); !stays.empty()) return stays;
+  if (std::string stays = armed ? tracer_->retire(patient) : std::string(); !stays.empty()) return stays;
   // ... but a vCPU may have been past the look at whether services are hidden still, and has begun a call meanwhile, or
   // marked a thread. Now none is in a handler: what is seen stays so.
   const Machine::Stopped stopped(machine, nullptr);
-  if (std::string stays = armed ? tracer_->retire() : std::string(); !stays.empty()) return stays;
+  if (std::string stays = armed ? tracer_->retire(patient) : std::string(); !stays.empty()) return stays;
   take_hooks_out(Code::goes_on);
   phase_ = Phase::untraced;
   tracer_->detached(why);
