@@ -1,12 +1,15 @@
 // oboro detach: ends tracing, and lets the guest run on.
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <fmt/format.h>
 #include <memory>
+#include <thread>
 
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
+#include "store/status.h"
 #include "supervisor/run_socket.h"
 
 namespace oboro::cli {
@@ -16,15 +19,36 @@ constexpr char kFooter[] =
     R"(Takes all hooks out of a running guest (engine kvm) and lets it run on untraced: for it nothing happens. The result says
 "incomplete" from then on. What was found so far stays in the state directory.
 
-Exit status: 0 done; 1 it could not be done; 4 nothing runs with that state directory.)";
+A hidden service is hidden no more from the first moment on, but hooks stay until each of its threads has come back from the guest's
+kernel. If that lasts, this says who it is, and gives up waiting; the guest is let go as soon as it can be (`oboro status`: "detaching"
+until then, "detached" after).
+
+Exit status: 0 done; 1 it could not be done, or is not over yet; 4 nothing runs with that state directory.)";
+
+constexpr std::chrono::milliseconds kLook{50}, kMostWait{10000};
+
+// The tracer lets go by itself, and the run's status says how far it is.
+Result<void> wait_until_over(const std::string& directory) {
+  Result<store::Status> status = Error{};
+  for (std::chrono::milliseconds waited{0}; waited < kMostWait; waited += kLook) {
+    status = store::read_status(directory);
+    if (!status) return status.error();
+    for (const char* over : {"detached", "untraced", "ended", "failed"})
+      if (status->state == over) return {};
+    std::this_thread::sleep_for(kLook);
+  }
+  if (status->state != "detaching") return Error{Errc::limit, "the tracer has not let the guest go, nor said why"};
+  return Error{Errc::limit, fmt::format("not over yet: {}. The guest is let go once that is over.", status->error)};
+}
 
 int execute(const std::string& given) {
   const Result<std::string> directory = state_directory(given);
   if (!directory) return fail(directory.error(), kExitUsage);
   const Result<std::string> answer = supervisor::ask_run(*directory, "detach");
   if (!answer) return fail(answer.error(), answer.error().code == Errc::not_found ? kExitNotFound : kExitFailed);
-  if (*answer == "ok") return kExitOk;
-  return fail(Error{Errc::unsupported, *answer}, kExitFailed);
+  if (*answer != "ok") return fail(Error{Errc::unsupported, *answer}, kExitFailed);
+  const Result<void> over = wait_until_over(*directory);
+  return over ? kExitOk : fail(over.error(), kExitFailed);
 }
 
 }  // namespace

@@ -106,9 +106,9 @@ std::string Hider::missing(const guest::Profile& profile) {
                               Symbol::call_sys_epoll_wait,
                               Symbol::call_sys_epoll_pwait})
     if (!profile.has(symbol)) return std::string(guest::name(symbol));
-  for (const Field field :
-       {Field::thread_info_syscall_work, Field::syscall_user_dispatch_bit, Field::task_on_dispatch, Field::task_state,
-        Field::task_fs, Field::fs_struct_pwd, Field::fs_struct_root, Field::fs_struct_umask, Field::fdtable_open_fds})
+  for (const Field field : {Field::thread_info_syscall_work, Field::syscall_user_dispatch_bit, Field::task_on_dispatch,
+                            Field::task_dispatch_length, Field::task_state, Field::task_fs, Field::fs_struct_pwd,
+                            Field::fs_struct_umask, Field::fdtable_open_fds})
     if (!profile.has(field)) return std::string(guest::name(field));
   if (profile[Field::pt_regs_di] != offsetof(Registers, di) ||
       profile[Field::pt_regs_orig_ax] != offsetof(Registers, orig_ax))
@@ -178,6 +178,10 @@ void Hider::forget(Operation& op, Gva task) {
 
 bool Hider::mark(guest::Task task, bool on) {
   const guest::Profile& p = kernel_.profile();
+  // Nothing that is marked may depend on the hook: the task may have seen its mark and been preempted, and calls
+  // syscall_user_dispatch() when the hook is out again. That would end it by SIGSYS, but for instructions in a range
+  // that a program can exempt: here, all.
+  if (on) writer_.put(task.at + p[Field::task_dispatch_length], UINT64_MAX);
   const Gva work = task.at + p[Field::thread_info_syscall_work];
   const uint64_t bit = uint64_t{1} << (p[Field::syscall_user_dispatch_bit] & 63);
   return on ? writer_.set_bits(work, bit) : writer_.clear_bits(work, bit);
@@ -197,16 +201,21 @@ Service* Hider::service_of(Operation& op, const std::string& exe) const {
   return nullptr;
 }
 
-bool Hider::retire() {
+std::string Hider::retire(bool patient) {
   retired_ = true;
   for (const auto& service : services_) service->proxy->give_up();
   const std::lock_guard lock(mutex_);
-  bool busy = false;
+  Thread* one = nullptr;
+  size_t stay = 0;
   for (const auto& [task, thread] : threads_) {
-    mark(guest::Task{Gva(task)}, false);
-    busy |= thread->busy();
+    if (!patient) mark(guest::Task{Gva(task)}, false);
+    if (!patient && !thread->busy()) continue;
+    one = thread.get();
+    ++stay;
   }
-  return !busy;
+  if (!one) return {};
+  return fmt::format("process {} (hidden service {}) has a thread in the middle of a call of the guest's kernel{}",
+                     one->tgid(), one->service().name, stay > 1 ? fmt::format(", and {} more", stay - 1) : "");
 }
 
 void Hider::forked(Operation& op, guest::Task child) {
@@ -295,10 +304,6 @@ void Hider::timed_system_call(Operation& op) {
 
 void Hider::system_call(Operation& op) {
   const Held thread = take(op, op.task().at);
-  if (thread && retired_ && !thread->busy()) {
-    thread->begin(op, Symbol::fn_syscall_user_dispatch);
-    return finish_call(op, *thread, op.pointer(0), {});
-  }
   if (!thread) return;  // a program that uses this mechanism itself
   const Symbol here = Symbol::fn_syscall_user_dispatch;
   if (thread->comes_back(op, here)) {
@@ -307,6 +312,10 @@ void Hider::system_call(Operation& op) {
     return;
   }
   const Gva at = op.pointer(0);
+  if (retired_ && !thread->busy()) {
+    if (const auto outcome = thread->enter(op, here, start_free, {})) finish_call(op, *thread, at, *outcome);
+    return;
+  }
   const auto registers = op.r.at<Registers>(at);
   const SystemCall call{registers.orig_ax,
                         {registers.di, registers.si, registers.dx, registers.r10, registers.r8, registers.r9}};
@@ -347,10 +356,14 @@ void Hider::finish_call(Operation& op, Thread& thread, Gva registers, Outcome ou
   to.rsp = thread.entry_stack() + sizeof(uint64_t);
   to.rax = outcome.native ? 0 : 1;
   if (thread.shown) writer_.put(registers, *std::exchange(thread.shown, std::nullopt));
-  if (outcome.native) return;
-  counters_.hidden_calls.fetch_add(1, std::memory_order_relaxed);
-  writer_.put(registers + offsetof(Registers, ax), static_cast<uint64_t>(outcome.value));
-  writer_.put(op.task().at + kernel_.profile()[Field::task_on_dispatch], uint8_t{1});
+  if (!outcome.native) {
+    counters_.hidden_calls.fetch_add(1, std::memory_order_relaxed);
+    writer_.put(registers + offsetof(Registers, ax), static_cast<uint64_t>(outcome.value));
+    writer_.put(op.task().at + kernel_.profile()[Field::task_on_dispatch], uint8_t{1});
+  }
+  if (!retired_ || thread.buffer()) return;
+  mark(op.task(), false);  // there is nothing left to come back for
+  remove(op, op.task());
 }
 
 const CallHandler* handler_of(uint64_t number) {

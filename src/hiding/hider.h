@@ -40,9 +40,10 @@ class Hider final : public hooks::ProcessWatcher {
   // The file names of the services' programs; none: a service may be any program (it is known by its unit only).
   static std::vector<std::string> executables(std::span<const std::unique_ptr<Service>> services);
 
-  // From now on nothing is hidden: no thread is marked, and calls that wait end with -EIO. False: some thread is not
-  // back at its hook yet, which must stay until it is.
-  bool retire();
+  // From now on nothing is hidden: calls that wait end with -EIO, and each thread gives back its memory with its next
+  // call, and is forgotten. patient: one that has not done so keeps its mark until it does; else none keeps it. Empty:
+  // no thread has to come back to its hook; certain if no vCPU is at one meanwhile. Otherwise who has to, in words.
+  std::string retire(bool patient);
 
   void forked(hooks::Operation& op, guest::Task child) override;
   std::optional<uint64_t> system_call_of(guest::Task running) override;

@@ -266,9 +266,58 @@ TEST_P(HiderTest, ADetourOfAnotherStackIsAnotherCall) {
 
 TEST_P(HiderTest, AfterRetiringNobodyIsHidden) {
   ASSERT_EQ(open_file("/var/secret/a"), 0);
-  EXPECT_TRUE(guest->hider.retire());
+  EXPECT_EQ(guest->hider.retire(false), "");
   EXPECT_FALSE(guest->is_marked());
   EXPECT_EQ(guest->call(SYS_write, {0, guest->put("x"), 1}), End::native);
+  const Gva child = guest->make_process(200);
+  guest->forks(guest->first, child);
+  EXPECT_FALSE(FakeThread(*guest, child, 1).is_marked());
+}
+
+// A vCPU that was past the look at whether services are hidden still marks a thread when all have lost their marks.
+TEST_P(HiderTest, RetiringAgainFindsWhatWasMarkedMeanwhile) {
+  const guest::Profile& p = guest->guest.profile;
+  const Gva work = guest->leader + p[guest::Field::thread_info_syscall_work];
+  ASSERT_EQ(guest->hider.retire(false), "");
+  guest->guest.write(work, guest->guest.word(work) | uint64_t{1} << (p[guest::Field::syscall_user_dispatch_bit] & 63));
+  ASSERT_TRUE(guest->is_marked());
+  EXPECT_EQ(guest->hider.retire(false), "");
+  EXPECT_FALSE(guest->is_marked());
+}
+
+TEST_P(HiderTest, WhoHasTimeToRetireGivesBackItsMemory) {
+  ASSERT_EQ(open_file("/var/secret/a"), 0);
+  ASSERT_EQ(guest->pages, 1u);
+  EXPECT_NE(guest->hider.retire(true).find("process 100 (hidden service service)"), std::string::npos);
+  EXPECT_TRUE(guest->is_marked()) << "so that it comes by once more";
+  EXPECT_EQ(guest->call(SYS_write, {0, guest->put("x"), 1}), End::native);
+  EXPECT_EQ(guest->pages, 0u);
+  EXPECT_FALSE(guest->is_marked());
+  EXPECT_EQ(guest->hider.retire(true), "");
+  EXPECT_EQ(guest->call(SYS_getpid), End::ran) << "nobody of ours";
+}
+
+TEST_P(HiderTest, ACallThatEndsWhenServicesRetireLeavesTheNextOneToGiveBackMemory) {
+  if (GetParam() == Wait::block) GTEST_SKIP() << "the vCPU stands still, there is no middle";
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(open_file("/var/secret/a"), 1) << "it has memory from here on";
+  guest->may_go_on = [&, pauses = 0](const engine::Detour& to) mutable {
+    const bool pause = to.rip == guest->guest.symbol(Symbol::call_yield).value ||
+                       to.rip == guest->guest.symbol(Symbol::call_schedule_hrtimeout).value;
+    return !pause || ++pauses != 3 || !guest->hider.retire(true).empty();
+  };
+  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), -EIO);
+  guest->may_go_on = nullptr;
+  EXPECT_EQ(guest->call(SYS_getpid), End::native);
+  EXPECT_EQ(guest->pages, 0u);
+  EXPECT_FALSE(guest->is_marked());
+}
+
+// Its mark may be seen before the hook goes, and acted upon after: then the function itself runs.
+TEST_P(HiderTest, WhoIsMarkedDoesNotDependOnTheHook) {
+  EXPECT_EQ(guest->guest.get(guest->leader, guest::Field::task_dispatch_length), UINT64_MAX);
+  EXPECT_EQ(guest->hider.retire(false), "");
+  EXPECT_EQ(guest->guest.get(guest->leader, guest::Field::task_dispatch_length), UINT64_MAX);
 }
 
 INSTANTIATE_TEST_SUITE_P(Waits, HiderTest, testing::Values(Wait::park, Wait::yield, Wait::block), wait_name);

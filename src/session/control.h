@@ -23,6 +23,7 @@ inline constexpr size_t kMaxMessage = 160 * 1024;
 //   'R' the guest was reset                   -                            none
 //   'V' (KVM) a virtual machine has its first    -                            none
 //        vCPU: the tracer is in its place
+//   'W' detaching is not over yet             who keeps hooks in place     none
 //   'D' detached: all hooks are out           why                          none
 // Supervisor to engine side, on a channel of its own (KVM)
 //   'D' take all hooks out, let the guest run on                           none

@@ -304,11 +304,15 @@ void Tracer::boot_ended(std::string_view how) {
   (void)send_message(control_.get(), 'R', {});
 }
 
-bool Tracer::retire() {
-  if (!hider_) return true;
-  if (!hider_->retire()) return false;
-  unseen("hidden services run on without their proxies");
-  return true;
+std::string Tracer::retire(bool patient) {
+  if (!hider_) return {};
+  unseen("hidden services run on without their proxies");  // from here on, whatever becomes of the hooks
+  return hider_->retire(patient);
+}
+
+void Tracer::not_detached(std::string_view who) {
+  unseen("hidden services keep their hooks in place: not let go yet");
+  (void)send_message(control_.get(), 'W', who);
 }
 
 void Tracer::machine_found() { (void)send_message(control_.get(), 'V', {}); }

@@ -81,9 +81,12 @@ class Tracer final : public hooks::Reporter {
   // From now on something is not seen, or may not be (the guest has changed what the hooks rest on, say); `what` is a
   // string literal.
   void unseen(const char* what) { incomplete(what); }
-  // Before hooks are taken out of a guest that runs on, with its vCPUs running: no service is hidden any more. False: a
-  // thread still has to come back to a hook; ask again.
-  bool retire();
+  // Before hooks are taken out of a guest that runs on: no service is hidden any more. Empty: no thread has to come
+  // back to a hook, as far as no vCPU is in hook() now. Otherwise who has to; ask again. patient:
+  // hiding::Hider::retire().
+  std::string retire(bool patient);
+  // The guest is to be let go, and is not: who keeps the hooks in place.
+  void not_detached(std::string_view who);
   // All hooks are out, and the guest runs on.
   void detached(std::string_view why);
   // The guest was reset, or a new kernel takes over.

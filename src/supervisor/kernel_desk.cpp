@@ -31,8 +31,15 @@ Result<void> KernelDesk::serve() {
     case 'V':
       machine_found_ = true;
       return {};
+    case 'W': {
+      if (status_.state != "detaching") say(fmt::format("the guest is not let go yet: {}", message->payload));
+      status_.state = "detaching";
+      status_.error = message->payload;
+      return store::write_status(state_dir_, status_);
+    }
     case 'D': {
       status_.state = "detached";
+      status_.error.clear();
       say(fmt::format("the guest runs on untraced: {}", message->payload));
       return store::write_status(state_dir_, status_);
     }

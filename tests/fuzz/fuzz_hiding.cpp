@@ -128,7 +128,7 @@ void act(Input& input, FakeDispatch& guest, FakeThread& thread, FakeThread* cons
     const auto bytes = input.bytes(64);
     std::memcpy(guest.user.data() + input.take<uint16_t>(), bytes.data(), bytes.size());
   } else if (what == 251) {
-    (void)guest.hider.retire();
+    (void)guest.hider.retire(input.take<uint8_t>() % 2);
   } else {
     guest.sleep_result = what % 2 ? -EINTR : 0;
   }
@@ -181,6 +181,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   };
   (void)guest.exec();
   for (unsigned i = 0; i < 24 && !input.empty(); ++i) act(input, guest, *all[input.take<uint8_t>() % 3], all);
-  (void)guest.hider.retire();
+  (void)guest.hider.retire(false);
   return 0;
 }

@@ -66,7 +66,8 @@ int Machine::set_memory_region(unsigned long request, void* argument) {
 
 void Machine::wait_for_handlers() {
   for (KvmVcpu* vcpu : vcpus())
-    while (vcpu->handling_.load(std::memory_order_seq_cst) && vcpu != vcpu_of_thread) pause_briefly();
+    while (vcpu->at_.load(std::memory_order_seq_cst) == At::handling && vcpu != vcpu_of_thread) pause_briefly();
+  while (readers_.load(std::memory_order_seq_cst) != 0) pause_briefly();
 }
 
 Result<KvmVcpu*> Machine::add_vcpu(int vcpu_fd, size_t run_size) {
@@ -119,15 +120,17 @@ int Machine::enter(KvmVcpu& vcpu) {
     vcpu.thread_ = pthread_self();
     vcpu.has_thread_ = true;
   }
+  const At before = vcpu.at_.load(std::memory_order_relaxed);
   for (;;) {
-    vcpu.in_guest_.store(true, std::memory_order_seq_cst);
+    vcpu.at_.store(At::guest, std::memory_order_seq_cst);
     if (!stopping_.load(std::memory_order_seq_cst)) break;
-    vcpu.in_guest_.store(false, std::memory_order_seq_cst);
+    vcpu.at_.store(At::vmm, std::memory_order_seq_cst);
     stopping_.wait(true);
   }
   vcpu.apply_debug();
   const int result = ioctl_(vcpu.fd_, KVM_RUN, nullptr);
-  vcpu.in_guest_.store(false, std::memory_order_release);
+  vcpu.sregs_known_ = false;
+  vcpu.at_.store(before, std::memory_order_seq_cst);
   if (result < 0 && vcpu.kicked_.load(std::memory_order_relaxed)) {
     const int error = errno;
     vcpu.kicked_ = false;
@@ -145,8 +148,10 @@ Machine::Stopped::Stopped(Machine& machine, KvmVcpu* self) : machine_(machine), 
   machine_.stopping_.store(true, std::memory_order_seq_cst);
   for (KvmVcpu* vcpu : machine_.vcpus()) {
     if (vcpu == self) continue;
-    while (vcpu->in_guest_.load(std::memory_order_seq_cst)) {
-      machine_.kick(*vcpu);
+    for (;;) {
+      const At at = vcpu->at_.load(std::memory_order_seq_cst);
+      if (at == At::vmm) break;
+      if (at == At::guest) machine_.kick(*vcpu);  // a handler comes to its end by itself
       pause_briefly();
     }
   }

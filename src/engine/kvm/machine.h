@@ -39,10 +39,12 @@ class Machine {
   Result<Gpa> add_slot(std::span<std::byte> memory, bool read_only);
 
   // KVM_RUN. Does not go into the guest while another vCPU holds it stopped. The result, with errno, as from the
-  // kernel; a kick of ours is EINTR.
+  // kernel; a kick of ours is EINTR. Within a Handling the vCPU is handling again from the moment at which KVM_RUN
+  // returns.
   int enter(KvmVcpu& vcpu);
 
-  // While one exists no other vCPU runs guest code. Not to be nested; waits for another's end.
+  // While one exists no other vCPU runs guest code, nor is any in a handler. Not to be nested; waits for another's end.
+  // Whoever makes one must hold nothing that a handler waits for, but within a NotHandling.
   class Stopped {
    public:
     Stopped(Machine& machine, KvmVcpu* self);
@@ -55,22 +57,50 @@ class Machine {
     std::unique_lock<std::mutex> lock_;
   };
 
-  // Around everything that reads guest memory on a vCPU's thread.
+  // Around everything that reads guest memory, or uses what Stopped protects, on a vCPU's thread; and around enter(),
+  // if what it returns with is handled.
   class Handling {
    public:
     explicit Handling(KvmVcpu& vcpu) : vcpu_(vcpu) {
-      vcpu_.handling_.store(true, std::memory_order_seq_cst);
+      vcpu_.at_.store(KvmVcpu::At::handling, std::memory_order_seq_cst);
       vcpu_.sregs_known_ = false;
     }
-    ~Handling() { vcpu_.handling_.store(false, std::memory_order_release); }
+    ~Handling() { vcpu_.at_.store(KvmVcpu::At::vmm, std::memory_order_release); }
     Handling(const Handling&) = delete;
     Handling& operator=(const Handling&) = delete;
 
    private:
     KvmVcpu& vcpu_;
   };
+  // Within a Handling, around a wait for something that the maker of a Stopped may hold: it would wait for this
+  // handler, and this handler for it. Nothing that was read before may be relied upon after.
+  class NotHandling {
+   public:
+    explicit NotHandling(KvmVcpu& vcpu) : vcpu_(vcpu) { vcpu_.at_.store(KvmVcpu::At::vmm, std::memory_order_release); }
+    ~NotHandling() { vcpu_.at_.store(KvmVcpu::At::handling, std::memory_order_seq_cst); }
+    NotHandling(const NotHandling&) = delete;
+    NotHandling& operator=(const NotHandling&) = delete;
+
+   private:
+    KvmVcpu& vcpu_;
+  };
+  // Around reads of guest memory on any other thread.
+  class Reading {
+   public:
+    explicit Reading(Machine& machine) : machine_(machine) {
+      machine_.readers_.fetch_add(1, std::memory_order_seq_cst);
+    }
+    ~Reading() { machine_.readers_.fetch_sub(1, std::memory_order_release); }
+    Reading(const Reading&) = delete;
+    Reading& operator=(const Reading&) = delete;
+
+   private:
+    Machine& machine_;
+  };
 
  private:
+  using At = KvmVcpu::At;
+
   void kick(KvmVcpu& vcpu);
   void wait_for_handlers();
 
@@ -81,6 +111,7 @@ class Machine {
   std::vector<std::unique_ptr<KvmVcpu>> vcpus_;
   std::mutex stopper_;
   std::atomic<bool> stopping_{false};
+  std::atomic<unsigned> readers_{0};
 };
 
 // Which signal makes vCPU threads leave the guest: one that this process leaves to its default. Once, before vCPUs run.

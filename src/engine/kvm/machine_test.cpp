@@ -6,9 +6,11 @@
 #include <cerrno>
 #include <functional>
 #include <gtest/gtest.h>
+#include <mutex>
 #include <sys/mman.h>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 namespace oboro::engine::kvm {
 namespace {
@@ -119,16 +121,55 @@ TEST_F(MachineTest, TwoMayStopEachOther) {
   KvmVcpu* vcpus[] = {&add(), &add()};
   std::vector<std::thread> threads;
   std::atomic<int> stopping{0};
+  std::mutex changing;
   for (KvmVcpu* vcpu : vcpus)
     threads.emplace_back([&, vcpu] {
       for (int i = 0; i < 500; ++i) {
+        const Machine::Handling handling(*vcpu);
         (void)machine.enter(*vcpu);
+        std::unique_lock<std::mutex> lock;
+        {
+          const Machine::NotHandling waiting(*vcpu);
+          lock = std::unique_lock(changing);
+        }
         const Machine::Stopped stopped(machine, vcpu);
         EXPECT_EQ(++stopping, 1);
         --stopping;
       }
     });
   for (std::thread& thread : threads) thread.join();
+}
+
+// From the moment at which KVM_RUN returns; there is no other between that and the handler.
+TEST_F(MachineTest, WhileStoppedNobodyHandles) {
+  KvmVcpu& vcpu = add();
+  std::atomic<bool> over{false};
+  std::atomic<int> handling{0};
+  uint64_t shared = 0;  // a race, to ThreadSanitizer, if two use it at the same time
+  kvm = [&](int, unsigned long request, void*) {
+    if (request == KVM_RUN) ++handling;
+    return 0;
+  };
+  std::thread thread([&] {
+    while (!over) {
+      const Machine::Handling in(vcpu);
+      for (int i = 0; i < 3; ++i) {
+        (void)machine.enter(vcpu);
+        usleep(20);
+        ++shared;
+        --handling;
+      }
+    }
+  });
+  for (int i = 0; i < 200; ++i) {
+    const Machine::Stopped stopped(machine, nullptr);
+    EXPECT_EQ(handling, 0);
+    const uint64_t before = shared;
+    usleep(100);
+    EXPECT_EQ(shared, before);
+  }
+  over = true;
+  thread.join();
 }
 
 TEST_F(MachineTest, ReadOnlyMemoryIsReadOnly) {
@@ -180,6 +221,24 @@ TEST_F(MachineTest, MemoryGoesOnlyWhenNobodyReadsIt) {
   set_region(0, 0, nullptr, 0);
   gone = true;
   handler.join();
+}
+
+TEST_F(MachineTest, MemoryGoesOnlyWhenNoOtherThreadReadsIt) {
+  std::byte page[4096];
+  set_region(0, 0, page, sizeof page);
+  std::atomic<bool> reading{false}, gone{false};
+  std::thread reader([&] {
+    const Machine::Reading in(machine);
+    reading = true;
+    for (int i = 0; i < 50; ++i) {
+      usleep(100);
+      EXPECT_FALSE(gone);
+    }
+  });
+  while (!reading) usleep(10);
+  set_region(0, 0, nullptr, 0);
+  gone = true;
+  reader.join();
 }
 
 TEST_F(MachineTest, ASlotOfOursIsOutOfTheWay) {

@@ -60,9 +60,13 @@ class KvmVcpu final : public Vcpu {
   unsigned count_ = 0;
   std::atomic<bool> debug_changed_{false};
 
-  // The gate (Machine::enter). in_guest: in KVM_RUN or about to be. handling: reads guest memory.
-  std::atomic<bool> in_guest_{false};
-  std::atomic<bool> handling_{false};
+  // What its thread is at (Machine). One word: who waits for it to be at something else sees no gap between two.
+  enum class At : uint8_t {
+    vmm,       // the VMM's own business; or a wait during which it does not count as handling
+    guest,     // in KVM_RUN, or about to be
+    handling,  // reads guest memory, uses what only goes while all are stopped
+  };
+  std::atomic<At> at_{At::vmm};
   std::atomic<bool> kicked_{false};
   std::atomic<pthread_t> thread_{};
   std::atomic<bool> has_thread_{false};

@@ -1,17 +1,13 @@
 #include "session/kvm/kvm_session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <errno.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <thread>
 #include <unistd.h>
 
 #include "guest/ftrace.h"
-#include "session/control.h"
 
 namespace oboro::session {
 namespace {
@@ -26,8 +22,6 @@ constexpr uint8_t kTrapPort = 0xe5;
 constexpr engine::kvm::SiteBytes kTrap = {0xe6, kTrapPort, 0x00, 0x00, 0x00};  // out $port, %al; never executed further
 // Where Linux maps its image (arch/x86/include/asm/page_64_types.h).
 constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
-constexpr int kCheckMs = 1000;
-constexpr int kRetireTries = 500;  // 10 ms each
 
 void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
 
@@ -45,47 +39,6 @@ Result<void> KvmSession::set_up() {
   std::thread(&KvmSession::watch, this).detach();  // the session lives as long as the process
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return {};
-}
-
-// A thread of its own: what the supervisor says, that it is still there, and what the guest does to our hooks.
-void KvmSession::watch() {
-  for (;;) {
-    pollfd commands{start_.commands, POLLIN, 0};
-    const int ready = poll(&commands, 1, kCheckMs);
-    if (ready < 0 && errno != EINTR) return;
-    if (ready <= 0) {
-      check_guest();
-      continue;
-    }
-    const Result<Message> message = receive_message(start_.commands, 0);
-    if (!message) {
-      detach("the supervisor is gone");
-      return;
-    }
-    if (message->type == 'D') detach("asked for");
-  }
-}
-
-void KvmSession::check_guest() {
-  const std::unique_lock lock(changing_, std::try_to_lock);
-  if (!lock || phase_ != Phase::armed) return;
-  if (sites_.overwritten()) tracer_->unseen("the guest patched a hooked function: calls of it may not be seen");
-  if (mapping_ && !mapping_->intact())
-    tracer_->unseen("the guest changed the page tables that lead to the tracer's stubs");
-}
-
-void KvmSession::detach(const char* why) {
-  const std::lock_guard lock(changing_);
-  if (phase_ == Phase::untraced) return;
-  // A thread of a hidden service that sleeps will come back to its hook, which must still be there.
-  for (int i = 0; phase_ == Phase::armed && !tracer_->retire(); ++i) {
-    if (i == kRetireTries) return tracer_->unseen("hidden services keep their hooks in place: not let go");
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  const Machine::Stopped stopped(machine, nullptr);
-  take_hooks_out(Code::goes_on);
-  phase_ = Phase::untraced;
-  tracer_->detached(why);
 }
 
 // All other vCPUs are stopped.
@@ -120,6 +73,7 @@ void KvmSession::mark_for_ftrace(bool hidden) {
 }
 
 int KvmSession::run(KvmVcpu& vcpu) {
+  const Machine::Handling handling(vcpu);
   for (;;) {
     const int result = machine.enter(vcpu);
     if (result != 0) return result;
@@ -128,7 +82,7 @@ int KvmSession::run(KvmVcpu& vcpu) {
   }
 }
 
-// True: it was ours, and the guest goes on.
+// Within a Handling. True: it was ours, and the guest goes on.
 bool KvmSession::handle_exit(KvmVcpu& vcpu) {
   const kvm_run& run = vcpu.run();
   if (run.exit_reason == KVM_EXIT_IO && run.io.direction == KVM_EXIT_IO_OUT && run.io.port == kTrapPort &&
@@ -142,11 +96,13 @@ bool KvmSession::handle_exit(KvmVcpu& vcpu) {
   }
   const Phase phase = phase_.load(std::memory_order_relaxed);
   if (run.exit_reason == KVM_EXIT_DEBUG && vcpu.breakpoints_wanted()) return trapped(vcpu);
-  if (phase == Phase::waiting_for_kernel || phase == Phase::waiting_for_init) {
-    const Machine::Handling handling(vcpu);
-    follow_boot(vcpu);
-  }
+  if (phase == Phase::waiting_for_kernel || phase == Phase::waiting_for_init) follow_boot(vcpu);
   return false;
+}
+
+std::unique_lock<std::mutex> KvmSession::lock_changing(KvmVcpu& vcpu) {
+  const Machine::NotHandling waiting(vcpu);
+  return std::unique_lock(changing_);
 }
 
 void KvmSession::breakpoints(std::vector<uint64_t> addresses) {
@@ -168,12 +124,12 @@ void KvmSession::follow_boot(KvmVcpu& vcpu) {
   if (phase == Phase::waiting_for_kernel && !in_kernel) {
     // User mode: there was no exit by which to see the kernel before.
     if ((vcpu.reg(x86::Reg::cs) & 3) != 3 || vcpu.rip() <= 0xffff) return;
-    const std::lock_guard lock(changing_);
+    const auto lock = lock_changing(vcpu);
     if (phase_ == Phase::waiting_for_kernel) give_up("its programs ran before its kernel was seen");
     return;
   }
   if (!in_kernel) return;
-  const std::lock_guard lock(changing_);
+  const auto lock = lock_changing(vcpu);
   if (phase_ == Phase::waiting_for_init) {
     switch (tracer_->progress()) {
       case Tracer::Progress::booting:
@@ -327,7 +283,6 @@ bool KvmSession::trapped(KvmVcpu& vcpu) {
   }
   const uint64_t begun = times_.begin();
   const uint64_t records = begun ? tracer_->records() : 0;
-  const Machine::Handling handling(vcpu);
   const ArmedHook& hook = *trap->second.hook;
   tracer_->count_stop();
   if (trap->second.original)
@@ -336,22 +291,17 @@ bool KvmSession::trapped(KvmVcpu& vcpu) {
     vcpu.resume_from_breakpoint();
   const engine::Verdict verdict = tracer_->hook(*hook.point, vcpu);
   if (begun && tracer_->records() == records) times_.end(begun);  // of those that changed nothing
-  if (tracer_->kernel_was_replaced()) {
-    end_boot(vcpu, "kexec", Code::ends);
-    return true;
-  }
   uint64_t back = 0;
-  if (verdict.detour && hook.may_steer) {
+  if (verdict.detour && hook.may_steer)
     vcpu.detour(*verdict.detour);
-    return true;
-  }
-  if (verdict.deny && hook.may_steer && tracer_->kernel().read(Gva(vcpu.reg(x86::Reg::rsp)), &back, sizeof back))
+  else if (verdict.deny && hook.may_steer && tracer_->kernel().read(Gva(vcpu.reg(x86::Reg::rsp)), &back, sizeof back))
     vcpu.return_from_function(back, verdict.result);
+  if (tracer_->kernel_was_replaced()) end_boot(vcpu, "kexec", Code::ends);  // by this vCPU or another one's hook
   return true;
 }
 
 void KvmSession::end_boot(KvmVcpu& vcpu, const char* how, Code code) {
-  const std::lock_guard lock(changing_);
+  const auto lock = lock_changing(vcpu);
   if (phase_ != Phase::armed && phase_ != Phase::waiting_for_init) return;
   const Machine::Stopped stopped(machine, &vcpu);
   take_hooks_out(code);
@@ -364,8 +314,10 @@ void KvmSession::another_machine() {
   tracer_->unseen("a second virtual machine of the same VMM is not traced");
 }
 
+// The VMM may give back registers that it has only looked at, of a program that happens to stand there.
 void KvmSession::vcpu_was_reset(KvmVcpu& vcpu) {
-  if (vcpu.index() == 0) end_boot(vcpu, "reset", Code::is_gone);
+  const Machine::Handling handling(vcpu);
+  if (vcpu.index() == 0 && engine::was_reset(vcpu)) end_boot(vcpu, "reset", Code::is_gone);
 }
 
 }  // namespace oboro::session

@@ -67,20 +67,26 @@ class KvmSession {
   void breakpoints(std::vector<uint64_t> addresses);
   void place_breakpoints();
   enum class Code { goes_on, ends, is_gone };  // what becomes of the kernel that has the hooks
+  // changing_, for a handler. Who has it may wait until all of them are over (Machine::Stopped): while this one waits,
+  // it does not count as one.
+  std::unique_lock<std::mutex> lock_changing(engine::kvm::KvmVcpu& vcpu);
   void end_boot(engine::kvm::KvmVcpu& vcpu, const char* how, Code code);
   void take_hooks_out(Code code);
   void mark_for_ftrace(bool hidden);
+  // watch.cpp
+  struct LettingGo;
   void watch();
   void check_guest();
-  void detach(const char* why);
+  bool let_go(LettingGo& going);
+  std::string detach(const char* why, bool patient);
 
   Start start_;
   std::unique_ptr<Tracer> tracer_;
   std::atomic<Phase> phase_{Phase::waiting_for_kernel};
-  std::mutex changing_;  // one change of phase at a time
+  std::mutex changing_;  // one change of phase at a time; handlers take it by lock_changing()
   std::vector<ArmedHook> hooks_;
   std::vector<uint64_t> breakpoints_;
-  std::unordered_map<uint64_t, Trap> traps_;  // by RIP; changed only while all vCPUs are stopped
+  std::unordered_map<uint64_t, Trap> traps_;  // by RIP; changed only while all others are stopped (Machine::Stopped)
   engine::kvm::HookSites sites_;
   std::unique_ptr<engine::kvm::FilterSlot> slot_;  // once made, it stays: KVM has it as guest memory
   Gpa slot_start_{};

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -128,6 +129,12 @@ int main(int argc, char** argv) {
       for (int n = 0; n < 20; ++n) last = open_log(), last = unbound();
       printf("holding up to %d\n", last);
       recv(last, data, sizeof data, 0);
+    } else if (strcmp(what, "stuck") == 0) {  // until somebody reads the pipe
+      int fd = open_log(), pipe = open("/tmp/pipe", O_RDWR);
+      ftruncate(fd, 1 << 20);
+      printf("sending\n");
+      ssize_t sent = sendfile(pipe, fd, NULL, 1 << 20);
+      printf("sent %s\n", sent == 1 << 20 ? "all" : strerror(errno));
     } else if (strcmp(what, "sleep") == 0) {
       sleep(1);
     }
