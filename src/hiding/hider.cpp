@@ -108,7 +108,7 @@ std::string Hider::missing(const guest::Profile& profile) {
     if (!profile.has(symbol)) return std::string(guest::name(symbol));
   for (const Field field : {Field::thread_info_syscall_work, Field::syscall_user_dispatch_bit, Field::task_on_dispatch,
                             Field::task_dispatch_length, Field::task_state, Field::task_fs, Field::fs_struct_pwd,
-                            Field::fs_struct_umask, Field::fdtable_open_fds})
+                            Field::fs_struct_root, Field::fs_struct_umask, Field::fdtable_open_fds})
     if (!profile.has(field)) return std::string(guest::name(field));
   if (profile[Field::pt_regs_di] != offsetof(Registers, di) ||
       profile[Field::pt_regs_orig_ax] != offsetof(Registers, orig_ax))
