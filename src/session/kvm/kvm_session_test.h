@@ -80,7 +80,7 @@ class KvmSessionTest : public testing::Test {
   };
 
   KvmSessionTest() : world(*new World), guest(world.guest), disk(guest.file_system(0xef53, "ext4", 1, 16)) {
-    static std::vector<World*> kept;
+    static auto& kept = *new std::vector<World*>;  // past the program's own end
     kept.push_back(&world);
     mount = guest.mount(disk, Gva(), Gva());
     for (size_t i = 0; i < guest::kSymbolCount; ++i)
