@@ -85,8 +85,6 @@ void end_with(int life, std::latch& running) {
 Result<void> run(const Options& options) {
   if (auto closed = close_others(options); !closed) return closed;
   umask(0);  // the modes are the service's
-  // Who writes by the number of a file that is a socket by the time that it is done gets an error, like anybody.
-  signal(SIGPIPE, SIG_IGN);
   NetworkPolicy policy;
   policy.remote = options.confinement.network;
   policy.listen = options.confinement.listen;
