@@ -82,7 +82,7 @@ struct Part {
 Routine<int64_t> copy_parts(Thread& thread, uint64_t user, uint64_t count, std::vector<Part>& out);  // 0 or -errno
 // Bytes of the service's that are on their way to the proxy.
 struct Gathered {
-  explicit Gathered(Thread& thread) : share(thread.service().proxy->budget()) {}
+  explicit Gathered(Thread& thread) : share(thread.service().proxy->outgoing()) {}
   std::vector<std::byte> bytes;
   Budget::Share share;
 };

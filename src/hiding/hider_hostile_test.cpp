@@ -382,16 +382,27 @@ TEST_F(ForgedProxyTest, AnswersThatNobodyTakesStayWhereTheyAre) {
   for (size_t i = 0; i < kCalls; ++i) {
     feed();
     (void)client.take(ids.back());
-    ASSERT_LE(client.budget().used(), Budget::kMost + proxy::kMaxFrame);
+    ASSERT_LE(client.answers().used(), Budget::kMost + proxy::kMaxFrame);
   }
   EXPECT_LT(answered, kCalls);
-  EXPECT_TRUE(client.budget().full());
+  EXPECT_TRUE(client.answers().full());
   for (const uint64_t id : ids) {
     std::optional<Answer> answer = client.take(id);
     feed();
     ASSERT_TRUE(answer) << id;
   }
-  EXPECT_EQ(client.budget().used(), 0u);
+  EXPECT_EQ(client.answers().used(), 0u);
+}
+
+// Many threads with much to write: what they hold goes when they are answered, so answers must come through.
+TEST_F(ForgedProxyTest, WhatIsOnItsWayDoesNotKeepAnswersAway) {
+  ProxyClient& client = *services[0]->proxy;
+  Budget::Share held(client.outgoing());
+  held.set(2 * Budget::kMost);
+  answers({7, 7});
+  ASSERT_EQ(open_file(), 0);
+  answers({3});
+  EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("abc"), 3}), 3);
 }
 
 TEST_F(ForgedProxyTest, AWaitEndsWithAProxyThatAnswersNothing) {

@@ -98,9 +98,9 @@ void ProxyClient::wait(int timeout_ms) {
 
 // With the lock. It comes to an end: each answer is that of a call which had none.
 void ProxyClient::collect() {
-  while (!lied_ && !budget_.full()) {  // what is not taken out now waits in the ring, and so does the proxy
+  while (!lied_ && !answers_.full()) {  // what is not taken out now waits in the ring, and so does the proxy
     Answer answer;
-    answer.share = Budget::Share(budget_);
+    answer.share = Budget::Share(answers_);
     std::optional<Frame> frame = channel_.receive(answer.storage);
     if (!frame) return;
     answer.share.set(answer.storage.size());

@@ -53,7 +53,9 @@ class ProxyClient {
   bool gone();
   // It gave answers that nobody had asked for, which no proxy of ours does: it counts as gone.
   bool lied() const { return lied_.load(std::memory_order_relaxed); }
-  Budget& budget() { return budget_; }
+  // Two: what is on its way waits for answers, so it must not keep them from being taken out.
+  Budget& answers() { return answers_; }
+  Budget& outgoing() { return outgoing_; }
   // Waits until an answer of any call is there, or the proxy is gone, or for so long.
   void wait(int timeout_ms);
   size_t calls() {
@@ -69,7 +71,7 @@ class ProxyClient {
   void collect();
   void send_late();
 
-  Budget budget_;
+  Budget answers_, outgoing_;
   std::atomic<bool> lied_{false};
   std::mutex mutex_;
   proxy::Channel channel_;

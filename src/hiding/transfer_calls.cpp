@@ -146,7 +146,7 @@ uint64_t total(const std::vector<Part>& parts) {
 Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t skip, Gathered& gathered) {
   std::vector<std::byte>& out = gathered.bytes;
   out.clear();
-  const size_t most = thread.service().proxy->budget().full() ? kMaxDatagram : kMaxData;
+  const size_t most = thread.service().proxy->outgoing().full() ? kMaxDatagram : kMaxData;
   for (const Part& part : parts) {
     if (skip >= part.size) {
       skip -= part.size;

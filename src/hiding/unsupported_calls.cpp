@@ -99,9 +99,11 @@ Routine<Outcome> refuse_hidden(Thread& thread, SystemCall call) {
     path.empty = argument(one.path) == 0;
     if (!path.empty) path = co_await path_argument(thread, directory, argument(one.path));
     if (path.empty && itself) co_return answer(refuse(thread, itself->path, what->name, -what->error));
+    // Out of a hidden directory, where the kernel is not. Any other error it finds itself.
+    if (path.error == -ENOENT) co_return answer(path.error);
     if (path.hidden) co_return answer(refuse(thread, path.path, what->name, -what->error));
   }
-  co_return Outcome{};  // what is wrong with a path, the kernel says
+  co_return Outcome{};
 }
 
 // Its operations are not system calls: nobody would ask us, and files and sockets would be the guest's. Programs do

@@ -100,6 +100,15 @@ TEST_P(UnsupportedTest, OnWhatIsNotHiddenTheyAreTheKernels) {
   for (const event::Event& one : guest->reporter.kept) ADD_FAILURE() << one.detail << " " << one.object.path;
 }
 
+// The guest's kernel is in another directory: it would take these for something else.
+TEST_P(UnsupportedTest, PathsOutOfAHiddenDirectoryAreNotTheKernels) {
+  ASSERT_EQ(guest->answer(SYS_chdir, {guest->put("/var/secret", 600)}), 0);
+  const uint64_t out = guest->put("../../tmp", 700);
+  EXPECT_EQ(guest->answer(SYS_chroot, {out}), -ENOENT);
+  EXPECT_EQ(guest->answer(SYS_umount2, {out, 0}), -ENOENT);
+  EXPECT_EQ(guest->answer(SYS_execve, {out, 0, 0}), -ENOENT);
+}
+
 TEST_P(UnsupportedTest, WhatIsAskedAgainAndAgainIsNotReportedEachTime) {
   guest->reporter.kept.clear();
   for (int i = 0; i < 1000; ++i) ASSERT_EQ(guest->answer(SYS_getxattr, {path, other, 0, 0}), -EOPNOTSUPP);

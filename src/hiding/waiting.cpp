@@ -95,13 +95,14 @@ Routine<int64_t> copy_timeout(Thread& thread, uint64_t user, bool microseconds, 
   if (!user) co_return 0;
   std::array<int64_t, 2> time{};
   if (const int64_t wrong = co_await thread.copy_in(user, std::as_writable_bytes(std::span(time)))) co_return wrong;
+  if (time[0] < 0 || time[1] < 0) co_return -EINVAL;
   // As select(2) has it, a struct timeval may have more than a second's microseconds.
   constexpr int64_t kMicroseconds = 1'000'000;
   if (microseconds && time[0] <= INT32_MAX) {
     time[0] += time[1] / kMicroseconds;
     time[1] = time[1] % kMicroseconds * 1000;
   }
-  if (time[0] < 0 || time[1] < 0 || time[1] >= kSecond) co_return -EINVAL;
+  if (time[1] >= kSecond) co_return -EINVAL;
   out = time[0] > INT32_MAX ? kForEver : time[0] * kSecond + time[1];
   co_return 0;
 }
