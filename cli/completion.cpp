@@ -9,7 +9,7 @@
 namespace oboro::cli {
 namespace {
 
-constexpr char kFooter[] = R"(To use it:
+constexpr char kCompletionFooter[] = R"(To use it:
   bash   oboro completion bash > ~/.local/share/bash-completion/completions/oboro
   zsh    oboro completion zsh > ~/.zfunc/_oboro     (with ~/.zfunc in $fpath)
   fish   oboro completion fish > ~/.config/fish/completions/oboro.fish
@@ -131,7 +131,7 @@ std::string fish(const std::vector<Verb>& verbs) {
 
 void add_completion(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("completion", "Write a completion script for a shell");
-  verb->footer(kFooter);
+  verb->footer(kCompletionFooter);
   auto shell = std::make_shared<std::string>();
   verb->add_option("shell", *shell, "Which shell")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   verb->callback([shell, &app, &exit_code] {

@@ -15,7 +15,7 @@
 namespace oboro::cli {
 namespace {
 
-constexpr char kFooter[] =
+constexpr char kDetachFooter[] =
     R"(Takes all hooks out of a running guest (engine kvm) and lets it run on untraced: for it nothing happens. The result says
 "incomplete" from then on. What was found so far stays in the state directory.
 
@@ -55,7 +55,7 @@ int execute(const std::string& given) {
 
 void add_detach(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("detach", "End tracing; the guest runs on");
-  verb->footer(kFooter);
+  verb->footer(kDetachFooter);
   auto directory = std::make_shared<std::string>();
   add_state_option(*verb, *directory);
   verb->callback([directory, &exit_code] { exit_code = execute(*directory); });

@@ -12,7 +12,7 @@
 namespace oboro::cli {
 namespace {
 
-constexpr char kFooter[] = R"(Examples:
+constexpr char kEventsFooter[] = R"(Examples:
   oboro events --kind leak
   oboro events -f --json | jq -r 'select(.kind == "leak") | .object.remote.address'
 
@@ -23,7 +23,7 @@ Exit status: 0 shown; 1 something failed; 2 usage.)";
 
 constexpr int kFollowMs = 1000;
 
-struct Arguments {
+struct EventsArguments {
   std::string directory;
   bool follow = false;
   bool json = false;
@@ -35,7 +35,7 @@ struct Arguments {
 
 class Filter {
  public:
-  explicit Filter(const Arguments& arguments) : arguments_(arguments) {
+  explicit Filter(const EventsArguments& arguments) : arguments_(arguments) {
     for (const std::string& text : arguments.kinds)
       if (event::Kind kind{}; parse(text, kind)) kinds_ |= uint64_t{1} << static_cast<unsigned>(kind);
   }
@@ -49,11 +49,11 @@ class Filter {
   }
 
  private:
-  const Arguments& arguments_;
+  const EventsArguments& arguments_;
   uint64_t kinds_ = 0;
 };
 
-int execute(const Arguments& arguments) {
+int execute(const EventsArguments& arguments) {
   auto directory = state_directory(arguments.directory);
   if (!directory) return fail(directory.error(), kExitFailed);
   auto view = open_view(*directory);
@@ -96,8 +96,8 @@ int execute(const Arguments& arguments) {
 
 void add_events(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("events", "Show the events of a guest, while it runs and after");
-  verb->footer(kFooter);
-  auto a = std::make_shared<Arguments>();
+  verb->footer(kEventsFooter);
+  auto a = std::make_shared<EventsArguments>();
   std::vector<std::string> kinds;
   for (size_t i = 0; i < static_cast<size_t>(event::Kind::count); ++i)
     kinds.emplace_back(name(static_cast<event::Kind>(i)));

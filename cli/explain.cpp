@@ -1,10 +1,10 @@
 // oboro explain: how classified information came to a file or process.
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <fmt/format.h>
 #include <memory>
 #include <unordered_map>
 
+#include "base/number.h"
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
@@ -13,7 +13,7 @@
 namespace oboro::cli {
 namespace {
 
-constexpr char kFooter[] = R"(Examples:
+constexpr char kExplainFooter[] = R"(Examples:
   oboro explain /tmp/copy.txt
   oboro explain 812          the latest managed process with this PID
   oboro explain s12          an object by its identity, as oboro list shows it
@@ -21,7 +21,7 @@ constexpr char kFooter[] = R"(Examples:
 
 Exit status: 0 shown; 1 something failed; 2 usage; 4 it is not managed.)";
 
-struct Arguments {
+struct ExplainArguments {
   std::string directory;
   std::string what;
   bool json = false;
@@ -67,12 +67,6 @@ Result<std::pair<uint64_t, event::Event>> find_event(const std::string& director
   }
 }
 
-template <typename Number>
-bool parse_number(std::string_view text, Number& out) {
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return error == std::errc() && rest == text.data() + text.size() && !text.empty();
-}
-
 std::string step_line(size_t number, const event::Event& event, const store::LabelNames& labels) {
   return fmt::format("  {}. {}  {}\n", number, shown_time(event.time_ns),
                      coloured(colour_of(event), shown_event(event, labels)));
@@ -111,7 +105,7 @@ void show_json(const Loaded& loaded, const event::Object& object, const std::vec
   }
 }
 
-int execute(const Arguments& arguments) {
+int execute(const ExplainArguments& arguments) {
   const std::string& what = arguments.what;
   uint32_t pid = 0;
   uint64_t seq = 0;
@@ -162,8 +156,8 @@ int execute(const Arguments& arguments) {
 
 void add_explain(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("explain", "Show how classified information came to a file, process or socket");
-  verb->footer(kFooter);
-  auto a = std::make_shared<Arguments>();
+  verb->footer(kExplainFooter);
+  auto a = std::make_shared<ExplainArguments>();
   verb->add_option("what", a->what, "PATH in the guest, PID, identity, or @SEQ of a leak")->required()->type_name("");
   verb->add_flag("--json", a->json, "One JSON object per way that labels came");
   add_state_option(*verb, a->directory);

@@ -14,14 +14,14 @@ namespace {
 using event::ObjectType;
 using store::TrackedObject;
 
-constexpr char kFooter[] = R"(Examples:
+constexpr char kListFooter[] = R"(Examples:
   oboro list files
   oboro list all --ended --json
   oboro list hidden
 
 Exit status: 0 shown; 1 something failed; 2 usage; 4 there is none.)";
 
-struct Arguments {
+struct ListArguments {
   std::string directory;
   std::string what = "all";
   bool json = false;
@@ -65,7 +65,7 @@ std::vector<std::string> row(const Loaded& loaded, const TrackedObject& object) 
           shown_labels(object.labels, loaded.labels), shown_time(object.since_ns), what};
 }
 
-int execute(const Arguments& arguments) {
+int execute(const ListArguments& arguments) {
   if (arguments.what == "hidden") return list_hidden(arguments.directory, arguments.json);
   auto loaded = load(arguments.directory);
   if (!loaded) return fail(loaded.error(), kExitFailed);
@@ -104,8 +104,8 @@ int execute(const Arguments& arguments) {
 void add_list(CLI::App& app, int& exit_code) {
   CLI::App* verb =
       app.add_subcommand("list", "List what holds classified information, or what hidden services have used");
-  verb->footer(kFooter);
-  auto a = std::make_shared<Arguments>();
+  verb->footer(kListFooter);
+  auto a = std::make_shared<ListArguments>();
   verb->add_option("what", a->what, "What to list")
       ->check(CLI::IsMember({"files", "processes", "sockets", "pipes", "hidden", "all"}))
       ->capture_default_str();

@@ -15,7 +15,7 @@
 namespace oboro::cli {
 namespace {
 
-constexpr char kFooter[] = R"(Examples:
+constexpr char kRunFooter[] = R"(Examples:
   oboro run --disk debian.qcow2 --classify '/srv/secret/**=plan'
   oboro run --kernel vmlinuz --initrd initrd.img --append 'root=/dev/vda console=ttyS0' --disk root.img \
             --classify '/etc/ssl/private=keys' --classify '/home/*/.ssh/id_*=keys' -- -nic user,hostfwd=tcp::2222-:22
@@ -29,14 +29,14 @@ Meanwhile and afterwards: oboro events, oboro list, oboro explain, oboro status.
 Exit status: 0 the guest ended by itself; 1 something failed; 2 usage or configuration; 3 the guest cannot be traced (it
 was stopped before any of its programs ran).)";
 
-struct Arguments {
+struct RunArguments {
   supervisor::Options options;
   std::vector<std::string> classify;
   std::string config, memory, leak, engine = "auto", proxy = "process";
   supervisor::ProxyMachine machine;  // with proxy "vm"
 };
 
-Result<void> complete(Arguments& a) {
+Result<void> complete(RunArguments& a) {
   supervisor::Options& o = a.options;
   if (!a.config.empty()) {
     Result<config::Config> file = config::load(a.config);
@@ -96,7 +96,7 @@ Result<void> complete(Arguments& a) {
   return supervisor::check(o.machine);
 }
 
-int execute(Arguments& a) {
+int execute(RunArguments& a) {
   if (auto ready = complete(a); !ready) return fail(ready.error(), kExitUsage);
   const Result<supervisor::Ending> ending = supervisor::run(a.options);
   if (!ending) return fail(ending.error(), ending.error().code == Errc::unsupported ? kExitUntraceable : kExitFailed);
@@ -115,8 +115,8 @@ int execute(Arguments& a) {
 
 void add_run(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("run", "Boot a guest, traced");
-  verb->footer(kFooter);
-  auto a = std::make_shared<Arguments>();
+  verb->footer(kRunFooter);
+  auto a = std::make_shared<RunArguments>();
   supervisor::Machine& m = a->options.machine;
   m.cpus = 0;
   verb->add_option("--classify", a->classify, "Files that are classified, PATTERN[=LABEL]; repeatable")

@@ -19,12 +19,12 @@ namespace {
 
 using event::ObjectType;
 
-constexpr char kFooter[] =
+constexpr char kStatusFooter[] =
     R"(A run whose `oboro run` was killed is shown as "killed"; the next run takes over what it left.
 
 Exit status: 0 shown; 1 something failed; 2 usage.)";
 
-struct Arguments {
+struct StatusArguments {
   std::string directory;
   bool json = false;
 };
@@ -142,7 +142,7 @@ std::string text(const Picture& p) {
   return table(rows);
 }
 
-int execute(const Arguments& arguments) {
+int execute(const StatusArguments& arguments) {
   auto picture = look(arguments.directory);
   if (!picture) return fail(picture.error(), kExitFailed);
   print(arguments.json ? json_line(*picture) : text(*picture));
@@ -153,8 +153,8 @@ int execute(const Arguments& arguments) {
 
 void add_status(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("status", "Show the run, and whether its result is complete");
-  verb->footer(kFooter);
-  auto a = std::make_shared<Arguments>();
+  verb->footer(kStatusFooter);
+  auto a = std::make_shared<StatusArguments>();
   verb->add_flag("--json", a->json, "As a JSON object (docs/formats.md)");
   add_state_option(*verb, a->directory);
   verb->callback([a, &exit_code] { exit_code = execute(*a); });

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "base/io_error.h"
 #include "event/crc32c.h"
 
 namespace oboro::event {
@@ -38,7 +39,7 @@ constexpr size_t kHeaderSize = 4096;
 constexpr size_t kMinCapacity = 4096;
 constexpr size_t kMaxCapacity = size_t{1} << 30;
 constexpr char kMagic[8] = {'O', 'B', 'O', 'R', 'O', 'R', 'N', 'G'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kRingVersion = 1;
 constexpr uint32_t kWrap = 0xffffffff;
 
 struct RecordHeader {
@@ -117,7 +118,7 @@ Result<Ring> Ring::create(const std::string& path, size_t capacity) {
   void* base = ::mmap(nullptr, kHeaderSize + capacity, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (base == MAP_FAILED) return io_error(path);
   Ring ring(std::move(fd), base, kHeaderSize + capacity);
-  ring.header_->version = kVersion;
+  ring.header_->version = kRingVersion;
   ring.header_->header_size = kHeaderSize;
   std::memcpy(ring.header_->magic, kMagic, sizeof kMagic);
   return ring;
@@ -125,7 +126,7 @@ Result<Ring> Ring::create(const std::string& path, size_t capacity) {
 
 Result<Ring> Ring::open(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd) return Error{errno == ENOENT ? Errc::not_found : Errc::io, path + ": " + std::strerror(errno)};
+  if (!fd) return io_error(path);
   auto ring = map(std::move(fd), true);
   if (!ring) return Error{ring.error().code, path + ": " + ring.error().message};
   return ring;
@@ -133,7 +134,7 @@ Result<Ring> Ring::open(const std::string& path) {
 
 Result<Ring> Ring::open_read_only(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd) return Error{errno == ENOENT ? Errc::not_found : Errc::io, path + ": " + std::strerror(errno)};
+  if (!fd) return io_error(path);
   auto ring = map(std::move(fd), false);
   if (!ring) return Error{ring.error().code, path + ": " + ring.error().message};
   return ring;
@@ -154,9 +155,9 @@ Result<Ring> Ring::map(UniqueFd fd, bool writable) {
   Ring ring(std::move(fd), base, size);
   const Header& header = *ring.header_;
   if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) return Error{Errc::invalid, "not a ring (wrong magic)"};
-  if (header.version != kVersion || header.header_size != kHeaderSize)
+  if (header.version != kRingVersion || header.header_size != kHeaderSize)
     return Error{Errc::unsupported,
-                 "ring has version " + std::to_string(header.version) + ", this is " + std::to_string(kVersion)};
+                 "ring has version " + std::to_string(header.version) + ", this is " + std::to_string(kRingVersion)};
   const uint64_t write = header.write_position.load();
   const uint64_t read = header.read_position.load();
   // An onlooker of a live ring may load the two between a push and a pop; only who takes part is strict.

@@ -11,6 +11,9 @@ namespace oboro::guest {
 
 inline constexpr size_t kMaxPath = 4096;  // PATH_MAX
 
+// The mask of file_permission() (MAY_WRITE, MAY_READ, include/linux/fs.h).
+inline constexpr uint64_t kMayWrite = 0x2, kMayRead = 0x4;
+
 // S_IFMT values of inode.i_mode.
 enum class FileType : uint16_t {
   fifo = 0x1000,

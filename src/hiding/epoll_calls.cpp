@@ -23,7 +23,7 @@ using proxy::Op;
 namespace {
 
 constexpr int64_t kNativePart = 40;      // ms
-constexpr int64_t kMostAtOnce = 1024;    // events
+constexpr int64_t kMostEvents = 1024;    // events
 constexpr size_t kMostInstances = 1024;  // of one service; the proxy has a limit of its own
 
 Gva struct_file(Thread& thread, uint64_t number) {
@@ -210,7 +210,7 @@ std::vector<epoll_event> broken_events(Thread& thread, Gva instance) {
 
 // What the proxy has, to the service: how many events, or -errno.
 Routine<int64_t> take_events(Thread& thread, Gva instance, const OpenFile& there, uint64_t user, int64_t most) {
-  const Answer got = co_await thread.ask(frame_of(Op::epoll_wait, there, {std::min(most, kMostAtOnce)}));
+  const Answer got = co_await thread.ask(frame_of(Op::epoll_wait, there, {std::min(most, kMostEvents)}));
   std::span<const std::byte> bytes = got.frame.first;
   std::vector<epoll_event> broken;
   if (got.result() < 0) {

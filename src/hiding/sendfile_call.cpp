@@ -20,7 +20,7 @@ using proxy::Op;
 
 namespace {
 
-constexpr uint64_t kMostAtOnce = 0x7ffff000;                        // MAX_RW_COUNT
+constexpr uint64_t kMaxRwCount = 0x7ffff000;                        // MAX_RW_COUNT
 constexpr uint32_t kReadable = 1, kWritable = 2, kHasPosition = 4;  // FMODE_..., include/linux/fs.h
 constexpr size_t kPiece = Thread::kBufferSize;
 
@@ -156,7 +156,7 @@ Routine<int64_t> send_file(Thread& thread, SystemCall call, End* in, End* out) {
   if (!wrong) wrong = co_await hold(thread, *out, call.a[0]);
   if (!wrong) wrong = open_target(thread, *out);
   if (wrong) co_return wrong;
-  co_return co_await move_pieces(thread, in, out, std::min(call.a[3], kMostAtOnce));
+  co_return co_await move_pieces(thread, in, out, std::min(call.a[3], kMaxRwCount));
 }
 
 }  // namespace

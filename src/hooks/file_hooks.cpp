@@ -12,8 +12,6 @@ using guest::FileType;
 
 namespace {
 
-// include/linux/fs.h
-constexpr uint64_t kMayWrite = 0x2, kMayRead = 0x4;
 // include/uapi/linux/mman.h
 constexpr uint64_t kProtWrite = 0x2, kMapTypeMask = 0xf, kMapShared = 0x1, kMapSharedValidate = 0x3;
 
@@ -210,8 +208,8 @@ void on_file_permission(Operation& op) {
   const guest::Inode inode = file.inode(op.r);
   if (inode.type(op.r) == FileType::socket) return;
   if (op.env.opens_unseen) look_at_opened(op, file, inode);
-  if (mask & kMayRead) take_from_file(op, file);
-  if (mask & kMayWrite) give_to_file(op, file);
+  if (mask & guest::kMayRead) take_from_file(op, file);
+  if (mask & guest::kMayWrite) give_to_file(op, file);
 }
 
 void on_mmap_file(Operation& op) {

@@ -22,7 +22,6 @@ using Op = FilterStep::Op;
 
 constexpr uint64_t kTypeMask = 0170000, kRegular = 0100000, kBlock = 0060000, kFifo = 0010000, kCharacter = 0020000,
                    kSocket = 0140000;  // include/uapi/linux/stat.h
-constexpr uint64_t kMayRead = 0x4;     // MAY_READ, include/linux/fs.h
 constexpr uint64_t kLocalFamily = 1;   // AF_UNIX
 constexpr uint64_t kDatagram = 2;      // SOCK_DGRAM
 
@@ -256,7 +255,7 @@ std::optional<FilterProgram> filter_program(Interest interest, const guest::Kern
     case Interest::access:
       b.stop_if_managed();
       b.argument(1);
-      b.step(Op::bits, kMayRead);
+      b.step(Op::bits, guest::kMayRead);
       b.pass_if(Op::jump_if_zero);
       b.stop_if_readable(false);
       break;

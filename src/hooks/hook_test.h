@@ -34,7 +34,8 @@ class RecordingReporter final : public Reporter {
 };
 
 inline constexpr uint64_t kSecret = 1, kOther = 2;
-inline constexpr uint64_t kMayWrite = 2, kMayRead = 4;
+using guest::kMayRead;
+using guest::kMayWrite;
 
 class HookTest : public testing::Test {
  protected:

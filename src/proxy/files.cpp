@@ -10,6 +10,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "proxy/bytes.h"
+#include "proxy/call_result.h"
 #include "proxy/owners.h"
 #include "proxy/paths.h"
 
@@ -19,8 +21,6 @@ namespace {
 constexpr int64_t kOpenFlags = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NONBLOCK | O_DIRECTORY |
                                O_NOFOLLOW | O_DSYNC | O_SYNC | O_NOATIME | O_TMPFILE;
 constexpr mode_t kModes = 01777;  // no set-user-ID: nothing here is executed
-
-int64_t failed() { return -errno; }
 
 // What a descriptor is that was just opened. Nothing that blocks or acts is there for a service.
 std::shared_ptr<Handle> handle_of(UniqueFd fd, bool links, int64_t& identity, int64_t& error) {
@@ -33,12 +33,6 @@ std::shared_ptr<Handle> handle_of(UniqueFd fd, bool links, int64_t& identity, in
   }
   const auto kind = type == S_IFDIR ? Handle::Kind::directory : Handle::Kind::file;
   return std::make_shared<Handle>(kind, std::move(fd));
-}
-
-template <typename T>
-void put(std::vector<std::byte>& out, const T& value) {
-  out.resize(sizeof value);
-  std::memcpy(out.data(), &value, sizeof value);
 }
 
 // One call. Members rather than free functions: all need the same four things.
@@ -237,7 +231,7 @@ class Execution {
       const Owner owner = owner_of_path(fd);
       status.stx_uid = owner.uid;
       status.stx_gid = owner.gid;
-      put(out_.first, status);
+      put(out_.first, &status, sizeof status);
       return 0;
     });
   }
@@ -253,7 +247,7 @@ class Execution {
     return by_handle_or_path(true, [&](int fd) -> int64_t {
       struct statfs status {};
       if (fstatfs(fd, &status) != 0) return failed();
-      put(out_.first, status);
+      put(out_.first, &status, sizeof status);
       return 0;
     });
   }

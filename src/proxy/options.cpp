@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <array>
-#include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <string_view>
 #include <unistd.h>
 #include <utility>
+
+#include "base/number.h"
 
 namespace oboro::proxy {
 
@@ -59,8 +60,7 @@ constexpr size_t kMostFiles = 1 << 20;
 template <typename T>
 bool number(std::string_view text, T least, T most, T& out) {
   T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < least || value > most) return false;
+  if (!parse_number(text, value) || value < least || value > most) return false;
   out = value;
   return true;
 }

@@ -9,6 +9,7 @@
 #include <sys/time.h>
 
 #include "proxy/bytes.h"
+#include "proxy/call_result.h"
 #include "proxy/sockets.h"
 
 namespace oboro::proxy {
@@ -68,9 +69,6 @@ constexpr SocketOption kOptions[] = {
     {IPPROTO_IPV6, IPV6_MULTICAST_LOOP},
     {IPPROTO_IPV6, IPV6_MULTICAST_ALL},
 };
-
-int64_t failed() { return -errno; }
-int64_t result(long value) { return value < 0 ? failed() : value; }
 
 bool known(int64_t level, int64_t name) {
   return std::any_of(std::begin(kOptions), std::end(kOptions),

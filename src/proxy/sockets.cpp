@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "proxy/bytes.h"
+#include "proxy/call_result.h"
 
 namespace oboro::proxy {
 namespace {
@@ -18,9 +19,6 @@ namespace {
 constexpr size_t kMaxPolled = 1024;
 constexpr int kSendFlags = MSG_DONTWAIT | MSG_MORE | MSG_OOB | MSG_EOR | MSG_NOSIGNAL;
 constexpr int kReceiveFlags = MSG_DONTWAIT | MSG_PEEK | MSG_WAITALL | MSG_TRUNC | MSG_OOB;
-
-int64_t failed() { return -errno; }
-int64_t result(long value) { return value < 0 ? failed() : value; }
 
 // A socket address as the kernel wants it, copied out: the parts of a frame have no alignment.
 struct SocketAddress {

@@ -1,7 +1,8 @@
 #include "session/settings.h"
 
-#include <charconv>
 #include <fmt/format.h>
+
+#include "base/number.h"
 
 namespace oboro::session {
 namespace {
@@ -14,16 +15,10 @@ std::string_view word(std::string_view& line) {
   return taken;
 }
 
-template <typename T>
-bool number(std::string_view text, T& out, int base = 10) {
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), out, base);
-  return result.ec == std::errc() && result.ptr == text.data() + text.size();
-}
-
 bool uuid(std::string_view text, std::array<uint8_t, 16>& out) {
   if (text.size() != 32) return false;
   for (size_t i = 0; i < out.size(); ++i)
-    if (!number(text.substr(i * 2, 2), out[i], 16)) return false;
+    if (!parse_number(text.substr(i * 2, 2), out[i], 16)) return false;
   return true;
 }
 
@@ -31,16 +26,16 @@ bool entry(std::string_view line, Settings& out) {
   const std::string_view key = word(line);
   if (key == "rule") {
     ClassifyRule rule;
-    if (!number(word(line), rule.labels, 16) || line.empty()) return false;
+    if (!parse_number(word(line), rule.labels, 16) || line.empty()) return false;
     rule.pattern = line;
     out.rules.push_back(std::move(rule));
     return true;
   }
   if (key == "file") {
     KnownFile file;
-    if (!uuid(word(line), file.identity.uuid) || !number(word(line), file.identity.inode) ||
-        !number(word(line), file.identity.generation) || !number(word(line), file.labels, 16) ||
-        !number(word(line), file.id))
+    if (!uuid(word(line), file.identity.uuid) || !parse_number(word(line), file.identity.inode) ||
+        !parse_number(word(line), file.identity.generation) || !parse_number(word(line), file.labels, 16) ||
+        !parse_number(word(line), file.id))
       return false;
     out.files.push_back(file);
     return line.empty();
@@ -73,10 +68,11 @@ bool entry(std::string_view line, Settings& out) {
     out.wait = value;
     return value == "block" || value == "yield" || value == "park";
   }
-  if (key == "first-id") return number(value, out.first_id);
-  if (key == "first-seq") return number(value, out.first_seq);
-  if (key == "boot") return number(value, out.boot);
-  if (key == "capacity") return number(value, out.capacity) && out.capacity >= 16 && out.capacity <= (size_t{1} << 26);
+  if (key == "first-id") return parse_number(value, out.first_id);
+  if (key == "first-seq") return parse_number(value, out.first_seq);
+  if (key == "boot") return parse_number(value, out.boot);
+  if (key == "capacity")
+    return parse_number(value, out.capacity) && out.capacity >= 16 && out.capacity <= (size_t{1} << 26);
   return false;
 }
 

@@ -1,6 +1,5 @@
 #include "session/start.h"
 
-#include <charconv>
 #include <errno.h>
 #include <fmt/format.h>
 #include <string.h>
@@ -8,17 +7,9 @@
 #include <sys/stat.h>
 #include <vector>
 
+#include "base/number.h"
+
 namespace oboro::session {
-namespace {
-
-template <typename T>
-bool number(std::string_view text, T& out) {
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), out);
-  return result.ec == std::errc() && result.ptr == text.data() + text.size();
-}
-
-}  // namespace
-
 Result<Start> Start::parse(std::span<const std::string_view> words) {
   Start start;
   for (const std::string_view word : words) {
@@ -29,15 +20,15 @@ Result<Start> Start::parse(std::span<const std::string_view> words) {
     for (const auto& [name, fd] :
          {std::pair("control", &start.control), std::pair("settings", &start.settings), std::pair("ring", &start.ring),
           std::pair("ram", &start.ram), std::pair("commands", &start.commands)})
-      if (key == name) understood = number(value, *fd) && *fd >= 0;
-    if (key == "below-4g") understood = number(value, start.below_4g);
+      if (key == name) understood = parse_number(value, *fd) && *fd >= 0;
+    if (key == "below-4g") understood = parse_number(value, start.below_4g);
     if (key == "proxy") {  // memory:for-proxy:for-tracer:alive
       Proxy& proxy = start.proxies.emplace_back();
       std::string_view rest = value;
       understood = true;
       for (int* fd : {&proxy.memory, &proxy.for_proxy, &proxy.for_tracer, &proxy.alive}) {
         const size_t colon = rest.find(':');
-        understood = understood && number(rest.substr(0, colon), *fd) && *fd >= 0;
+        understood = understood && parse_number(rest.substr(0, colon), *fd) && *fd >= 0;
         rest = colon == std::string_view::npos ? std::string_view() : rest.substr(colon + 1);
       }
       understood = understood && rest.empty();

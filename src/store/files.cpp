@@ -1,22 +1,18 @@
 #include "store/files.h"
 
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/io_error.h"
 
 namespace oboro::store {
 namespace {
 
 constexpr int kMaxDepth = 16;
-
-Error io_error(const std::string& path) {
-  return {errno == ENOENT ? Errc::not_found : Errc::io, path + ": " + std::strerror(errno)};
-}
 
 }  // namespace
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/io_error.h"
 #include "store/json.h"
 
 namespace oboro::store {
@@ -15,10 +15,6 @@ using event::Event;
 using event::Kind;
 
 constexpr size_t kBlock = 256 * 1024;
-
-Error io_error(const std::string& path) {
-  return {errno == ENOENT ? Errc::not_found : Errc::io, path + ": " + std::strerror(errno)};
-}
 
 bool is_urgent(const Event& event) {
   return event.kind == Kind::leak || event.verdict == event::Verdict::deny || event.kind == Kind::lost ||

@@ -9,12 +9,12 @@
 namespace oboro::store {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
 // Where the parser stands: one entry per open object that we know, and a count of open values that we skip.
 enum class Place : uint8_t { none, root, subject, from, object, local, remote };
 
-class EventReader : public nlohmann::json_sax<json> {
+class EventReader : public nlohmann::json_sax<Json> {
  public:
   EventReader(LabelNames& labels, std::string* vm) : labels_(labels), vm_(vm) {}
 
@@ -93,7 +93,7 @@ class EventReader : public nlohmann::json_sax<json> {
   bool number_integer(number_integer_t) override { return other(); }
   bool number_float(number_float_t, const string_t&) override { return other(); }
   bool binary(binary_t&) override { return other(); }
-  bool parse_error(std::size_t position, const std::string&, const json::exception&) override {
+  bool parse_error(std::size_t position, const std::string&, const Json::exception&) override {
     return fail("not valid JSON at column " + std::to_string(position));
   }
 
@@ -206,9 +206,9 @@ Result<event::Event> read_event(std::string_view line, LabelNames& labels, std::
   EventReader reader(labels, vm);
   bool good = false;
   try {
-    good = json::sax_parse(line, &reader);
+    good = Json::sax_parse(line, &reader);
   } catch (const std::exception& error) {
-    good = reader.parse_error(0, "", json::other_error::create(0, error.what(), nullptr));
+    good = reader.parse_error(0, "", Json::other_error::create(0, error.what(), nullptr));
   }
   if (good && !reader.saw_kind) reader.problem = "no \"kind\"";
   if (good && !reader.saw_time) reader.problem = "no \"time\"";

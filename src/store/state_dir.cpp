@@ -2,19 +2,15 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "base/io_error.h"
 #include "store/files.h"
 
 namespace oboro::store {
 namespace {
-
-Error io_error(const std::string& path) {
-  return {errno == ENOENT ? Errc::not_found : Errc::io, path + ": " + std::strerror(errno)};
-}
 
 std::string from_environment(const char* name) {
   const char* value = std::getenv(name);

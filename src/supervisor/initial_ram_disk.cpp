@@ -4,7 +4,6 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -17,12 +16,11 @@
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 
+#include "base/io_error.h"
 #include "proxy/init.h"
 
 namespace oboro::supervisor {
 namespace {
-
-Error io_error(std::string_view what) { return {Errc::io, fmt::format("{}: {}", what, strerror(errno))}; }
 
 // As modprobe names them: "kernel/drivers/net/virtio_net.ko.xz" is virtio_net; - and _ are the same.
 std::string module_name(std::string_view path) {

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include "base/io_error.h"
 #include "proxy/directories.h"
 #include "proxy/init.h"
 #include "proxy/own_addresses.h"
@@ -25,8 +25,6 @@ namespace {
 constexpr int kReadyMs = 180000;   // a machine that is interpreted, on a busy host
 constexpr int kSayAfterMs = 2000;  // and then every so often
 constexpr int kSwitchOffMs = 10000;
-
-Error io_error(std::string_view what) { return {Errc::io, fmt::format("{}: {}", what, strerror(errno))}; }
 
 // The directories of a pattern that it names without a wildcard: those that a service expects to be there.
 std::string fixed_directory(std::string_view pattern) {

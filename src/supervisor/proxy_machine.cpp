@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/io_error.h"
 #include "proxy/init.h"
 #include "supervisor/initial_ram_disk.h"
 #include "supervisor/kvm_probe.h"
@@ -19,8 +20,6 @@
 
 namespace oboro::supervisor {
 namespace {
-
-Error io_error(std::string_view what) { return {Errc::io, fmt::format("{}: {}", what, strerror(errno))}; }
 
 // Beside it first, so that a half-made one is never taken for one.
 Result<void> make_disk(const std::string& path) {

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/io_error.h"
 #include "session/control.h"
 #include "session/settings.h"
 #include "store/status.h"
@@ -34,8 +35,6 @@ namespace {
 
 constexpr int kEndGraceMs = 5000;
 constexpr uint64_t kMachineTimeoutNs = 30ULL * 1000000000;  // from the start of QEMU to its first vCPU
-
-Error io_error(std::string_view what) { return {Errc::io, fmt::format("{}: {}", what, strerror(errno))}; }
 
 Result<UniqueFd> memory_file(const char* name, std::string_view content) {
   UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));

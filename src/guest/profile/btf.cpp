@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
-#include <fmt/format.h>
 #include <linux/btf.h>
 
 namespace oboro::guest {
 namespace {
 
 constexpr size_t kMaxBlob = 64 << 20;         // real ones have 4 to 10 MB
-constexpr size_t kMaxName = 128;              // longer than any in schema.def
+constexpr size_t kMaxMemberName = 128;        // longer than any in schema.def
 constexpr size_t kMaxMembers = 16384;         // looked at for one member name, anonymous ones included
 constexpr uint32_t kMaxModifiers = 32;        // typedef, const, ... before a structure
 constexpr uint32_t kMaxOffset = 1 << 20;      // no structure of the kernel's comes near this size
@@ -19,7 +18,7 @@ constexpr size_t kMaxStructuresPerName = 16;  // different ones, each private to
 // Cut where no name that is asked for goes on: a hostile blob may be one long string with many users.
 std::string_view name_of(const btf* types, uint32_t offset) {
   const char* name = btf__name_by_offset(types, offset);
-  return name ? std::string_view(name, strnlen(name, kMaxName)) : std::string_view();
+  return name ? std::string_view(name, strnlen(name, kMaxMemberName)) : std::string_view();
 }
 
 // libbpf checks this too; a second opinion costs nothing here.

@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kMaxKey = 128;
 constexpr size_t kMaxEntry = 64 << 10;
 
-Error failed(std::string_view what, int error) {
+Error cache_error(std::string_view what, int error) {
   return {Errc::io, fmt::format("profile cache: {}: {}", what, std::strerror(error))};
 }
 
@@ -60,22 +60,22 @@ UniqueFd open_directory(const std::string& path) {
 Result<void> store_text(const std::string& path, std::string_view key, std::string_view text) {
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
-  if (error) return failed(path, error.value());
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return failed(path, errno);
+  if (error) return cache_error(path, error.value());
+  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return cache_error(path, errno);
   const UniqueFd directory = open_directory(path);
-  if (!directory) return failed(path, errno);
+  if (!directory) return cache_error(path, errno);
 
   static std::atomic<unsigned> serial{0};
   const std::string temporary = fmt::format(".{}.{}.{}", key, getpid(), serial++);
   const std::string entry = fmt::format("{}.profile", key);
   UniqueFd file(openat(directory.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file) return failed(path, errno);
+  if (!file) return cache_error(path, errno);
   // Without fsync an entry may be cut off after a crash of the host; load() then takes it for absent.
   if (write_all(file.get(), text) && renameat(directory.get(), temporary.c_str(), directory.get(), entry.c_str()) == 0)
     return {};
   const int reason = errno;
   unlinkat(directory.get(), temporary.c_str(), 0);
-  return failed(path, reason);
+  return cache_error(path, reason);
 }
 
 std::optional<Profile> load_entry(const std::string& path, std::string_view key) {

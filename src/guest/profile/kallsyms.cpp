@@ -10,7 +10,7 @@ using namespace std::string_view_literals;
 
 constexpr std::string_view kDigitTokens = "0\0001\0002\0003\0004\0005\0006\0007\0008\0009\0"sv;
 constexpr size_t kMaxDigitMatches = 1024;  // real kernels have fewer than ten
-constexpr size_t kMaxName = 512;           // KSYM_NAME_LEN
+constexpr size_t kMaxSymbol = 512;         // KSYM_NAME_LEN
 constexpr uint32_t kMinSymbols = 512;      // two markers at least, so that they prove something
 constexpr uint32_t kMaxSymbols = 4 << 20;
 constexpr uint64_t kGroup = 256;             // names between two markers
@@ -25,7 +25,7 @@ std::optional<uint64_t> take_length(Bytes image, uint64_t& at) {
     if (at >= image.size()) return std::nullopt;
     length = (length & 0x7f) | static_cast<uint64_t>(image[at++]) << 7;
   }
-  if (length == 0 || length > kMaxName) return std::nullopt;
+  if (length == 0 || length > kMaxSymbol) return std::nullopt;
   return length;
 }
 
@@ -70,7 +70,7 @@ bool Kallsyms::find_tokens() {
     if (at == std::string_view::npos) return false;
     size_t start = at;
     size_t tokens = 0;
-    while (start > 0 && at - start < 48 * (kMaxName + 1)) {
+    while (start > 0 && at - start < 48 * (kMaxSymbol + 1)) {
       if (text[start - 1] == '\0' && tokens++ == 48) break;  // the end of what stands before the table
       --start;
     }
@@ -85,7 +85,7 @@ bool Kallsyms::tokens_at(uint64_t table) {
   std::array<uint16_t, 256> index{};
   uint64_t at = table;
   for (size_t token = 0; token < 256; ++token) {
-    const size_t length = text.substr(at, kMaxName + 1).find('\0');
+    const size_t length = text.substr(at, kMaxSymbol + 1).find('\0');
     if (length == 0 || length == std::string_view::npos || at - table > UINT16_MAX) return false;
     index[token] = static_cast<uint16_t>(at - table);
     tokens_[token] = text.substr(at, length);
@@ -226,7 +226,7 @@ std::vector<Kallsyms::Found> Kallsyms::lookup(std::span<const Wanted> wanted) co
     }
   };
 
-  std::array<char, kMaxName> name;
+  std::array<char, kMaxSymbol> name;
   uint64_t at = names_;
   for (uint32_t i = 0; i < count_; ++i) {
     const uint64_t length = take_length(image_, at).value_or(0);  // names_end() has seen that they are all in the image

@@ -3,7 +3,6 @@
 // Exit status: 0; 3 (no kernel that can be traced: one line on standard error says why); 1 (anything else).
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fmt/format.h>
 #include <optional>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/number.h"
 #include "guest/profile/build.h"
 #include "guest/profile/lockdown.h"
 
@@ -38,9 +38,7 @@ int fail(int status, std::string message) {
 template <typename T>
 std::optional<T> number(std::string_view text, int base) {
   T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
+  return oboro::parse_number(text, value, base) ? std::optional(value) : std::nullopt;
 }
 
 Result<std::span<const std::byte>> map_image(int fd) {

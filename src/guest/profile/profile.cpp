@@ -1,13 +1,13 @@
 #include "guest/profile/profile.h"
 
 #include <algorithm>
-#include <charconv>
 #include <exception>
 #include <fmt/format.h>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "base/number.h"
 #include "guest/profile/schema.h"
 
 namespace oboro::guest {
@@ -35,9 +35,7 @@ std::string_view take_word(std::string_view& line) {
 
 std::optional<uint64_t> number(std::string_view text, int base) {
   uint64_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
+  return parse_number(text, value, base) ? std::optional(value) : std::nullopt;
 }
 
 template <typename Table>

@@ -28,7 +28,7 @@ constexpr int kImageFd = 3;           // in the builder
 constexpr int kLowestFd = 10;         // ours are kept above the ones that the builder gets, so that none is overwritten
 constexpr int kNotTraceable = 3;
 
-Error failed(std::string_view what, int error) {
+Error builder_error(std::string_view what, int error) {
   return {Errc::io, fmt::format("profile builder: {}: {}", what, std::strerror(error))};
 }
 
@@ -39,12 +39,12 @@ struct Pipe {
 
 Result<Pipe> make_pipe() {
   std::array<int, 2> fds{};
-  if (pipe2(fds.data(), O_CLOEXEC) != 0) return failed("pipe", errno);
+  if (pipe2(fds.data(), O_CLOEXEC) != 0) return builder_error("pipe", errno);
   const UniqueFd read(fds[0]), write(fds[1]);
   Pipe pipe{UniqueFd(fcntl(read.get(), F_DUPFD_CLOEXEC, kLowestFd)),
             UniqueFd(fcntl(write.get(), F_DUPFD_CLOEXEC, kLowestFd))};
-  if (!pipe.read || !pipe.write) return failed("pipe", errno);
-  if (fcntl(pipe.read.get(), F_SETFL, O_NONBLOCK) != 0) return failed("pipe", errno);
+  if (!pipe.read || !pipe.write) return builder_error("pipe", errno);
+  if (fcntl(pipe.read.get(), F_SETFL, O_NONBLOCK) != 0) return builder_error("pipe", errno);
   return pipe;
 }
 
@@ -114,7 +114,7 @@ Result<pid_t> spawn(const std::string& builder, Gva base, int image, int output,
   pid_t pid = -1;
   const int error =
       posix_spawn(&pid, builder.c_str(), &settings.files, &settings.attributes, arguments.data(), environment.data());
-  if (error != 0) return failed(builder, error);
+  if (error != 0) return builder_error(builder, error);
   return pid;
 }
 
@@ -146,7 +146,7 @@ Result<void> read_both(Stream& output, Stream& errors, Clock::time_point deadlin
     std::array<pollfd, 2> polled = {pollfd{output.fd.get(), POLLIN, 0}, pollfd{errors.fd.get(), POLLIN, 0}};
     const int ready = left > 0 ? poll(polled.data(), polled.size(), static_cast<int>(left)) : 0;
     if (ready < 0 && errno == EINTR) continue;
-    if (ready < 0) return failed("poll", errno);
+    if (ready < 0) return builder_error("poll", errno);
     if (ready == 0) return Error{Errc::limit, "profile builder: out of time"};
     if ((polled[0].revents && !drain(output)) || (polled[1].revents && !drain(errors)))
       return Error{Errc::limit, "profile builder: says too much"};
@@ -165,7 +165,7 @@ std::string printable_line(std::string_view text) {
 Result<Profile> run(int image_fd, Gva base, std::string_view builder_path, int timeout_ms) {
   const auto deadline = Clock::now() + std::chrono::milliseconds(std::max(timeout_ms, 0));
   const UniqueFd image(fcntl(image_fd, F_DUPFD_CLOEXEC, kLowestFd));
-  if (!image) return failed("the image", errno);
+  if (!image) return builder_error("the image", errno);
   auto out = make_pipe();
   if (!out) return out.error();
   auto err = make_pipe();
