@@ -5,6 +5,10 @@ target_compile_options(oboro_flags INTERFACE
   -Wimplicit-fallthrough -fno-strict-aliasing -fstack-protector-strong -fvisibility=hidden)
 target_compile_definitions(oboro_flags INTERFACE FMT_HEADER_ONLY=1)
 target_include_directories(oboro_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Taken for a header's: what a source file keeps to itself.
+  target_compile_options(oboro_flags INTERFACE -Wno-subobject-linkage)
+endif()
 if(OBORO_SANITIZE)
   target_compile_options(oboro_flags INTERFACE -fsanitize=${OBORO_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(oboro_flags INTERFACE -fsanitize=${OBORO_SANITIZE})
@@ -21,14 +25,28 @@ function(oboro_library name)
   target_link_libraries(${name} PUBLIC oboro_flags ${A_DEPS})
 endfunction()
 
-# oboro_test(file.cpp [NAME name] [DEPS libs...]): a GoogleTest binary that stands beside its source; run by ctest.
+add_custom_target(unit-tests)
+
+# oboro_test(file.cpp [NAME name] [THREADS] [DEPS libs...] [DEFINITIONS macros...] [NEEDS targets...]): a GoogleTest
+# binary that stands beside its source; run by ctest. THREADS: it runs code of ours in several threads at once; only such
+# ones are built with ThreadSanitizer. NEEDS: programs that it starts.
 function(oboro_test file)
-  cmake_parse_arguments(A "" "NAME" "DEPS" ${ARGN})
+  cmake_parse_arguments(A "THREADS" "NAME" "DEPS;DEFINITIONS;NEEDS" ${ARGN})
+  if(OBORO_SANITIZE STREQUAL "thread" AND NOT A_THREADS)
+    return()
+  endif()
   get_filename_component(name ${file} NAME_WE)
   if(A_NAME)
     set(name ${A_NAME})
   endif()
   add_executable(${name} ${file})
+  add_dependencies(unit-tests ${name})
+  # The test itself gains nothing from being optimized, and compiles in half the time without.
+  target_compile_options(${name} PRIVATE -O0)
+  target_compile_definitions(${name} PRIVATE ${A_DEFINITIONS})
+  if(A_NEEDS)
+    add_dependencies(${name} ${A_NEEDS})
+  endif()
   target_link_libraries(${name} PRIVATE oboro_flags ${A_DEPS} GTest::gtest GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name})
