@@ -29,8 +29,9 @@ inline bool was_reset(Vcpu& vcpu) {
 struct Detour {
   uint64_t rip = 0;  // 0: in the hooked function after all
   uint64_t rsp = 0;
-  uint64_t rax = 0;
+  std::optional<uint64_t> rax;          // else as it is, like all other registers
   std::array<uint64_t, 4> arguments{};  // of the function at rip
+  unsigned argument_count = 0;
 };
 
 // What becomes of the hooked call.

@@ -50,8 +50,6 @@ static_assert(sizeof(RecordHeader) == 8);
 
 constexpr uint64_t padded(uint64_t length) { return (length + 7) & ~uint64_t{7}; }
 
-Error io_error(const std::string& what) { return {Errc::io, what + ": " + std::strerror(errno)}; }
-
 // The mapping is shared between processes, so these are not the _PRIVATE operations.
 void futex_wait(std::atomic<uint32_t>& word, uint32_t expected, int timeout_ms) {
   timespec timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1'000'000L};

@@ -124,6 +124,7 @@ TEST_P(FlowsTest, WhatIsSentOutsideIsALeak) {
 
 // A thread that waits in the middle of a long write sends what another one has read meanwhile.
 TEST_P(FlowsTest, EachPieceOfALongWriteIsLookedAt) {
+  guest->user_in_ram = false;
   ASSERT_EQ(open_file("/var/secret/a"), 0);
   std::memset(guest->user.data(), 'x', guest->user.size());
   std::array<uint64_t, 4> parts{FakeDispatch::kUser + 100, 900000, FakeDispatch::kUser + 100, 900000};

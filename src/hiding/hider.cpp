@@ -294,6 +294,7 @@ void Hider::run_function(Operation& op, const Thread& thread) {
   engine::Detour& to = op.verdict.detour.emplace();
   to.rsp = thread.entry_stack();
   to.arguments = thread.entry_arguments();
+  to.argument_count = static_cast<unsigned>(to.arguments.size());
 }
 
 void Hider::timed_system_call(Operation& op) {

@@ -71,6 +71,7 @@ class HostileTest : public HiderTest {
 
 TEST_P(HostileTest, FunctionsThatReturnGarbage) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "the same";
+  guest->user_in_ram = false;
   constexpr Symbol kFunctions[] = {Symbol::call_get_free_pages,
                                    Symbol::call_free_pages,
                                    Symbol::call_copy_from_user,
@@ -118,6 +119,7 @@ TEST_P(HostileTest, FunctionsThatReturnGarbage) {
 }
 
 TEST_P(HostileTest, WhatCopiesSayIsTakenForWhatItCanBe) {
+  guest->user_in_ram = false;
   ASSERT_EQ(open_file("/var/secret/a"), 0);
   returns(Symbol::call_strncpy_from_user, uint64_t{1} << 40);
   EXPECT_EQ(open_file("/var/secret/a"), -ENAMETOOLONG);
@@ -133,6 +135,7 @@ TEST_P(HostileTest, WhatCopiesSayIsTakenForWhatItCanBe) {
 }
 
 TEST_P(HostileTest, ABufferThatIsNone) {
+  guest->user_in_ram = false;
   dies_and_starts_again();  // it has no buffer yet
   for (const uint64_t nowhere : {uint64_t{0}, FakeDispatch::kUser, fake::kImageBase.value, ~uint64_t{0xfff}}) {
     returns(Symbol::call_get_free_pages, nowhere);

@@ -286,6 +286,7 @@ TEST_P(HiderTest, RetiringAgainFindsWhatWasMarkedMeanwhile) {
 }
 
 TEST_P(HiderTest, WhoHasTimeToRetireGivesBackItsMemory) {
+  guest->user_in_ram = false;  // for which it needs some
   ASSERT_EQ(open_file("/var/secret/a"), 0);
   ASSERT_EQ(guest->pages, 1u);
   EXPECT_NE(guest->hider.retire(true).find("process 100 (hidden service service)"), std::string::npos);
@@ -299,6 +300,7 @@ TEST_P(HiderTest, WhoHasTimeToRetireGivesBackItsMemory) {
 
 TEST_P(HiderTest, ACallThatEndsWhenServicesRetireLeavesTheNextOneToGiveBackMemory) {
   if (GetParam() == Wait::block) GTEST_SKIP() << "the vCPU stands still, there is no middle";
+  guest->user_in_ram = false;
   ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   ASSERT_EQ(open_file("/var/secret/a"), 1) << "it has memory from here on";
   guest->may_go_on = [&, pauses = 0](const engine::Detour& to) mutable {
@@ -318,6 +320,26 @@ TEST_P(HiderTest, WhoIsMarkedDoesNotDependOnTheHook) {
   EXPECT_EQ(guest->guest.get(guest->leader, guest::Field::task_dispatch_length), UINT64_MAX);
   EXPECT_EQ(guest->hider.retire(false), "");
   EXPECT_EQ(guest->guest.get(guest->leader, guest::Field::task_dispatch_length), UINT64_MAX);
+}
+
+// What a program hands over is nearly always in RAM: then nothing of the guest's kernel is called for it.
+TEST_P(HiderTest, ArgumentsInRamAreReadWithoutTheKernel) {
+  unsigned copies = 0;
+  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
+    copies += to.rip == guest->guest.symbol(Symbol::call_copy_from_user).value ||
+              to.rip == guest->guest.symbol(Symbol::call_strncpy_from_user).value;
+    return std::nullopt;
+  };
+  for (const bool in_ram : {true, false}) {
+    guest->user_in_ram = in_ram;
+    ASSERT_EQ(open_file("/var/secret/a"), 0);
+    EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("hello"), 5}), 5);
+    ASSERT_EQ(guest->answer(SYS_close, {0}), 0);
+    EXPECT_EQ(on_host("/var/secret/a"), "hello");
+    EXPECT_EQ(copies > 0, !in_ram);
+  }
+  // The kernel says what is wrong with an address.
+  EXPECT_EQ(guest->answer(SYS_openat, {kCwd, fake::kDirectMap.value, O_RDONLY, 0}), -EFAULT);
 }
 
 INSTANTIATE_TEST_SUITE_P(Waits, HiderTest, testing::Values(Wait::park, Wait::yield, Wait::block), wait_name);

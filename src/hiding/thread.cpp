@@ -17,11 +17,13 @@ namespace {
 
 constexpr uint64_t kGfpKernel = 0xcc0;  // GFP_KERNEL (include/linux/gfp_types.h), the same since 4.20
 constexpr uint64_t kRelative = 1;       // HRTIMER_MODE_REL
-constexpr unsigned kYields = 40;
+// What a proxy on this machine needs for a short call. Each is a hook, and stops the vCPU for some microseconds.
+constexpr unsigned kYields = 8;
 // A sleep is an eighth of what has been waited by then: that is how late an answer is seen at most.
 constexpr uint64_t kSleepPart = 8;
 constexpr uint64_t kCrowdedNs = 300'000;
-constexpr uint64_t kCrowdedFor = 64;  // times as long as the yield was that told so
+constexpr uint64_t kCrowdedFor = 64;        // times as long as the yield was that told so
+constexpr uint64_t kSilenceNs = 2'000'000;  // without an answer: is the proxy there? Asking is a system call
 constexpr int kBlockMs = 50;
 constexpr unsigned kBlockRounds = 100;
 
@@ -101,6 +103,7 @@ void Thread::detour() {
   to.rip = pending_->function.value;
   to.rsp = entry_stack_ - kFrame;
   to.arguments = pending_->arguments;
+  to.argument_count = pending_->argument_count;
   writer_.put(Gva(to.rsp), entry_function_);
 }
 
@@ -118,6 +121,8 @@ Routine<Outcome> Thread::free_buffer() {
 }
 
 Routine<int64_t> Thread::copy_some_in(uint64_t user, std::span<std::byte> out) {
+  // Nearly always: the program has just written it. Each call into the guest's kernel is a hook more.
+  if (user_memory().read(user, out)) co_return static_cast<int64_t>(out.size());
   if (!co_await need_buffer()) co_return -ENOMEM;
   size_t done = 0;
   while (done < out.size()) {
@@ -155,6 +160,7 @@ Routine<int64_t> Thread::copy_out(uint64_t user, std::span<const std::byte> byte
 }
 
 Routine<int64_t> Thread::copy_string(uint64_t user, std::string& out) {
+  if (user_memory().read_string(user, PATH_MAX, out)) co_return 0;
   if (!co_await need_buffer()) co_return -ENOMEM;
   const auto size = static_cast<int64_t>(co_await call(Symbol::call_strncpy_from_user, buffer_.value, user, PATH_MAX));
   if (size < 0) co_return -EFAULT;
@@ -192,6 +198,7 @@ Routine<bool> Thread::sleep(uint64_t nanoseconds, Sleep sleep) {
 }
 
 Routine<bool> Thread::pause(unsigned round, Sleep how, uint64_t deadline, const Sleeper* sleeper) {
+  if (round == 0) waiting_since_ = now_ns();
   if (wait_ == Wait::block && round % kBlockRounds != kBlockRounds - 1) {
     service_->proxy->wait(kBlockMs);
     co_return false;
@@ -200,7 +207,6 @@ Routine<bool> Thread::pause(unsigned round, Sleep how, uint64_t deadline, const 
     co_await call(Symbol::call_yield);
     co_return false;
   }
-  if (round == 0) waiting_since_ = now_ns();
   // A yield is the shortest pause if nobody else wants the CPU, and a long one if somebody does.
   const uint64_t before = now_ns();
   if (round < kYields && before >= crowded_until_) {
@@ -241,7 +247,8 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
       if (cancelled && answer->result() == -EINTR) answer->frame.arguments[0] = interrupted;
       co_return std::move(*answer);
     }
-    if ((round > kYields || proxy.lied()) && proxy.gone()) co_return proxy_is_gone();
+    const bool silent = round > 0 && now_ns() - waiting_since_ > kSilenceNs;
+    if ((silent || proxy.lied()) && proxy.gone()) co_return proxy_is_gone();
     if (!co_await pause(round++, how)) continue;
     if (how == Sleep::killable) co_return failure(-EINTR);
     proxy.cancel(*id);

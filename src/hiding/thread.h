@@ -22,6 +22,7 @@
 #include "engine/engine.h"
 #include "guest/kernel.h"
 #include "guest/profile/profile.h"
+#include "guest/user_memory.h"
 #include "hiding/descriptors.h"
 #include "hiding/guest_writer.h"
 #include "hiding/routine.h"
@@ -108,12 +109,14 @@ class Thread {
     Thread& thread;
     Gva function;
     std::array<uint64_t, 4> arguments;
+    unsigned argument_count;
     bool await_ready() const { return false; }
     void await_suspend(std::coroutine_handle<> handle) { thread.suspend(handle, *this); }
     uint64_t await_resume() const { return thread.returned_; }
   };
-  KernelCall call(guest::Symbol function, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0) {
-    return {*this, kernel_.symbol(function), {a, b, c, d}};
+  template <typename... Arguments>
+  KernelCall call(guest::Symbol function, Arguments... arguments) {
+    return {*this, kernel_.symbol(function), {static_cast<uint64_t>(arguments)...}, sizeof...(arguments)};
   }
 
   // Memory of the guest's kernel, of kBufferSize, for this thread alone. False: it has none.
@@ -126,7 +129,8 @@ class Thread {
   }
   Routine<Outcome> free_buffer();
 
-  // Copies by the guest's own copy_from_user and copy_to_user. Results: 0 or -errno.
+  // Copies by the guest's own copy_from_user and copy_to_user, or what is there to be read at once. Results: 0 or
+  // -errno.
   Routine<int64_t> copy_in(uint64_t user, std::span<std::byte> out);
   Routine<int64_t> copy_out(uint64_t user, std::span<const std::byte> bytes);
   // As far as it goes: how many bytes, or -errno if none.
@@ -165,6 +169,7 @@ class Thread {
     pending_ = &call;
   }
   void detour();
+  guest::UserMemory user_memory() { return {kernel_, operation_->vcpu.reg(x86::Reg::cr3)}; }
   Answer proxy_is_gone();
 
   const guest::Kernel& kernel_;

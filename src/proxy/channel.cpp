@@ -4,13 +4,14 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <new>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
+
+#include "base/io_error.h"
 
 namespace oboro::proxy {
 
@@ -26,7 +27,6 @@ namespace {
 
 constexpr size_t kAlign = 8;  // so that a frame's size never wraps
 constexpr size_t padded(size_t size) { return (size + kAlign - 1) / kAlign * kAlign; }
-Error io_error(const char* what) { return {Errc::io, fmt::format("{}: {}", what, strerror(errno))}; }
 
 }  // namespace
 

@@ -7,7 +7,6 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
-#include <fmt/format.h>
 #include <latch>
 #include <map>
 #include <mutex>
@@ -21,14 +20,13 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/io_error.h"
 #include "proxy/epolls.h"
 
 namespace oboro::proxy {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-Error io_error(const char* what) { return {Errc::io, fmt::format("{}: {}", what, strerror(errno))}; }
 
 // A call with bytes of its own: what it was taken from is needed again.
 struct Call {

@@ -30,6 +30,19 @@ TEST(PageWalk, FourLevelsSmallPage) {
   ASSERT_TRUE(found);
   EXPECT_EQ(found->address.value, 0x12345567u);
   EXPECT_EQ(found->remaining, 0x1000u - 0x567u);
+  EXPECT_FALSE(found->user);
+}
+
+TEST(PageWalk, IsTheUsersIfAllLevelsSaySo) {
+  Tables t;
+  t.map(0x1000, kVa, 3, 0x2007);
+  t.map(0x2000, kVa, 2, 0x3007);
+  t.map(0x3000, kVa, 1, 0x4007);
+  t.map(0x4000, kVa, 0, 0x12345007);
+  ASSERT_TRUE(walk(t, 0x1000, false, Gva(kVa)));
+  EXPECT_TRUE(walk(t, 0x1000, false, Gva(kVa))->user);
+  t.map(0x2000, kVa, 2, 0x3003);
+  EXPECT_FALSE(walk(t, 0x1000, false, Gva(kVa))->user);
 }
 
 TEST(PageWalk, LargePageAndFiveLevels) {

@@ -45,19 +45,22 @@ void FakeMemory::use_tables(Gpa root, Gpa start, uint64_t size) {
 
 uint64_t* FakeMemory::entry(Gva va, int leaf_level) {
   uint64_t table = root_;
+  const uint64_t flags = x86::kPresent | (va.value >> 63 ? 0 : x86::kUserPage);
   for (int level = 3;; --level) {
     auto* slot = reinterpret_cast<uint64_t*>(base_ + table) + ((va.value >> (12 + 9 * level)) & 511);
     if (level == leaf_level) return slot;
     if (!(*slot & x86::kPresent)) {
       if (next_table_ >= tables_end_) throw std::length_error("no room for page tables");
-      *slot = next_table_ | x86::kPresent;
+      *slot = next_table_ | flags;
       next_table_ += kPageSize;
     }
     table = *slot & x86::kFrameMask;
   }
 }
 
-void FakeMemory::map(Gva va, Gpa page) { *entry(va, 0) = page.value | x86::kPresent; }
+void FakeMemory::map(Gva va, Gpa page) {
+  *entry(va, 0) = page.value | x86::kPresent | (va.value >> 63 ? 0 : x86::kUserPage);
+}
 
 void FakeMemory::map_large(Gva va, Gpa page) { *entry(va, 1) = page.value | x86::kPresent | x86::kLargePage; }
 

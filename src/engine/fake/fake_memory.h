@@ -29,7 +29,7 @@ class FakeMemory {
 
   // Pages for page tables come from [start, start + size); the top-level table lies at root.
   void use_tables(Gpa root, Gpa start, uint64_t size);
-  void map(Gva va, Gpa page);        // 4 KiB
+  void map(Gva va, Gpa page);        // 4 KiB; below the kernel's half, the user's
   void map_large(Gva va, Gpa page);  // 2 MiB
   void unmap(Gva va);                // the 4 KiB or 2 MiB that it is mapped with
   uint64_t root() const { return root_; }

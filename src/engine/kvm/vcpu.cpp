@@ -67,11 +67,9 @@ void KvmVcpu::return_from_function(uint64_t target, int64_t result) {
 
 void KvmVcpu::detour(const Detour& to) {
   kvm_regs& regs = run_->s.regs.regs;
-  regs.rdi = to.arguments[0];
-  regs.rsi = to.arguments[1];
-  regs.rdx = to.arguments[2];
-  regs.rcx = to.arguments[3];
-  regs.rax = to.rax;
+  const std::array<decltype(&regs.rdi), 4> arguments{&regs.rdi, &regs.rsi, &regs.rdx, &regs.rcx};
+  for (size_t i = 0; i < to.argument_count; ++i) *arguments[i] = to.arguments[i];
+  if (to.rax) regs.rax = *to.rax;
   regs.rsp = to.rsp;
   set_rip(to.rip ? to.rip : regs.rip);
 }

@@ -47,8 +47,8 @@ void TcgVcpu::return_from_function(int64_t result) {
 }
 
 void TcgVcpu::detour(const Detour& to) {
-  for (size_t i = 0; i < to.arguments.size(); ++i) write(x86::kArguments[i], to.arguments[i]);
-  write(x86::Reg::rax, to.rax);
+  for (size_t i = 0; i < to.argument_count; ++i) write(x86::kArguments[i], to.arguments[i]);
+  if (to.rax) write(x86::Reg::rax, *to.rax);
   write(x86::Reg::rsp, to.rsp);
   if (to.rip) qemu_plugin_set_pc(to.rip);
 }

@@ -73,6 +73,12 @@ Gva FakeGuest::vmalloc(uint64_t size) {
   return at;
 }
 
+std::span<std::byte> FakeGuest::map_user(Gva at, uint64_t size) {
+  const Gpa pages = physical(allocate(size));
+  for (uint64_t offset = 0; offset < size; offset += kPageSize) memory.map(at + offset, pages + offset);
+  return memory.bytes().subspan(pages.value, size);
+}
+
 Gva FakeGuest::symbol(Symbol symbol) const {
   const guest::SymbolValue& value = profile[symbol];
   return value.kind == guest::SymbolValue::Kind::relative ? kImageBase + value.value : Gva(value.value);

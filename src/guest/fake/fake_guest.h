@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -48,6 +49,8 @@ class FakeGuest {
   // Zeroed; begins a page of its own, so that hide() takes this object away and no other.
   Gva allocate(uint64_t size = kPageSize);
   Gva vmalloc(uint64_t size);  // outside of the direct map: pages that do not follow each other
+  // Memory of a program, at this address in the address space of memory.root(). Its bytes follow each other.
+  std::span<std::byte> map_user(Gva at, uint64_t size);
   void hide(Gva object) { memory.hide(physical(object)); }
   Gva symbol(Symbol symbol) const;
   void write(Gva at, const void* bytes, size_t size);

@@ -99,7 +99,7 @@ class FakeDispatch {
         hider(guest.kernel(), services, wait, counters),
         state(1024, 1),
         environment(guest.kernel(), state, patterns, {}, reporter),
-        user(kUserSize),
+        user(guest.map_user(Gva(kUser), kUserSize)),
         first(*this, leader, 0) {
     environment.watcher = &hider;
     give_bits(leader);
@@ -164,7 +164,8 @@ class FakeDispatch {
   diffusion::PatternSet patterns;
   SilentReporter reporter;
   hooks::Environment environment;
-  std::vector<std::byte> user;
+  std::span<std::byte> user;
+  bool user_in_ram = true;  // false: swapped out, and only the kernel's functions bring it
   FakeThread first;
   int64_t sleep_result = 0;  // of schedule_hrtimeout: -EINTR, a signal is there
   bool takes_time = true;    // to sleep; a proxy in another thread needs some
@@ -298,6 +299,7 @@ inline FakeThread::End FakeThread::enter(guest::Symbol function, std::initialize
   vcpu.set(x86::Reg::rsp, stack_.value);
   kernel_.guest.write(stack_, kReturn);
   kernel_.guest.run(vcpu, task);
+  vcpu.set(x86::Reg::cr3, kernel_.user_in_ram ? kernel_.guest.memory.root() : 0);
   return go_on(function);
 }
 
@@ -315,7 +317,7 @@ inline FakeThread::End FakeThread::go_on(guest::Symbol function) {
     if (!to || to->rip == 0) return End::ran;
     if (to->rip == kReturn) {
       returns_to_caller += to->rsp == (stack_ + 8).value;
-      return to->rax ? End::answered : End::native;
+      return to->rax.value_or(0) ? End::answered : End::native;
     }
     vcpu.set(x86::Reg::rsp, to->rsp + 8);
     if (kernel_.may_go_on && !kernel_.may_go_on(*to)) return End::stuck;

@@ -1,0 +1,54 @@
+#include "guest/user_memory.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "arch/x86/page_walk.h"
+#include "arch/x86/registers.h"
+
+namespace oboro::guest {
+namespace {
+
+constexpr uint64_t kPage = 4096;
+
+}  // namespace
+
+std::span<const std::byte> UserMemory::bytes_at(uint64_t at) const {
+  if (at >= x86::kUserSpaceEnd) return {};
+  const engine::PhysicalMemory& memory = kernel_.memory();
+  const auto found =
+      x86::walk([&](Gpa entry) { return memory.read_u64(entry); }, cr3_, kernel_.layout().five_levels, Gva(at));
+  if (!found || !found->user) return {};
+  const auto bytes = memory.from(found->address);
+  return bytes.first(std::min<uint64_t>(bytes.size(), found->remaining));
+}
+
+bool UserMemory::read(uint64_t at, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const auto bytes = bytes_at(at);
+    const size_t part = std::min(bytes.size(), out.size());
+    if (part == 0) return false;
+    std::memcpy(out.data(), bytes.data(), part);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (bytes_at(at).data() != bytes.data()) return false;
+    out = out.subspan(part);
+    at += part;
+  }
+  return true;
+}
+
+bool UserMemory::read_string(uint64_t at, size_t max, std::string& out) const {
+  out.clear();
+  char piece[256];  // copied first, searched afterwards: the guest may change it in between
+  while (out.size() < max) {
+    const size_t size = std::min({sizeof piece, max - out.size(), kPage - (at + out.size()) % kPage});
+    if (!read(at + out.size(), std::as_writable_bytes(std::span(piece, size)))) return false;
+    const void* end = std::memchr(piece, 0, size);
+    out.append(piece, end ? static_cast<size_t>(static_cast<const char*>(end) - piece) : size);
+    if (end) return true;
+  }
+  return false;
+}
+
+}  // namespace oboro::guest

@@ -1,0 +1,35 @@
+// Memory of the process that a vCPU runs, read from outside without the guest's kernel: as far as it is in RAM. What is
+// not (swapped out, not yet touched, not the process's own) only copy_from_user() can bring, or say that it is not
+// there.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "guest/kernel.h"
+
+namespace oboro::guest {
+
+// Of the address space that the vCPU is in.
+class UserMemory {
+ public:
+  // cr3: the vCPU's. It has to stand still while this reads: then its kernel cannot have waited for it to forget a page
+  // of this address space, and the page belongs to nobody else yet. (A kernel that lets the processor tell it so by
+  // other means is covered by a second look at the page tables.)
+  UserMemory(const Kernel& kernel, uint64_t cr3) : kernel_(kernel), cr3_(cr3) {}
+
+  // False: not all of it is there, for the process; out is undefined then.
+  bool read(uint64_t at, std::span<std::byte> out) const;
+  // A string and its end, of at most max bytes in all. False: likewise, or it is longer.
+  bool read_string(uint64_t at, size_t max, std::string& out) const;
+
+ private:
+  // The contiguous bytes at `at` that the process may read; empty: there are none.
+  std::span<const std::byte> bytes_at(uint64_t at) const;
+
+  const Kernel& kernel_;
+  uint64_t cr3_;
+};
+
+}  // namespace oboro::guest
