@@ -136,9 +136,12 @@ std::string shown_event(const Event& event, const store::LabelNames& names) {
     default:
       break;
   }
-  if (has_object) out += " " + object + shown_by(event);
-  if (!detail.empty()) out += (has_object ? "  " : " ") + detail;
-  return out;
+  // What a hidden service does is somebody's, though it may concern no file or socket.
+  std::string what = has_object ? " " + object : "";
+  if (has_object || event.kind == Kind::hidden) what += shown_by(event);
+  if (!has_object && !what.empty()) what.erase(0, 1);
+  if (!detail.empty()) what += (what.empty() ? " " : "  ") + detail;
+  return out + what;
 }
 
 Colour colour_of(const Event& event) {

@@ -137,7 +137,10 @@ class Execution {
     if (call_.handle) return with_handle([&](Handle& h) { return function(h.fd.get()); });
     int64_t error = 0;
     UniqueFd fd = paths_.open(call_.text(), O_RDONLY | O_NONBLOCK, 0, error);
-    if (!fd && error == -EACCES) fd = paths_.open(call_.text(), O_WRONLY | O_NONBLOCK, 0, error);
+    if (!fd && error == -EACCES) {
+      int64_t other = 0;  // EISDIR for a directory, which says nothing about what was asked
+      fd = paths_.open(call_.text(), O_WRONLY | O_NONBLOCK, 0, other);
+    }
     return fd ? function(fd.get()) : error;
   }
   template <typename Function>
