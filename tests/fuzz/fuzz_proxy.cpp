@@ -285,6 +285,14 @@ void ring(std::span<const std::byte> bytes) {
   }
 }
 
+// libFuzzer learns the canary from the comparisons with it; a proxy that gives back what it was given has not read it.
+bool knows_the_canary(std::string_view input) {
+  constexpr size_t kPiece = 6;
+  for (size_t at = 0; at + kPiece < sizeof kCanary; ++at)
+    if (input.find(std::string_view(kCanary).substr(at, kPiece)) != std::string_view::npos) return true;
+  return false;
+}
+
 }  // namespace
 
 // Before World's limit of file sizes, which its memory file is above.
@@ -295,7 +303,7 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size == 0) return 0;
+  if (size == 0 || knows_the_canary({reinterpret_cast<const char*>(data), size})) return 0;
   const std::span bytes(reinterpret_cast<const std::byte*>(data) + 1, size - 1);
   switch (data[0] % 4) {
     case 0:
