@@ -75,12 +75,12 @@ void ProxyClient::close(uint32_t handle) {
   send_late();
 }
 
-bool ProxyClient::gone() {
+bool ProxyClient::dead() {
   const std::lock_guard lock(mutex_);
-  if (gone_) return true;
+  if (dead_) return true;
   pollfd end{alive_.get(), POLLIN, 0};
-  gone_ = channel_.broken() || poll(&end, 1, 0) > 0;
-  return gone_;
+  dead_ = channel_.broken() || poll(&end, 1, 0) > 0;
+  return dead_;
 }
 
 void ProxyClient::wait(int timeout_ms) {
@@ -106,7 +106,7 @@ void ProxyClient::collect() {
     answer.share.set(answer.storage.size());
     const auto found = frame->op == Op::answer ? calls_.find(frame->id) : calls_.end();
     if (found == calls_.end() || found->second.answer) {
-      lied_ = gone_ = true;
+      lied_ = dead_ = true;
       return;
     }
     if (!found->second.abandoned) {

@@ -44,13 +44,12 @@ class ProxyClient {
   // Nobody waits for it any more: what it opened is closed again.
   void abandon(uint64_t id);
   void close(uint32_t handle);
-  // As if it were gone.
-  void give_up() {
-    const std::lock_guard lock(mutex_);
-    gone_ = true;
-  }
+  // Who waits is to come to an end. It answers still, which a call that is nearly over may make use of.
+  void give_up() { given_up_.store(true, std::memory_order_relaxed); }
+  bool given_up() const { return given_up_.load(std::memory_order_relaxed); }
   // Once true, always true; then nothing is answered any more.
-  bool gone();
+  bool dead();
+  bool gone() { return given_up() || dead(); }
   // It gave answers that nobody had asked for, which no proxy of ours does: it counts as gone.
   bool lied() const { return lied_.load(std::memory_order_relaxed); }
   // Two: what is on its way waits for answers, so it must not keep them from being taken out.
@@ -72,11 +71,11 @@ class ProxyClient {
   void send_late();
 
   Budget answers_, outgoing_;
-  std::atomic<bool> lied_{false};
+  std::atomic<bool> lied_{false}, given_up_{false};
   std::mutex mutex_;
   proxy::Channel channel_;
   UniqueFd alive_;
-  bool gone_ = false;
+  bool dead_ = false;
   uint64_t last_id_ = 0;
   std::unordered_map<uint64_t, Call> calls_;
   std::vector<proxy::Frame> late_;  // cancel and close for which there was no room

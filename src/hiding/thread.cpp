@@ -17,13 +17,14 @@ namespace {
 
 constexpr uint64_t kGfpKernel = 0xcc0;  // GFP_KERNEL (include/linux/gfp_types.h), the same since 4.20
 constexpr uint64_t kRelative = 1;       // HRTIMER_MODE_REL
-// What a proxy on this machine needs for a short call. Each is a hook, and stops the vCPU for some microseconds.
+// What a proxy on this machine needs for a short call. Each is a hook, and stops the vCPU for a microsecond.
 constexpr unsigned kYields = 8;
 // A sleep is an eighth of what has been waited by then: that is how late an answer is seen at most.
 constexpr uint64_t kSleepPart = 8;
 constexpr uint64_t kCrowdedNs = 300'000;
-constexpr uint64_t kCrowdedFor = 64;        // times as long as the yield was that told so
-constexpr uint64_t kSilenceNs = 2'000'000;  // without an answer: is the proxy there? Asking is a system call
+constexpr uint64_t kCrowdedFor = 64;            // times as long as the yield was that told so
+constexpr uint64_t kSilenceNs = 2'000'000;      // without an answer: is the proxy there? Asking is a system call
+constexpr uint64_t kLastAnswerNs = 50'000'000;  // for which a call waits that goes on when services retire
 constexpr int kBlockMs = 50;
 constexpr unsigned kBlockRounds = 100;
 
@@ -247,8 +248,9 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
       if (cancelled && answer->result() == -EINTR) answer->frame.arguments[0] = interrupted;
       co_return std::move(*answer);
     }
-    const bool silent = round > 0 && now_ns() - waiting_since_ > kSilenceNs;
-    if ((silent || proxy.lied()) && proxy.gone()) co_return proxy_is_gone();
+    const uint64_t waited = round > 0 ? now_ns() - waiting_since_ : 0;
+    if ((waited > kSilenceNs || proxy.lied()) && proxy.dead()) co_return proxy_is_gone();
+    if (waited > kLastAnswerNs && proxy.given_up()) co_return proxy_is_gone();
     if (!co_await pause(round++, how)) continue;
     if (how == Sleep::killable) co_return failure(-EINTR);
     proxy.cancel(*id);
