@@ -22,9 +22,11 @@ constexpr unsigned kYields = 8;
 // A sleep is an eighth of what has been waited by then: that is how late an answer is seen at most.
 constexpr uint64_t kSleepPart = 8;
 constexpr uint64_t kCrowdedNs = 300'000;
-constexpr uint64_t kCrowdedFor = 64;            // times as long as the yield was that told so
-constexpr uint64_t kSilenceNs = 2'000'000;      // without an answer: is the proxy there? Asking is a system call
-constexpr uint64_t kLastAnswerNs = 50'000'000;  // for which a call waits that goes on when services retire
+constexpr uint64_t kCrowdedFor = 64;        // times as long as the yield was that told so
+constexpr uint64_t kSilenceNs = 2'000'000;  // without an answer: is the proxy there? Asking is a system call
+// A call that goes on when services retire waits for its answer so long, and so often: a slow machine has time.
+constexpr uint64_t kLastAnswerNs = 50'000'000;
+constexpr unsigned kLastAnswerRounds = 60;
 constexpr int kBlockMs = 50;
 constexpr unsigned kBlockRounds = 100;
 
@@ -250,7 +252,7 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
     }
     const uint64_t waited = round > 0 ? now_ns() - waiting_since_ : 0;
     if ((waited > kSilenceNs || proxy.lied()) && proxy.dead()) co_return proxy_is_gone();
-    if (waited > kLastAnswerNs && proxy.given_up()) co_return proxy_is_gone();
+    if (round > kLastAnswerRounds && waited > kLastAnswerNs && proxy.given_up()) co_return proxy_is_gone();
     if (!co_await pause(round++, how)) continue;
     if (how == Sleep::killable) co_return failure(-EINTR);
     proxy.cancel(*id);
