@@ -16,16 +16,19 @@ struct Tables {
   void map(uint64_t table, uint64_t va, int level, uint64_t entry) {
     words[table + ((va >> (12 + 9 * level)) & 511) * 8] = entry;
   }
+  // A small page at 0x12345000, by tables at 0x1000 to 0x4000.
+  void map_small(uint64_t va, uint64_t flags, uint64_t leaf_flags) {
+    for (int level = 3; level > 0; --level)
+      map(static_cast<uint64_t>(4 - level) << 12, va, level, static_cast<uint64_t>(5 - level) << 12 | flags);
+    map(0x4000, va, 0, 0x12345000 | leaf_flags);
+  }
 };
 
 constexpr uint64_t kVa = 0xffffffff81234567;
 
 TEST(PageWalk, FourLevelsSmallPage) {
   Tables t;
-  t.map(0x1000, kVa, 3, 0x2003);
-  t.map(0x2000, kVa, 2, 0x3003);
-  t.map(0x3000, kVa, 1, 0x4003);
-  t.map(0x4000, kVa, 0, 0x8000000012345003);
+  t.map_small(kVa, 3, 0x8000000000000003);
   const auto found = walk(t, 0x1000 | 0x5, false, Gva(kVa));
   ASSERT_TRUE(found);
   EXPECT_EQ(found->address.value, 0x12345567u);
@@ -35,10 +38,7 @@ TEST(PageWalk, FourLevelsSmallPage) {
 
 TEST(PageWalk, IsTheUsersIfAllLevelsSaySo) {
   Tables t;
-  t.map(0x1000, kVa, 3, 0x2007);
-  t.map(0x2000, kVa, 2, 0x3007);
-  t.map(0x3000, kVa, 1, 0x4007);
-  t.map(0x4000, kVa, 0, 0x12345007);
+  t.map_small(kVa, 7, 7);
   ASSERT_TRUE(walk(t, 0x1000, false, Gva(kVa)));
   EXPECT_TRUE(walk(t, 0x1000, false, Gva(kVa))->user);
   t.map(0x2000, kVa, 2, 0x3003);
