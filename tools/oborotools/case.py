@@ -111,9 +111,9 @@ def _regex(text, flags=re.M):
         raise ValueError(f"'{text}' is no regular expression: {error}")
 
 
-def _beside(case, name):
+def _beside(case, name, or_directory=False):
     path = os.path.join(os.path.dirname(case.file), name)
-    if not os.path.isfile(path):
+    if not os.path.isfile(path) and not (or_directory and os.path.isdir(path)):
         raise ValueError(f"there is no file {path}")
     return path
 
@@ -157,7 +157,7 @@ def _directive(case, word, rest, line):
         if len(parts) not in (1, 2) or not parts[0].startswith("/") or parts[0].endswith("/"):
             raise ValueError("FILE wants an absolute path in the guest and, if you like, a SOURCE")
         source = parts[1] if len(parts) == 2 else None
-        case.files.append((os.path.normpath(parts[0]), source if source in (None, "@ssh-key") else _beside(case, source)))
+        case.files.append((os.path.normpath(parts[0]), source if source in (None, "@ssh-key") else _beside(case, source, or_directory=True)))
     elif word == "CLASSIFY":
         if not re.fullmatch(r"/.*=[\w.,-]+", rest):
             raise ValueError("CLASSIFY wants PATTERN=LABEL, such as /srv/secret/**=plan")

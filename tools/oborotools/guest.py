@@ -367,24 +367,26 @@ def overlay(disk, destination):
 
 
 def compile_static(source):
-    """Compiles a C program to run in any guest; the path of the executable."""
-    with open(source) as handle:
-        text = handle.read()
+    """Compiles a C program to run in any guest: a file, or a directory of them; the path of the executable."""
+    files = sorted(glob.glob(os.path.join(glob.escape(source), "*.c"))) if os.path.isdir(source) else [source]
+    if not files:
+        raise ToolError(f"there is no *.c in {source}")
     compiler = os.environ.get("CC", "gcc")
     command = [compiler, "-O2", "-g", "-pthread", "-static", "-Wall"]
-    directory = os.path.dirname(os.path.abspath(source))
-    headers = []
-    for header in sorted(glob.glob(os.path.join(glob.escape(directory), "*.h"))):
-        with open(header, errors="replace") as handle:
-            headers.append(handle.read())
-    destination = cache.path("guests", "bin", _digest(text, " ".join(command), *headers))
+
+    def compiled(*arguments):
+        done = subprocess.run([*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              errors="replace")
+        if done.returncode != 0:
+            errors = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[-1:]
+            raise ToolError(f"{compiler} cannot compile {source}: {(errors or ['?'])[0]}")
+        return done.stdout
+
+    # What the compiler sees, headers and all, names the program.
+    destination = cache.path("guests", "bin", _digest(" ".join(command), *(compiled("-E", file) for file in files)))
     if not os.path.exists(destination):
         os.makedirs(os.path.dirname(destination), exist_ok=True)
         temporary = f"{destination}.{os.getpid()}.{os.urandom(4).hex()}"
-        done = subprocess.run([*command, "-o", temporary, source], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
-        if done.returncode != 0:
-            errors = [line for line in done.stdout.splitlines() if "error" in line] or done.stdout.splitlines()[-1:]
-            raise ToolError(f"{compiler} cannot compile {source}: {(errors or ['?'])[0]}")
+        compiled("-o", temporary, *files)
         os.rename(temporary, destination)
     return destination
