@@ -19,6 +19,8 @@ inline std::vector<supervisor::HiddenService> services_of(const config::Config& 
     service.network = rule.network;
     service.files = rule.files;
     service.listen = rule.listen;
+    service.max_memory = rule.max_memory;
+    service.max_files = rule.max_files;
   }
   return services;
 }

@@ -1,9 +1,11 @@
 #include "config/config.h"
 
+#include <fmt/format.h>
 #include <limits>
 
 #include "base/size.h"
 #include "diffusion/pattern.h"
+#include "proxy/limits.h"
 #include "store/files.h"
 #include "store/labels.h"
 
@@ -136,6 +138,20 @@ class Reader {
       rule.children = value->get();
       return true;
     }
+    if (key == "max_memory") {
+      const auto size = memory(key, node);
+      if (size && (*size < proxy::kLeastMemory || *size > proxy::kMostMemory))
+        return fail(node.source().begin, "\"max_memory\" is less than 64M or more than 64T");
+      rule.max_memory = size;
+      return true;
+    }
+    if (key == "max_files") {
+      const auto* count = node.as_integer();
+      if (count == nullptr || count->get() < 1 || count->get() > int64_t{proxy::kMostFiles})
+        return fail(node.source().begin, fmt::format("\"max_files\" is not a number from 1 to {}", proxy::kMostFiles));
+      rule.max_files = static_cast<uint64_t>(count->get());
+      return true;
+    }
     const auto* list = node.as_array();
     if (key == "listen") {
       if (list == nullptr) return fail(node.source().begin, "\"listen\" is not a list");
@@ -170,11 +186,7 @@ class Reader {
 
   bool run(std::string_view key, const toml::node& node) {
     if (key == "memory") {
-      std::string value;
-      if (!text(key, node, value)) return true;
-      auto size = parse_size(value);
-      if (!size) return fail(node.source().begin, size.error().message);
-      config_.memory = *size;
+      config_.memory = memory(key, node);
       return true;
     }
     if (key == "cpus") {
@@ -203,6 +215,15 @@ class Reader {
         return true;
       }
     return false;
+  }
+
+  std::optional<uint64_t> memory(std::string_view key, const toml::node& node) {
+    std::string value;
+    if (!text(key, node, value)) return std::nullopt;
+    auto size = parse_size(value);
+    if (size) return *size;
+    fail(node.source().begin, size.error().message);
+    return std::nullopt;
   }
 
   bool text(std::string_view key, const toml::node& node, std::string& out) {

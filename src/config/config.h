@@ -10,6 +10,8 @@
 //   files = ["/var/log/secure/**"]
 //   network = "remote"          # or "none"
 //   listen = [6514]
+//   max_memory = "512M"         # of its proxy
+//   max_files = 1024
 //
 //   [policy]
 //   leak = "deny"               # or "alert"
@@ -52,6 +54,7 @@ struct HideRule {
   bool network = false;            // "remote"
   std::vector<std::string> files;  // valid patterns
   std::vector<uint16_t> listen;
+  std::optional<uint64_t> max_memory, max_files;  // bytes, and descriptors; within the bounds of proxy/limits.h
 };
 
 struct Config {

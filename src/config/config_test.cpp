@@ -75,6 +75,8 @@ files = ["/var/log/secure/**", "/etc/x"]
 network = "remote"
 listen = [514, 6514]
 children = true
+max_memory = "1G"
+max_files = 200
 [hide.agent]
 unit = "agent.service"
 files = ["/a"]
@@ -89,6 +91,9 @@ network = "none")",
   EXPECT_EQ(logger.listen, (std::vector<uint16_t>{514, 6514}));
   EXPECT_TRUE(logger.network);
   EXPECT_TRUE(logger.children);
+  EXPECT_EQ(logger.max_memory, uint64_t{1} << 30);
+  EXPECT_EQ(logger.max_files, 200u);
+  EXPECT_FALSE(agent.max_memory || agent.max_files);
   EXPECT_EQ(agent.unit, "agent.service");
   EXPECT_FALSE(agent.network);
   EXPECT_FALSE(agent.children);
@@ -107,6 +112,9 @@ TEST(Config, HiddenServicesThatCannotBe) {
            {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nlisten = [1]", "needs network"},
            {"[hide.x]\nexe = '/a'\nnetwork = 'remote'\nlisten = [0]", "no port number"},
            {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nchildren = 1", "not true or false"},
+           {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nmax_memory = 1", "\"max_memory\" is not a string"},
+           {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nmax_memory = '63M'", "f:4:14: \"max_memory\" is less than 64M"},
+           {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nmax_files = 0", "\"max_files\" is not a number"},
            {"[hide.x]\nexe = '/a'\nfile = ['/a']", "unknown key \"file\""},
            {"[hide.'../x']\nexe = '/a'\nfiles = ['/a']", "no name for a service"},
            {"[hide.'.x']\nexe = '/a'\nfiles = ['/a']", "no name for a service"}}) {

@@ -13,14 +13,15 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "proxy/limits.h"
 
 namespace oboro::proxy {
 
 struct Confinement {
   bool network = false;          // the host's; otherwise a namespace without any
   std::vector<uint16_t> listen;  // ports that are bound; below 1024 one takes CAP_NET_BIND_SERVICE, which is then kept
-  size_t memory = 512 << 20;     // of address space
-  size_t files = 1024;           // descriptors at the same time
+  size_t memory = kDefaultMemory;  // of address space
+  size_t files = kDefaultFiles;
 };
 
 // First step, for a process with one thread: namespaces (mount, PID, IPC, UTS, cgroup, network), `root` as the root of

@@ -54,9 +54,6 @@ tried what a proxy does not do, so somebody has taken it over.
 
 namespace {
 
-constexpr size_t kLeastMemory = 64 << 20;
-constexpr size_t kMostFiles = 1 << 20;
-
 template <typename T>
 bool number(std::string_view text, T least, T most, T& out) {
   T value{};
@@ -113,7 +110,7 @@ Result<void> take(Options& options, const std::string& name, const std::string& 
     if (value != "shared" && value != "own") return wrong("it is shared or own");
     options.shared_disk = value == "shared";
   } else if (name == "--max-memory") {
-    if (!number(value, kLeastMemory, size_t{1} << 46, options.confinement.memory))
+    if (!number(value, kLeastMemory, kMostMemory, options.confinement.memory))
       return wrong(fmt::format("is no number of bytes from {} on", kLeastMemory));
   } else if (name == "--max-files") {
     if (!number(value, size_t{1}, kMostFiles, options.confinement.files))

@@ -56,6 +56,8 @@ Result<Ends> sockets() {
 std::vector<std::string> arguments_of(const HiddenService& service) {
   std::vector<std::string> words = {"--network", service.network ? "remote" : "none"};
   for (const uint16_t port : service.listen) words.insert(words.end(), {"--listen", std::to_string(port)});
+  if (service.max_memory) words.insert(words.end(), {"--max-memory", std::to_string(*service.max_memory)});
+  if (service.max_files) words.insert(words.end(), {"--max-files", std::to_string(*service.max_files)});
   return words;
 }
 
@@ -140,7 +142,8 @@ Result<Proxies> Proxies::start(const std::vector<HiddenService>& services, const
       ready = UniqueFd(readiness[0]);
       to_ready = UniqueFd(readiness[1]);
       Result<Child> machine = start_proxy_machine(
-          *place.machine, {service.name, home + ".ext4", arguments, directories, service.network, service.listen},
+          *place.machine,
+          {service.name, home + ".ext4", arguments, directories, service.network, service.listen, service.max_memory},
           place.program, port->theirs.get(), machines_console.get());
       if (!machine) return machine.error();
       machines.push_back(std::move(*machine));

@@ -17,7 +17,8 @@
 namespace oboro::supervisor {
 
 struct HiddenService : session::HiddenService {
-  std::vector<uint16_t> listen;  // ports that its proxy may bind
+  std::vector<uint16_t> listen;                   // ports that its proxy may bind
+  std::optional<uint64_t> max_memory, max_files;  // of its proxy (proxy/limits.h)
 };
 
 struct ProxyPlace {

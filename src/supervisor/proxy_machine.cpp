@@ -1,5 +1,6 @@
 #include "supervisor/proxy_machine.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -20,6 +21,8 @@
 
 namespace oboro::supervisor {
 namespace {
+
+constexpr uint64_t kMachineMemory = 256 << 20;  // bytes, at least
 
 // Beside it first, so that a half-made one is never taken for one.
 Result<void> make_disk(const std::string& path) {
@@ -85,11 +88,11 @@ Result<Child> start_proxy_machine(const ProxyMachine& machine, const ProxyMachin
       qemu, "-name", qemu_escape("oboro-proxy-" + work.name), "-nodefaults", "-no-user-config", "-display", "none",
       "-no-reboot", "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
       // Not more than a proxy takes (--max-memory bounds its own part).
-      "-m", "256M", "-machine", "pc", "-accel", kvm ? "kvm" : "tcg", "-cpu", kvm ? "host" : "max", "-kernel",
-      boots->first, "-initrd", fmt::format("/proc/self/fd/{}", initrd->get()), "-append",
-      "console=ttyS0 quiet panic=-1 rdinit=/init -- init", "-chardev",
-      fmt::format("file,id=console,path=/proc/self/fd/{}", console), "-serial", "chardev:console", "-chardev",
-      fmt::format("socket,id=port,fd={}", stream), "-device", "virtio-serial-pci", "-device",
+      "-m", fmt::format("{}M", std::max(kMachineMemory, work.max_memory.value_or(0)) >> 20), "-machine", "pc", "-accel",
+      kvm ? "kvm" : "tcg", "-cpu", kvm ? "host" : "max", "-kernel", boots->first, "-initrd",
+      fmt::format("/proc/self/fd/{}", initrd->get()), "-append", "console=ttyS0 quiet panic=-1 rdinit=/init -- init",
+      "-chardev", fmt::format("file,id=console,path=/proc/self/fd/{}", console), "-serial", "chardev:console",
+      "-chardev", fmt::format("socket,id=port,fd={}", stream), "-device", "virtio-serial-pci", "-device",
       fmt::format("virtserialport,chardev=port,name={}", proxy::kPortName), "-drive",
       fmt::format("file={},if=none,id=files,format=raw,discard=unmap", qemu_escape(work.disk)), "-device",
       "virtio-blk-pci,drive=files"};

@@ -2,6 +2,7 @@
 // proxy/init.h runs. Its files are on a disk of its own, in an ext4 file system.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct ProxyMachineWork {
   std::vector<std::string> directories;  // to be made in its root
   bool network = false;
   std::vector<uint16_t> listen;
+  std::optional<uint64_t> max_memory;  // bytes, of the proxy in it
 };
 
 // The size of a disk that is made; it takes no more room on the host than what is in it.
