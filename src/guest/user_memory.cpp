@@ -31,7 +31,9 @@ bool UserMemory::read(uint64_t at, std::span<std::byte> out) const {
     if (part == 0) return false;
     std::memcpy(out.data(), bytes.data(), part);
     std::atomic_thread_fence(std::memory_order_acquire);
-    if (bytes_at(at).data() != bytes.data()) return false;
+    // All of it: a large page may have become many small ones.
+    const auto again = bytes_at(at);
+    if (again.data() != bytes.data() || again.size() < part) return false;
     out = out.subspan(part);
     at += part;
   }

@@ -133,11 +133,12 @@ Routine<Outcome> close_range_call(Thread& thread, SystemCall call) {
     thread.to_close = {first, last, mark_only};
     co_return Outcome{};
   }
-  std::map<uint32_t, Descriptor> all = thread.descriptors->all();
-  for (auto& [number, descriptor] : all) {
-    if (number < first || number > last) continue;
-    if (mark_only) thread.descriptors->set_close_on_exec(number, descriptor.file, true);
-    descriptor.file.reset();  // so that it is closed when its last number goes
+  uint32_t number = 0;
+  for (auto one = thread.descriptors->next(first); one && one->number <= last;
+       one = thread.descriptors->next(uint64_t{number} + 1)) {
+    number = one->number;
+    if (mark_only) thread.descriptors->set_close_on_exec(number, one->file, true);
+    one.reset();  // so that it is closed when its last number goes
     if (!mark_only) (void)co_await release(thread, number);
   }
   co_return Outcome{};  // and the kernel's own

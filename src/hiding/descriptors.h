@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -22,7 +23,7 @@
 namespace oboro::hiding {
 
 // What a signal makes of a call that waits (include/linux/errno.h): the guest's kernel does the rest.
-inline constexpr int64_t kRestartSys = -512, kRestartNoHand = -514;
+inline constexpr int64_t kRestartSys = -512, kRestartNoHand = -514, kRestartBlock = -516;
 
 // An open file description; several descriptors may refer to it.
 struct OpenFile {
@@ -76,9 +77,9 @@ struct EpollInstance {
 // Of one files_struct.
 class DescriptorTable {
  public:
-  static constexpr size_t kMost = 1 << 17;
+  static constexpr size_t kMost = 1 << 17;  // of one service
 
-  DescriptorTable() = default;
+  explicit DescriptorTable(std::atomic<size_t>& in_all) : in_all_(in_all) {}
   DescriptorTable(const DescriptorTable&) = delete;
   DescriptorTable& operator=(const DescriptorTable&) = delete;
   ~DescriptorTable() {
@@ -98,7 +99,8 @@ class DescriptorTable {
     const auto found = descriptors_.find(static_cast<uint32_t>(number));
     return found != descriptors_.end() && found->second.close_on_exec;
   }
-  // False: there are kMost in all tables together. (Numbers are the guest kernel's, and it may be hostile.)
+  // False: there are kMost in all tables of the service together. (Numbers are the guest kernel's, and it may be
+  // hostile.)
   bool set(uint64_t number, Descriptor descriptor) {
     const std::lock_guard lock(mutex_);
     const auto found = descriptors_.find(static_cast<uint32_t>(number));
@@ -138,17 +140,24 @@ class DescriptorTable {
     if (file) unlock(*file);
     return file;
   }
-  std::map<uint32_t, Descriptor> all() const {
+  struct Entry : Descriptor {
+    uint32_t number = 0;
+  };
+  // The first one from that number on. (A copy of all would be one for each thread that is in the middle of a call.)
+  std::optional<Entry> next(uint64_t from) const {
     const std::lock_guard lock(mutex_);
-    return descriptors_;
+    if (from > UINT32_MAX) return std::nullopt;
+    const auto found = descriptors_.lower_bound(static_cast<uint32_t>(from));
+    if (found == descriptors_.end()) return std::nullopt;
+    return Entry{found->second, found->first};
   }
-  std::shared_ptr<DescriptorTable> copy() const {
-    auto other = std::make_shared<DescriptorTable>();
-    for (auto& [number, descriptor] : all())
-      if (!other->set(number, descriptor)) break;
-    const std::lock_guard lock(mutex_);
-    other->epolls_ = epolls_;
-    return other;
+  // All that another one has, into this one, which is new. False: that would be too many.
+  bool copy(const DescriptorTable& other) {
+    const std::lock_guard lock(other.mutex_);
+    bool whole = true;
+    for (const auto& [number, descriptor] : other.descriptors_) whole = whole && set(number, descriptor);
+    epolls_ = other.epolls_;
+    return whole;
   }
   // Epoll instances live as long as a table whose process may have them open.
   void hold(std::shared_ptr<EpollInstance> instance) {
@@ -175,7 +184,7 @@ class DescriptorTable {
 
   mutable std::mutex mutex_;
   std::atomic<bool> empty_{true};
-  static inline std::atomic<size_t> in_all_{0};
+  std::atomic<size_t>& in_all_;
   std::map<uint32_t, Descriptor> descriptors_;
   std::set<std::shared_ptr<EpollInstance>> epolls_;
 };

@@ -120,6 +120,17 @@ void note_watched(Thread& thread, Gva instance, uint64_t operation, EpollInstanc
   if (operation != EPOLL_CTL_DEL) all.push_back(std::move(one));
 }
 
+// What was known of another instance whose memory this one has, and that was closed.
+void forget(Thread& thread, Gva file) {
+  std::shared_ptr<EpollInstance> gone;  // closed when the lock is not held
+  const std::lock_guard lock(thread.service().epolls_mutex);
+  const auto found = thread.service().epolls.find(file.value);
+  if (found == thread.service().epolls.end()) return;
+  gone = found->second.lock();
+  if (gone) thread.descriptors->let_go(gone);
+  thread.service().epolls.erase(found);
+}
+
 // The kernel makes it. It is known from the beginning, for processes to inherit.
 Routine<Outcome> epoll_create_call(Thread& thread, SystemCall call) {
   const bool first = call.number == SYS_epoll_create;
@@ -127,6 +138,7 @@ Routine<Outcome> epoll_create_call(Thread& thread, SystemCall call) {
   const int64_t number = co_await thread.kernel_own(Symbol::call_sys_epoll_create1, {first ? 0 : call.a[0]});
   if (number >= 0 && thread.service().network)
     if (const Gva file = struct_file(thread, static_cast<uint64_t>(number))) {
+      forget(thread, file);
       std::shared_ptr<OpenFile> none;
       (void)remember(thread, file, none);
     }
@@ -247,6 +259,14 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
                          }};
   int64_t count = 0, wrong = 0;
   for (;;) {
+    // What there was outside is broken. If nothing of it is open any more, this is the kernel's.
+    if (thread.service().proxy->gone()) {
+      const std::vector<epoll_event> broken = broken_events(thread, instance);
+      count = std::min<int64_t>(s(broken.size()), most);
+      if (count > 0) wrong = co_await thread.copy_out(call.a[1], std::as_bytes(std::span(broken).first(s(count))));
+      co_await restore_mask(thread, mask);
+      co_return count == 0 ? Outcome{} : answer(wrong ? wrong : count);
+    }
     const auto waited_ns = static_cast<int64_t>(now_ns() - begin);
     const int64_t left = timeout < 0 ? kForEver : std::max<int64_t>(0, timeout - waited_ns);
     there = in_proxy(thread, instance);

@@ -23,7 +23,8 @@ constexpr uint16_t kUserCode64 = 0x33;  // __USER_CS
 constexpr uint32_t kCompat = 0x2;       // TS_COMPAT, arch/x86/include/asm/thread_info.h
 constexpr uint32_t kIoWorker = 0x10;    // PF_IO_WORKER
 constexpr uint64_t kDispatch = 59;      // PR_SET_SYSCALL_USER_DISPATCH
-constexpr size_t kMostThreads = 16384;
+constexpr size_t kMostThreads = 16384;  // of one service
+constexpr const char* kTooManyDescriptors = "a process of a hidden service has lost descriptors: there are too many";
 
 Hider& hider_of(Operation& op) { return static_cast<Hider&>(*op.env.watcher); }
 
@@ -49,10 +50,14 @@ Routine<Outcome> start_free(Thread& thread, SystemCall) { return thread.free_buf
 
 // After a fork or an exec the guest knows nothing of our numbers: they are reserved again, before anything else.
 Routine<Outcome> repaired(Thread& thread, SystemCall call) {
-  for (const auto& [number, descriptor] : thread.descriptors->all()) {
+  uint32_t number = 0;
+  for (auto one = thread.descriptors->next(0); one; one = thread.descriptors->next(uint64_t{number} + 1)) {
+    number = one->number;
+    const uint64_t flags = one->close_on_exec ? kCloseOnExec : 0;
+    one.reset();  // not to be held while the guest's kernel works
     if (thread.reserved(number)) continue;
-    const auto got = static_cast<int32_t>(co_await thread.call(Symbol::call_alloc_fd, number, uint64_t{number} + 1,
-                                                               descriptor.close_on_exec ? kCloseOnExec : 0));
+    const auto got =
+        static_cast<int32_t>(co_await thread.call(Symbol::call_alloc_fd, number, uint64_t{number} + 1, flags));
     if (got < 0) (void)thread.descriptors->take(number);
   }
   thread.repair = false;
@@ -65,8 +70,11 @@ Routine<Outcome> repaired(Thread& thread, SystemCall call) {
 
 // What is not to be open in the new program. The kernel has closed its own already.
 Routine<Outcome> close_for_exec(Thread& thread, bool all) {
-  for (const auto& [number, descriptor] : thread.descriptors->all()) {
-    if (!all && !descriptor.close_on_exec) continue;
+  uint32_t number = 0;
+  for (auto one = thread.descriptors->next(0); one; one = thread.descriptors->next(uint64_t{number} + 1)) {
+    number = one->number;
+    if (!all && !one->close_on_exec) continue;
+    one.reset();  // so that the file is closed with its last number
     (void)thread.descriptors->take(number);
     if (thread.reserved(number)) co_await thread.call(Symbol::call_put_unused_fd, number);
   }
@@ -149,11 +157,12 @@ Hider::Held Hider::add(Operation& op, guest::Task task, Service& service) {
   const auto lock = op.env.state.lock();
   const std::lock_guard own(mutex_);
   forget(op, task.at);  // a task that was at this address and whose end was not seen
-  if (threads_.size() >= kMostThreads) {
+  if (threads_of_[&service] >= kMostThreads) {
     op.env.reporter.incomplete("a thread of a hidden service is not hidden");
     return nullptr;
   }
   threads_.emplace(task.at.value, thread);
+  ++threads_of_[&service];
   if (processes_[tgid]++ == 0 && op.env.marks) op.env.marks->keep(tgid);
   Thread* held = thread.get();
   return Held(held, Leave{std::move(thread)});
@@ -170,6 +179,7 @@ void Hider::forget(Operation& op, Gva task) {
   const auto found = threads_.find(task.value);
   if (found == threads_.end()) return;
   const uint32_t tgid = found->second->tgid();
+  --threads_of_[&found->second->service()];
   threads_.erase(found);
   if (--processes_[tgid] != 0) return;
   processes_.erase(tgid);
@@ -229,7 +239,7 @@ void Hider::forked(Operation& op, guest::Task child) {
     thread->descriptors = parent->descriptors;
     thread->repair = parent->repair;
   } else {
-    thread->descriptors = parent->descriptors->copy();
+    if (!thread->descriptors->copy(*parent->descriptors)) op.env.reporter.incomplete(kTooManyDescriptors);
     thread->repair = !thread->descriptors->is_empty();
   }
   const bool shares_directory = op.r.pointer(child.at, Field::task_fs) == op.r.pointer(op.task().at, Field::task_fs);
@@ -265,7 +275,8 @@ void Hider::executed(Operation& op) {
       return;
     }
     // The kernel has given it a files_struct of its own, if it shared one. If not, its record locks stay.
-    thread->follow_files(op.r.pointer(op.task().at, Field::task_files));
+    if (!thread->follow_files(op.r.pointer(op.task().at, Field::task_files)))
+      op.env.reporter.incomplete(kTooManyDescriptors);
     thread->repair = !thread->descriptors->is_empty();
     if (service && !mark(op.task(), true)) op.env.reporter.incomplete("a hidden service is not hidden");
     thread->leaving = !service;
@@ -329,7 +340,8 @@ void Hider::system_call(Operation& op) {
     op.env.reporter.incomplete("32-bit system calls of a hidden service");
     return finish_call(op, *thread, at, {});
   }
-  thread->follow_files(op.r.pointer(op.task().at, Field::task_files));
+  if (!thread->follow_files(op.r.pointer(op.task().at, Field::task_files)))
+    op.env.reporter.incomplete(kTooManyDescriptors);
   if (call.number == SYS_prctl && call.a[0] == kDispatch) return finish_call(op, *thread, at, Outcome::answer(-EINVAL));
   auto start = thread->repair ? &repaired : nullptr;
   if (!start) {

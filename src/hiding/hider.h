@@ -79,6 +79,7 @@ class Hider final : public hooks::ProcessWatcher {
   std::mutex mutex_;
   std::unordered_map<uint64_t, std::shared_ptr<Thread>> threads_;  // by task_struct
   std::unordered_map<uint32_t, unsigned> processes_;               // threads, by thread-group ID
+  std::unordered_map<const Service*, size_t> threads_of_;
 };
 
 }  // namespace oboro::hiding

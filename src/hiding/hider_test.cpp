@@ -1,11 +1,13 @@
 // Hidden calls from the hook to a real proxy server and back, in a guest that is fake.
 #include "hiding/hider_test.h"
 
+#include <algorithm>
 #include <arpa/inet.h>
 #include <cerrno>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -99,6 +101,50 @@ TEST_P(HiderTest, AnEpollInstanceWatchesWhatIsHidden) {
   kill_proxy();
   EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, static_cast<uint64_t>(-1)}), 1);
   EXPECT_EQ(found(), (std::pair<uint32_t, uint64_t>(EPOLLERR | EPOLLHUP, 79)));
+}
+
+// With nothing outside left to wait for, it is the kernel's.
+TEST_P(HiderTest, AnEpollInstanceWhoseSocketsAreGoneWithTheirProxyIsTheKernels) {
+  constexpr uint64_t kEvents = FakeDispatch::kUser + 500, kForEver = static_cast<uint64_t>(-1);
+  const epoll_event event{EPOLLIN, {}};
+  std::memcpy(guest->user.data(), &event, sizeof event);
+  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+  ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+  ASSERT_EQ(guest->answer(SYS_close, {1}), 0);
+  kill_proxy();
+  EXPECT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, kForEver}), End::native);
+}
+
+TEST_P(HiderTest, AnEpollWaitEndsWhenServicesRetire) {
+  if (GetParam() == Wait::block) GTEST_SKIP() << "the vCPU stands still, there is no middle";
+  constexpr uint64_t kEvents = FakeDispatch::kUser + 500, kForEver = static_cast<uint64_t>(-1);
+  const epoll_event event{EPOLLIN, {}};
+  std::memcpy(guest->user.data(), &event, sizeof event);
+  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+  ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+  stop_at_pause(3);
+  ASSERT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, kForEver}), End::stuck);
+  guest->may_go_on = nullptr;
+  EXPECT_NE(guest->hider.retire(true), "");
+  EXPECT_EQ(guest->first.go_on(Symbol::fn_syscall_user_dispatch), End::answered);
+  EXPECT_EQ(guest->hider.retire(false), "");
+}
+
+TEST_P(HiderTest, AnEpollInstanceIsNotTakenForAClosedOneWithAllTheSameMemory) {
+  constexpr uint64_t kEvents = FakeDispatch::kUser + 500;
+  const epoll_event event{EPOLLOUT, {}};
+  std::memcpy(guest->user.data(), &event, sizeof event);
+  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+  ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
+    return to.rip == guest->guest.symbol(Symbol::call_sys_epoll_create1).value ? std::optional<uint64_t>(0)
+                                                                               : std::nullopt;
+  };
+  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
+  EXPECT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, 0}), End::native) << "it watches nothing that is hidden";
 }
 
 TEST_P(HiderTest, AnEpollInstanceAtTheAddressOfAnotherIsItself) {
@@ -243,6 +289,48 @@ TEST_P(HiderTest, WhoDiesInTheMiddleOfACallLeavesNothing) {
     EXPECT_EQ(guest->call(SYS_getpid), End::ran) << "nobody of ours";
     ASSERT_EQ(guest->exec(), End::ran);
   }
+}
+
+// What the kernel's own poll says then is for its restart, which ours is not.
+TEST_P(HiderTest, ASignalThatIsThereAtOnceEndsAPollOfBothWorldsAsAnyOther) {
+  if (GetParam() != Wait::park) GTEST_SKIP() << "only a sleep is told of signals";
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  const pollfd polled[] = {{0, POLLIN, 0}, {5, POLLIN, 0}};
+  constexpr uint64_t kMask = FakeDispatch::kUser + 500;
+  std::memcpy(guest->user.data(), polled, sizeof polled);
+  bool restored = false;
+  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
+    restored |= to.rip == guest->guest.symbol(Symbol::call_sys_epoll_pwait).value;
+    constexpr int64_t kRestartBlocked = -516;  // ERESTART_RESTARTBLOCK
+    if (to.rip == guest->guest.symbol(Symbol::call_sys_poll).value) return kRestartBlocked;
+    return std::nullopt;
+  };
+  guest->sleep_result = -EINTR;
+  EXPECT_EQ(guest->answer(SYS_ppoll, {FakeDispatch::kUser, 2, 0, kMask, 8}), kRestartNoHand);
+  EXPECT_FALSE(restored) << "the signal is to come through";
+}
+
+TEST_P(HiderTest, SelectTakesAndGivesAsManyNumbersAsTheTableHas) {
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  constexpr size_t kTable = fake::FakeGuest::kDescriptors / 8;
+  std::fill_n(guest->user.begin(), 1024, std::byte{0xff});
+  std::fill_n(guest->user.begin(), kTable, std::byte{0});
+  guest->user[0] = std::byte{1};
+  EXPECT_EQ(guest->answer(SYS_select, {4096, 0, FakeDispatch::kUser, 0, 0}), 1);
+  EXPECT_EQ(guest->user[0], std::byte{1}) << "to be written to";
+  for (size_t i = kTable; i < 1024; ++i) ASSERT_EQ(guest->user[i], std::byte{0xff}) << i;
+}
+
+TEST_P(HiderTest, WhoWaitsForALockEndsWhenServicesRetire) {
+  if (GetParam() == Wait::block) GTEST_SKIP() << "the vCPU stands still, there is no middle";
+  ASSERT_EQ(open_file("/var/secret/a"), 0);
+  ASSERT_EQ(open_file("/var/secret/a"), 1);
+  ASSERT_EQ(guest->answer(SYS_flock, {0, LOCK_EX}), 0);
+  stop_at_pause(40);
+  ASSERT_EQ(guest->call(SYS_flock, {1, LOCK_EX}), End::stuck);
+  guest->may_go_on = nullptr;
+  EXPECT_NE(guest->hider.retire(true), "");
+  EXPECT_EQ(guest->first.go_on(Symbol::fn_syscall_user_dispatch), End::answered);
 }
 
 TEST_P(HiderTest, WithoutItsProxyCallsFail) {

@@ -56,10 +56,11 @@ int64_t range_of(const struct flock& wanted, int64_t base, RecordLocks::Lock& ou
 Routine<Outcome> flock_call(Thread& thread, SystemCall call) {
   const auto file = file_of(thread, call, 0);
   if (!file) co_return answer(-EBADF);
-  for (unsigned round = 0;; ++round) {
+  for (Thread::Waiting waiting;;) {
     const Answer got = co_await thread.ask(frame_of(Op::flock, *file, {s(call.a[1])}));
     if (got.result() != -EWOULDBLOCK || (call.a[1] & LOCK_NB)) co_return answer(got.result());
-    if (co_await thread.pause(round, Thread::Sleep::interruptible)) co_return answer(kRestartSys);
+    if (thread.service().proxy->gone()) co_return answer(-EIO);
+    if (co_await thread.pause(waiting, Thread::Sleep::interruptible)) co_return answer(kRestartSys);
   }
 }
 
@@ -102,11 +103,12 @@ Routine<Outcome> record_lock_call(Thread& thread, SystemCall call) {
   }
   if (wanted.l_type == F_UNLCK) co_return answer(locks.unlock(file->identity, lock));
   RecordLocks::Waiter waiter(locks);
-  for (unsigned round = 0;; ++round) {
+  for (Thread::Waiting waiting;;) {
     const int64_t got = locks.set(file->identity, lock, waits ? &waiter : nullptr);
     if (got == 0) break;
     if (got != -EAGAIN || !waits) co_return answer(got);
-    if (co_await thread.pause(round, Thread::Sleep::interruptible)) co_return answer(kRestartSys);
+    if (thread.service().proxy->gone()) co_return answer(-EIO);  // who holds it may never unlock it
+    if (co_await thread.pause(waiting, Thread::Sleep::interruptible)) co_return answer(kRestartSys);
   }
   // Another thread may have closed it meanwhile, and nobody would ever unlock this.
   if (!of_file && descriptors->find(call.a[0]) != file) {

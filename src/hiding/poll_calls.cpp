@@ -10,6 +10,7 @@
 
 namespace oboro::hiding {
 
+using guest::Field;
 using guest::Symbol;
 
 namespace {
@@ -35,6 +36,13 @@ constexpr size_t kMostSelected = 8192;  // the numbers below: their sets fit int
 constexpr short kSelectEvents[] = {POLLIN | POLLRDNORM | POLLRDBAND, POLLOUT | POLLWRNORM | POLLWRBAND, POLLPRI};
 constexpr short kSelectReady[] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR | POLLNVAL,
                                   POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR | POLLNVAL, POLLPRI | POLLNVAL};
+
+// fdtable.max_fds: no number is beyond. The kernel's own do_select() relies on that.
+uint32_t numbers_in_table(Thread& thread) {
+  guest::Reader r(thread.kernel());
+  const auto most = r.get<uint32_t>(r.pointer(thread.files, Field::files_struct_fdt), Field::fdtable_max_fds);
+  return r.failed() ? 0 : most;
+}
 
 // do_select() of the kernel (fs/select.c), with sets and an end time in the buffer: so long at most, or as it is now.
 // A signal ends it, and it does not say so.
@@ -70,9 +78,9 @@ Routine<int64_t> kernel_select(Thread& thread, const Sets& asked, Sets& ready, u
 Sets selectable(Thread& thread, const std::vector<pollfd>& all) {
   std::vector<pollfd> own;
   size_t count = 0;
+  const size_t most = std::min<size_t>(kMostSelected, numbers_in_table(thread));
   for (const pollfd& one : all)
-    if (one.fd >= 0 && static_cast<size_t>(one.fd) < kMostSelected &&
-        !thread.descriptors->has(static_cast<uint32_t>(one.fd))) {
+    if (one.fd >= 0 && static_cast<size_t>(one.fd) < most && !thread.descriptors->has(static_cast<uint32_t>(one.fd))) {
       own.push_back(one);
       count = std::max(count, static_cast<size_t>(one.fd) + 1);
     }
@@ -125,6 +133,8 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
   if (any_native)
     native.look = [&]() -> Routine<int64_t> {
       const int64_t done = co_await thread.kernel_own(Symbol::call_sys_poll, {user, count, 0});
+      // A signal is there, which the next sleep will tell: what the kernel's poll would do about it is of no use here.
+      if (done == -EINTR || (done <= kRestartSys && done >= kRestartBlock)) co_return 0;
       if (done < 0) co_return done;
       std::vector<pollfd> now(all.size());
       if (const int64_t wrong = co_await thread.copy_in(user, std::as_writable_bytes(std::span(now)))) co_return wrong;
@@ -182,8 +192,10 @@ Routine<Outcome> ppoll_call(Thread& thread, SystemCall call) {
 // --- select, pselect6
 
 Routine<Outcome> select_both(Thread& thread, SystemCall call, bool microseconds, uint64_t mask, uint64_t mask_size) {
-  const auto count = static_cast<uint32_t>(call.a[0]);
-  if (count == 0 || thread.descriptors->is_empty()) co_return Outcome{};
+  if (static_cast<int32_t>(call.a[0]) <= 0 || thread.descriptors->is_empty()) co_return Outcome{};
+  // As core_sys_select(): programs ask with sets for as many as they have, and say that they hold more.
+  const uint32_t count = std::min(static_cast<uint32_t>(call.a[0]), numbers_in_table(thread));
+  if (count == 0) co_return Outcome{};
   if (count > kMostSelected) {
     refuse(thread, "", "select of so many descriptors", -EINVAL);
     co_return Outcome{};  // as if none of them were ours

@@ -83,7 +83,7 @@ bool ProxyClient::dead() {
   return dead_;
 }
 
-void ProxyClient::wait(int timeout_ms) {
+void ProxyClient::wait(uint64_t timeout_ns) {
   int fd;
   {
     const std::lock_guard lock(mutex_);
@@ -91,7 +91,9 @@ void ProxyClient::wait(int timeout_ms) {
     fd = channel_.wake_fd();
   }
   pollfd waits[] = {{fd, POLLIN, 0}, {alive_.get(), POLLIN, 0}};
-  (void)poll(waits, 2, timeout_ms);
+  constexpr uint64_t kSecond = 1'000'000'000;
+  const timespec timeout{static_cast<time_t>(timeout_ns / kSecond), static_cast<long>(timeout_ns % kSecond)};
+  (void)ppoll(waits, 2, &timeout, nullptr);
   const std::lock_guard lock(mutex_);
   channel_.woken();
 }

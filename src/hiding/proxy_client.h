@@ -56,7 +56,7 @@ class ProxyClient {
   Budget& answers() { return answers_; }
   Budget& outgoing() { return outgoing_; }
   // Waits until an answer of any call is there, or the proxy is gone, or for so long.
-  void wait(int timeout_ms);
+  void wait(uint64_t timeout_ns);
   size_t calls() {
     const std::lock_guard lock(mutex_);
     return calls_.size();

@@ -1,6 +1,8 @@
 // A hidden service: which processes are it, what of it is hidden, and its proxy.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -10,6 +12,7 @@
 
 #include "diffusion/pattern.h"
 #include "hiding/descriptors.h"
+#include "hiding/expectation.h"
 #include "hiding/proxy_client.h"
 
 namespace oboro::hiding {
@@ -18,7 +21,7 @@ namespace oboro::hiding {
 enum class Wait : uint8_t {
   block,  // the vCPU stands still meanwhile (the older method, for comparison)
   yield,  // sched_yield in the guest's kernel until the answer is there (the paper's)
-  park,   // a few of those, then sleeps of growing length
+  park,   // a few of those, or for a moment the first, then sleeps (docs/decisions/011)
 };
 
 struct Service {
@@ -30,7 +33,9 @@ struct Service {
   std::vector<diffusion::Pattern> files;
   std::unique_ptr<ProxyClient> proxy;
   RecordLocks locks;
-  std::mutex epolls_mutex;                                  // also of the instances themselves
+  std::atomic<size_t> descriptor_count{0};                                        // of all its tables
+  std::array<Expectation, static_cast<size_t>(proxy::Op::count)> expectations{};  // of calls that wait for nobody
+  std::mutex epolls_mutex;                                                        // also of the instances themselves
   std::map<uint64_t, std::weak_ptr<EpollInstance>> epolls;  // by struct file; tables of descriptors hold them
 
   // How often `what` has been refused by now. (A service that was taken over can name many things.)

@@ -194,7 +194,49 @@ Routine<int64_t> send_message(Thread& thread, std::shared_ptr<OpenFile> file, Us
   co_return co_await send_parts(thread, file, std::move(parts), std::move(address), flags);
 }
 
+// The first one of the service's hidden files that a control message (struct cmsghdr) would pass on; null: none. left:
+// how many numbers are looked at.
+std::shared_ptr<OpenFile> hidden_in(const DescriptorTable& descriptors, std::span<const std::byte> control,
+                                    size_t& left) {
+  cmsghdr header{};
+  while (control.size() >= sizeof header) {
+    std::memcpy(&header, control.data(), sizeof header);
+    if (header.cmsg_len < sizeof header || header.cmsg_len > control.size()) break;  // the kernel's EINVAL
+    const auto data = control.subspan(sizeof header, header.cmsg_len - sizeof header);
+    if (header.cmsg_level == SOL_SOCKET && header.cmsg_type == SCM_RIGHTS)
+      for (size_t at = 0; at + sizeof(uint32_t) <= data.size() && left > 0; at += sizeof(uint32_t), --left) {
+        uint32_t number = 0;
+        std::memcpy(&number, data.data() + at, sizeof number);
+        if (auto file = descriptors.find(number)) return file;
+      }
+    control = control.subspan(std::min(CMSG_ALIGN(header.cmsg_len), control.size()));
+  }
+  return nullptr;
+}
+
+// Messages on a socket of the guest's own. Its kernel finds no file at a hidden number, says EBADF, and looks no
+// further; the log says why.
+Routine<Outcome> pass_descriptors(Thread& thread, uint64_t user, size_t size, uint64_t count) {
+  constexpr size_t kMaxControl = 2048;  // SCM_MAX_FD is 253
+  size_t left = 1024;                   // all the time that this takes is the vCPU's
+  Bytes control;
+  for (uint64_t i = 0; i < count && left > 0 && !thread.descriptors->is_empty(); ++i) {
+    UserMessage message{};
+    if (co_await thread.copy_in(user + i * size, std::as_writable_bytes(std::span(&message, 1)))) break;
+    if (!message.control || !message.control_size) continue;
+    control.resize(std::min<uint64_t>(message.control_size, kMaxControl));
+    if (co_await thread.copy_in(message.control, control)) break;
+    if (const auto file = hidden_in(*thread.descriptors, control, left)) {
+      (void)refuse(thread, file->path, "passing on a descriptor", -EBADF);
+      break;
+    }
+  }
+  co_return Outcome{};
+}
+
 Routine<Outcome> sendmsg_call(Thread& thread, SystemCall call) {
+  if (!thread.descriptors->has(call.a[0]))
+    co_return co_await pass_descriptors(thread, call.a[1], sizeof(UserMessage), 1);
   int64_t error = 0;
   const auto file = socket_of(thread, call, error);
   if (!file) co_return answer(error);
@@ -205,10 +247,12 @@ Routine<Outcome> sendmsg_call(Thread& thread, SystemCall call) {
 }
 
 Routine<Outcome> sendmmsg_call(Thread& thread, SystemCall call) {
+  const uint64_t count = std::min<uint64_t>(static_cast<uint32_t>(call.a[2]), kMaxMessages);
+  if (!thread.descriptors->has(call.a[0]))
+    co_return co_await pass_descriptors(thread, call.a[1], sizeof(UserMessages), count);
   int64_t error = 0;
   const auto file = socket_of(thread, call, error);
   if (!file) co_return answer(error);
-  const uint64_t count = std::min<uint64_t>(static_cast<uint32_t>(call.a[2]), kMaxMessages);
   uint64_t done = 0;
   for (; done < count; ++done) {
     const uint64_t at = call.a[1] + done * sizeof(UserMessages);
@@ -401,8 +445,8 @@ const CallHandler* socket_call(uint64_t number) {
       {SYS_accept, {accept_call, 0}},
       {SYS_accept4, {accept_call, 0}},
       {SYS_sendto, {sendto_call, 0}},
-      {SYS_sendmsg, {sendmsg_call, 0}},
-      {SYS_sendmmsg, {sendmmsg_call, 0}},
+      {SYS_sendmsg, {sendmsg_call}},
+      {SYS_sendmmsg, {sendmmsg_call}},
       {SYS_recvfrom, {recvfrom_call, 0}},
       {SYS_recvmsg, {recvmsg_call, 0}},
       {SYS_recvmmsg, {recvmmsg_call, 0}},

@@ -18,16 +18,19 @@ namespace {
 constexpr uint64_t kGfpKernel = 0xcc0;  // GFP_KERNEL (include/linux/gfp_types.h), the same since 4.20
 constexpr uint64_t kRelative = 1;       // HRTIMER_MODE_REL
 // What a proxy on this machine needs for a short call. Each is a hook, and stops the vCPU for a microsecond.
-constexpr unsigned kYields = 8;
+constexpr unsigned kYields = 24;
+// Who is expected to wait longer than that sleeps at once. A shorter wait is over before another task has got going:
+// where others want the CPU, it is kept, and no longer than that.
+constexpr uint64_t kBriefNs = 100'000, kMostStandNs = 150'000;
 // A sleep is an eighth of what has been waited by then: that is how late an answer is seen at most.
 constexpr uint64_t kSleepPart = 8;
 constexpr uint64_t kCrowdedNs = 300'000;
-constexpr uint64_t kCrowdedFor = 64;        // times as long as the yield was that told so
+constexpr uint64_t kCrowdedFor = 16;        // times as long as the yield was that told so
 constexpr uint64_t kSilenceNs = 2'000'000;  // without an answer: is the proxy there? Asking is a system call
 // A call that goes on when services retire waits for its answer so long, and so often: a slow machine has time.
 constexpr uint64_t kLastAnswerNs = 50'000'000;
 constexpr unsigned kLastAnswerRounds = 60;
-constexpr int kBlockMs = 50;
+constexpr uint64_t kBlockNs = 50'000'000;
 constexpr unsigned kBlockRounds = 100;
 
 Answer failure(int64_t error) {
@@ -85,20 +88,22 @@ std::optional<Outcome> Thread::enter(hooks::Operation& op, guest::Symbol functio
   return std::nullopt;
 }
 
-void Thread::follow_files(Gva now) {
+bool Thread::follow_files(Gva now) {
   const auto range = std::exchange(to_close, std::nullopt);
-  if (now == files) return;
+  if (now == files) return true;
   files = now;
-  descriptors = descriptors->copy();
+  const auto own = std::make_shared<DescriptorTable>(service_->descriptor_count);
+  const bool whole = own->copy(*std::exchange(descriptors, own));
   if (range)
-    for (const auto& [number, descriptor] : descriptors->all()) {
-      if (number < range->first || number > range->last) continue;
+    for (auto one = descriptors->next(range->first); one && one->number <= range->last;
+         one = descriptors->next(uint64_t{one->number} + 1)) {
       if (range->mark_only)
-        descriptors->set_close_on_exec(number, descriptor.file, true);
+        descriptors->set_close_on_exec(one->number, one->file, true);
       else
-        (void)descriptors->take(number);
+        (void)descriptors->take(one->number);
     }
   repair = !descriptors->is_empty();
+  return whole;
 }
 
 void Thread::detour() {
@@ -200,10 +205,12 @@ Routine<bool> Thread::sleep(uint64_t nanoseconds, Sleep sleep) {
   co_return true;
 }
 
-Routine<bool> Thread::pause(unsigned round, Sleep how, uint64_t deadline, const Sleeper* sleeper) {
-  if (round == 0) waiting_since_ = now_ns();
+Routine<bool> Thread::pause(Waiting& waiting, Sleep how, uint64_t deadline, const Sleeper* sleeper) {
+  const unsigned round = waiting.pauses++;
+  const uint64_t before = now_ns();
+  if (round == 0) waiting.since = before;
   if (wait_ == Wait::block && round % kBlockRounds != kBlockRounds - 1) {
-    service_->proxy->wait(kBlockMs);
+    service_->proxy->wait(kBlockNs);
     co_return false;
   }
   if (wait_ == Wait::yield && round % kBlockRounds != kBlockRounds - 1) {
@@ -211,16 +218,21 @@ Routine<bool> Thread::pause(unsigned round, Sleep how, uint64_t deadline, const 
     co_return false;
   }
   // A yield is the shortest pause if nobody else wants the CPU, and a long one if somebody does.
-  const uint64_t before = now_ns();
-  if (round < kYields && before >= crowded_until_) {
+  const bool crowded = before < crowded_until_, brief = waiting.expected < kBriefNs;
+  waiting.stood = waiting.foreseeable && brief && crowded && before - waiting.since < kMostStandNs;
+  if (waiting.stood) {
+    service_->proxy->wait(kMostStandNs - (before - waiting.since));
+    co_return false;
+  }
+  if (brief && !crowded && round < kYields) {
     co_await call(Symbol::call_yield);
     const uint64_t after = now_ns();
     if (after - before > kCrowdedNs) crowded_until_ = after + (after - before) * kCrowdedFor;
     co_return false;
   }
   const uint64_t left = deadline > before ? deadline - before : 0;
-  const uint64_t length =
-      std::clamp(std::min((before - waiting_since_) / kSleepPart, left), kShortestSleepNs, kLongestSleepNs);
+  const uint64_t wanted = round == 0 ? waiting.expected : (before - waiting.since) / kSleepPart;
+  const uint64_t length = std::clamp(std::min(wanted, left), kShortestSleepNs, kLongestSleepNs);
   if (sleeper) co_return co_await (*sleeper)(length);
   co_return co_await sleep(length, how);
 }
@@ -237,28 +249,38 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
   Sleep how = interrupted ? Sleep::interruptible : Sleep::killable;
   bool cancelled = false;
   std::optional<uint64_t> id;
-  unsigned round = 0;
-  while (!(id = proxy.begin(frame))) {
+  for (Waiting waiting; !(id = proxy.begin(frame));) {
     if (proxy.gone()) co_return proxy_is_gone();
-    if (co_await pause(round++, how)) co_return failure(interrupted ? interrupted : -EINTR);
+    if (co_await pause(waiting, how)) co_return failure(interrupted ? interrupted : -EINTR);
   }
   OnItsWay on_its_way(proxy, *id);
-  round = 0;
+  // What waits for others, as receiving does, takes as long as it takes.
+  Expectation& expectation = service_->expectations[static_cast<size_t>(frame.op)];
+  Waiting waiting;
+  waiting.foreseeable = !interrupted || frame.op == proxy::Op::send || frame.op == proxy::Op::write;
+  waiting.expected = waiting.foreseeable ? expectation.ns() : 0;
+  uint64_t waited = 0;
   for (;;) {
     if (std::optional<Answer> answer = proxy.take(*id)) {
       on_its_way.answered();
+      if (waiting.foreseeable && waiting.pauses > 0) {
+        if (waiting.pauses == 1 && waiting.expected >= kBriefNs)
+          expectation.was_there();
+        else
+          expectation.was_not_there(waiting.stood ? waiting.waited() : waited);
+      }
       if (cancelled && answer->result() == -EINTR) answer->frame.arguments[0] = interrupted;
       co_return std::move(*answer);
     }
-    const uint64_t waited = round > 0 ? now_ns() - waiting_since_ : 0;
+    waited = waiting.waited();
     if ((waited > kSilenceNs || proxy.lied()) && proxy.dead()) co_return proxy_is_gone();
-    if (round > kLastAnswerRounds && waited > kLastAnswerNs && proxy.given_up()) co_return proxy_is_gone();
-    if (!co_await pause(round++, how)) continue;
+    if (waiting.pauses > kLastAnswerRounds && waited > kLastAnswerNs && proxy.given_up()) co_return proxy_is_gone();
+    if (!co_await pause(waiting, how)) continue;
     if (how == Sleep::killable) co_return failure(-EINTR);
     proxy.cancel(*id);
     cancelled = true;
     how = Sleep::killable;
-    round = 0;
+    waiting = {};
   }
 }
 

@@ -59,7 +59,13 @@ class Thread {
   static constexpr size_t kBufferSize = size_t{4096} << kBufferOrder;
 
   Thread(const guest::Kernel& kernel, Service& service, Wait wait, guest::Task task, uint32_t tgid)
-      : kernel_(kernel), writer_(kernel), service_(&service), wait_(wait), task_(task), tgid_(tgid) {}
+      : descriptors(std::make_shared<DescriptorTable>(service.descriptor_count)),
+        kernel_(kernel),
+        writer_(kernel),
+        service_(&service),
+        wait_(wait),
+        task_(task),
+        tgid_(tgid) {}
 
   guest::Task task() const { return task_; }
   uint32_t tgid() const { return tgid_; }
@@ -70,7 +76,7 @@ class Thread {
   hooks::Operation& operation() { return *operation_; }
   uint64_t number() const { return number_; }
 
-  std::shared_ptr<DescriptorTable> descriptors = std::make_shared<DescriptorTable>();
+  std::shared_ptr<DescriptorTable> descriptors;
   Gva files;            // the files_struct they are of
   bool repair = false;  // numbers are to be reserved anew
   // What close_range(2) is to close in the descriptors that it makes this thread's own (CLOSE_RANGE_UNSHARE).
@@ -79,8 +85,9 @@ class Thread {
     bool mark_only;
   };
   std::optional<Range> to_close;
-  // The task may have another files_struct by now: unshare(2), or an exec of one that shared it.
-  void follow_files(Gva now);
+  // The task may have another files_struct by now: unshare(2), or an exec of one that shared it. False: it has more
+  // descriptors than can be kept.
+  bool follow_files(Gva now);
   std::shared_ptr<Shared<std::string>> directory = std::make_shared<Shared<std::string>>();  // current one, if hidden
 
   // --- between the hook and the routine (hider.cpp)
@@ -143,11 +150,20 @@ class Thread {
 
   // Has the proxy execute a call. interrupted: the result if a signal ends the wait; 0: only death ends it.
   Routine<Answer> ask(proxy::Frame call, int64_t interrupted = 0);
-  // Lets time pass: the round-th pause of one wait, and not far beyond the deadline (now_ns()). True: a signal
-  // (interruptible), or death, is there. sleeper: what else is to sleep so long, if it comes to that.
+  // One wait: a look, a pause, a look...
+  struct Waiting {
+    bool foreseeable = false;  // it is over as soon as the proxy has done its work
+    uint64_t expected = 0;     // after that time (ns)
+    uint64_t since = 0;
+    unsigned pauses = 0;
+    bool stood = false;  // the last one: the vCPU stood still until there was an answer, or for too long
+    uint64_t waited() const { return pauses ? now_ns() - since : 0; }
+  };
+  // Lets time pass, and not far beyond the deadline (now_ns()). True: a signal (interruptible), or death, is there.
+  // sleeper: what else is to sleep so long, if it comes to that.
   enum class Sleep : uint32_t { interruptible = 1, killable = 0x102 };  // task_struct.__state
   using Sleeper = std::function<Routine<bool>(uint64_t nanoseconds)>;
-  Routine<bool> pause(unsigned round, Sleep sleep, uint64_t deadline = UINT64_MAX, const Sleeper* sleeper = nullptr);
+  Routine<bool> pause(Waiting& waiting, Sleep sleep, uint64_t deadline = UINT64_MAX, const Sleeper* sleeper = nullptr);
   static constexpr uint64_t kShortestSleepNs = 20'000, kLongestSleepNs = 80'000'000;
   Routine<bool> sleep(uint64_t nanoseconds, Sleep sleep);
 
@@ -190,7 +206,6 @@ class Thread {
 
   Gva buffer_;
   uint64_t crowded_until_ = 0;  // others want the CPU: a yield takes long
-  uint64_t waiting_since_ = 0;
 };
 
 }  // namespace oboro::hiding

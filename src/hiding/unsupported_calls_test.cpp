@@ -129,6 +129,41 @@ TEST_P(UnsupportedTest, ASocketOfTheGuestsGetsNoNameThatIsHidden) {
   EXPECT_EQ(guest->call(SYS_bind, {kNoFile, 0x1000, sizeof address}), End::native);
 }
 
+// The kernel itself finds no file there.
+TEST_P(UnsupportedTest, PassingOnAHiddenDescriptorIsReported) {
+  struct Header {  // struct cmsghdr
+    size_t cmsg_len = 0;
+    int cmsg_level = 0, cmsg_type = 0;
+  };
+  struct {
+    msghdr message{};
+    unsigned length = 0, padding = 0;
+    Header credentials{}, rights{};
+    std::array<int, 3> numbers{};
+  } sent;
+  constexpr uint64_t kControl = FakeDispatch::kUser + offsetof(decltype(sent), credentials);
+  sent.message.msg_control = reinterpret_cast<void*>(kControl);  // NOLINT(performance-no-int-to-ptr): the guest's
+  sent.message.msg_controllen = sizeof sent.credentials + sizeof sent.rights + sizeof sent.numbers;
+  sent.credentials = {sizeof sent.credentials, SOL_SOCKET, SCM_CREDENTIALS};
+  sent.rights = {sizeof sent.rights + sizeof sent.numbers, SOL_SOCKET, SCM_RIGHTS};
+  const auto sends = [&](std::array<int, 3> numbers, size_t times) {
+    sent.numbers = numbers;
+    std::memcpy(guest->user.data(), &sent, sizeof sent);
+    guest->reporter.kept.clear();
+    EXPECT_EQ(guest->call(SYS_sendmsg, {kNoFile, FakeDispatch::kUser, 0}), End::native);
+    EXPECT_EQ(refused("passing on a descriptor"), times);
+    EXPECT_EQ(guest->call(SYS_sendmmsg, {kNoFile, FakeDispatch::kUser, 1, 0}), End::native);
+    EXPECT_EQ(refused("passing on a descriptor"), 2 * times);
+  };
+  sends({kNoFile, kNoFile + 1, -1}, 0);
+  sends({kNoFile, 0, kNoFile}, 1);
+  sent.rights.cmsg_type = SCM_CREDENTIALS;
+  sends({0, 0, 0}, 0);
+  sent.rights.cmsg_type = SCM_RIGHTS;
+  sent.credentials.cmsg_len = 0;  // what the kernel refuses whole
+  sends({0, 0, 0}, 0);
+}
+
 TEST_P(UnsupportedTest, ALinkInProcIsOneAndNotTheFile) {
   const uint64_t link = guest->put("/proc/self/fd/0", 600);
   constexpr uint64_t kOut = FakeDispatch::kUser + 700;

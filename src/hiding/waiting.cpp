@@ -35,7 +35,7 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
   };
   std::optional<OnItsWay> call;
   bool over = false;
-  unsigned round = 0;
+  Thread::Waiting waiting;
   for (;;) {
     if (!call && !ours.empty()) {
       Frame frame;
@@ -51,8 +51,11 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
         std::memcpy(got.data(), bytes.data(), bytes.size());
         for (size_t i = 0; i < ours.size(); ++i) ours[i].revents = got[i].revents;
       }
+      // No room in the proxy for a wait more: it is asked again after a pause.
+      const bool refused = !over && answer->result() == -ENOBUFS && !proxy.gone();
       call->answered();
       call.reset();
+      if (refused) answer.reset();
     }
     if (over && (!call || proxy.gone())) break;
     if (!over) {
@@ -64,18 +67,18 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
       if (over && (!call || dead)) break;
       if (over) {
         proxy.cancel(call->id());  // a last look at its side
-        round = 0;                 // which is a wait of its own
+        waiting = {};              // which is a wait of its own
       }
     }
-    const bool signal = over ? co_await thread.pause(round++, Thread::Sleep::killable)
-                             : co_await thread.pause(round++, Thread::Sleep::interruptible, deadline, &sleeper);
+    const bool signal = over ? co_await thread.pause(waiting, Thread::Sleep::killable)
+                             : co_await thread.pause(waiting, Thread::Sleep::interruptible, deadline, &sleeper);
     if (!signal) continue;
     if (over) break;  // killed
     waited.interrupted = true;
     over = true;
     if (!call) break;
     proxy.cancel(call->id());
-    round = 0;
+    waiting = {};
   }
   co_return waited;
 }

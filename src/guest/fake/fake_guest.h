@@ -36,6 +36,7 @@ struct FileSystem {
 
 class FakeGuest {
  public:
+  static constexpr uint32_t kDescriptors = 256;  // numbers in a process's table
   explicit FakeGuest(size_t memory_size = size_t{64} << 20);
 
   // To be changed before the first call of kernel(), or anything that builds upon what is changed.
