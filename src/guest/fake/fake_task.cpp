@@ -4,7 +4,7 @@ namespace oboro::fake {
 namespace {
 
 constexpr uint32_t kKernelThread = 0x00200000;  // PF_KTHREAD
-constexpr uint64_t kNoWait = 39;  // getpid: not receiving
+constexpr uint64_t kNoWait = 39;                // getpid: not receiving
 
 }  // namespace
 
