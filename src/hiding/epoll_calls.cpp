@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <utility>
@@ -192,6 +193,11 @@ Routine<Outcome> epoll_ctl_call(Thread& thread, SystemCall call) {
   if (call.a[1] == EPOLL_CTL_ADD) there = co_await make_in_proxy(thread, instance, error);
   if (!there) co_return answer(error);
   const Answer got = co_await thread.ask(control(*there, call.a[1], *target, event));
+  if (call.a[1] == EPOLL_CTL_DEL && got.result() < 0 && thread.service().proxy->gone()) {
+    // So that a program which does as it is told by EPOLLHUP is told no more.
+    note_watched(thread, instance, EPOLL_CTL_DEL, {number, target, 0});
+    co_return answer(0);
+  }
   if (got.result() == 0) note_watched(thread, instance, call.a[1], {number, target, event.data.u64});
   co_return answer(got.result());
 }
@@ -220,20 +226,26 @@ std::vector<epoll_event> broken_events(Thread& thread, Gva instance) {
   return events;
 }
 
+// To the service: how many there was room for, or -errno.
+Routine<int64_t> give_events(Thread& thread, std::vector<epoll_event> events, uint64_t user, int64_t most) {
+  const int64_t count = std::min(s(events.size()), most);
+  if (count <= 0) co_return 0;
+  const int64_t wrong =
+      co_await thread.copy_out(user, std::as_bytes(std::span(events).first(static_cast<size_t>(count))));
+  co_return wrong ? wrong : count;
+}
+
 // What the proxy has, to the service: how many events, or -errno.
 Routine<int64_t> take_events(Thread& thread, Gva instance, const OpenFile& there, uint64_t user, int64_t most) {
   const Answer got = co_await thread.ask(frame_of(Op::epoll_wait, there, {std::min(most, kMostEvents)}));
-  std::span<const std::byte> bytes = got.frame.first;
-  std::vector<epoll_event> broken;
   if (got.result() < 0) {
     if (!thread.service().proxy->gone()) co_return got.result();
-    broken = broken_events(thread, instance);
-    bytes = std::as_bytes(std::span(broken));
+    co_return co_await give_events(thread, broken_events(thread, instance), user, most);
   }
-  const int64_t count = std::min(static_cast<int64_t>(bytes.size() / sizeof(epoll_event)), most);
-  if (count == 0) co_return 0;
-  const int64_t wrong = co_await thread.copy_out(user, bytes.first(static_cast<size_t>(count) * sizeof(epoll_event)));
-  co_return wrong ? wrong : count;
+  const auto bytes = got.frame.first;
+  std::vector<epoll_event> events(bytes.size() / sizeof(epoll_event));
+  std::memcpy(events.data(), bytes.data(), events.size() * sizeof(epoll_event));
+  co_return co_await give_events(thread, std::move(events), user, most);
 }
 
 Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, uint64_t mask, uint64_t mask_size) {
@@ -261,11 +273,15 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
   for (;;) {
     // What there was outside is broken. If nothing of it is open any more, this is the kernel's.
     if (thread.service().proxy->gone()) {
-      const std::vector<epoll_event> broken = broken_events(thread, instance);
-      count = std::min<int64_t>(s(broken.size()), most);
-      if (count > 0) wrong = co_await thread.copy_out(call.a[1], std::as_bytes(std::span(broken).first(s(count))));
+      const int64_t own = co_await look(0);
+      if (own >= 0) {
+        count = co_await give_events(thread, broken_events(thread, instance),
+                                     call.a[1] + static_cast<uint64_t>(own) * sizeof(epoll_event), most - own);
+        wrong = std::min<int64_t>(count, 0);
+        count = own + std::max<int64_t>(count, 0);
+      }
       co_await restore_mask(thread, mask);
-      co_return count == 0 ? Outcome{} : answer(wrong ? wrong : count);
+      co_return own<0 ? answer(own) : count> 0 || wrong ? answer(count > 0 ? count : wrong) : Outcome{};
     }
     const auto waited_ns = static_cast<int64_t>(now_ns() - begin);
     const int64_t left = timeout < 0 ? kForEver : std::max<int64_t>(0, timeout - waited_ns);

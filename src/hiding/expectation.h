@@ -15,7 +15,10 @@ class Expectation {
   static constexpr uint64_t kMost = 4'000'000;  // ns: what takes longer is worth more than one look
   uint64_t ns() const { return ns_.load(std::memory_order_relaxed); }
   // The answer was there after a sleep of that length: it may have been for long.
-  void was_there() { set(ns() - ns() / 8); }
+  void was_there() {
+    const uint64_t now = ns();
+    set(now - now / 8);
+  }
   // It was not there when so much time had gone by. One call that takes long does not make all others late.
   void was_not_there(uint64_t after_ns) {
     constexpr uint64_t kLeastStep = 4'000;

@@ -332,6 +332,8 @@ void Hider::system_call(Operation& op) {
   const SystemCall call{registers.orig_ax,
                         {registers.di, registers.si, registers.dx, registers.r10, registers.r8, registers.r9}};
   thread->begin(op, here);
+  // Of another call, be it a signal handler's return, it is known that the program went on.
+  if (call.number != SYS_poll) thread->unfinished_poll.reset();
   if (op.r.failed()) return finish_call(op, *thread, at, {});
   const uint32_t status = kernel_.profile().has(Field::task_thread_info_status)
                               ? op.r.get<uint32_t>(op.task().at, Field::task_thread_info_status)

@@ -116,6 +116,32 @@ TEST_P(HiderTest, AnEpollInstanceWhoseSocketsAreGoneWithTheirProxyIsTheKernels) 
   EXPECT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, kForEver}), End::native);
 }
 
+TEST_P(HiderTest, WithoutAProxyAnEpollInstanceStillHasTheGuestsOwn) {
+  constexpr uint64_t kEvents = FakeDispatch::kUser + 500, kForEver = static_cast<uint64_t>(-1);
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = 77;
+  std::memcpy(guest->user.data(), &event, sizeof event);
+  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+  ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+  kill_proxy();
+  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
+    if (to.rip != guest->guest.symbol(Symbol::call_sys_epoll_wait).value) return std::nullopt;
+    event.data.u64 = 88;
+    std::memcpy(guest->user.data() + 500, &event, sizeof event);
+    return 1;
+  };
+  ASSERT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, kForEver}), 2);
+  std::array<epoll_event, 2> found{};
+  std::memcpy(found.data(), guest->user.data() + 500, sizeof found);
+  EXPECT_EQ(uint64_t{found[0].data.u64}, 88u);
+  EXPECT_EQ(uint64_t{found[1].data.u64}, 77u);
+  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 1, kForEver}), 1);
+  EXPECT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_DEL, 1, FakeDispatch::kUser}), 0);
+  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, kForEver}), 1) << "it has been told of that one";
+}
+
 TEST_P(HiderTest, AnEpollWaitEndsWhenServicesRetire) {
   if (GetParam() == Wait::block) GTEST_SKIP() << "the vCPU stands still, there is no middle";
   constexpr uint64_t kEvents = FakeDispatch::kUser + 500, kForEver = static_cast<uint64_t>(-1);
@@ -294,10 +320,12 @@ TEST_P(HiderTest, WhoDiesInTheMiddleOfACallLeavesNothing) {
 // What the kernel's own poll says then is for its restart, which ours is not.
 TEST_P(HiderTest, ASignalThatIsThereAtOnceEndsAPollOfBothWorldsAsAnyOther) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "only a sleep is told of signals";
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
-  const pollfd polled[] = {{0, POLLIN, 0}, {5, POLLIN, 0}};
-  constexpr uint64_t kMask = FakeDispatch::kUser + 500;
-  std::memcpy(guest->user.data(), polled, sizeof polled);
+  const epoll_event event{EPOLLIN, {}};
+  std::memcpy(guest->user.data(), &event, sizeof event);
+  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+  ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+  constexpr uint64_t kTime = FakeDispatch::kUser + 400, kMask = FakeDispatch::kUser + 500;
   bool restored = false;
   guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
     restored |= to.rip == guest->guest.symbol(Symbol::call_sys_epoll_pwait).value;
@@ -306,8 +334,36 @@ TEST_P(HiderTest, ASignalThatIsThereAtOnceEndsAPollOfBothWorldsAsAnyOther) {
     return std::nullopt;
   };
   guest->sleep_result = -EINTR;
-  EXPECT_EQ(guest->answer(SYS_ppoll, {FakeDispatch::kUser, 2, 0, kMask, 8}), kRestartNoHand);
+  const auto polls = [&](uint64_t number, uint64_t time) {
+    const pollfd polled{static_cast<int>(number), POLLIN, 0};
+    std::memcpy(guest->user.data(), &polled, sizeof polled);
+    std::memset(guest->user.data() + 400, 0, 16);
+    return guest->answer(SYS_ppoll, {FakeDispatch::kUser, 1, time, kMask, 8});
+  };
+  EXPECT_EQ(polls(0, 0), kRestartNoHand);
+  EXPECT_EQ(polls(1, kTime), kRestartNoHand) << "with no time to wait, and the mask";
   EXPECT_FALSE(restored) << "the signal is to come through";
+}
+
+TEST_P(HiderTest, APollThatGoesOnAfterASignalEndsAtItsTime) {
+  if (GetParam() != Wait::park) GTEST_SKIP() << "only a sleep is told of signals";
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  const pollfd polled{0, POLLIN, 0};
+  std::memcpy(guest->user.data(), &polled, sizeof polled);
+  constexpr uint64_t kMilliseconds = 20;
+  guest->sleep_result = -EINTR;
+  const auto polls = [&](uint64_t milliseconds) {
+    return guest->answer(SYS_poll, {FakeDispatch::kUser, 1, milliseconds});
+  };
+  ASSERT_EQ(polls(kMilliseconds), kRestartNoHand);
+  usleep(kMilliseconds * 1500);
+  EXPECT_EQ(polls(kMilliseconds), 0) << "it is over";
+  ASSERT_EQ(polls(kMilliseconds), kRestartNoHand) << "another call";
+  usleep(kMilliseconds * 1500);
+  EXPECT_EQ(polls(kMilliseconds + 1), kRestartNoHand) << "another one, too";
+  usleep(kMilliseconds * 1500);
+  EXPECT_EQ(guest->call(SYS_rt_sigreturn), End::native);
+  EXPECT_EQ(polls(kMilliseconds + 1), kRestartNoHand) << "the program went on";
 }
 
 TEST_P(HiderTest, SelectTakesAndGivesAsManyNumbersAsTheTableHas) {
@@ -331,6 +387,49 @@ TEST_P(HiderTest, WhoWaitsForALockEndsWhenServicesRetire) {
   guest->may_go_on = nullptr;
   EXPECT_NE(guest->hider.retire(true), "");
   EXPECT_EQ(guest->first.go_on(Symbol::fn_syscall_user_dispatch), End::answered);
+}
+
+TEST_P(HiderTest, TheFirstSleepIsAsLongAsSuchACallIsExpectedToTake) {
+  if (GetParam() != Wait::park) GTEST_SKIP() << "only that sleeps";
+  Expectation& expectation = services[0]->expectations[static_cast<size_t>(proxy::Op::access)];
+  while (expectation.ns() < 500'000) expectation.was_not_there(2'000'000);
+  const uint64_t expected = expectation.ns();
+  std::vector<uint64_t> slept;
+  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
+    EXPECT_NE(to.rip, guest->guest.symbol(Symbol::call_yield).value);
+    if (to.rip == guest->guest.symbol(Symbol::call_schedule_hrtimeout).value)
+      slept.push_back(guest->guest.word(Gva(to.arguments[0])));
+    return std::nullopt;
+  };
+  const uint64_t path = guest->put("/var/secret");
+  ASSERT_EQ(guest->answer(SYS_access, {path, 0}), 0);
+  ASSERT_FALSE(slept.empty());
+  EXPECT_EQ(slept[0], expected);
+  EXPECT_NE(expectation.ns(), expected) << "nothing was learned";
+}
+
+TEST_P(HiderTest, WhereOthersWantTheCpuABriefWaitKeepsIt) {
+  if (GetParam() != Wait::park) GTEST_SKIP() << "the others always do the same";
+  unsigned pauses = 0;
+  bool slow = true;
+  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
+    const bool yields = to.rip == guest->guest.symbol(Symbol::call_yield).value;
+    pauses += yields || to.rip == guest->guest.symbol(Symbol::call_schedule_hrtimeout).value;
+    if (yields && std::exchange(slow, false)) usleep(200'000);  // somebody else has run
+    return std::nullopt;
+  };
+  const uint64_t path = guest->put("/var/secret");
+  while (slow) ASSERT_EQ(guest->answer(SYS_access, {path, 0}), 0);
+  Expectation& expectation = services[0]->expectations[static_cast<size_t>(proxy::Op::access)];
+  unsigned kept = 0;
+  for (int i = 0; i < 50; ++i) {
+    // As if all had been brief: a busy host has its own ideas.
+    while (expectation.ns() > 1'000) expectation.was_not_there(0);
+    pauses = 0;
+    ASSERT_EQ(guest->answer(SYS_access, {path, 0}), 0);
+    kept += pauses == 0;
+  }
+  EXPECT_GT(kept, 25u);
 }
 
 TEST_P(HiderTest, WithoutItsProxyCallsFail) {

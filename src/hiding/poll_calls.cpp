@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <sys/syscall.h>
+#include <utility>
 
 #include "hiding/calls.h"
 #include "hiding/waiting.h"
@@ -91,6 +92,12 @@ Sets selectable(Thread& thread, const std::vector<pollfd>& all) {
   return sets;
 }
 
+// A wait that was over without a sleep has not looked for signals; with the mask as it was, one may wait for ever.
+Routine<bool> signal_before_restoring(Thread& thread, uint64_t mask) {
+  if (!mask) co_return false;
+  co_return co_await thread.sleep(Thread::kShortestSleepNs, Thread::Sleep::interruptible);
+}
+
 // --- poll, ppoll
 
 Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_t timeout, uint64_t mask,
@@ -164,10 +171,12 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
     ready += one.revents == 0 && ours[i].revents != 0;
     one.revents = static_cast<short>(one.revents | ours[i].revents);
   }
-  if (waited.native < 0 || (waited.interrupted && ready == 0)) {
-    if (waited.native < 0) co_await restore_mask(thread, mask);
-    co_return answer(waited.native < 0 ? waited.native : kRestartNoHand);
+  if (waited.native < 0) {
+    co_await restore_mask(thread, mask);
+    co_return answer(waited.native);
   }
+  if (ready == 0 && (waited.interrupted || co_await signal_before_restoring(thread, mask)))
+    co_return answer(kRestartNoHand);
   const int64_t wrong = co_await thread.copy_out(user, bytes);
   co_await restore_mask(thread, mask);
   co_return answer(wrong ? wrong : ready);
@@ -175,8 +184,18 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
 
 Routine<Outcome> poll_call(Thread& thread, SystemCall call) {
   const auto milliseconds = static_cast<int32_t>(call.a[2]);
-  const int64_t timeout = milliseconds < 0 ? kForEver : int64_t{milliseconds} * 1'000'000;
-  return poll_both(thread, call.a[0], static_cast<uint32_t>(call.a[1]), timeout, 0, 0);
+  const auto before = std::exchange(thread.unfinished_poll, std::nullopt);
+  const auto count = static_cast<uint32_t>(call.a[1]);
+  if (milliseconds <= 0) co_return co_await poll_both(thread, call.a[0], count, milliseconds < 0 ? kForEver : 0, 0, 0);
+  const std::array arguments{call.a[0], call.a[1], call.a[2]};
+  const uint64_t begin = now_ns();
+  const uint64_t deadline = before && before->arguments == arguments
+                                ? before->deadline
+                                : begin + static_cast<uint64_t>(milliseconds) * 1'000'000;
+  const auto left = static_cast<int64_t>(deadline > begin ? deadline - begin : 0);
+  const Outcome outcome = co_await poll_both(thread, call.a[0], count, left, 0, 0);
+  if (!outcome.native && outcome.value == kRestartNoHand) thread.unfinished_poll = {arguments, deadline};
+  co_return outcome;
 }
 Routine<Outcome> ppoll_call(Thread& thread, SystemCall call) {
   if (thread.descriptors->is_empty()) co_return Outcome{};
@@ -246,10 +265,12 @@ Routine<Outcome> select_both(Thread& thread, SystemCall call, bool microseconds,
       ++total_ready;
     }
   }
-  if (waited.native < 0 || (waited.interrupted && total_ready == 0)) {
-    if (waited.native < 0) co_await restore_mask(thread, mask);
-    co_return answer(waited.native < 0 ? waited.native : kRestartNoHand);
+  if (waited.native < 0) {
+    co_await restore_mask(thread, mask);
+    co_return answer(waited.native);
   }
+  if (total_ready == 0 && (waited.interrupted || co_await signal_before_restoring(thread, mask)))
+    co_return answer(kRestartNoHand);
   int64_t wrong = 0;
   for (size_t i = 0; i < 3 && !wrong; ++i)
     if (call.a[1 + i]) wrong = co_await thread.copy_out(call.a[1 + i], std::as_bytes(std::span(ready.sets[i])));

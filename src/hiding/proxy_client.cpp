@@ -83,19 +83,21 @@ bool ProxyClient::dead() {
   return dead_;
 }
 
-void ProxyClient::wait(uint64_t timeout_ns) {
+void ProxyClient::wait(uint64_t id, uint64_t timeout_ns) {
   int fd;
   {
     const std::lock_guard lock(mutex_);
-    if (!channel_.may_sleep()) return;
+    const auto found = calls_.find(id);  // another thread may have taken it out of the ring
+    if (found == calls_.end() || found->second.answer || !channel_.may_sleep()) return;
     fd = channel_.wake_fd();
+    ++sleepers_;
   }
   pollfd waits[] = {{fd, POLLIN, 0}, {alive_.get(), POLLIN, 0}};
   constexpr uint64_t kSecond = 1'000'000'000;
   const timespec timeout{static_cast<time_t>(timeout_ns / kSecond), static_cast<long>(timeout_ns % kSecond)};
   (void)ppoll(waits, 2, &timeout, nullptr);
   const std::lock_guard lock(mutex_);
-  channel_.woken();
+  if (--sleepers_ == 0) channel_.woken();  // not before the others have been woken, too
 }
 
 // With the lock. It comes to an end: each answer is that of a call which had none.

@@ -55,8 +55,8 @@ class ProxyClient {
   // Two: what is on its way waits for answers, so it must not keep them from being taken out.
   Budget& answers() { return answers_; }
   Budget& outgoing() { return outgoing_; }
-  // Waits until an answer of any call is there, or the proxy is gone, or for so long.
-  void wait(uint64_t timeout_ns);
+  // Waits until the answer of that call may be there, or the proxy is gone, or for so long. The caller stands still.
+  void wait(uint64_t id, uint64_t timeout_ns);
   size_t calls() {
     const std::lock_guard lock(mutex_);
     return calls_.size();
@@ -76,6 +76,7 @@ class ProxyClient {
   proxy::Channel channel_;
   UniqueFd alive_;
   bool dead_ = false;
+  unsigned sleepers_ = 0;  // in wait()
   uint64_t last_id_ = 0;
   std::unordered_map<uint64_t, Call> calls_;
   std::vector<proxy::Frame> late_;  // cancel and close for which there was no room

@@ -209,8 +209,8 @@ Routine<bool> Thread::pause(Waiting& waiting, Sleep how, uint64_t deadline, cons
   const unsigned round = waiting.pauses++;
   const uint64_t before = now_ns();
   if (round == 0) waiting.since = before;
-  if (wait_ == Wait::block && round % kBlockRounds != kBlockRounds - 1) {
-    service_->proxy->wait(kBlockNs);
+  if (wait_ == Wait::block && waiting.call && round % kBlockRounds != kBlockRounds - 1) {
+    service_->proxy->wait(waiting.call, kBlockNs);
     co_return false;
   }
   if (wait_ == Wait::yield && round % kBlockRounds != kBlockRounds - 1) {
@@ -221,7 +221,7 @@ Routine<bool> Thread::pause(Waiting& waiting, Sleep how, uint64_t deadline, cons
   const bool crowded = before < crowded_until_, brief = waiting.expected < kBriefNs;
   waiting.stood = waiting.foreseeable && brief && crowded && before - waiting.since < kMostStandNs;
   if (waiting.stood) {
-    service_->proxy->wait(kMostStandNs - (before - waiting.since));
+    service_->proxy->wait(waiting.call, kMostStandNs - (before - waiting.since));
     co_return false;
   }
   if (brief && !crowded && round < kYields) {
@@ -254,20 +254,21 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
     if (co_await pause(waiting, how)) co_return failure(interrupted ? interrupted : -EINTR);
   }
   OnItsWay on_its_way(proxy, *id);
-  // What waits for others, as receiving does, takes as long as it takes.
-  Expectation& expectation = service_->expectations[static_cast<size_t>(frame.op)];
-  Waiting waiting;
-  waiting.foreseeable = !interrupted || frame.op == proxy::Op::send || frame.op == proxy::Op::write;
+  // What waits for others, as receiving does, takes as long as it takes; sending does seldom. On sockets write is send.
+  const bool sends = interrupted && (frame.op == proxy::Op::send || frame.op == proxy::Op::write);
+  Expectation& expectation = service_->expectations[static_cast<size_t>(sends ? proxy::Op::send : frame.op)];
+  Waiting waiting{.call = *id, .foreseeable = sends || !interrupted};
   waiting.expected = waiting.foreseeable ? expectation.ns() : 0;
   uint64_t waited = 0;
   for (;;) {
     if (std::optional<Answer> answer = proxy.take(*id)) {
       on_its_way.answered();
-      if (waiting.foreseeable && waiting.pauses > 0) {
+      if (waiting.stood) waited = waiting.waited();
+      if (waiting.foreseeable && waiting.pauses > 0 && !(sends && waited > Expectation::kMost)) {
         if (waiting.pauses == 1 && waiting.expected >= kBriefNs)
           expectation.was_there();
         else
-          expectation.was_not_there(waiting.stood ? waiting.waited() : waited);
+          expectation.was_not_there(waited);
       }
       if (cancelled && answer->result() == -EINTR) answer->frame.arguments[0] = interrupted;
       co_return std::move(*answer);
@@ -280,7 +281,7 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
     proxy.cancel(*id);
     cancelled = true;
     how = Sleep::killable;
-    waiting = {};
+    waiting = {.call = *id};
   }
 }
 

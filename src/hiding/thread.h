@@ -85,6 +85,12 @@ class Thread {
     bool mark_only;
   };
   std::optional<Range> to_close;
+  // A poll(2) that a signal has ended, in case it goes on by itself: its time does, too (struct restart_block).
+  struct UnfinishedPoll {
+    std::array<uint64_t, 3> arguments;
+    uint64_t deadline;  // now_ns()
+  };
+  std::optional<UnfinishedPoll> unfinished_poll;
   // The task may have another files_struct by now: unshare(2), or an exec of one that shared it. False: it has more
   // descriptors than can be kept.
   bool follow_files(Gva now);
@@ -152,6 +158,7 @@ class Thread {
   Routine<Answer> ask(proxy::Frame call, int64_t interrupted = 0);
   // One wait: a look, a pause, a look...
   struct Waiting {
+    uint64_t call = 0;         // the proxy's answer to which is waited for; 0: something else
     bool foreseeable = false;  // it is over as soon as the proxy has done its work
     uint64_t expected = 0;     // after that time (ns)
     uint64_t since = 0;

@@ -42,6 +42,7 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
       frame.op = Op::poll;
       frame.first = std::as_bytes(std::span(ours));
       if (const auto id = proxy.begin(frame)) call.emplace(proxy, *id);
+      waiting.call = call ? call->id() : 0;
     }
     std::optional<Answer> answer = call ? proxy.take(call->id()) : std::nullopt;
     if (answer) {
@@ -66,8 +67,8 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
       over = answer || dead || waited.native != 0 || now_ns() >= deadline;
       if (over && (!call || dead)) break;
       if (over) {
-        proxy.cancel(call->id());  // a last look at its side
-        waiting = {};              // which is a wait of its own
+        proxy.cancel(call->id());        // a last look at its side
+        waiting = {.call = call->id()};  // which is a wait of its own
       }
     }
     const bool signal = over ? co_await thread.pause(waiting, Thread::Sleep::killable)
@@ -78,7 +79,7 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
     over = true;
     if (!call) break;
     proxy.cancel(call->id());
-    waiting = {};
+    waiting = {.call = call->id()};
   }
   co_return waited;
 }

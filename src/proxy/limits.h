@@ -6,6 +6,6 @@
 namespace oboro::proxy {
 
 inline constexpr size_t kDefaultMemory = 512 << 20, kLeastMemory = 64 << 20, kMostMemory = size_t{1} << 46;  // bytes
-inline constexpr size_t kDefaultFiles = 1024, kMostFiles = 1 << 20;  // files and sockets open at the same time
+inline constexpr size_t kDefaultFiles = 1024, kMostFiles = 1 << 18;  // files and sockets open at the same time
 
 }  // namespace oboro::proxy

@@ -714,6 +714,16 @@ static void interrupted(void) {
     ask(s, "wait 1000\necho 3\nabc");
     R(read(s, buffer, 10));
     waitpid(child, NULL, 0);
+    child = fork();
+    if (!child) {
+        usleep(1000000);
+        kill(getppid(), SIGSTOP);
+        usleep(100000);
+        kill(getppid(), SIGCONT);
+        _exit(0);
+    }
+    TIMED(1.9, 2.9, poll(&p, 1, 2000)); // its time goes on
+    waitpid(child, NULL, 0);
     SECTION("thread");
     main_thread = pthread_self();
     handle(SIGUSR1, 0);
