@@ -244,7 +244,7 @@ Routine<int64_t> take_events(Thread& thread, Gva instance, const OpenFile& there
   }
   const auto bytes = got.frame.first;
   std::vector<epoll_event> events(bytes.size() / sizeof(epoll_event));
-  std::memcpy(events.data(), bytes.data(), events.size() * sizeof(epoll_event));
+  if (!events.empty()) std::memcpy(events.data(), bytes.data(), events.size() * sizeof(epoll_event));
   co_return co_await give_events(thread, std::move(events), user, most);
 }
 
