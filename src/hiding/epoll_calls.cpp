@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <cstring>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <utility>
@@ -226,26 +225,21 @@ std::vector<epoll_event> broken_events(Thread& thread, Gva instance) {
   return events;
 }
 
-// To the service: how many there was room for, or -errno.
-Routine<int64_t> give_events(Thread& thread, std::vector<epoll_event> events, uint64_t user, int64_t most) {
-  const int64_t count = std::min(s(events.size()), most);
+// To the service, of struct epoll_event: how many there was room for, or -errno.
+Routine<int64_t> give_events(Thread& thread, std::span<const std::byte> events, uint64_t user, int64_t most) {
+  const int64_t count = std::min(s(events.size() / sizeof(epoll_event)), most);
   if (count <= 0) co_return 0;
-  const int64_t wrong =
-      co_await thread.copy_out(user, std::as_bytes(std::span(events).first(static_cast<size_t>(count))));
+  const int64_t wrong = co_await thread.copy_out(user, events.first(static_cast<size_t>(count) * sizeof(epoll_event)));
   co_return wrong ? wrong : count;
 }
 
 // What the proxy has, to the service: how many events, or -errno.
 Routine<int64_t> take_events(Thread& thread, Gva instance, const OpenFile& there, uint64_t user, int64_t most) {
   const Answer got = co_await thread.ask(frame_of(Op::epoll_wait, there, {std::min(most, kMostEvents)}));
-  if (got.result() < 0) {
-    if (!thread.service().proxy->gone()) co_return got.result();
-    co_return co_await give_events(thread, broken_events(thread, instance), user, most);
-  }
-  const auto bytes = got.frame.first;
-  std::vector<epoll_event> events(bytes.size() / sizeof(epoll_event));
-  if (!events.empty()) std::memcpy(events.data(), bytes.data(), events.size() * sizeof(epoll_event));
-  co_return co_await give_events(thread, std::move(events), user, most);
+  if (got.result() >= 0) co_return co_await give_events(thread, got.frame.first, user, most);
+  if (!thread.service().proxy->gone()) co_return got.result();
+  const std::vector<epoll_event> broken = broken_events(thread, instance);
+  co_return co_await give_events(thread, std::as_bytes(std::span(broken)), user, most);
 }
 
 Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, uint64_t mask, uint64_t mask_size) {
@@ -273,15 +267,16 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
   for (;;) {
     // What there was outside is broken. If nothing of it is open any more, this is the kernel's.
     if (thread.service().proxy->gone()) {
-      const int64_t own = co_await look(0);
-      if (own >= 0) {
-        count = co_await give_events(thread, broken_events(thread, instance),
-                                     call.a[1] + static_cast<uint64_t>(own) * sizeof(epoll_event), most - own);
-        wrong = std::min<int64_t>(count, 0);
-        count = own + std::max<int64_t>(count, 0);
+      count = co_await look(0);
+      if (count >= 0) {
+        const std::vector<epoll_event> broken = broken_events(thread, instance);
+        const uint64_t behind = call.a[1] + static_cast<uint64_t>(count) * sizeof(epoll_event);
+        const int64_t more = co_await give_events(thread, std::as_bytes(std::span(broken)), behind, most - count);
+        if (more >= 0 || count == 0) count += more;
       }
       co_await restore_mask(thread, mask);
-      co_return own<0 ? answer(own) : count> 0 || wrong ? answer(count > 0 ? count : wrong) : Outcome{};
+      if (count != 0) co_return answer(count);
+      co_return Outcome{};
     }
     const auto waited_ns = static_cast<int64_t>(now_ns() - begin);
     const int64_t left = timeout < 0 ? kForEver : std::max<int64_t>(0, timeout - waited_ns);
