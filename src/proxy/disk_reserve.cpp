@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 namespace oboro::proxy {
@@ -13,34 +12,19 @@ namespace {
 // Of a block that is begun, and of what a file system notes about it.
 constexpr uint64_t kPerCall = 8192;
 
-uint64_t beyond(uint64_t free, uint64_t kept) { return free > kept ? free - kept : 0; }
+FreeSpace::Kept kept(uint64_t bytes, uint64_t files) {
+  return {std::min(std::max(DiskReserve::kLeast, bytes / DiskReserve::kPart), bytes / DiskReserve::kMostPart),
+          files / DiskReserve::kPart};
+}
 
 }  // namespace
+
+DiskReserve::DiskReserve(int root, bool on) : root_(root), on_(on), space_(kept) {}
 
 bool DiskReserve::has_room(uint64_t bytes, uint64_t files) {
   if (!on_) return true;
   const std::lock_guard lock(mutex_);
-  const uint64_t wanted = kPerCall + std::clamp<uint64_t>(bytes, 1, UINT64_MAX - kPerCall);
-  if (wanted > bytes_ || files > files_) {
-    struct statfs now {};
-    if (fstatfs(root_, &now) != 0) return false;
-    const uint64_t block = static_cast<uint64_t>(now.f_frsize ? now.f_frsize : now.f_bsize);
-    const uint64_t all = block * now.f_blocks;
-    const uint64_t kept = std::min(std::max(kLeast, all / kPart), all / kMostPart);
-    // Without a fixed number of inodes they take of the blocks.
-    const bool fixed = now.f_files > 0;
-    bytes_ = beyond(block * now.f_bavail, kept);
-    files_ = fixed ? beyond(now.f_ffree, now.f_files / kPart) : kLookAfterFiles;
-    if (wanted > bytes_ || files > files_) {
-      bytes_ = files_ = 0;
-      return false;
-    }
-    bytes_ = std::min(bytes_, std::max(wanted, kLookAfter));
-    files_ = std::min(files_, kLookAfterFiles);
-  }
-  bytes_ -= wanted;
-  files_ -= files;
-  return true;
+  return space_.take(root_, kPerCall + std::clamp<uint64_t>(bytes, 1, UINT64_MAX - kPerCall), files);
 }
 
 int64_t DiskReserve::truncate(int fd, int64_t size) {

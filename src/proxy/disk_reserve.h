@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <mutex>
 
+#include "base/free_space.h"
+
 namespace oboro::proxy {
 
 class DiskReserve {
@@ -15,11 +17,9 @@ class DiskReserve {
   // Free stay a twentieth of the file system, or 256 MiB where that is more, but never more than a quarter of it; and a
   // twentieth of its inodes, if their number is fixed.
   static constexpr uint64_t kLeast = 256 << 20, kPart = 20, kMostPart = 4;
-  // After this many bytes and files the kernel is asked again: others write to the disk, too.
-  static constexpr uint64_t kLookAfter = 16 << 20, kLookAfterFiles = 1024;
 
   // root: any descriptor on the file system, which outlives this. on: false, and all of it may be used.
-  DiskReserve(int root, bool on) : root_(root), on_(on) {}
+  DiskReserve(int root, bool on);
 
   // Counts what a call is about to take. False: it would be of the reserve; so the call fails with ENOSPC.
   bool has_room(uint64_t bytes, uint64_t files = 0);
@@ -32,7 +32,7 @@ class DiskReserve {
   const int root_;
   const bool on_;
   std::mutex mutex_;
-  uint64_t bytes_ = 0, files_ = 0;  // that may be taken before the next look
+  FreeSpace space_;
 };
 
 }  // namespace oboro::proxy

@@ -5,13 +5,11 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
-#include <sched.h>
-#include <stdlib.h>
 #include <string>
-#include <sys/mount.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include "base/testing.h"
 #include "proxy/files.h"
 
 namespace oboro::proxy {
@@ -19,22 +17,11 @@ namespace {
 
 constexpr uint64_t kKept = 16 << 20, kKeptFiles = 100;
 
-class DiskReserveTest : public testing::Test {
+class DiskReserveTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    static const bool alone =
-        unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-    char path[] = "/tmp/oboro-disk-test-XXXXXX";
-    ASSERT_TRUE(mkdtemp(path));
-    top = path;
-    if (!alone || mount("tmpfs", path, "tmpfs", 0, "size=64m,mode=755,nr_inodes=2000") != 0)
-      GTEST_SKIP() << "only who may mount has the small file system that it needs";
+    if (!disk.mounted()) GTEST_SKIP() << "only who may mount has the small file system that it needs";
     make(true);
-  }
-  void TearDown() override {
-    files.reset();
-    umount2(top.c_str(), MNT_DETACH);
-    rmdir(top.c_str());
   }
   void make(bool shared) {
     files = std::make_unique<Files>(UniqueFd(open(top.c_str(), O_PATH | O_DIRECTORY)), handles, shared);
@@ -72,7 +59,8 @@ class DiskReserveTest : public testing::Test {
   }
   uint64_t free_bytes() const { return now().f_bfree * static_cast<uint64_t>(now().f_bsize); }
 
-  std::string top;
+  testing::SmallDisk disk{"size=64m,mode=755,nr_inodes=2000"};
+  const std::string& top = disk.path();
   Handles handles{1000};
   std::unique_ptr<Files> files;
 };

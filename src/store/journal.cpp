@@ -41,6 +41,11 @@ bool read_end(int fd, size_t bound, std::string& text, off_t& begin) {
 
 }  // namespace
 
+Appender::Appender(UniqueFd fd, std::string path)
+    : fd_(std::move(fd)), path_(std::move(path)), space_([](uint64_t bytes, uint64_t) {
+        return FreeSpace::Kept{std::min(bytes / kKeptPart, kKeptMost), 0};
+      }) {}
+
 std::string journal_path(const std::string& state_directory) { return state_directory + "/events.jsonl"; }
 
 Result<Appender> Appender::open(const std::string& state_directory) {
@@ -106,7 +111,7 @@ Result<void> Appender::find_last_seq() {
 void Appender::append(const Event& event, const LabelNames& labels, std::string_view vm) {
   if (written_ == buffer_.size()) {
     buffer_.clear();
-    written_ = 0;
+    written_ = allowed_ = 0;
   }
   write_event(event, labels, vm, buffer_);
   buffer_ += '\n';
@@ -115,6 +120,13 @@ void Appender::append(const Event& event, const LabelNames& labels, std::string_
 }
 
 Result<void> Appender::flush() {
+  if (buffer_.size() > allowed_) {
+    if (!space_.take(fd_.get(), buffer_.size() - allowed_)) {
+      ++refused_;
+      return Error{Errc::io, path_ + ": the disk is full but for what stays free (docs/formats.md)"};
+    }
+    allowed_ = buffer_.size();
+  }
   while (pending() > 0) {
     const ssize_t count = ::write(fd_.get(), buffer_.data() + written_, pending());
     if (count < 0 && errno == EINTR) continue;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/free_space.h"
 #include "base/result.h"
 #include "event/event.h"
 #include "store/labels.h"
@@ -33,15 +34,18 @@ class Appender {
 
   // Into memory, until flush().
   void append(const event::Event& event, const LabelNames& labels, std::string_view vm);
-  // Writes what is pending. If the host refuses (a full disk), what could not be written stays pending, in order, and
-  // the next call goes on with it, in the middle of a line if need be. Error: io.
+  // Of the disk a hundredth stays free, 256 MiB at most: a guest that makes us write without end is not to take it all
+  // from the host.
+  static constexpr uint64_t kKeptPart = 100, kKeptMost = 256 << 20;
+  // Writes what is pending. If the host refuses or the disk is full, what could not be written stays pending, in order,
+  // and the next call goes on with it, in the middle of a line if need be. Error: io.
   Result<void> flush();
   Result<void> sync();
   size_t pending() const { return buffer_.size() - written_; }  // bytes
   uint64_t refused() const { return refused_; }                 // flushes that failed, ever
 
  private:
-  Appender(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  Appender(UniqueFd fd, std::string path);
   Result<void> cut_torn_end(const std::string& torn_path);
   Result<void> find_last_seq();
 
@@ -49,6 +53,8 @@ class Appender {
   std::string path_;
   std::string buffer_;
   size_t written_ = 0;  // of buffer_
+  size_t allowed_ = 0;  // of buffer_, to be written: there was room for it
+  FreeSpace space_;
   uint64_t last_seq_ = 0;
   size_t torn_bytes_ = 0;
   uint64_t refused_ = 0;

@@ -1,12 +1,15 @@
 #include "store/journal.h"
 
+#include <filesystem>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/testing.h"
 #include "event/codec.h"
 #include "event/ring.h"
 #include "store/json.h"
@@ -141,6 +144,33 @@ TEST(Journal, FullDiskLosesNothing) {
   EXPECT_EQ(std::erase(got, 0), 1);  // the note about it
   ASSERT_EQ(got.size(), 200u);
   for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i], i + 1);
+}
+
+TEST(Journal, SomeOfTheDiskStaysFree) {
+  const oboro::testing::SmallDisk disk("size=8m,mode=755");  // of which 80 KiB
+  if (!disk.mounted()) GTEST_SKIP() << "only who may mount has the small file system that it needs";
+  const auto free = [&] { return std::filesystem::space(disk.path()).available; };
+  auto appender = Appender::open(disk.path());
+  ASSERT_TRUE(appender) << appender.error().message;
+  testing::Events events;
+  uint64_t lines = 0;
+  Result<void> flushed;
+  while (flushed) {
+    for (int i = 0; i < 100; ++i, ++lines) appender->append(events.make(Kind::warning), {}, "vm");
+    flushed = appender->flush();
+    ASSERT_LT(lines, 100'000u) << "it is never full";
+  }
+  EXPECT_EQ(flushed.error().code, Errc::io);
+  EXPECT_EQ(appender->refused(), 1u);
+  EXPECT_GT(appender->pending(), 0u);
+  EXPECT_GE(free(), 80u << 10);
+  EXPECT_LT(free(), 200u << 10) << "it stopped early";
+  EXPECT_FALSE(appender->flush());
+  // As soon as there is room it goes on, and nothing is lost.
+  ASSERT_EQ(::mount("tmpfs", disk.path().c_str(), "tmpfs", MS_REMOUNT, "size=16m"), 0);
+  EXPECT_TRUE(appender->flush());
+  EXPECT_EQ(appender->pending(), 0u);
+  EXPECT_EQ(seqs(disk.path()).size(), lines);
 }
 
 TEST(Recorder, KilledRunIsDrainedOnce) {
