@@ -210,10 +210,18 @@ def _mkfs(tree, image, identity, as_root):
     """An ext4 image of the directory `tree` with room to spare; sparse, so the room costs nothing."""
     kilobytes = int(cache.run([*as_root, "du", "-sk", "--apparent-size", tree]).split()[0])
     size = kilobytes * 5 // 4 + 256 * 1024
-    command = [*as_root, shutil.which("mke2fs", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") or "mke2fs", "-q",
-               "-t", "ext4", "-U", identity, "-E", f"hash_seed={identity},lazy_itable_init=1,root_owner=0:0",
-               "-O", "has_journal", "-L", "guest-root", "-d", tree, image, f"{size}k"]
-    cache.run(command, error="mke2fs", env=dict(os.environ, E2FSPROGS_FAKE_TIME="1700000000"))
+    cache.run([*as_root, *_mke2fs(), "-U", identity, "-E", f"hash_seed={identity},lazy_itable_init=1,root_owner=0:0",
+               "-O", "has_journal", "-L", "guest-root", "-d", tree, image, f"{size}k"],
+              error="mke2fs", env=dict(os.environ, E2FSPROGS_FAKE_TIME="1700000000"))
+
+
+def _mke2fs():
+    return [shutil.which("mke2fs", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") or "mke2fs", "-q", "-t", "ext4"]
+
+
+def empty_disk(image, size):
+    """An ext4 image with nothing in it; size as mke2fs takes it (8G). Sparse."""
+    cache.run([*_mke2fs(), image, size], error="mke2fs")
 
 
 def _busybox_image():

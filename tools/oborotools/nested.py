@@ -1,6 +1,6 @@
 """A host with a real KVM, on any machine: stock Debian in an emulated computer whose CPU has AMD's virtualization, with
 stock kvm-amd and stock QEMU. What runs in it sees this project's tree and the cache at their own paths, read-only, and one
-directory to write to."""
+directory to write to. /tmp is in memory; /var/tmp is a disk, with extended attributes, and ends with the host."""
 
 import os
 import shlex
@@ -24,6 +24,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)
 SCRIPT = """\
 mount_share() { mkdir -p "$2"; mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,$3 "$1" "$2" || echo "@nested no $1"; }
 mount -t tmpfs -o mode=1777 tmp /tmp
+mount -t ext4 /dev/vdb /var/tmp && chmod 1777 /var/tmp || echo "@nested no disk"
 mount_share top {top} ro,cache=loose
 mount_share cache {cache} ro,cache=loose
 mount_share share {share} rw,cache=mmap
@@ -56,9 +57,10 @@ def run(command, share, timeout, memory="8G", cpus=1, output=None, packages=()):
         script = script.replace("{%s}" % name, shlex.quote(value))
     script = script.replace("{command}", command)
     try:
-        initrd, disk = os.path.join(work, "initrd"), os.path.join(work, "disk.qcow2")
+        initrd, disk, scratch = (os.path.join(work, name) for name in ("initrd", "disk.qcow2", "scratch.ext4"))
         guest.write_initrd(parts, guest.case_archive(parts, [], [(script, "poweroff")]), initrd)
         guest.overlay(parts.disk, disk)
+        guest.empty_disk(scratch, "16G")
 
         def shared(tag, path, more=""):
             path = path.replace(",", ",,")
@@ -67,7 +69,8 @@ def run(command, share, timeout, memory="8G", cpus=1, output=None, packages=()):
         process = ["setpriv", "--pdeathsig", "KILL", "--", emulator, "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", CPU,
                    "-smp", str(cpus), "-m", memory, "-nographic", "-nodefaults", "-serial", "stdio", "-kernel", parts.kernel,
                    "-initrd", initrd, "-append", parts.append + " loglevel=3", "-drive",
-                   f"file={disk},if=virtio,format=qcow2,cache=unsafe", *shared("top", TOP, ",readonly=on"),
+                   f"file={disk},if=virtio,format=qcow2,cache=unsafe", "-drive",
+                   f"file={scratch},if=virtio,format=raw,cache=unsafe", *shared("top", TOP, ",readonly=on"),
                    *shared("cache", cache.root(), ",readonly=on"), *shared("share", share)]
         begin = time.monotonic()
         stream = open(output, "wb") if output else None
