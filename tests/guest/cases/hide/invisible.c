@@ -1,4 +1,4 @@
-// The service of invisible.case: for some seconds, or until SIGTERM, it writes to a hidden file and talks over a hidden connection.
+// The service of invisible.case: for some seconds and rounds, or until SIGTERM, it writes to a hidden file and talks over a hidden connection.
 // invisible PORT SECONDS
 #include "calls.h"
 #include <arpa/inet.h>
@@ -20,7 +20,7 @@ int main(int argc, char **argv) {
     SAY("running");
     double end = now() + atoi(argv[2]);
     long rounds = 0, all_bad = 0;
-    for (; now() < end && !ended; ++rounds) {
+    for (; (now() < end || rounds <= 20) && !ended; ++rounds) {  // however slow the machine
         char back[10];
         long bad = 0;
         struct pollfd p = {s, POLLIN, 0};

@@ -3,17 +3,22 @@
 #include <sys/timerfd.h>
 #include <sys/signalfd.h>
 
-// How late a thread that waits for a socket and a pipe, and has done so for a while, sees that the pipe is ready.
+// How late a thread that waits for a socket and a pipe, and has done so for a while, sees that the pipe is ready. What is late on a busy
+// machine is told by threads that wait for a pipe alone.
 static double written_at;
-static void *write_late(void *unused) {
-    (void)unused;
-    usleep(800000);
+static void *write_late(void *microseconds) {
+    usleep((useconds_t)(long)microseconds);
     written_at = now();
     write(later_pipe, "l", 1);
     return NULL;
 }
 
 static int compare(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
+
+static double median_of_5(double *values) {
+    qsort(values, 5, sizeof *values, compare);
+    return values[2];
+}
 
 void test_prompt(void) {
     int pipes[2], s = connected(), e = epoll_create1(0);
@@ -24,10 +29,15 @@ void test_prompt(void) {
     epoll_ctl(e, EPOLL_CTL_ADD, pipes[0], &ev);
     struct pollfd p[2] = {{s, POLLIN, 0}, {pipes[0], POLLIN, 0}};
     for (int how = 0; how < 3; ++how) {
-        double late[5];
+        double late[5], alone[5];
         for (int i = 0; i < 5; ++i) {
             pthread_t t;
-            pthread_create(&t, NULL, write_late, NULL);
+            pthread_create(&t, NULL, write_late, (void *)100000l);
+            poll(p + 1, 1, -1);
+            alone[i] = now() - written_at;
+            pthread_join(t, NULL);
+            read(pipes[0], buffer, 1);
+            pthread_create(&t, NULL, write_late, (void *)800000l);
             fd_set r;
             FD_ZERO(&r);
             FD_SET(s, &r);
@@ -38,9 +48,9 @@ void test_prompt(void) {
             pthread_join(t, NULL);
             read(pipes[0], buffer, 1);
         }
-        qsort(late, 5, sizeof *late, compare);
-        SAY("prompt %d", late[2] < 0.02);
-        if (late[2] >= 0.02) SAY("%.3f s", late[2]);
+        const double usual = median_of_5(alone), took = median_of_5(late);
+        SAY("prompt %d", took < 0.02 + 8 * usual);
+        if (took >= 0.02 + 8 * usual) SAY("%.3f s, and %.3f s where nothing is hidden", took, usual);
     }
 }
 
