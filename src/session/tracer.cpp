@@ -19,7 +19,7 @@ namespace {
 // Where Linux maps its image: __START_KERNEL_map to MODULES_VADDR (arch/x86/include/asm/page_64_types.h).
 constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
 constexpr uint64_t kMaxImage = uint64_t{256} << 20;
-constexpr int kProfileTimeoutMs = 30000;
+constexpr int kProfileTimeoutMs = 75000;  // longer than the supervisor's own (supervisor/kernel_desk.cpp)
 constexpr int kGoOnTimeoutMs = 60000;
 constexpr int kRingWaitMs = 2000;
 constexpr size_t kBannerSize = 128;

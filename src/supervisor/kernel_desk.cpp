@@ -11,7 +11,9 @@
 namespace oboro::supervisor {
 namespace {
 
-constexpr int kProfileTimeoutMs = 20000;
+// What a busy host may need, or one that is emulated itself. A guest whose tables keep the builder busy does not get so
+// much: of the processor it has less (lockdown.cpp).
+constexpr int kProfileTimeoutMs = 60000;
 
 }  // namespace
 
@@ -121,7 +123,8 @@ Result<void> KernelDesk::verify(const Kernel& kernel) {
   if (!profile)
     return Error{
         profile.error().code,
-        fmt::format("this guest's kernel is not the one that its build ID stands for: {}", profile.error().message)};
+        fmt::format("it cannot be told whether this guest's kernel is the one that its build ID stands for: {}",
+                    profile.error().message)};
   remember(kernel, *profile);
   return Error{Errc::invalid,
                "the cached profile of this kernel was another kernel's with the same build ID. It has been replaced; "

@@ -21,7 +21,7 @@ namespace {
 
 constexpr uid_t kNobody = 65534;
 [[maybe_unused]] constexpr rlim_t kMemory = 1 << 30;
-constexpr rlim_t kProcessorSeconds = 30;  // the starter's time limit is shorter; this one outlives the starter
+constexpr rlim_t kProcessorSeconds = 30;
 constexpr rlim_t kOutput = 1 << 20;
 
 Error refused(std::string_view what) { return {Errc::io, fmt::format("sandbox: {}: {}", what, std::strerror(errno))}; }
@@ -38,7 +38,8 @@ Result<void> limit_resources() {
 #endif
   };
   for (const auto& [resource, value] : limits) {
-    const rlimit limit{value, value};
+    // At the soft limit SIGXCPU says what it was.
+    const rlimit limit{value, resource == RLIMIT_CPU ? value + 1 : value};
     if (setrlimit(resource, &limit) != 0) return refused("setrlimit");
   }
   return {};

@@ -182,6 +182,8 @@ Result<Profile> run(int image_fd, Gva base, std::string_view builder_path, int t
   if (!status) return Error{Errc::limit, "profile builder: out of time"};
   const std::string message = printable_line(errors.text);
   if (WIFEXITED(*status) && WEXITSTATUS(*status) == kNotTraceable) return Error{Errc::unsupported, message};
+  if (WIFSIGNALED(*status) && WTERMSIG(*status) == SIGXCPU)
+    return Error{Errc::limit, "profile builder: out of processor time"};
   if (WIFSIGNALED(*status))
     return Error{Errc::internal, fmt::format("profile builder: killed by signal {} {}", WTERMSIG(*status), message)};
   if (*status != 0) return Error{Errc::internal, fmt::format("profile builder: failed: {}", message)};

@@ -72,6 +72,7 @@ TEST(SandboxedBuild, DoesNotTrustTheBuilder) {
   EXPECT_EQ(error_of("echo oboro-profile 1 0000000000000000").code, Errc::invalid);
   EXPECT_EQ(error_of("exit 1").code, Errc::internal);
   EXPECT_EQ(error_of("kill -SEGV $$").code, Errc::internal);
+  EXPECT_EQ(error_of("kill -XCPU $$").code, Errc::limit);
   EXPECT_EQ(error_of("while :; do echo 0123456789012345678901234567890123456789; done", 20000).code, Errc::limit);
   EXPECT_EQ(error_of("while :; do echo 01234567890123456789012345678901 >&2; done", 20000).code, Errc::limit);
   const Error escape = error_of("printf 'a\\033[2Jb\\nsecond' >&2; exit 3");
@@ -89,7 +90,8 @@ TEST(SandboxedBuild, EndsInTime) {
 TEST(SandboxedBuild, PassesNothingOn) {
   // Environment: a shell adds PWD and the like by itself. Descriptors: 3 is the image, and sh may hold its script open.
   setenv("OBORO_SECRET", "1", 1);
-  const UniqueFd leak(open("/dev/null", O_RDONLY));  // not close-on-exec
+  const UniqueFd null(open("/dev/null", O_RDONLY));
+  const UniqueFd leak(fcntl(null.get(), F_DUPFD, 30));  // not close-on-exec
   EXPECT_EQ(error_of("[ -z \"$OBORO_SECRET\" ] && [ ! -e /proc/self/fd/" + std::to_string(leak.get()) +
                      " ] && [ -e /proc/self/fd/3 ] && exit 3; exit 1")
                 .code,
