@@ -22,9 +22,9 @@
 namespace oboro::supervisor {
 namespace {
 
-constexpr int kReadyMs = 180000;   // a machine that is interpreted, on a busy host
-constexpr int kSayAfterMs = 2000;  // and then every so often
-constexpr int kSwitchOffMs = 10000;
+constexpr int kReadyMs = 180000;     // a machine that is interpreted, on a busy host
+constexpr int kSayAfterMs = 2000;    // and then every so often
+constexpr int kSwitchOffMs = 30000;  // it writes what it has
 
 // The directories of a pattern that it names without a wildcard: those that a service expects to be there.
 std::string fixed_directory(std::string_view pattern) {
