@@ -123,7 +123,7 @@ Result<void> Appender::flush() {
   if (buffer_.size() > allowed_) {
     if (!space_.take(fd_.get(), buffer_.size() - allowed_)) {
       ++refused_;
-      return Error{Errc::io, path_ + ": the disk is full but for what stays free (docs/formats.md)"};
+      return Error{Errc::io, path_ + ": the disk is full, but for the hundredth that is to stay free"};
     }
     allowed_ = buffer_.size();
   }

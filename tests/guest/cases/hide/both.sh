@@ -16,7 +16,7 @@ for try in 1 2 3; do
         echo "same $2"
         exit
     fi
-    grep -qv '^[-+]\(took [0-9.]*\|prompt [01]\|signal [0-9]* in time [01]\|[0-9.]* s, and [0-9.]* s where nothing is hidden\)$' /tmp/came && break
+    grep -qv '^[-+]\(took [0-9.]*\|prompt [01]\|[0-9.]* s, and [0-9.]* s where nothing is hidden\)$' /tmp/came && break
     echo "$2 took its time:"
     grep '^[-+ ][0-9a-z]' /tmp/diff
 done
