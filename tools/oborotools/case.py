@@ -19,7 +19,7 @@ ALIASES = {
 TOP = ("time", "seq", "vm", "boot", "kind", "labels", "syscall", "verdict", "detail")
 ROOTS = ("subject", "from", "object")
 ENTRY_ALIASES = {"saddr": "local.address", "sport": "local.port", "daddr": "remote.address", "dport": "remote.port"}
-SINGLE = ("NAME", "ENGINE", "GUEST", "CPUS", "MEMORY", "CONFIG", "STATUS", "TIMEOUT", "DISK")
+SINGLE = ("NAME", "ENGINE", "GUEST", "CPUS", "MEMORY", "CONFIG", "STATUS", "TIMEOUT", "DISK", "NETWORK")
 REPEATED = ("KERNEL", "PACKAGES", "MODULES", "FILE", "CLASSIFY", "ARGS", "HOST", "RUN", "REBOOT", "EXPECT", "REJECT", "OUTPUT",
             "EXPLAIN")
 MOST = {"NAME": "a word or more", "GUEST": "minimal, plain or full"}
@@ -51,6 +51,7 @@ class Case:
     classify: list = dataclasses.field(default_factory=list)
     config: str | None = None
     args: list = dataclasses.field(default_factory=list)
+    network: str = "own"  # or host
     host: list = dataclasses.field(default_factory=list)
     boots: list = dataclasses.field(default_factory=lambda: [[]])  # of lists of RUN lines
     ends: list = dataclasses.field(default_factory=list)  # what follows each boot but the last: reboot or kill
@@ -152,6 +153,10 @@ def _directive(case, word, rest, line):
         if rest:
             raise ValueError("DISK takes no value")
         case.disk = True
+    elif word == "NETWORK":
+        if rest not in ("own", "host"):
+            raise ValueError(f"'{rest}' is no network: own or host")
+        case.network = rest
     elif word == "FILE":
         parts = rest.split()
         if len(parts) not in (1, 2) or not parts[0].startswith("/") or parts[0].endswith("/"):

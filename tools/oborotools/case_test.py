@@ -60,6 +60,11 @@ class Reading(unittest.TestCase):
         self.refused("NAME n\nOUTPUT (\n", 2, "no regular expression")
         self.refused("NAME n\nFILE /a gone.c\n", 2, "there is no file")
         self.refused("NAME n\nREBOOT\n", 2, "nothing is RUN before")
+        self.refused("NAME n\nNETWORK mine\n", 2, "no network: own or host")
+
+    def test_the_network_is_its_own_unless_it_says_otherwise(self):
+        self.assertEqual(self.read("NAME n\nRUN x\nOUTPUT x\n").network, "own")
+        self.assertEqual(self.read("NAME n\nNETWORK host\nRUN x\nOUTPUT x\n").network, "host")
 
 
 class Matching(unittest.TestCase):
