@@ -25,6 +25,7 @@ SCRIPT = """\
 mount_share() { mkdir -p "$2"; mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,$3 "$1" "$2" || echo "@nested no $1"; }
 mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t ext4 /dev/vdb /var/tmp && chmod 1777 /var/tmp || echo "@nested no disk"
+{more}
 mount_share top {top} ro,cache=loose
 mount_share cache {cache} ro,cache=loose
 mount_share share {share} rw,cache=mmap
@@ -45,9 +46,9 @@ def host(packages=()):
     return guest.build("plain", KERNEL, (*PACKAGES, *packages), MODULES)
 
 
-def run(command, share, timeout, memory="8G", cpus=1, output=None, packages=()):
-    """Runs a shell command in such a host; `share` is the directory that it may write to, at the same path there. Its exit
-    status. `output`: a file for the console; else it goes to standard output as it comes."""
+def run(command, share, timeout, memory="8G", cpus=1, output=None, packages=(), read=()):
+    """Runs a shell command in such a host; `share` is the directory that it may write to, `read` are further ones that it may read, at
+    the same paths there. Its exit status. `output`: a file for the console; else it goes to standard output as it comes."""
     emulator = guest.qemu_program("qemu-system-x86_64")
     parts = host(packages)
     work = tempfile.mkdtemp(prefix="oboro-nested.")
@@ -55,6 +56,8 @@ def run(command, share, timeout, memory="8G", cpus=1, output=None, packages=()):
     script = SCRIPT
     for name, value in (("top", TOP), ("cache", cache.root()), ("share", share), ("status", status)):
         script = script.replace("{%s}" % name, shlex.quote(value))
+    script = script.replace("{more}", "\n".join(f"mount_share read{number} {shlex.quote(path)} ro,cache=loose"
+                                                for number, path in enumerate(read)))
     script = script.replace("{command}", command)
     try:
         initrd, disk, scratch = (os.path.join(work, name) for name in ("initrd", "disk.qcow2", "scratch.ext4"))
@@ -72,6 +75,8 @@ def run(command, share, timeout, memory="8G", cpus=1, output=None, packages=()):
                    f"file={disk},if=virtio,format=qcow2,cache=unsafe", "-drive",
                    f"file={scratch},if=virtio,format=raw,cache=unsafe", *shared("top", TOP, ",readonly=on"),
                    *shared("cache", cache.root(), ",readonly=on"), *shared("share", share)]
+        for number, path in enumerate(read):
+            process += shared(f"read{number}", path, ",readonly=on")
         begin = time.monotonic()
         stream = open(output, "wb") if output else None
         try:
