@@ -14,7 +14,7 @@ namespace oboro::hiding {
 struct CallHandler {
   Routine<Outcome> (*run)(Thread&, SystemCall) = nullptr;
   // The argument that must be a descriptor in the proxy; else the call is the kernel's. -1: run() decides.
-  int8_t descriptor = -1;
+  int descriptor = -1;
 };
 
 // Null: of no interest.

@@ -15,7 +15,6 @@ namespace oboro::hiding {
 using guest::Field;
 using guest::Symbol;
 using hooks::Operation;
-using x86::Reg;
 
 namespace {
 

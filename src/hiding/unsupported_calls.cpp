@@ -15,8 +15,8 @@ namespace oboro::hiding {
 
 namespace {
 
-constexpr int8_t kNone = -1;
-using Descriptors = std::array<int8_t, 2>;
+constexpr int kNone = -1;
+using Descriptors = std::array<int, 2>;
 constexpr Descriptors kNoDescriptor{kNone, kNone};
 
 struct Unsupported {
@@ -26,7 +26,7 @@ struct Unsupported {
   // Which arguments are descriptors, and which are paths with the descriptor that each may start from.
   Descriptors descriptors = kNoDescriptor;
   struct Path {
-    int8_t path = kNone, directory = kNone;
+    int path = kNone, directory = kNone;
   };
   std::array<Path, 2> paths{};
 };
@@ -85,8 +85,8 @@ const Unsupported* unsupported(uint64_t number) {
 
 Routine<Outcome> refuse_hidden(Thread& thread, SystemCall call) {
   const Unsupported* what = unsupported(call.number);
-  const auto argument = [&](int8_t index) { return call.a[static_cast<size_t>(index)]; };
-  for (const int8_t index : what->descriptors) {
+  const auto argument = [&](int index) { return call.a[static_cast<size_t>(index)]; };
+  for (const int index : what->descriptors) {
     const auto file = index == kNone ? nullptr : thread.descriptors->find(argument(index));
     if (file) co_return answer(refuse(thread, file->path, what->name, -what->error));
   }

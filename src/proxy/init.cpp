@@ -263,6 +263,7 @@ Result<Running> start_proxy(const std::vector<std::string>& arguments, UniqueFd 
     words.insert(words.end(), {option, std::to_string(inherited[at++])});
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   running.pid = fork();

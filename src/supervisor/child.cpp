@@ -18,6 +18,7 @@ namespace oboro::supervisor {
 Result<Child> Child::start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
                            const std::vector<int>& inherited) {
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   std::vector<char*> variables;

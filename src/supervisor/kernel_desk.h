@@ -19,13 +19,13 @@ class KernelDesk {
  public:
   // builder: path of oboro-profile. status is kept up to date, in memory and in state_dir. All of them outlive this.
   KernelDesk(const std::string& builder, bool allow_untraced, int socket, store::Status& status,
-             const std::string& state_dir, std::string cache_directory)
+             const std::string& state_dir, std::string_view cache_directory)
       : builder_(builder),
         allow_untraced_(allow_untraced),
         socket_(socket),
         status_(status),
         state_dir_(state_dir),
-        cache_(std::move(cache_directory)) {}
+        cache_(cache_directory) {}
 
   // One message. Errors end the run.
   Result<void> serve();

@@ -80,7 +80,7 @@ std::string cache_directory() {
     const char* value = getenv(name);
     return std::string(value ? value : "");
   };
-  if (const std::string own = variable("OBORO_CACHE"); !own.empty()) return own;
+  if (std::string own = variable("OBORO_CACHE"); !own.empty()) return own;
   return variable("HOME") + "/.cache/oboro";
 }
 
