@@ -146,10 +146,9 @@ class AptRoot:
         return (best, found[best]) if best else None
 
     def depends(self, package, version):
+        """[(name, version)] of what a package needs; of alternatives the first; the version only where it has to be that very one."""
         self.update()
-        show = cache.run(["apt-cache", "show", f"{package}={version}"], env=self.env)
-        match = re.search(r"^Depends: (.*)$", show, re.M)
-        return [re.split(r"[ (|:]", item.strip())[0] for item in match[1].split(",")] if match else []
+        return dependencies(cache.run(["apt-cache", "show", f"{package}={version}"], env=self.env))
 
     def closure(self, packages, release):
         """name=version of these packages and all they depend on, as on an empty system."""
@@ -181,10 +180,34 @@ class AptRoot:
         for name in files:
             cache.run(["dpkg-deb", "-x", name, into], error=f"cannot unpack {os.path.basename(name)}")
 
+    def download_from_pool(self, name):
+        """A file of the archive that the lists do not name: NOT verified. Its path."""
+        self.update()
+        destination = os.path.join(self.directory, "archives", os.path.basename(name))
+        cache.run(["/usr/lib/apt/apt-helper", "download-file", f"{archive().rstrip('/')}/{name}", destination], env=self.env,
+                  error=os.path.basename(name))
+        return destination
+
+    def unpack_only(self, files, into, member):
+        """Of each package the directory `member` alone, as files of ours."""
+        for name in files:
+            cache.run(["sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x --no-same-owner --no-same-permissions -C "$2" "$3"', "sh", name,
+                       into, member], error=f"cannot unpack {os.path.basename(name)}")
+
     def clean(self, files):
         for name in files:
             if os.path.exists(name):
                 os.unlink(name)
+
+
+def dependencies(stanza):
+    """[(name, version)] of the field Depends in what `apt-cache show` printed."""
+    match = re.search(r"^Depends: (.*)$", stanza, re.M)
+    found = []
+    for item in match[1].split(",") if match else ():
+        words = re.match(r"([^\s(|:]+)[^|(]*(?:\(= ([^)]+)\))?", item.strip())
+        found.append((words[1], words[2]))
+    return found
 
 
 def newer(left, right):

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import uuid
 
-from . import aptroot, cache, cpio, prefix
+from . import aptroot, cache, cpio, kernels, prefix
 from .cache import ToolError
 
 HERE = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "guest")
@@ -329,7 +329,7 @@ def build(kind, kernel, packages=(), modules=(), on_disk=False, suite="bookworm"
         disk = _root_image(kind, packages, suite)
     elif on_disk:
         disk = _busybox_image()
-    append = "console=ttyS0 no_timer_check quiet panic=-1 net.ifnames=0"
+    append = "console=ttyS0 no_timer_check quiet panic=-1 net.ifnames=0" + kernels.boot_options(directory)
     if kind == "full":
         append += " systemd.unit=oboro-case.target systemd.show_status=0 systemd.log_target=kmsg rd.udev.log_level=3"
     return Guest(kind, os.path.join(directory, "vmlinuz"), release, [_programs_archive(), drivers], append, disk, disk is not None)
