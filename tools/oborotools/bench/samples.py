@@ -1,6 +1,7 @@
 """What is made of the samples of guests that took turns."""
 
 import collections
+import math
 import os
 import platform
 import re
@@ -31,3 +32,23 @@ def this_host():
     with open("/proc/cpuinfo") as handle:
         model = re.search(r"^model name\s*: (.*)", handle.read(), re.M)
     return f"{model[1] if model else platform.machine()}, {len(os.sched_getaffinity(0))} CPUs, Linux {platform.release()}"
+
+
+def statistic_of(benchmark):
+    """One process in short batches: the lower quartile by the guest's clock, which no interruption reaches. Two processes:
+    the vCPU's CPU time, as a batch is too long to be spared."""
+    return "cpu" if benchmark in ("lat_unix", "lat_udp", "lat_tcp", "lat_connect") else "p25"
+
+
+def ratio(pair, benchmark, phase, name="on"):
+    statistic = statistic_of(benchmark)
+    return pair[name][phase][statistic] / pair["off"][phase][statistic]
+
+
+def ns(samples, name, benchmark, phase):
+    return statistics.median(pair[name][phase][statistic_of(benchmark)] for pair in samples)
+
+
+def paired_ratio(over, under):
+    """The median of the ratios of pairs. Where somebody got nothing at all done, it is infinite."""
+    return statistics.median(a / b if b else math.inf if a else math.nan for a, b in zip(over, under, strict=True))

@@ -1,207 +1,21 @@
 """bench/run hide: what the calls of hidden services cost them, and what they cost everybody else in the guest."""
 
 import collections
-import contextlib
-import datetime
 import itertools
-import json
-import math
-import os
-import re
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
-from figures import ORDERS, by_boots, this_host
-from machine import Machine, arguments_of, empty_plugin, oboro_status, quiet_cpu
-from oborotools import guest
-from oborotools.cache import ToolError, say
+from ..cache import ToolError, say
+from .hide_guests import SERVICE, Bench, other_machine
+from .hide_report import Report
+from .machine import empty_plugin, quiet_cpu
+from .samples import ORDERS, by_boots
+from .samples import paired_ratio as ratio
+from .tables import OTHERS
 
-HERE = os.path.dirname(os.path.realpath(__file__))
-MEMORY = "512M"
 SIZES = (1024, 2048, 3072, 4096)
-SERVICE = "/bin/hidden-sender"
-CONFIG = f"""[hide.sender]
-exe = "{SERVICE}"
-files = ["/var/secret/**"]
-network = "remote"
-"""
-# Calls of a process that is not hidden: what they are, benchmark and phase of guest/hide.c, times as dear in the paper.
-OTHERS = [
-    ("sched_yield", "sched_yield", 0, "29 (0.15 -> 4.40 us)"), ("getppid", "getppid", 0, "-"), ("open + close", "open", 0, "-"),
-    ("write 4 KB", "file", 0, "-"), ("read 4 KB", "file", 1, "-"), ("UNIX datagram sendto 64 B", "unix", 0, "-"),
-    ("UNIX datagram recvfrom 64 B", "unix", 1, "-"), ("fork + exit + wait", "fork", 0, "-"), ("vfork + execve + wait", "execve", 0, "-"),
-]
-# The other machine: swallows what comes to its first port, and answers what comes to the second after 5 ms.
-RECEIVER = """
-import heapq, select, socket, sys, time
-sink, echo = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-sink.bind((sys.argv[1], 7001)); echo.bind((sys.argv[1], 7002))
-sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-print("ready", flush=True)
-late = []
-while True:
-    wait = max(0, late[0][0] - time.monotonic()) if late else None
-    for s in select.select([sink, echo], [], [], wait)[0]:
-        data, peer = s.recvfrom(65536)
-        if s is echo: heapq.heappush(late, (time.monotonic() + 0.005, data, peer))
-    while late and late[0][0] <= time.monotonic():
-        _, data, peer = heapq.heappop(late)
-        echo.sendto(data, peer)
-"""
-
-
-@contextlib.contextmanager
-def other_machine(work):
-    """A network namespace of its own, one hop away; gives its address."""
-    name = f"ob{os.getpid() % 100000}"
-    ours, theirs = f"10.198.{os.getpid() % 250}.1", f"10.198.{os.getpid() % 250}.2"
-    ip = lambda *words: subprocess.run(["ip", *words], check=True)  # noqa: E731
-    ip("netns", "add", name)
-    try:
-        ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
-        ip("addr", "add", ours + "/30", "dev", name)
-        ip("link", "set", name, "up")
-        ip("-n", name, "addr", "add", theirs + "/30", "dev", "eth0")
-        ip("-n", name, "link", "set", "eth0", "up")
-        receiver = subprocess.Popen(["ip", "netns", "exec", name, sys.executable, "-c", RECEIVER, theirs], stdout=subprocess.PIPE)
-        try:
-            receiver.stdout.readline()
-            yield theirs
-        finally:
-            receiver.kill()
-            receiver.wait()
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=False)
-        subprocess.run(["ip", "link", "del", name], check=False, stderr=subprocess.DEVNULL)
-
-
-class Setting:
-    """Guests of one way to wait, as many as there are VMs."""
-
-    def __init__(self, bench, name, machines):
-        self.bench, self.name, self.machines = bench, name, machines
-
-    def ready(self):
-        for machine in self.machines:
-            machine.wait("ready", 300)
-            machine.find_emulator()
-        self.bench.about.update(kernel=self.bench.built.release, qemu=self.status()["qemu"])
-        return self
-
-    def status(self):
-        return oboro_status(self.bench.options.oboro, self.machines[0].state)
-
-    def run(self, who, load, copies, *arguments):
-        """In all VMs at once; the first one's result: ns of the service's calls, the others' operations meanwhile."""
-        words = " ".join(str(word) for word in ("run", who, load, copies, self.bench.address, *arguments))
-        for machine in self.machines:
-            machine.tell(words)
-        return [[int(word) for word in machine.wait("run", 300)] for machine in self.machines][0]
-
-    def quit(self):
-        for machine in self.machines:
-            machine.quit()
-
-
-class Bench:
-    def __init__(self, options, work, address, about):
-        self.options, self.work, self.address, self.about = options, work, address, about
-        self.built = guest.build("minimal", options.kernel, on_disk=True)
-        program = guest.compile_static(os.path.join(HERE, "guest", "hide.c"))
-        with open(program, "rb") as handle:
-            content = handle.read()
-        files = [(path, content, 0o755) for path in ("/bin/hide-bench", SERVICE, "/bin/plain-sender")]
-        self.initrd = os.path.join(work, "initrd")
-        guest.write_initrd(self.built, guest.case_archive(self.built, files, [("exec /bin/hide-bench\n", "poweroff")]), self.initrd)
-        self.config = os.path.join(work, "hide.toml")
-        with open(self.config, "w") as handle:
-            handle.write(CONFIG)
-        self.boots = 0
-
-    def boot(self, name, proxy, count=1):
-        """Begins to."""
-        where = ["--proxy", proxy]
-        if proxy == "vm":
-            where += ["--proxy-kernel", self.built.kernel, "--proxy-modules", guest.modules_directory(self.built)]
-        machines = []
-        for _ in range(count):
-            disk = self.disk()
-            state = os.path.join(self.work, f"state{self.boots}")
-            command = [self.options.oboro, "run", "--engine", "tcg", "--kernel", self.built.kernel, "--initrd", self.initrd, "--append",
-                       self.built.append + " nokaslr", "--disk", disk, "--cpus", "1", "--memory", MEMORY, "--config", self.config,
-                       "--state", state, "--vm", "bench", "--wait", name, *where,
-                       "--", "-name", "bench,debug-threads=on", "-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="]
-            machine = Machine(name, command, os.path.join(self.work, f"{name}{self.boots}.log"))
-            machine.state, machine.disk = state, disk
-            machines.append(machine)
-        return Setting(self, name, machines)
-
-    def disk(self):
-        self.boots += 1
-        path = os.path.join(self.work, f"disk{self.boots}.qcow2")
-        guest.overlay(self.built.disk, path)
-        return path
-
-    def start_like(self, machine, name, plugin=None):
-        """The same QEMU with the same options, but without Oboro's plugin, and on a disk of its own."""
-        disk = self.disk()
-        command = arguments_of(machine.pid)
-        at = command.index("-plugin")
-        command[at:at + 2] = ["-plugin", plugin] if plugin else []
-        ram = os.memfd_create("oboro-guest-ram")
-        os.ftruncate(ram, int(MEMORY[:-1]) << 20)
-        command = [re.sub(r"(mem-path=/proc/self/fd)/\d+", rf"\1/{ram}", word).replace(machine.disk, disk) for word in command]
-        other = Machine(name, command, os.path.join(self.work, f"{name}{self.boots}.log"), (ram,))
-        os.close(ram)
-        return other
-
-
-class Report:
-    """Rows of the table; and all samples that they come from. What is measured is kept, whatever happens to the rest."""
-
-    def __init__(self, options):
-        self.file, self.rows, self.samples = options.json, [], {}
-        self.about = {"when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "host": this_host(),
-                      "load": os.getloadavg()[0], "proxy": options.proxy, "quick": options.quick}
-
-    def add(self, proxy, what, value, unit, limit, at_least, paper="-", detail=""):
-        good = value >= limit if at_least else value <= limit
-        self.rows.append({"proxy": proxy, "what": what, "value": value, "unit": unit, "limit": limit, "at_least": at_least,
-                          "paper": paper, "detail": detail, "within": good})
-        self.write()
-
-    def write(self):
-        if not self.file:
-            return
-        rows = [dict(row, value=row["value"] if math.isfinite(row["value"]) else None) for row in self.rows]
-        with open(self.file, "w") as handle:
-            json.dump({**self.about, "rows": rows, "samples": self.samples}, handle, indent=1)
-
-    def over(self):
-        return sum(not row["within"] for row in self.rows)
-
-    def print(self):
-        about = self.about
-        print(f"guest: Linux {about.get('kernel', '?')}, QEMU {about.get('qemu', '?')} (TCG), one vCPU, {MEMORY}; --proxy {about['proxy']}")
-        print(f"host: {about['host']}, load {about['load']:.1f} at the beginning; {about['when']}, {about.get('seconds', '?')} s"
-              + (", --quick\n" if about["quick"] else "\n"))
-        print(f"{'proxy':7} {'what':66} {'measured':>10} {'goal':>9}  {'paper':20}")
-        for row in self.rows:
-            goal = (">= " if row["at_least"] else "<= ") + f"{row['limit']:g}"
-            print(f"{row['proxy']:7} {row['what']:66} {row['value']:8.{1 if row['unit'] == '%' else 3}f} {row['unit']:1} {goal:>9}  "
-                  f"{row['paper']:20} {'ok  ' if row['within'] else 'OVER'}  {row['detail']}")
-        print(f"{len(self.rows) - self.over()} within their goal, {self.over()} not. x: times as much, as long, as often.")
-        print("park, block: how the service waits; unhidden: the same program, not hidden; on: a hidden service waits; off: plain QEMU,\n"
-              "where it waits unhidden; empty: likewise, and QEMU has a plugin that does nothing. Goals are Oboro's own (bench/README.md).")
-
-
-def ratio(over, under):
-    """The median of the ratios of pairs. Where somebody got nothing at all done, it is infinite."""
-    return statistics.median(a / b if b else math.inf if a else math.nan for a, b in zip(over, under, strict=True))
 
 
 class Measurement:

@@ -1,6 +1,5 @@
 """A guest that is measured: it is up and takes commands on its console."""
 
-import collections
 import json
 import os
 import queue
@@ -10,27 +9,10 @@ import subprocess
 import threading
 import time
 
-from oborotools import cache
-from oborotools.cache import ToolError
-
-HERE = os.path.dirname(os.path.realpath(__file__))
-
-
-def descendants(pid):
-    children = collections.defaultdict(list)
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as handle:
-                    children[int(handle.read().rsplit(")", 1)[1].split()[1])].append(int(name))
-            except (OSError, IndexError, ValueError):
-                continue
-    found, todo = [], [pid]
-    while todo:
-        more = children[todo.pop()]
-        found += more
-        todo += more
-    return found
+from .. import cache
+from ..cache import ToolError
+from ..processes import bound, descendants
+from .options import HERE
 
 
 def arguments_of(pid):
@@ -57,7 +39,7 @@ class Machine:
         self.name = name
         self.log = open(log, "wb")
         # Before others on this host, where that is allowed. Ends with us, whatever happens to us.
-        command = ["nice", "-n", "-10", "setpriv", "--pdeathsig", "KILL", "--", *command]
+        command = ["nice", "-n", "-10", *bound(command)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
                                         pass_fds=pass_fds, start_new_session=True)
         self.answers = queue.Queue()

@@ -1,0 +1,4 @@
+"""Runs guest cases: boots a guest under oboro for each and compares what was reported with what the case expects.
+
+options -> selection -> preparation (what is booted) -> run (one case) with host_script, namespaces, console, stuck -> expectations ->
+board and summary. nested runs all of it once more inside of a host that has KVM."""
