@@ -103,7 +103,7 @@ void add_events(CLI::App& app, int& exit_code) {
     kinds.emplace_back(name(static_cast<event::Kind>(i)));
   verb->add_flag("-f,--follow", a->follow, "Go on with events as they come");
   verb->add_flag("--json", a->json, "One JSON object per line (docs/formats.md)");
-  verb->add_option("--kind", a->kinds, "Only these kinds, separated by commas")
+  repeatable(verb->add_option("--kind", a->kinds, "Only these kinds, separated by commas; repeatable"))
       ->delimiter(',')
       ->type_name("KIND,...")
       ->check(CLI::IsMember(kinds).description(""));

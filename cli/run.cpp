@@ -81,6 +81,7 @@ Result<void> complete(RunArguments& a) {
     if (!directory) return directory.error();
     o.state_dir = *directory;
   }
+  if (auto ok = supervisor::check(o.machine); !ok) return ok;
   Result<Installation> installation = find_installation();
   if (!installation) return installation.error();
   o.parts = installation->parts;
@@ -93,7 +94,7 @@ Result<void> complete(RunArguments& a) {
   } else if (!a.machine.kernel.empty() || !a.machine.modules.empty()) {
     return Error{Errc::invalid, "--proxy-kernel and --proxy-modules go with --proxy vm"};
   }
-  return supervisor::check(o.machine);
+  return {};
 }
 
 int execute(RunArguments& a) {
@@ -119,15 +120,12 @@ void add_run(CLI::App& app, int& exit_code) {
   auto a = std::make_shared<RunArguments>();
   supervisor::Machine& m = a->options.machine;
   m.cpus = 0;
-  verb->add_option("--classify", a->classify, "Files that are classified, PATTERN[=LABEL]; repeatable")
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->take_all();
+  repeatable(verb->add_option("--classify", a->classify, "Files that are classified, PATTERN[=LABEL]; repeatable"));
   verb->add_option("--config", a->config, "Configuration file (TOML; docs/cli.md)");
   verb->add_option("--kernel", m.kernel, "Kernel image to boot directly");
   verb->add_option("--initrd", m.initrd, "Initial RAM disk");
   verb->add_option("--append", m.append, "Kernel command line");
-  verb->add_option("--disk", m.disks, "Disk image, qcow2 or raw; repeatable")->expected(1)->take_all();
+  repeatable(verb->add_option("--disk", m.disks, "Disk image, qcow2 or raw; repeatable"));
   verb->add_option("--memory", a->memory, "Guest memory (default 1G)");
   verb->add_option("--cpus", m.cpus, "Virtual CPUs (default 1)");
   verb->add_option("--vm", m.vm, "Name of the guest in events (default guest)");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <CLI/Option.hpp>
 #include <string>
 
 #include "base/result.h"
@@ -23,6 +24,10 @@ void add_explain(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_detach(CLI::App& app, int& exit_code);
 void add_completion(CLI::App& app, int& exit_code);
+
+// Makes of an option one that may be given several times. Each time it takes one word: the library's default for a list
+// takes all words up to the next option, and the "--" behind them.
+inline CLI::Option* repeatable(CLI::Option* option) { return option->expected(1)->allow_extra_args(false)->take_all(); }
 
 // `list hidden` (hidden.cpp). Returns the exit code.
 int list_hidden(const std::string& directory, bool as_json);
