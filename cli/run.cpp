@@ -23,6 +23,9 @@ constexpr char kRunFooter[] = R"(Examples:
 PATTERN is an absolute path in the guest; *, ?, [a-z], {a,b} and ** (any depth) are understood, and a directory stands for
 all below it. LABEL defaults to "classified". What follows -- goes to QEMU as it is.
 
+A disk's format is found out at its first use and remembered. A backing file is opened only if it is named here, and so is the
+external data file of a qcow2 image (data=PATH). A comma of a file's name is written ,,.
+
 The console is the guest's first serial port; in a terminal, Ctrl-A X ends the guest and Ctrl-A C is QEMU's monitor.
 Meanwhile and afterwards: oboro events, oboro list, oboro explain, oboro status.
 
@@ -31,13 +34,18 @@ was stopped before any of its programs ran).)";
 
 struct RunArguments {
   supervisor::Options options;
-  std::vector<std::string> classify;
+  std::vector<std::string> classify, disks;
   std::string config, memory, leak, engine = "auto", proxy = "process";
   supervisor::ProxyMachine machine;  // with proxy "vm"
 };
 
 Result<void> complete(RunArguments& a) {
   supervisor::Options& o = a.options;
+  for (const std::string& text : a.disks) {
+    Result<disk::Disk> disk = disk::parse_option(text);
+    if (!disk) return Error{disk.error().code, "--disk: " + disk.error().message};
+    o.machine.disks.push_back(std::move(*disk));
+  }
   if (!a.config.empty()) {
     Result<config::Config> file = config::load(a.config);
     if (!file) return file.error();
@@ -125,7 +133,8 @@ void add_run(CLI::App& app, int& exit_code) {
   verb->add_option("--kernel", m.kernel, "Kernel image to boot directly");
   verb->add_option("--initrd", m.initrd, "Initial RAM disk");
   verb->add_option("--append", m.append, "Kernel command line");
-  repeatable(verb->add_option("--disk", m.disks, "Disk image, qcow2 or raw; repeatable"));
+  repeatable(verb->add_option(
+      "--disk", a->disks, "Disk image, FILE[,format=raw|qcow2][,backing=PATH,backing-format=raw|qcow2]; repeatable"));
   verb->add_option("--memory", a->memory, "Guest memory (default 1G)");
   verb->add_option("--cpus", m.cpus, "Virtual CPUs (default 1)");
   verb->add_option("--vm", m.vm, "Name of the guest in events (default guest)");

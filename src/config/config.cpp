@@ -199,8 +199,13 @@ class Reader {
     if (key == "disks") {
       const auto* list = node.as_array();
       if (list == nullptr) return fail(node.source().begin, "\"disks\" is not a list");
-      for (const toml::node& entry : *list)
-        if (!text(key, entry, config_.disks.emplace_back())) return true;
+      for (const toml::node& entry : *list) {
+        std::string disk;
+        if (!text(key, entry, disk)) return true;
+        auto parsed = disk::parse_option(disk);
+        if (!parsed) return fail(entry.source().begin, parsed.error().message);
+        config_.disks.push_back(std::move(*parsed));
+      }
       return true;
     }
     struct Member {

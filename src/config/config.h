@@ -23,7 +23,7 @@
 //   kernel = "/boot/vmlinuz"
 //   initrd = "/boot/initrd.img"
 //   append = "console=ttyS0"
-//   disks = ["guest.qcow2"]
+//   disks = ["guest.qcow2", "data.img,format=raw"]  # as --disk takes them
 //   qemu = "/usr/bin/qemu-system-x86_64"
 //   state = "/var/lib/oboro/demo"
 //
@@ -37,6 +37,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "disk/option.h"
 
 namespace oboro::config {
 
@@ -64,7 +65,7 @@ struct Config {
   std::optional<uint64_t> memory;  // bytes
   std::optional<unsigned> cpus;
   std::optional<std::string> vm, kernel, initrd, append, qemu, state;
-  std::vector<std::string> disks;
+  std::vector<disk::Disk> disks;
 };
 
 // Errors: invalid, with "FILE:LINE:COLUMN: what"; limit (too large); not_found, io.

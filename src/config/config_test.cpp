@@ -20,7 +20,7 @@ leak = "deny"
 memory = "2G"
 cpus = 2
 vm = "demo"
-disks = ["a.qcow2", "b"]
+disks = ["a.qcow2", "b,format=raw"]
 append = "console=ttyS0"
 )",
                             "f");
@@ -32,7 +32,9 @@ append = "console=ttyS0"
   EXPECT_EQ(config->memory, uint64_t{2} << 30);
   EXPECT_EQ(config->cpus, 2u);
   EXPECT_EQ(config->vm, "demo");
-  EXPECT_EQ(config->disks.size(), 2u);
+  ASSERT_EQ(config->disks.size(), 2u);
+  EXPECT_EQ(config->disks[1].images[0].file, "b");
+  EXPECT_EQ(config->disks[1].images[0].format, disk::Format::raw);
   EXPECT_FALSE(config->kernel);
   EXPECT_TRUE(parse("", "f")->classify.empty());
 }
@@ -54,6 +56,7 @@ TEST(Config, ErrorsSayWhere) {
            {"[run]\ncpus = 0", "from 1"},
            {"[run]\ncpus = '2'", "from 1"},
            {"[run]\ndisks = [1]", "not a string"},
+           {"[run]\ndisks = ['a', 'b,c']", "f:2:15: disk \"b,c\": \"c\" is not known"},
            {"[run]\nvm = ''", "is empty"},
            {"[run\n", "f:1:5:"},
            {"[= \"x\"]", "f:1:2:"},

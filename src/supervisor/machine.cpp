@@ -1,7 +1,6 @@
 #include "supervisor/machine.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <errno.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "supervisor/block_devices.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -35,14 +35,6 @@ Result<void> readable(const std::string& path, const char* what) {
     return Error{Errc::not_found, fmt::format("{} {}: {}", what, path, strerror(errno))};
   if (S_ISDIR(info.st_mode)) return Error{Errc::invalid, fmt::format("{} {}: is a directory", what, path)};
   return {};
-}
-
-Result<std::string> disk_format(const std::string& path) {
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::array<char, 4> magic{};
-  if (!fd || read(fd.get(), magic.data(), magic.size()) != static_cast<ssize_t>(magic.size()))
-    return Error{Errc::invalid, fmt::format("disk {}: cannot be read, or is empty", path)};
-  return std::string(memcmp(magic.data(), "QFI\xfb", 4) == 0 ? "qcow2" : "raw");
 }
 
 bool is_executable(const std::string& path) {
@@ -95,8 +87,10 @@ Result<void> check(const Machine& m) {
     return Error{Errc::invalid, fmt::format("--cpus must be between 1 and {}", kMaxCpus)};
   for (const auto& [path, what] : {std::pair(m.kernel, "kernel"), std::pair(m.initrd, "initrd")})
     if (auto ok = readable(path, what); !ok) return ok;
-  for (const std::string& disk : m.disks)
-    if (auto ok = readable(disk, "disk"); !ok) return ok;
+  for (const disk::Disk& disk : m.disks)
+    for (const disk::Image& image : disk.images)
+      for (const std::string& file : {image.file, image.data})
+        if (auto ok = readable(file, "disk"); !ok) return ok;
   for (const auto& [option, instead] :
        {std::pair("-m", "--memory"), std::pair("-smp", "--cpus"), std::pair("-machine", "none"),
         std::pair("-M", "none"), std::pair("-accel", "--engine"), std::pair("-enable-kvm", "--engine"),
@@ -105,6 +99,12 @@ Result<void> check(const Machine& m) {
       return Error{Errc::invalid,
                    fmt::format("QEMU's {} cannot be given after --: it is the tracer's{}", option,
                                std::string_view(instead) == "none" ? "" : fmt::format("; use {}", instead))};
+  // It would change nothing for them, and the user would learn that from a disk that has changed.
+  if (!m.disks.empty() && has_option(m.further, {"-snapshot"}))
+    return Error{Errc::invalid,
+                 "QEMU's -snapshot, after --, does not concern a disk that --disk names: have an overlay made "
+                 "(qemu-img create -f qcow2 -b FILE -F FORMAT OVERLAY) and give "
+                 "--disk OVERLAY,backing=FILE,backing-format=FORMAT"};
   return {};
 }
 
@@ -114,7 +114,8 @@ std::vector<std::string> kvm_environment(const Machine& m, const Parts& parts, c
           fmt::format("OBORO_KVM={},commands={},hooks={}", start_of(fds), fds.commands, m.hooks)};
 }
 
-Result<Command> qemu_command(const Machine& m, const Parts& parts, const Inherited& fds, bool terminal) {
+Command qemu_command(const Machine& m, const std::vector<disk::ResolvedDisk>& disks, const Parts& parts,
+                     const Inherited& fds, bool terminal) {
   Command result;
   std::vector<std::string>& command = result.words;
   const bool kvm = m.engine == Engine::kvm;
@@ -149,17 +150,17 @@ Result<Command> qemu_command(const Machine& m, const Parts& parts, const Inherit
   if (!m.kernel.empty()) add({"-kernel", m.kernel});
   if (!m.initrd.empty()) add({"-initrd", m.initrd});
   if (!m.append.empty()) add({"-append", m.append});
-  for (const std::string& disk : m.disks) {
-    Result<std::string> format = disk_format(disk);
-    if (!format) return format.error();
-    add({"-drive", fmt::format("file={},if=virtio,format={}", qemu_escape(disk), *format)});
-  }
+  const BlockDevices block = block_devices(disks);
+  command.insert(command.end(), block.nodes.begin(), block.nodes.end());
   if (kvm)
     result.environment = kvm_environment(m, parts, fds);
   else
     add({"-plugin", fmt::format("{},{},ram={},below-4g={}", qemu_escape(parts.plugin), start_of(fds), fds.ram,
                                 below_4g(m.memory))});
   command.insert(command.end(), m.further.begin(), m.further.end());
+  // Behind all others: the places on the PCI bus are given out in order, and a guest calls its network interface by
+  // that.
+  command.insert(command.end(), block.devices.begin(), block.devices.end());
   return result;
 }
 

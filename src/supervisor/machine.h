@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "disk/resolve.h"
 
 namespace oboro::supervisor {
 
@@ -17,11 +18,11 @@ struct Machine {
   std::string hooks = "auto";  // KVM: auto, filter, text or debug (docs/kvm.md)
   std::string vm;              // name of the guest in events
   std::string kernel, initrd, append;
-  std::vector<std::string> disks;       // image files; qcow2 by its magic, else raw
+  std::vector<disk::Disk> disks;
   uint64_t memory = uint64_t{1} << 30;  // bytes
   unsigned cpus = 1;
   std::string qemu;                  // executable; empty: find_qemu()
-  std::vector<std::string> further;  // handed to QEMU as they are, at the end
+  std::vector<std::string> further;  // handed to QEMU as they are
 };
 
 // Descriptors that the QEMU process inherits.
@@ -52,8 +53,9 @@ struct Command {
 // What makes a QEMU load oboro-kvm.so.
 std::vector<std::string> kvm_environment(const Machine& machine, const Parts& parts, const Inherited& fds);
 
-// What starts QEMU; the machine's engine is decided.
-Result<Command> qemu_command(const Machine& machine, const Parts& parts, const Inherited& fds, bool terminal);
+// What starts QEMU; the machine's engine is decided. disks: what its disks have come to (disk::resolve()).
+Command qemu_command(const Machine& machine, const std::vector<disk::ResolvedDisk>& disks, const Parts& parts,
+                     const Inherited& fds, bool terminal);
 
 // A value as QEMU's option parser takes it: ",," for a comma.
 std::string qemu_escape(std::string_view value);

@@ -81,6 +81,7 @@ std::string answer(std::string_view request, Engine engine, int commands) {
 // Everything that a QEMU needs to be traced, and that watching it needs.
 struct Prepared {
   Machine machine;
+  std::vector<disk::ResolvedDisk> disks;
   std::string engine, version;
   std::unique_ptr<JournalWriter> journal;
   UniqueFd settings, ram;
@@ -118,6 +119,10 @@ Result<Prepared> prepare(const Options& options, Machine machine) {
   Result<std::unique_ptr<JournalWriter>> opened = JournalWriter::open(options.state_dir, machine.vm, options.rules);
   if (!opened) return opened.error();
   p.journal = std::move(*opened);
+  // Now that the state directory is ours, and before the guest can write to any of them.
+  Result<std::vector<disk::ResolvedDisk>> disks = disk::resolve(machine.disks, options.state_dir);
+  if (!disks) return disks.error();
+  p.disks = std::move(*disks);
   session::Settings settings = p.journal->settings();
   settings.deny_leaks = options.deny_leaks;
   settings.wait = options.wait;
@@ -244,12 +249,11 @@ Result<Ending> run(const Options& options) {
 
   const TerminalGuard terminal;
   const Inherited fds = prepared->inherited();
-  const Result<Command> command = qemu_command(prepared->machine, options.parts, fds, terminal.is_terminal());
-  if (!command) return command.error();
+  const Command command = qemu_command(prepared->machine, prepared->disks, options.parts, fds, terminal.is_terminal());
   Result<UniqueFd> signal = signals();
   if (!signal) return signal.error();
   prepared->signal = std::move(*signal);
-  Result<Child> child = Child::start(command->words, command->environment, fds.all());
+  Result<Child> child = Child::start(command.words, command.environment, fds.all());
   if (!child) return child.error();
   return watch(options, *prepared, *child);
 }

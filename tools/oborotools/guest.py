@@ -374,6 +374,11 @@ def overlay(disk, destination):
     cache.run([qemu_program("qemu-img"), "create", "-q", "-f", "qcow2", "-b", os.path.abspath(disk), "-F", "raw", destination])
 
 
+def overlay_option(disk, destination):
+    """The overlay as `oboro run --disk` takes it."""
+    return ",".join(name.replace(",", ",,") for name in (destination, "backing=" + os.path.abspath(disk), "backing-format=raw"))
+
+
 def compile_static(source):
     """Compiles a C program to run in any guest: a file, or a directory of them; the path of the executable."""
     files = sorted(glob.glob(os.path.join(glob.escape(source), "*.c"))) if os.path.isdir(source) else [source]

@@ -114,7 +114,7 @@ class Bench:
             disk = self.disk()
             state = os.path.join(self.work, f"state{self.boots}")
             command = [self.options.oboro, "run", "--engine", "tcg", "--kernel", self.built.kernel, "--initrd", self.initrd, "--append",
-                       self.built.append + " nokaslr", "--disk", disk, "--cpus", "1", "--memory", MEMORY, "--config", self.config,
+                       self.built.append + " nokaslr", "--disk", guest.overlay_option(self.built.disk, disk), "--cpus", "1", "--memory", MEMORY, "--config", self.config,
                        "--state", state, "--vm", "bench", "--wait", name, *where,
                        "--", "-name", "bench,debug-threads=on", "-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="]
             machine = Machine(name, command, os.path.join(self.work, f"{name}{self.boots}.log"))

@@ -52,7 +52,7 @@ def command(options, case, built, setting):
         append += " watchdog_thresh=60"
     words = [options.oboro, "run", "--kernel", built.kernel, "--initrd", path("initrd"), "--append", append]
     if built.disk:
-        words += ["--disk", path("disk.qcow2")]
+        words += ["--disk", guest.overlay_option(built.disk, path("disk.qcow2"))]
     words += ["--cpus", str(setting.cpus), "--memory", case.memory]
     for option in ("engine", "hooks", "qemu"):
         if getattr(options, option):

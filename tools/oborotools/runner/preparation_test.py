@@ -27,7 +27,7 @@ class CommandTest(unittest.TestCase):
     def test_what_the_case_and_the_command_line_say(self):
         found = self.command("--engine", "tcg", "--qemu", "/q", built=DISK, memory="1G", classify=["/a=b"], config="/c/x.toml",
                              args=["--leak", "deny", "--wait", "$CASE_TMP:$CASE_PORT:$CASE_DIR:$OTHER", "--", "-s"])
-        self.assertEqual(found[8:], ["--disk", "/d/disk.qcow2", "--cpus", "1", "--memory", "1G", "--engine", "tcg", "--qemu", "/q",
+        self.assertEqual(found[8:], ["--disk", "/d/disk.qcow2,backing=/root.ext4,backing-format=raw", "--cpus", "1", "--memory", "1G", "--engine", "tcg", "--qemu", "/q",
                                      "--classify", "/a=b", "--config", "/c/x.toml", "--state", "/d/state", "--vm", "x",
                                      "--leak", "deny", "--wait", "/d:10010:/c:$OTHER", *TAIL, "-s"])
 
