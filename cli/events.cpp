@@ -17,7 +17,7 @@ constexpr char kEventsFooter[] = R"(Examples:
   oboro events -f --json | jq -r 'select(.kind == "leak") | .object.remote.address'
 
 Kinds: started armed reset stopped classified diffusion leak exec exited closed renamed linked unlinked removed incomplete
-lost hidden warning. Times are UTC.
+lost hidden warning refused. Times are UTC.
 
 Exit status: 0 shown; 1 something failed; 2 usage.)";
 

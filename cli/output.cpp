@@ -121,6 +121,7 @@ std::string shown_event(const Event& event, const store::LabelNames& names) {
       return fmt::format("{} {}  by pattern {}{}", out, object, detail, shown_by(event));
     case Kind::diffusion:
     case Kind::leak:
+    case Kind::refused:
       if (event.from.type != ObjectType::none) out += fmt::format(" {} -> {}", shown_object(event.from), object);
       if (event.from.type == ObjectType::none) out += " " + object;
       if (event.verdict == event::Verdict::deny) out += "  DENIED";
@@ -147,6 +148,7 @@ std::string shown_event(const Event& event, const store::LabelNames& names) {
 Colour colour_of(const Event& event) {
   switch (event.kind) {
     case Kind::leak:
+    case Kind::refused:
       return Colour::red;
     case Kind::incomplete:
     case Kind::lost:

@@ -141,6 +141,9 @@ void add_run(CLI::App& app, int& exit_code) {
   verb->add_option("--state", a->options.state_dir, "State directory (default: see docs/formats.md)");
   verb->add_option("--leak", a->leak, "What happens when classified data is about to leave: alert (default) or deny")
       ->check(CLI::IsMember({"alert", "deny"}));
+  verb->add_option("--capacity", a->options.capacity,
+                   "Managed objects that there is room for; a file counts twice (default 524288)")
+      ->check(CLI::Range(session::Settings::kMinCapacity, session::Settings::kMaxCapacity));
   verb->add_option("--engine", a->engine, "auto (KVM where it really works, else TCG), kvm or tcg")
       ->check(CLI::IsMember({"auto", "kvm", "tcg"}))
       ->capture_default_str();

@@ -89,6 +89,7 @@ std::string json_line(const Picture& p) {
   json.always("hidden_calls", p.hidden_calls);
   json.always("hidden_pause_us", p.hidden_pause_ns / 1000);
   json.always("leaks", state.leaks());
+  json.text("sends_refused", state.sends_refused());
   json.always("lost", p.lost);
   json.begin("managed");
   json.always("files", state.present(ObjectType::file));
@@ -133,6 +134,9 @@ std::string text(const Picture& p) {
                              state.present(ObjectType::process), state.present(ObjectType::socket),
                              state.present(ObjectType::pipe)));
   add("leaks", std::to_string(state.leaks()));
+  if (const std::string& why = state.sends_refused(); !why.empty())
+    rows.push_back(
+        {"sends", coloured(Colour::yellow, "all refused that would leave the guest, because: " + shown(why))});
   if (p.loaded.problems.empty()) add("result", coloured(Colour::green, "complete"));
   for (const auto& problem : p.loaded.problems)
     rows.push_back({&problem == &p.loaded.problems.front() ? "result" : "",

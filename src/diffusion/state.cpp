@@ -60,6 +60,14 @@ void State::watch(Marks* marks) {
   if (!marks) return;
   marks->clear();
   table_.for_each([marks](Carrier c, Entry) { marks->add(c); });
+  if (sends_refused()) marks->add_senders();
+}
+
+void State::refuse_sends(const char* why) {
+  if (sends_refused()) return;
+  const auto guard = lock();
+  const char* none = nullptr;
+  if (sends_refused_.compare_exchange_strong(none, why) && marks_) marks_->add_senders();
 }
 
 bool State::erase(Carrier c) {

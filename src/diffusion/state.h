@@ -30,6 +30,8 @@ class Marks {
   virtual void add(Carrier carrier) = 0;
   virtual void remove(Carrier carrier) = 0;
   virtual void clear() = 0;  // of all
+  // Sends are refused (State::refuse_sends): from now on every process that sends is of interest, until clear().
+  virtual void add_senders() = 0;
 };
 
 class State {
@@ -69,6 +71,13 @@ class State {
     return reported_leaks_[digest % reported_leaks_.size()].exchange(digest, std::memory_order_relaxed) != digest;
   }
 
+  // From now on, to the end of the run, nothing may leave the guest: labels are known to be missing, so any process may
+  // hold what must not leave. A new boot does not end it: files outlive boots, and theirs may be among the labels that
+  // are missing. The first reason (a string literal) stays. Takes the lock.
+  void refuse_sends(const char* why);
+  // That reason; null as long as sends are not refused.
+  const char* sends_refused() const { return sends_refused_.load(std::memory_order_acquire); }
+
   uint64_t next_id() const { return next_id_; }
   uint64_t count(CarrierKind kind) const { return counts_[static_cast<size_t>(kind)].load(std::memory_order_relaxed); }
 
@@ -83,6 +92,7 @@ class State {
   Receivers receivers_;
   uint64_t next_id_;
   std::atomic<uint64_t> files_{0};
+  std::atomic<const char*> sends_refused_{nullptr};
   std::array<std::atomic<uint64_t>, 16> counts_{};
   std::array<std::atomic<uint64_t>, 4096> reported_leaks_{};
 };

@@ -22,7 +22,7 @@ struct FilterStep {
     recall,           // A = B
     jump_if_zero,     // A == 0: go on at step `target`, which is further down
     jump_if_equal,    // A == `value` (sign-extended from 32 bits)
-    jump_if_process,  // A is the ID of a process of interest
+    jump_if_process,  // A is the ID of a process of interest; with kOrSender as `value`, or add_senders() was called
     jump_unless_process,
     jump_if_object,          // A is the key of an object of interest (perhaps: false positives). A is lost
     load16_beside,           // A = A | 2 bytes at B + `value` << 16
@@ -34,6 +34,8 @@ struct FilterStep {
     stop,                    // of interest
     pass,
   };
+  static constexpr uint64_t kOrSender = 1;
+
   Op op;
   uint64_t value = 0;
   uint16_t target = 0;
@@ -91,6 +93,8 @@ class Filter {
   virtual void remove_object(uint64_t key) = 0;
   virtual void add_name(const KnownName& name) = 0;
   virtual void remove_name(uint64_t dentry) = 0;
+  // From now on every process is one of interest to the steps with kOrSender, and only to them. Until clear().
+  virtual void add_senders() = 0;
   virtual void clear() = 0;
 };
 

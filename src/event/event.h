@@ -28,6 +28,7 @@ enum class Kind : uint8_t {
   lost,        // records were lost (detail: how many)
   hidden,      // a hidden service's call, executed by its proxy (object: the file or socket; detail: service, what)
   warning,     // worth knowing; the result stays complete
+  refused,     // a send was refused that is no known leak (object: the socket; detail: why)
   count
 };
 

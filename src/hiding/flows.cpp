@@ -85,12 +85,12 @@ void take_labels(Thread& thread, const OpenFile& file) {
 
 bool may_send(Thread& thread, const OpenFile& file, std::span<const std::byte> address) {
   hooks::Operation& op = thread.operation();
-  if (!file.is_socket || !op.labels()) return true;
+  if (!file.is_socket || !op.sends_matter()) return true;
   event::Object object;
   object.type = event::ObjectType::socket;
   object.protocol = file.type == SOCK_STREAM ? "tcp" : "udp";
   object.remote = address.empty() ? file.peer.get() : endpoint_of(address);
-  op.leak(object, digest(object.remote.address, object.remote.port ^ uint64_t{file.handle} << 32));
+  op.leave(object, digest(object.remote.address, object.remote.port ^ uint64_t{file.handle} << 32));
   return !std::exchange(op.verdict.deny, false);
 }
 

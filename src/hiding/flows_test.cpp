@@ -122,6 +122,17 @@ TEST_P(FlowsTest, WhatIsSentOutsideIsALeak) {
   EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("plan"), 4}), -EPERM);
 }
 
+TEST_P(FlowsTest, NothingIsSentOnceSendsAreRefused) {
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  EXPECT_NE(send_to("198.51.100.1"), -EPERM);
+  guest->environment.policy.deny_leaks = true;
+  guest->state.refuse_sends("labels were lost");
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(send_to("198.51.100.1"), -EPERM);
+  EXPECT_EQ(guest->reporter.count(Kind::refused, "because the result is incomplete: labels were lost"), 1u);
+  EXPECT_EQ(guest->reporter.kept.back().object.remote.address, "198.51.100.1");
+  EXPECT_EQ(guest->reporter.count(Kind::leak), 0u);
+}
+
 // A thread that waits in the middle of a long write sends what another one has read meanwhile.
 TEST_P(FlowsTest, EachPieceOfALongWriteIsLookedAt) {
   guest->user_in_ram = false;

@@ -176,7 +176,7 @@ void take_from_file(Operation& op, guest::File file) {
 }
 
 void give_to_file(Operation& op, guest::File file) {
-  if (!op.labels()) return;
+  if (!op.sends_matter()) return;
   const guest::Inode inode = file.inode(op.r);
   switch (inode.type(op.r)) {
     case FileType::regular:

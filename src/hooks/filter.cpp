@@ -42,10 +42,10 @@ class Builder {
   void load32(Field field) { step(Op::load32, offset(field)); }
   void load16(Field field) { step(Op::load16, offset(field)); }
 
-  void stop_if_managed() {
+  void stop_if_managed(uint64_t or_sender = 0) {
     step(Op::current, layout_.current);
     load32(Field::task_tgid);
-    stop_if(Op::jump_if_process);
+    stop_if(Op::jump_if_process, or_sender);
   }
   // A: struct sock. Its own labels, or those of a connection with its ports.
   void stop_if_socket() {
@@ -229,7 +229,7 @@ std::optional<FilterProgram> filter_program(Interest interest, const guest::Kern
     case Interest::managed_sender:
       b.step(Op::current, layout.current);
       b.load32(Field::task_tgid);
-      b.pass_if(Op::jump_unless_process);
+      b.pass_if(Op::jump_unless_process, FilterStep::kOrSender);
       b.argument(0);
       b.load64(Field::socket_sk);
       b.pass_if(Op::jump_if_zero);
@@ -260,7 +260,8 @@ std::optional<FilterProgram> filter_program(Interest interest, const guest::Kern
       b.stop_if_readable(false);
       break;
     case Interest::readable:
-      b.stop_if_managed();
+    case Interest::readable_or_sender:
+      b.stop_if_managed(interest == Interest::readable_or_sender ? FilterStep::kOrSender : 0);
       b.stop_if_readable(true);
       break;
     case Interest::mapped:
@@ -342,6 +343,8 @@ void FilterMarks::remove(Carrier carrier) {
     filter_.remove_object(key);
   }
 }
+
+void FilterMarks::add_senders() { filter_.add_senders(); }
 
 void FilterMarks::clear() {
   filter_.clear();

@@ -29,6 +29,7 @@ class FilterMarks final : public diffusion::Marks {
   explicit FilterMarks(engine::Filter& filter) : filter_(filter) {}
   void add(diffusion::Carrier carrier) override;
   void remove(diffusion::Carrier carrier) override;
+  void add_senders() override;
   void clear() override;
   // A process that is of interest whatever its labels are (a hidden service's), until it is let go. Under the lock.
   void keep(uint32_t tgid);

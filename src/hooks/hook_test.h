@@ -24,13 +24,21 @@ using guest::Symbol;
 
 class RecordingReporter final : public Reporter {
  public:
+  RecordingReporter(diffusion::State& state, const Policy& policy) : state_(state), policy_(policy) {}
   void report(event::Event& event) override { events.push_back(event); }
-  void incomplete(const char* what) override { gaps.emplace_back(what); }
+  void incomplete(const char* what) override {
+    gaps.emplace_back(what);
+    if (policy_.deny_leaks) state_.refuse_sends(what);
+  }
   void kernel_replaced() override { replaced = true; }
 
   std::vector<event::Event> events;
   std::vector<std::string> gaps;
   bool replaced = false;
+
+ private:
+  diffusion::State& state_;
+  const Policy& policy_;
 };
 
 inline constexpr uint64_t kSecret = 1, kOther = 2;
@@ -39,7 +47,10 @@ using guest::kMayWrite;
 
 class HookTest : public testing::Test {
  protected:
-  HookTest() : disk(guest.file_system(0xef53, "ext4", 0x800001, 0x10)), root_mount(guest.mount(disk, Gva(), Gva())) {
+  explicit HookTest(size_t capacity = 4096)
+      : state(capacity, 1),
+        disk(guest.file_system(0xef53, "ext4", 0x800001, 0x10)),
+        root_mount(guest.mount(disk, Gva(), Gva())) {
     guest.device({address("127.0.0.1"), address("::1")});
     guest.device({address("10.0.2.15"), address("fec0::15")});
     reader = guest.task(100, "reader");
@@ -144,10 +155,10 @@ class HookTest : public testing::Test {
 
   fake::FakeGuest guest;
   fake::FakeVcpu vcpu;
-  diffusion::State state{4096, 1};
+  diffusion::State state;
   diffusion::PatternSet patterns;
   Policy policy;
-  RecordingReporter reporter;
+  RecordingReporter reporter{state, policy};
   std::unique_ptr<Environment> environment;
 
   fake::FileSystem disk;

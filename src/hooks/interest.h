@@ -12,13 +12,15 @@ inline constexpr uint64_t kNoteIsSocket = 1, kNoteIsDescriptor = 2;
 enum class Interest : uint8_t {
   every_call,
   managed,         // the running process is managed
-  managed_sender,  // ... and what it sends on (struct socket) is no UNIX datagram socket: they have a hook of their own
+  managed_sender,  // ..., or sends are refused; and what it sends on (struct socket) is no UNIX datagram socket: they
+                   // have a hook of their own
   opened_name,     // managed, or a file whose name is not known to need no look
   known_dentry,    // a dentry under whose address a name is known
   access,          // read or write (struct file, mask): managed, or a read of what bears labels
   readable,        // managed, or the struct file is one from which labels would come
-  mapped,          // managed, or the struct file, if any, bears labels
-  descriptor,      // every call; the descriptor is the argument
+  readable_or_sender,       // readable, or sends are refused (diffusion::State::refuse_sends)
+  mapped,                   // managed, or the struct file, if any, bears labels
+  descriptor,               // every call; the descriptor is the argument
   descriptor_in_registers,  // every call; the descriptor is in the caller's RDI, which the argument (pt_regs) holds
   receiving,                // managed, or labels may come out of the struct socket
   socket,                   // the struct socket, or a connection with its ports, bears labels

@@ -236,44 +236,81 @@ void Operation::report_exec(const std::string& filename, std::string exe, uint64
   env.reporter.report(event);
 }
 
-// digest: of the socket and where it leads to.
+void Operation::deny() {
+  verdict.deny = true;
+  verdict.result = -1;  // EPERM
+}
+
+// Once for each digest, which is of the socket and where it leads to, in a process with these labels.
 template <typename Describe>
-void Operation::leak(uint64_t digest, Describe describe_socket) {
+void Operation::report_send(Kind kind, uint64_t digest, Describe describe_send) {
   const uint64_t labels = this->labels();
-  if (!labels) return;
-  if (env.policy.deny_leaks) {
-    verdict.deny = true;
-    verdict.result = -1;  // EPERM
-  }
   for (const uint64_t part : {labels, uint64_t{tgid()}}) digest = (digest ^ part) * 0x9e3779b97f4a7c15;
   if (!env.state.first_leak(digest | 1)) return;
 
   const auto lock = env.state.lock();
   event::Event event;
-  event.kind = Kind::leak;
+  event.kind = kind;
   event.labels = labels;
   event.verdict = verdict.deny ? event::Verdict::deny : event::Verdict::alert;
   describe_subject(event);
-  describe(current_node(), event.from);
-  event.from.id = env.state.find(process()).id;
-  describe_socket(event.object);
+  if (labels) {
+    describe(current_node(), event.from);
+    event.from.id = env.state.find(process()).id;
+  }
+  describe_send(event);
   env.reporter.report(event);
 }
 
-void Operation::leak(guest::Sock sock, const guest::IpEndpoint& to) {
-  uint64_t digest = (sock.at.value ^ to.port) * 0x9e3779b97f4a7c15;
-  for (const uint8_t byte : to.address.bytes) digest = (digest ^ byte) * 0x100000001b3;
-  leak(digest, [&](event::Object& out) {
-    Node node;
-    node.carrier = Carrier(CarrierKind::socket, sock.at.value);
-    node.sock = sock;
-    node.to = to;
-    describe(node, out);
-  });
+template <typename Describe>
+void Operation::leave(uint64_t digest, Describe describe_socket) {
+  const char* const refused = env.state.sends_refused();
+  if (labels()) {
+    if (env.policy.deny_leaks) deny();
+    report_send(Kind::leak, digest, [&](event::Event& event) { describe_socket(event.object); });
+  } else if (refused) {
+    deny();
+    report_send(Kind::refused, digest, [&](event::Event& event) {
+      describe_socket(event.object);
+      event.detail = std::string("refused because the result is incomplete: ") + refused;
+    });
+  }
 }
 
-void Operation::leak(const event::Object& socket, uint64_t key) {
-  leak(key * 0x9e3779b97f4a7c15, [&](event::Object& out) { out = socket; });
+namespace {
+
+uint64_t send_digest(guest::Sock sock, const guest::IpEndpoint& to) {
+  uint64_t digest = (sock.at.value ^ to.port) * 0x9e3779b97f4a7c15;
+  for (const uint8_t byte : to.address.bytes) digest = (digest ^ byte) * 0x100000001b3;
+  return digest;
+}
+
+}  // namespace
+
+void Operation::describe_socket(guest::Sock sock, const guest::IpEndpoint& to, event::Object& out) {
+  Node node;
+  node.carrier = Carrier(CarrierKind::socket, sock.at.value);
+  node.sock = sock;
+  node.to = to;
+  describe(node, out);
+}
+
+void Operation::leave(guest::Sock sock, const guest::IpEndpoint& to) {
+  leave(send_digest(sock, to), [&](event::Object& out) { describe_socket(sock, to, out); });
+}
+
+void Operation::leave(const event::Object& socket, uint64_t key) {
+  leave(key * 0x9e3779b97f4a7c15, [&](event::Object& out) { out = socket; });
+}
+
+void Operation::send_untraced(guest::Sock sock, const guest::IpEndpoint& to, const char* what) {
+  if (!labels()) return;
+  if (!env.policy.deny_leaks) return env.reporter.incomplete(what);
+  deny();
+  report_send(Kind::refused, send_digest(sock, to), [&](event::Event& event) {
+    describe_socket(sock, to, event.object);
+    event.detail = "refused because it could not be traced";
+  });
 }
 
 event::Subject Operation::subject_of(guest::Task of) {

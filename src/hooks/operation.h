@@ -29,7 +29,9 @@ class Reporter {
  public:
   virtual ~Reporter() = default;
   virtual void report(event::Event& event) = 0;
-  // Something could not be traced. `what` is a string literal; each is reported once per boot.
+  // Something could not be traced. `what` is a string literal; each is reported once per boot. Under a policy that
+  // denies, whatever makes the result incomplete (a lost record, too) also calls diffusion::State::refuse_sends(),
+  // before the guest goes on.
   virtual void incomplete(const char* what) = 0;
   virtual void kernel_replaced() = 0;  // kexec
 };
@@ -159,10 +161,15 @@ class Operation {
   void report(event::Kind kind, const Node& node, uint64_t labels, std::string detail = {}, std::string path = {});
   // The running process executes another program; filename as it was asked for, exe the true path of what runs.
   void report_exec(const std::string& filename, std::string exe, uint64_t labels);
-  // The running process sends to somewhere outside. Sets verdict.
-  void leak(guest::Sock sock, const guest::IpEndpoint& to);
+  // Whether it can matter what the running process sends: it is managed, or sends are refused, everybody's.
+  bool sends_matter() { return labels() || env.state.sends_refused(); }
+  // The running process sends to somewhere outside: a leak, or refused because sends are. Sets verdict.
+  void leave(guest::Sock sock, const guest::IpEndpoint& to);
   // The same through a socket that is outside of the guest; key: what tells it from others.
-  void leak(const event::Object& socket, uint64_t key);
+  void leave(const event::Object& socket, uint64_t key);
+  // The running process sends to where its labels cannot follow. Refused by a policy that denies; else the result is
+  // incomplete, because of `what`.
+  void send_untraced(guest::Sock sock, const guest::IpEndpoint& to, const char* what);
 
   void describe_subject(event::Event& event) { describe_subject(event, task()); }
   void describe_subject(event::Event& event, guest::Task of);
@@ -171,8 +178,12 @@ class Operation {
 
  private:
   void find_task();
+  void deny();
   template <typename Describe>
-  void leak(uint64_t digest, Describe describe_socket);
+  void report_send(event::Kind kind, uint64_t digest, Describe describe);
+  template <typename Describe>
+  void leave(uint64_t digest, Describe describe_socket);
+  void describe_socket(guest::Sock sock, const guest::IpEndpoint& to, event::Object& out);
 
   guest::Task task_;
   uint32_t tgid_ = 0;

@@ -14,6 +14,8 @@ using guest::SocketType;
 
 namespace {
 
+constexpr char kOtherFamily[] = "classified data was sent on a socket of a family that is not traced";
+
 Carrier sock_carrier(Sock sock) { return {CarrierKind::socket, sock.at.value}; }
 
 Node sock_node(Sock sock) {
@@ -57,8 +59,8 @@ Node outgoing_flow(Operation& op, Sock sock) {
 void send_datagram(Operation& op, Sock sock, const IpEndpoint& to) {
   const bool multicast = to.address.is_multicast();
   const Gva net = multicast ? sock.net(op.r) : guest::namespace_of_address(op.r, sock.net(op.r), to.address);
-  if (multicast || !net) op.leak(sock, to);
-  if (op.verdict.deny || !net) return;
+  if (multicast || !net) op.leave(sock, to);
+  if (op.verdict.deny || !net || !op.labels()) return;
   std::vector<Sock> receivers;
   if (!guest::udp_receivers(op.r, net, to, receivers))
     op.env.reporter.incomplete("the table of UDP sockets could not be read to its end");
@@ -76,8 +78,10 @@ Node queue_node(Gva permissions) {
 }  // namespace
 
 void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
-  if (!op.labels() || !sock.at) return;
-  switch (sock.family(op.r)) {
+  // Of an unmanaged process only what would leave matters, and that only once sends are refused.
+  if (!op.sends_matter() || !sock.at) return;
+  const Family family = sock.family(op.r);
+  switch (family) {
     case Family::local:
       // Datagrams pass security_unix_may_send, which knows the receiver even if it is addressed by name. (The KVM
       // engine's filter relies on it: Interest::managed_sender.)
@@ -97,9 +101,9 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
           if (!msghdr || !guest::message_destination(op.r, msghdr, to)) return;
         }
         if (!guest::namespace_of_address(op.r, sock.net(op.r), to.address))
-          op.leak(sock, to);
+          op.leave(sock, to);
         else if (fast_open)
-          op.env.reporter.incomplete("classified data was sent inside the guest by TCP Fast Open");
+          op.send_untraced(sock, to, "classified data was sent inside the guest by TCP Fast Open");
         else
           op.give(outgoing_flow(op, sock));
         return;
@@ -109,9 +113,9 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
         return;
       }
       if (!guest::namespace_of_address(op.r, sock.net(op.r), to.address))
-        op.leak(sock, to);
+        op.leave(sock, to);
       else
-        op.env.reporter.incomplete("classified data was sent inside the guest over a protocol that is not traced");
+        op.send_untraced(sock, to, "classified data was sent inside the guest over a protocol that is not traced");
       return;
     }
     case Family::netlink:
@@ -121,10 +125,13 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
     case Family::xdp:
     case Family::bluetooth:
     case Family::can:
-      op.leak(sock, {});
+      op.leave(sock, {});
       return;  // past the IP stack: where it goes cannot be told
     default:
-      op.env.reporter.incomplete("classified data was sent on a socket of a family that is not traced");
+      if (op.labels())
+        op.send_untraced(sock, {}, kOtherFamily);
+      else if (family != Family::alg)  // ciphers: they are in the guest's kernel
+        op.leave(sock, {});
       return;
   }
 }
@@ -141,7 +148,7 @@ void receive_from_socket(Operation& op, Sock sock) {
 }
 
 void on_socket_sendmsg(Operation& op) {
-  if (!op.labels()) return;
+  if (!op.sends_matter()) return;
   send_on_socket(op, guest::sock_of(op.r, op.pointer(0)), op.pointer(1));
 }
 

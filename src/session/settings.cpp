@@ -72,7 +72,8 @@ bool entry(std::string_view line, Settings& out) {
   if (key == "first-seq") return parse_number(value, out.first_seq);
   if (key == "boot") return parse_number(value, out.boot);
   if (key == "capacity")
-    return parse_number(value, out.capacity) && out.capacity >= 16 && out.capacity <= (size_t{1} << 26);
+    return parse_number(value, out.capacity) && out.capacity >= Settings::kMinCapacity &&
+           out.capacity <= Settings::kMaxCapacity;
   return false;
 }
 

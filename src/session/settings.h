@@ -31,12 +31,14 @@ struct HiddenService {
 };
 
 struct Settings {
+  static constexpr uint64_t kDefaultCapacity = 1 << 19, kMinCapacity = 16, kMaxCapacity = 1 << 26;
+
   std::vector<ClassifyRule> rules;
   std::vector<KnownFile> files;
   uint64_t first_id = 1;
   uint64_t first_seq = 1;
   uint32_t boot = 1;
-  uint64_t capacity = 1 << 19;  // managed objects; a file in use counts twice
+  uint64_t capacity = kDefaultCapacity;  // managed objects; a file in use counts twice
   bool deny_leaks = false;
   std::vector<HiddenService> services;  // their proxies: Start::proxies, in the same order
   std::string wait = "park";            // how hidden services wait: block, yield or park

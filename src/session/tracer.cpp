@@ -22,6 +22,7 @@ constexpr uint64_t kMaxImage = uint64_t{256} << 20;
 constexpr int kProfileTimeoutMs = 75000;  // longer than the supervisor's own (supervisor/kernel_desk.cpp)
 constexpr int kGoOnTimeoutMs = 60000;
 constexpr int kRingWaitMs = 2000;
+constexpr char kLostRecords[] = "records were lost";
 constexpr size_t kBannerSize = 128;
 constexpr size_t kMaxProcessesAtBoot = 65536;
 
@@ -342,6 +343,7 @@ void Tracer::report(event::Event& event) {
     lost.kind = event::Kind::lost;
     const uint64_t count = std::exchange(lost_unreported_, 0);
     lost.detail = fmt::format("{} records", count);
+    if (settings_.deny_leaks) lost.verdict = event::Verdict::deny;
     report(lost);
     if (ring_stuck_) lost_unreported_ += count;  // that record was lost too: still to be told
   }
@@ -358,6 +360,7 @@ void Tracer::report(event::Event& event) {
   if (!pushed) {
     ++lost_unreported_;
     counters.lost += 1;
+    refuse_sends(kLostRecords);
   }
   counters.records += 1;
   counters.last_seq = event.seq;
@@ -365,7 +368,14 @@ void Tracer::report(event::Event& event) {
   update_counters();
 }
 
+// Who is denied one way out must not have another by making us lose track: an attacker in the guest can fill our
+// tables.
+void Tracer::refuse_sends(const char* why) {
+  if (settings_.deny_leaks) state_.refuse_sends(why);
+}
+
 void Tracer::incomplete(const char* what) {
+  refuse_sends(what);
   for (auto& reason : incomplete_reasons_) {
     const char* known = reason.load(std::memory_order_relaxed);
     if (known == what) return;
@@ -378,6 +388,7 @@ void Tracer::incomplete(const char* what) {
     event::Event event;
     event.kind = event::Kind::incomplete;
     event.detail = what;
+    if (settings_.deny_leaks) event.verdict = event::Verdict::deny;
     const auto lock = state_.lock();
     report(event);
     return;

@@ -113,6 +113,7 @@ class Tracer final : public hooks::Reporter {
   void report(event::Event& event) override;
   void incomplete(const char* what) override;
   void kernel_replaced() override { kernel_replaced_ = true; }
+  void refuse_sends(const char* why);
   void update_counters();
 
   const engine::PhysicalMemory& memory_;

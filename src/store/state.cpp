@@ -45,9 +45,13 @@ void State::apply(const Event& event) {
   count_sequence(event);
   const bool new_boot = event.boot > boot_;
   boot_ = std::max(boot_, event.boot);
+  if ((event.kind == Kind::incomplete || event.kind == Kind::lost) && event.verdict == event::Verdict::deny &&
+      sends_refused_.empty())
+    sends_refused_ = event.kind == Kind::lost ? "records were lost" : event.detail;
   switch (event.kind) {
     case Kind::started:
       warnings_.clear();
+      sends_refused_.clear();
       end_boot();
       break;
     case Kind::reset:
@@ -99,6 +103,7 @@ void State::apply(const Event& event) {
       break;
     case Kind::stopped:  // what the guest held when it ended stays to be asked for, until the next run starts
     case Kind::hidden:
+    case Kind::refused:
     case Kind::count:
       break;
   }

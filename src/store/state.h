@@ -106,6 +106,8 @@ class State {
   uint64_t next_id() const { return next_id_; }  // no object has it, or a higher one
   uint32_t boot() const { return boot_; }
   uint64_t leaks() const { return leaks_; }
+  // Why the run refuses everybody's sends (it denies, and the result is incomplete); empty if it does not.
+  const std::string& sends_refused() const { return sends_refused_; }
   uint64_t lost() const;  // records, by the gaps in the numbers or by the producer's own word, whichever says more
   uint64_t out_of_order() const { return out_of_order_; }
   const std::vector<std::string>& incomplete_reasons() const { return reasons_; }  // each once, at most kMaxReasons
@@ -154,6 +156,7 @@ class State {
   uint64_t announced_lost_ = 0;
   uint64_t out_of_order_ = 0;
   uint64_t leaks_ = 0;
+  std::string sends_refused_;
   uint32_t boot_ = 0;
 };
 

@@ -56,6 +56,34 @@ TEST(State, ExplainsFromTheFileToTheSocket) {
   EXPECT_EQ(state.find_file("/tmp/nothing"), nullptr);
 }
 
+TEST(State, SaysWhySendsAreRefusedUntilTheNextRun) {
+  State state;
+  Events events;
+  const auto make = [&](Kind kind, std::string detail, event::Verdict verdict) {
+    Event event = events.make(kind);
+    event.detail = std::move(detail);
+    event.verdict = verdict;
+    return event;
+  };
+  state.apply(events.make(Kind::started));
+  state.apply(make(Kind::incomplete, "tee", event::Verdict::allow));
+  EXPECT_EQ(state.sends_refused(), "") << "the run only alerts";
+  state.apply(make(Kind::incomplete, "splice", event::Verdict::deny));
+  state.apply(make(Kind::lost, "3 records", event::Verdict::deny));
+  state.apply(make(Kind::reset, "reset", event::Verdict::allow));
+  Event refused = make(Kind::refused, "because", event::Verdict::deny);
+  refused.object = socket(0);
+  state.apply(refused);
+  EXPECT_EQ(state.sends_refused(), "splice");
+  EXPECT_EQ(state.leaks(), 0u);
+  state.apply(events.make(Kind::stopped));
+  EXPECT_EQ(state.sends_refused(), "splice");
+  state.apply(events.make(Kind::started));
+  EXPECT_EQ(state.sends_refused(), "");
+  state.apply(make(Kind::lost, "3 records", event::Verdict::deny));
+  EXPECT_EQ(state.sends_refused(), "records were lost");
+}
+
 TEST(State, UnknownSourceIsManagedAndSaidToBeUnexplained) {
   State state;
   Events events;

@@ -125,6 +125,7 @@ Result<Prepared> prepare(const Options& options, Machine machine) {
   p.disks = std::move(*disks);
   session::Settings settings = p.journal->settings();
   settings.deny_leaks = options.deny_leaks;
+  settings.capacity = options.capacity;
   settings.wait = options.wait;
   for (const HiddenService& service : options.hidden) settings.services.push_back(service);
   Result<Proxies> proxies = Proxies::start(options.hidden, options.state_dir, options.proxy);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "session/settings.h"
 #include "supervisor/journal_writer.h"
 #include "supervisor/machine.h"
 #include "supervisor/proxies.h"
@@ -17,6 +18,7 @@ struct Options {
   std::string state_dir;
   std::vector<Rule> rules;
   bool deny_leaks = false;
+  uint64_t capacity = session::Settings::kDefaultCapacity;  // managed objects that there is room for
   bool allow_untraced = false;
   Parts parts;
   std::string builder;  // oboro-profile

@@ -9,7 +9,7 @@ from .cache import ToolError
 
 # As in src/event/event.h. A misspelt kind in a REJECT would hold forever, so they are checked.
 KINDS = ("started", "armed", "reset", "stopped", "classified", "diffusion", "leak", "exec", "exited", "closed", "renamed",
-         "linked", "unlinked", "removed", "incomplete", "lost", "hidden", "warning")
+         "linked", "unlinked", "removed", "incomplete", "lost", "hidden", "warning", "refused")
 OBJECTS = ("file", "process", "socket", "pipe", "terminal", "queue", "memory")
 ALIASES = {
     "type": "object.type", "path": "object.path", "inode": "object.inode", "fs": "object.fs", "fs_type": "object.fs_type",

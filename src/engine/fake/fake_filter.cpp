@@ -48,10 +48,10 @@ bool FakeFilter::run(const engine::FilterProgram& program, const engine::FilterL
         jump = a == step.value;
         break;
       case Op::jump_if_process:
-        jump = processes_.contains(static_cast<uint32_t>(a));
+        jump = (senders_ && step.value) || processes_.contains(static_cast<uint32_t>(a));
         break;
       case Op::jump_unless_process:
-        jump = !processes_.contains(static_cast<uint32_t>(a));
+        jump = !(senders_ && step.value) && !processes_.contains(static_cast<uint32_t>(a));
         break;
       case Op::jump_if_object:
         jump = objects_.contains(a);

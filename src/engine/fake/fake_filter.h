@@ -30,7 +30,9 @@ class FakeFilter final : public engine::Filter {
   }
   void add_name(const engine::KnownName& name) override { names_[name.dentry] = name; }
   void remove_name(uint64_t dentry) override { names_.erase(dentry); }
+  void add_senders() override { senders_ = true; }
   void clear() override {
+    senders_ = false;
     processes_.clear();
     objects_.clear();
     names_.clear();
@@ -38,6 +40,7 @@ class FakeFilter final : public engine::Filter {
   bool empty() const { return processes_.empty() && objects_.empty(); }
 
  private:
+  bool senders_ = false;
   std::set<uint32_t> processes_;
   std::multiset<uint64_t> objects_;
   std::map<uint64_t, engine::KnownName> names_;

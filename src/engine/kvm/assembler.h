@@ -44,6 +44,10 @@ class Assembler {
   void xor_(Register to, Register from) { emit({rex(from, to), 0x31, modrm(3, from, to)}); }
   void or_(Register to, Register from) { emit({rex(from, to), 0x09, modrm(3, from, to)}); }
   void and_immediate(Register to, uint32_t value) { group1(4, to, value); }
+  // to &= the 4 bytes at `address`, extended with zeros
+  void and_absolute(Register to, uint64_t address) {
+    emit({static_cast<uint8_t>(0x40 | (to >> 3) << 2), 0x23}), absolute(to, address);
+  }
   void compare_immediate(Register with, uint32_t value) { group1(7, with, value); }
   void compare64(Register base, uint32_t offset, Register with) {
     emit({rex(with, base), 0x39}), memory(with, base, offset);

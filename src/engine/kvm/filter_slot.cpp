@@ -11,6 +11,7 @@
 namespace oboro::engine::kvm {
 namespace {
 
+constexpr uint32_t kIdMask = (1U << FilterSlot::kProcessBits) - 1;
 constexpr uint64_t kMix = 0x9e3779b97f4a7c15;
 constexpr size_t kNameSize = 32;
 constexpr size_t kAlignment = 32;  // of stubs
@@ -46,7 +47,9 @@ Result<std::unique_ptr<FilterSlot>> FilterSlot::create() {
   return std::unique_ptr<FilterSlot>(new FilterSlot(reinterpret_cast<std::byte*>(aligned)));
 }
 
-FilterSlot::FilterSlot(std::byte* memory) : memory_(memory), counts_(size_t{1} << kObjectBits) {}
+FilterSlot::FilterSlot(std::byte* memory) : memory_(memory), counts_(size_t{1} << kObjectBits) {
+  set_sender_mask(kIdMask);
+}
 
 FilterSlot::~FilterSlot() { munmap(memory_, kSize); }
 
@@ -122,7 +125,10 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
         break;
       case Op::jump_if_process:
       case Op::jump_unless_process:
-        code.and_immediate(a, (1U << kProcessBits) - 1);
+        if (step.value == FilterStep::kOrSender)
+          code.and_absolute(a, base_.value + kSenderMask);
+        else
+          code.and_immediate(a, kIdMask);
         code.bit_test_absolute(processes, a);
         code.jump(step.op == Op::jump_if_process ? A::carry : A::no_carry, target);
         break;
@@ -209,7 +215,7 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
   code.jump_to(back.value, entry.value);
   code.link();
 
-  if (used_ + code.size() > kProcesses) return std::nullopt;
+  if (used_ + code.size() > kSenderMask) return std::nullopt;
   std::memcpy(memory_ + used_, code.code().data(), code.size());
   used_ = (used_ + code.size() + kAlignment - 1) & ~(kAlignment - 1);
   return Stub{entry, entry + trap};
@@ -224,8 +230,22 @@ void FilterSlot::set_bit(size_t table, uint64_t bit, bool value) {
     std::atomic_ref(*byte).fetch_and(static_cast<uint8_t>(~mask));
 }
 
-void FilterSlot::add_process(uint32_t tgid) { set_bit(kProcesses, tgid & ((1U << kProcessBits) - 1), true); }
-void FilterSlot::remove_process(uint32_t tgid) { set_bit(kProcesses, tgid & ((1U << kProcessBits) - 1), false); }
+void FilterSlot::add_process(uint32_t tgid) { set_bit(kProcesses, tgid & kIdMask, true); }
+void FilterSlot::remove_process(uint32_t tgid) {
+  // An ID is what the guest's memory says: none may take away the bit that all senders look up.
+  if (senders_ && (tgid & kIdMask) == 0) return;
+  set_bit(kProcesses, tgid & kIdMask, false);
+}
+
+void FilterSlot::set_sender_mask(uint32_t mask) {
+  std::atomic_ref(*reinterpret_cast<uint32_t*>(memory_ + kSenderMask)).store(mask);
+}
+
+void FilterSlot::add_senders() {
+  senders_ = true;
+  set_bit(kProcesses, 0, true);
+  set_sender_mask(0);
+}
 
 void FilterSlot::object_bits(uint64_t key, uint64_t (&bits)[2]) const {
   const uint64_t hash = key * kMix;
@@ -268,6 +288,8 @@ void FilterSlot::remove_name(uint64_t dentry) {
 }
 
 void FilterSlot::clear() {
+  senders_ = false;
+  set_sender_mask(kIdMask);
   std::memset(memory_ + kProcesses, 0, kSize - kProcesses);
   std::fill(counts_.begin(), counts_.end(), 0);
 }

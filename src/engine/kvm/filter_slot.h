@@ -3,6 +3,11 @@
 // tables that stubs ask:
 //
 //   offset 0        the stubs
+//   kSenderMask     32 bits that the ID of a process that sends is masked with before it is looked up: all of an ID's,
+//                   or, once every sender is of interest, none, so that all look up the bit of ID 0, which is set then.
+//                   (A stub has to mask an ID anyhow: a mask in memory adds no instruction for those who may send. It
+//                   has a page to itself. All bits of the table set would stop every process at every read and write,
+//                   too.)
 //   kProcesses      a bit for each process ID: of interest
 //   kObjects        a Bloom filter of object keys (two bits each)
 //   kNames          known names, direct-mapped by dentry, 32 bytes each: KnownName
@@ -27,6 +32,7 @@ class FilterSlot final : public Filter {
  public:
   static constexpr size_t kSize = size_t{4} << 20;
   static constexpr size_t kProcesses = size_t{512} << 10;
+  static constexpr size_t kSenderMask = kProcesses - 4096;
   static constexpr unsigned kProcessBits = 22;  // PID_MAX_LIMIT: exact, no two processes share a bit
   static constexpr size_t kObjects = size_t{1} << 20;
   static constexpr unsigned kObjectBits = 23;
@@ -54,18 +60,21 @@ class FilterSlot final : public Filter {
   void remove_process(uint32_t tgid) override;
   void add_object(uint64_t key) override;
   void remove_object(uint64_t key) override;
+  void add_senders() override;
   void add_name(const KnownName& name) override;
   void remove_name(uint64_t dentry) override;
   void clear() override;
 
  private:
   explicit FilterSlot(std::byte* memory);
+  void set_sender_mask(uint32_t mask);
   void set_bit(size_t table, uint64_t bit, bool value);
   void object_bits(uint64_t key, uint64_t (&bits)[2]) const;
 
   std::byte* memory_;
   Gva base_{};
   size_t used_ = 0;
+  bool senders_ = false;
   std::vector<uint8_t> counts_;  // of objects for each bit of kObjects; 255 stays
 };
 

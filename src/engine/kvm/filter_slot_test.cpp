@@ -144,6 +144,36 @@ TEST_F(Stubs, ProcessesAreExact) {
   }
 }
 
+TEST_F(Stubs, EverySenderIsOfInterestOnceAllAre) {
+  constexpr uint64_t kOrSender = FilterStep::kOrSender;
+  const FilterProgram sender = {
+      {Op::current, kCurrent}, {Op::load32, 8}, {Op::jump_if_process, kOrSender, 4}, {Op::pass}, {Op::stop}};
+  const FilterProgram inverse = {
+      {Op::current, kCurrent}, {Op::load32, 8}, {Op::jump_unless_process, kOrSender, 4}, {Op::stop}, {Op::pass}};
+  const FilterProgram other = {
+      {Op::current, kCurrent}, {Op::load32, 8}, {Op::jump_if_process, 0, 4}, {Op::pass}, {Op::stop}};
+  const auto of = [&](uint32_t tgid) { task_[1] = 0xa5a5a5a500000000 | tgid; };
+  both([&](Filter& filter) { filter.add_process(7); });
+  for (int round = 0; round < 2; ++round) {
+    of(7);
+    EXPECT_TRUE(run(sender) && run(inverse) && run(other));
+    for (const uint32_t tgid : {1U, 8U, (1U << 22) - 1}) {
+      of(tgid);
+      EXPECT_FALSE(run(sender) || run(inverse) || run(other));
+    }
+    both([&](Filter& filter) {
+      filter.add_senders();
+      filter.remove_process(8), filter.remove_process(0), filter.remove_process(1U << 22);
+    });
+    for (const uint32_t tgid : {1U, 8U, (1U << 22) - 1}) {
+      of(tgid);
+      EXPECT_TRUE(run(sender) && run(inverse));
+      EXPECT_FALSE(run(other)) << "reading and writing cost what they did";
+    }
+    both([&](Filter& filter) { filter.clear(), filter.add_process(7); });
+  }
+}
+
 TEST_F(Stubs, ObjectsCountAndHardlyEverCollide) {
   const FilterProgram program = {{Op::argument, 0}, {Op::jump_if_object, 0, 3}, {Op::pass}, {Op::stop}};
   constexpr uint64_t kSlab = 0xffff888012340000;
