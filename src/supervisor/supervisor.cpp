@@ -149,11 +149,20 @@ Result<Prepared> prepare(const Options& options, Machine machine) {
   return p;
 }
 
-// Until QEMU has ended.
-Result<Ending> watch(const Options& options, Prepared& p, Child& child) {
-  JournalWriter& journal = *p.journal;
-  p.control_end.reset();
-  p.commands_end.reset();
+// The run's end, in the journal and in the state directory.
+Result<void> finish(const Options& options, Prepared& p, store::Status& status, const std::string& how, bool failed) {
+  Result<void> written = p.journal->finish(how);
+  status.state = failed ? "failed" : "ended";
+  status.ended = store::now_ns();
+  if (failed) status.error = how;
+  if (auto saved = store::write_status(options.state_dir, status); !saved && written) written = saved;
+  return written;
+}
+
+// The run's begin, likewise. Nothing else can fail before the guest may run.
+Result<store::Status> begin(const Options& options, Prepared& p) {
+  if (auto started = p.journal->start(fmt::format("engine {}, QEMU {}", p.engine, p.version)); !started)
+    return started.error();
   store::Status status;
   status.engine = p.engine;
   status.qemu = p.version;
@@ -161,10 +170,18 @@ Result<Ending> watch(const Options& options, Prepared& p, Child& child) {
   status.state = "booting";
   status.pid = static_cast<uint64_t>(getpid());
   status.started = store::now_ns();
-  if (auto written = store::write_status(options.state_dir, status); !written) return written.error();
-  if (auto started = journal.start(fmt::format("engine {}, QEMU {}", p.engine, p.version)); !started)
-    return started.error();
+  if (auto written = store::write_status(options.state_dir, status); !written) {
+    (void)p.journal->finish(written.error().message);
+    return written.error();
+  }
+  return status;
+}
 
+// Until QEMU has ended. status: begin()'s.
+Result<Ending> watch(const Options& options, Prepared& p, Child& child, store::Status status) {
+  JournalWriter& journal = *p.journal;
+  p.control_end.reset();
+  p.commands_end.reset();
   KernelDesk desk(options.builder, options.allow_untraced, p.control.get(), status, options.state_dir,
                   cache_directory());
   std::optional<Error> failure;
@@ -215,12 +232,8 @@ Result<Ending> watch(const Options& options, Prepared& p, Child& child) {
                           : WIFEXITED(*wait_status)
                               ? fmt::format("QEMU ended with status {}", WEXITSTATUS(*wait_status))
                               : fmt::format("QEMU was ended by signal {}", WTERMSIG(*wait_status));
-  Result<void> written = journal.finish(failure ? failure->message : how);
-  status.state = failure || !clean ? "failed" : "ended";
-  status.ended = store::now_ns();
   if (wait_status && WIFEXITED(*wait_status)) status.exit = WEXITSTATUS(*wait_status);
-  if (failure || !clean) status.error = failure ? failure->message : how;
-  if (auto saved = store::write_status(options.state_dir, status); !saved && written) written = saved;
+  const Result<void> written = finish(options, p, status, failure ? failure->message : how, failure || !clean);
 
   if (failure) {
     if (!desk.untraceable()) return *failure;
@@ -254,9 +267,14 @@ Result<Ending> run(const Options& options) {
   Result<UniqueFd> signal = signals();
   if (!signal) return signal.error();
   prepared->signal = std::move(*signal);
+  Result<store::Status> status = begin(options, *prepared);
+  if (!status) return status.error();
   Result<Child> child = Child::start(command.words, command.environment, fds.all());
-  if (!child) return child.error();
-  return watch(options, *prepared, *child);
+  if (!child) {
+    (void)finish(options, *prepared, *status, child.error().message, true);
+    return child.error();
+  }
+  return watch(options, *prepared, *child, std::move(*status));
 }
 
 namespace {
@@ -273,6 +291,30 @@ std::vector<int> inherited_descriptors() {
   return found;
 }
 
+// In the process that supervises. ready: says 'S' when everything is in place, or 'E' and why it is not; its end
+// without either says that this process is gone.
+void supervise(const Options& options, Prepared& prepared, Child& qemu, UniqueFd ready) {
+  const auto start = [&]() -> Result<store::Status> {
+    Result<UniqueFd> signal = signals();
+    if (!signal) return signal.error();
+    prepared.signal = std::move(*signal);
+    const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (!null || dup2(null.get(), STDIN_FILENO) < 0 || dup2(null.get(), STDOUT_FILENO) < 0)
+      return io_error("/dev/null");
+    return begin(options, prepared);
+  };
+  Result<store::Status> status = start();
+  if (!status) {
+    (void)session::send_message(ready.get(), 'E', status.error().message);
+    return;
+  }
+  // If nobody hears it, there is no QEMU either, and watch() sees that.
+  (void)session::send_message(ready.get(), 'S', {});
+  ready.reset();
+  const Result<Ending> ending = watch(options, prepared, qemu, std::move(*status));
+  if (!ending) say(ending.error().message);
+}
+
 }  // namespace
 
 Error become_qemu(const Options& options, const std::vector<std::string>& arguments) {
@@ -283,6 +325,8 @@ Error become_qemu(const Options& options, const std::vector<std::string>& argume
   if (!prepared) return prepared.error();
   Result<Child> self = Child::adopt(getpid());
   if (!self) return self.error();
+  Result<std::pair<UniqueFd, UniqueFd>> ready = channel();
+  if (!ready) return ready.error();
 
   // The supervisor is no child of QEMU: QEMU does not expect one.
   const pid_t between = fork();
@@ -293,18 +337,19 @@ Error become_qemu(const Options& options, const std::vector<std::string>& argume
     if (supervisor != 0) _exit(supervisor < 0 ? 1 : 0);
     // Else they would outlive QEMU here, and whoever waits for the end of its monitor would wait for ours.
     for (const int fd : qemus) close(fd);
-    Result<UniqueFd> signal = signals();
-    const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
-    if (!signal || dup2(null.get(), STDIN_FILENO) < 0 || dup2(null.get(), STDOUT_FILENO) < 0) _exit(1);
-    prepared->signal = std::move(*signal);
-    const Result<Ending> ending = watch(options, *prepared, *self);
-    if (!ending) say(ending.error().message);
+    ready->first.reset();
+    supervise(options, *prepared, *self, std::move(ready->second));
     _exit(0);
   }
   int status = 0;
   while (waitpid(between, &status, 0) < 0 && errno == EINTR) {
   }
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return Error{Errc::io, "the supervisor could not be started"};
+  // No guest without one that is in place.
+  ready->second.reset();
+  const Result<session::Message> word = session::receive_message(ready->first.get(), -1);
+  if (!word) return Error{Errc::io, "the supervisor ended before it was ready; the guest is not started"};
+  if (word->type != 'S') return Error{Errc::io, word->payload + "; the guest is not started"};
 
   const Inherited fds = prepared->inherited();
   for (const int fd : fds.all()) fcntl(fd, F_SETFD, 0);

@@ -1,0 +1,125 @@
+// oboro-qemu with a QEMU that only notes that it was started.
+
+#include <cstdlib>
+#include <fcntl.h>
+#include <filesystem>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <spawn.h>
+#include <string>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vector>
+
+#include "base/fd.h"
+#include "store/testing.h"
+
+namespace oboro {
+namespace {
+
+using store::testing::TempDirectory;
+
+class OboroQemuTest : public testing::Test {
+ protected:
+  void SetUp() override {
+#ifdef OBORO_SANITIZED
+    GTEST_SKIP() << "a sanitizer's runtime must be loaded before everything, and a preloaded library is not";
+#endif
+    qemu("echo yes > \"$OUT/started\"");
+    set_state(directory.path() + "/state");
+  }
+  // What the fake QEMU does; it answers --version besides.
+  void qemu(const std::string& script) const {
+    directory.write("qemu", "#!/bin/sh\n[ \"$1\" = --version ] && echo QEMU emulator version 9.2.0 && exit 0\nOUT=" +
+                                directory.path() + "\n" + script + "\n");
+    chmod((directory.path() + "/qemu").c_str(), 0700);
+  }
+  // The guest's is below.
+  void set_state(const std::string& path) {
+    state = path + "/web";
+    std::filesystem::create_directory(path);
+    directory.write("config", fmt::format("[[classify]]\npattern = '/secret'\n[run]\nqemu = '{}/qemu'\nstate = '{}'\n",
+                                          directory.path(), path));
+  }
+  // Its exit status; negative: the signal that ended it.
+  int start(const std::vector<std::string>& further = {"-accel", "kvm"}) {
+    errors = UniqueFd(memfd_create("errors", MFD_CLOEXEC));
+    std::vector<std::string> words = {OBORO_QEMU_PROGRAM, "-name", "web"};
+    words.insert(words.end(), further.begin(), further.end());
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    std::string config = "OBORO_CONFIG=" + directory.path() + "/config", path = "PATH=/usr/bin:/bin";
+    char* environment[] = {config.data(), path.data(), nullptr};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, errors.get(), STDERR_FILENO);
+    pid_t child = 0;
+    EXPECT_EQ(posix_spawn(&child, OBORO_QEMU_PROGRAM, &actions, nullptr, arguments.data(), environment), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    int status = 0;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+  bool was_started() const { return directory.read("started") == "yes\n"; }
+  std::string said() const {
+    std::string text(1 << 14, '\0');
+    const ssize_t size = pread(errors.get(), text.data(), text.size(), 0);
+    text.resize(size > 0 ? static_cast<size_t>(size) : 0);
+    return text;
+  }
+
+  TempDirectory directory;
+  std::string state;
+  UniqueFd errors;
+};
+
+TEST_F(OboroQemuTest, QemuIsStartedWhenItsSupervisorIsReady) {
+  // Before QEMU, not at some time.
+  qemu("grep -q '\"started\"' " + state + "/events.jsonl && grep -q booting " + state +
+       "/status.json && echo yes > \"$OUT/started\"; exit 7");
+  EXPECT_EQ(start(), 7) << said();
+  EXPECT_TRUE(was_started());
+}
+
+TEST_F(OboroQemuTest, ASupervisorThatCannotBeginKeepsQemuFromStarting) {
+  // No file can take its name.
+  std::filesystem::create_directories(state + "/status.json/x");
+  chmod(state.c_str(), 0700);
+  EXPECT_EQ(start(), 1);
+  EXPECT_FALSE(was_started());
+  EXPECT_NE(said().find("oboro-qemu: "), std::string::npos) << said();
+  EXPECT_NE(said().find("status.json"), std::string::npos) << said();
+}
+
+TEST_F(OboroQemuTest, AFullDiskKeepsQemuFromStarting) {
+  // A mount of this process's own, with root's rights or those of a user namespace.
+  if (unshare(CLONE_NEWNS) != 0) {
+    const std::string map = fmt::format("0 {} 1", getuid());
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) GTEST_SKIP() << "this host gives no mount namespace";
+    std::ofstream("/proc/self/uid_map") << map;
+  }
+  mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+  const std::string disk = directory.path() + "/disk";
+  std::filesystem::create_directory(disk);
+  if (mount("disk", disk.c_str(), "tmpfs", 0, "size=32m,mode=700") != 0) GTEST_SKIP() << "tmpfs cannot be mounted here";
+  set_state(disk + "/state");
+  // Room for the ring and small files; what is left then belongs to the journal's reserve.
+  struct statfs space {};
+  ASSERT_EQ(statfs(disk.c_str(), &space), 0);
+  const int64_t left = (8 << 20) + (200 << 10);
+  const UniqueFd ballast(open((disk + "/ballast").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(posix_fallocate(ballast.get(), 0, static_cast<int64_t>(space.f_bavail) * space.f_bsize - left), 0);
+  EXPECT_EQ(start(), 1);
+  EXPECT_FALSE(was_started());
+  EXPECT_NE(said().find("events.jsonl"), std::string::npos) << said();
+  umount2(disk.c_str(), MNT_DETACH);
+}
+
+}  // namespace
+}  // namespace oboro
