@@ -39,6 +39,7 @@ class Reader {
       if (key == "classify") return classify(node);
       if (key == "hide") return hide(node);
       if (key == "policy") return table(node, "[policy]", [&](auto k, const auto& n) { return policy(k, n); });
+      if (key == "safety") return table(node, "[safety]", [&](auto k, const auto& n) { return safety(k, n); });
       if (key == "run") return table(node, "[run]", [&](auto k, const auto& n) { return run(k, n); });
       return false;
     });
@@ -181,6 +182,16 @@ class Reader {
     if (value != "alert" && value != "deny")
       return fail(node.source().begin, "\"leak\" is neither \"alert\" nor \"deny\"");
     config_.deny_leaks = value == "deny";
+    return true;
+  }
+
+  bool safety(std::string_view key, const toml::node& node) {
+    if (key != "on_supervisor_loss") return false;
+    std::string value;
+    if (!text(key, node, value)) return true;
+    if (value != "pause" && value != "kill" && value != "detach")
+      return fail(node.source().begin, R"("on_supervisor_loss" is neither "pause" nor "kill" nor "detach")");
+    config_.on_supervisor_loss = value;
     return true;
   }
 

@@ -16,6 +16,9 @@
 //   [policy]
 //   leak = "deny"               # or "alert"
 //
+//   [safety]
+//   on_supervisor_loss = "pause"  # or "kill", "detach"
+//
 //   [run]
 //   memory = "1G"
 //   cpus = 2
@@ -62,7 +65,8 @@ struct Config {
   std::vector<HideRule> hide;
   std::vector<ClassifyRule> classify;
   bool deny_leaks = false;
-  std::optional<uint64_t> memory;  // bytes
+  std::optional<std::string> on_supervisor_loss;  // "pause", "kill" or "detach"
+  std::optional<uint64_t> memory;                 // bytes
   std::optional<unsigned> cpus;
   std::optional<std::string> vm, kernel, initrd, append, qemu, state;
   std::vector<disk::Disk> disks;

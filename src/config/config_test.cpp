@@ -16,6 +16,8 @@ label = "plan"
 pattern = "/etc/shadow"
 [policy]
 leak = "deny"
+[safety]
+on_supervisor_loss = "kill"
 [run]
 memory = "2G"
 cpus = 2
@@ -29,6 +31,7 @@ append = "console=ttyS0"
   EXPECT_EQ(config->classify[0].label, "plan");
   EXPECT_EQ(config->classify[1].label, "classified");
   EXPECT_TRUE(config->deny_leaks);
+  EXPECT_EQ(config->on_supervisor_loss, "kill");
   EXPECT_EQ(config->memory, uint64_t{2} << 30);
   EXPECT_EQ(config->cpus, 2u);
   EXPECT_EQ(config->vm, "demo");
@@ -37,6 +40,7 @@ append = "console=ttyS0"
   EXPECT_EQ(config->disks[1].images[0].format, disk::Format::raw);
   EXPECT_FALSE(config->kernel);
   EXPECT_TRUE(parse("", "f")->classify.empty());
+  EXPECT_FALSE(parse("", "f")->on_supervisor_loss) << "that is for who starts a guest to decide";
 }
 
 TEST(Config, ErrorsSayWhere) {
@@ -52,6 +56,9 @@ TEST(Config, ErrorsSayWhere) {
            {"policy = 1", "[policy] is not a table"},
            {"[policy]\nleak = 'ask'", "f:2:8: \"leak\" is neither"},
            {"[policy]\nleak = 1", "not a string"},
+           {"[safety]\non_supervisor_loss = 'ignore'", "f:2:22: \"on_supervisor_loss\" is neither"},
+           {"[safety]\non_supervisor_los = 'kill'", "f:2:1: unknown key \"on_supervisor_los\" in [safety]"},
+           {"safety = 'kill'", "[safety] is not a table"},
            {"[run]\nmemory = '1X'", "not a size"},
            {"[run]\ncpus = 0", "from 1"},
            {"[run]\ncpus = '2'", "from 1"},

@@ -1,5 +1,6 @@
 #include "session/settings.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 #include "base/number.h"
@@ -68,6 +69,13 @@ bool entry(std::string_view line, Settings& out) {
     out.wait = value;
     return value == "block" || value == "yield" || value == "park";
   }
+  if (key == "on-supervisor-loss") {
+    const auto known = std::find_if(kSupervisorLosses.begin(), kSupervisorLosses.end(),
+                                    [&](const auto& one) { return one.first == value; });
+    if (known == kSupervisorLosses.end()) return false;
+    out.on_supervisor_loss = known->second;
+    return true;
+  }
   if (key == "first-id") return parse_number(value, out.first_id);
   if (key == "first-seq") return parse_number(value, out.first_seq);
   if (key == "boot") return parse_number(value, out.boot);
@@ -84,6 +92,8 @@ std::string Settings::format() const {
       fmt::format("first-id {}\nfirst-seq {}\nboot {}\ncapacity {}\n", first_id, first_seq, boot, capacity);
   if (deny_leaks) text += "deny-leaks\n";
   auto out = std::back_inserter(text);
+  for (const auto& [name, loss] : kSupervisorLosses)
+    if (loss == on_supervisor_loss) fmt::format_to(out, "on-supervisor-loss {}\n", name);
   for (const ClassifyRule& rule : rules) fmt::format_to(out, "rule {:x} {}\n", rule.labels, rule.pattern);
   if (!services.empty()) fmt::format_to(out, "wait {}\n", wait);
   for (const HiddenService& service : services) {

@@ -1,9 +1,11 @@
 // What `oboro run` tells the engine side at start, through an inherited memory file: text, one line an entry.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -30,6 +32,15 @@ struct HiddenService {
   std::vector<std::string> files;  // patterns
 };
 
+// What becomes of a traced guest whose supervisor is gone (docs/kvm.md).
+enum class SupervisorLoss {
+  pause,   // its vCPUs stand still; its VMM goes on, so that it can be ended
+  kill,    // its VMM ends
+  detach,  // the hooks are taken out, and it runs on untraced
+};
+constexpr std::array<std::pair<std::string_view, SupervisorLoss>, 3> kSupervisorLosses = {
+    {{"pause", SupervisorLoss::pause}, {"kill", SupervisorLoss::kill}, {"detach", SupervisorLoss::detach}}};
+
 struct Settings {
   static constexpr uint64_t kDefaultCapacity = 1 << 19, kMinCapacity = 16, kMaxCapacity = 1 << 26;
 
@@ -40,6 +51,7 @@ struct Settings {
   uint32_t boot = 1;
   uint64_t capacity = kDefaultCapacity;  // managed objects; a file in use counts twice
   bool deny_leaks = false;
+  SupervisorLoss on_supervisor_loss = SupervisorLoss::pause;
   std::vector<HiddenService> services;  // their proxies: Start::proxies, in the same order
   std::string wait = "park";            // how hidden services wait: block, yield or park
 

@@ -20,6 +20,7 @@ Settings example() {
   settings.boot = 7;
   settings.capacity = 4096;
   settings.deny_leaks = true;
+  settings.on_supervisor_loss = SupervisorLoss::detach;
   return settings;
 }
 
@@ -40,6 +41,7 @@ TEST(Settings, RoundTrip) {
   EXPECT_EQ(parsed->boot, 7u);
   EXPECT_EQ(parsed->capacity, 4096u);
   EXPECT_TRUE(parsed->deny_leaks);
+  EXPECT_EQ(parsed->on_supervisor_loss, SupervisorLoss::detach);
 }
 
 TEST(Settings, EmptyTextIsTheDefault) {
@@ -70,6 +72,7 @@ TEST(Settings, MalformedLinesAreRefusedByNumber) {
                            "capacity 67108865",
                            "first-id 18446744073709551616",
                            "deny-leaks ",
+                           "on-supervisor-loss ignore",
                            "deny-leaks 1",
                            "rule",
                            "rule 1",

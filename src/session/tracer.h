@@ -74,6 +74,8 @@ class Tracer final : public hooks::Reporter {
   void armed();
   const guest::Kernel& kernel() const { return *kernel_; }  // from arm() on
 
+  const Settings& settings() const { return settings_; }
+
   engine::Verdict hook(const hooks::HookPoint& point, engine::Vcpu& vcpu);
   uint64_t records() { return ring_.counters().records; }
   void count_stop() { ring_.counters().stops.fetch_add(1, std::memory_order_relaxed); }

@@ -104,7 +104,7 @@ Result<std::pair<UniqueFd, UniqueFd>> channel() {
 }
 
 // machine: its engine is decided.
-Result<Prepared> prepare(const Options& options, Machine machine) {
+Result<Prepared> prepare(const Options& options, Machine machine, session::SupervisorLoss loss) {
   Prepared p;
   p.engine = machine.engine == Engine::kvm ? "kvm" : "tcg";
   if (machine.qemu.empty()) {
@@ -126,6 +126,7 @@ Result<Prepared> prepare(const Options& options, Machine machine) {
   session::Settings settings = p.journal->settings();
   settings.deny_leaks = options.deny_leaks;
   settings.capacity = options.capacity;
+  settings.on_supervisor_loss = loss;
   settings.wait = options.wait;
   for (const HiddenService& service : options.hidden) settings.services.push_back(service);
   Result<Proxies> proxies = Proxies::start(options.hidden, options.state_dir, options.proxy);
@@ -258,7 +259,8 @@ Result<Ending> run(const Options& options) {
     if (options.machine.engine == Engine::automatic)
       say(usable ? "engine kvm" : fmt::format("engine tcg: {}", usable.error().message));
   }
-  Result<Prepared> prepared = prepare(options, std::move(machine));
+  // As our child QEMU is killed when we end; should that ever fail, this is the same.
+  Result<Prepared> prepared = prepare(options, std::move(machine), session::SupervisorLoss::kill);
   if (!prepared) return prepared.error();
 
   const TerminalGuard terminal;
@@ -321,7 +323,8 @@ Error become_qemu(const Options& options, const std::vector<std::string>& argume
   const std::vector<int> qemus = inherited_descriptors();
   Machine machine = options.machine;
   machine.engine = Engine::kvm;
-  Result<Prepared> prepared = prepare(options, std::move(machine));
+  const auto usual = options.deny_leaks ? session::SupervisorLoss::pause : session::SupervisorLoss::detach;
+  Result<Prepared> prepared = prepare(options, std::move(machine), options.on_supervisor_loss.value_or(usual));
   if (!prepared) return prepared.error();
   Result<Child> self = Child::adopt(getpid());
   if (!self) return self.error();

@@ -2,6 +2,7 @@
 // questions about kernels, and ends when the guest does.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct Options {
   std::vector<Rule> rules;
   bool deny_leaks = false;
   uint64_t capacity = session::Settings::kDefaultCapacity;  // managed objects that there is room for
+  // Not set: pause where leaks are denied, else detach. Not for run(), whose QEMU always ends with it.
+  std::optional<session::SupervisorLoss> on_supervisor_loss;
   bool allow_untraced = false;
   Parts parts;
   std::string builder;  // oboro-profile

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -19,6 +20,16 @@ void on_kick(int) {
   if (!vcpu_of_thread) return;
   kicked_of_thread->store(true, std::memory_order_relaxed);
   vcpu_of_thread->run().immediate_exit = 1;
+}
+
+// Until the VMM has kicked it. A kick is a signal whose handler sets immediate_exit: with all signals blocked but in
+// ppoll() none can come between the look and the wait.
+void stand_still(const volatile __u8& immediate_exit) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  while (!immediate_exit) ppoll(nullptr, 0, nullptr, &before);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void pause_briefly() {
@@ -127,8 +138,15 @@ int Machine::enter(KvmVcpu& vcpu) {
     vcpu.at_.store(At::vmm, std::memory_order_seq_cst);
     stopping_.wait(true);
   }
-  vcpu.apply_debug();
-  const int result = ioctl_(vcpu.fd_, KVM_RUN, nullptr);
+  int result = -1;
+  if (paused()) {
+    vcpu.at_.store(At::vmm, std::memory_order_seq_cst);
+    stand_still(vcpu.run_->immediate_exit);
+    errno = EINTR;
+  } else {
+    vcpu.apply_debug();
+    result = ioctl_(vcpu.fd_, KVM_RUN, nullptr);
+  }
   vcpu.sregs_known_ = false;
   vcpu.at_.store(before, std::memory_order_seq_cst);
   if (result < 0 && vcpu.kicked_.load(std::memory_order_relaxed)) {
@@ -138,6 +156,12 @@ int Machine::enter(KvmVcpu& vcpu) {
     errno = error;
   }
   return result;
+}
+
+// Whoever is past its look at paused_ is out of the guest when nobody is in it any more.
+void Machine::pause() {
+  const Stopped stopped(*this, nullptr);
+  paused_.store(true, std::memory_order_seq_cst);
 }
 
 void Machine::kick(KvmVcpu& vcpu) {

@@ -43,6 +43,11 @@ class Machine {
   // returns.
   int enter(KvmVcpu& vcpu);
 
+  // From now on no vCPU runs guest code: each stands still in enter(), outside of handlers. When the VMM wants one
+  // back, as to stop or end the machine, it gets EINTR. Nothing undoes it. To be called where a Stopped may be made.
+  void pause();
+  bool paused() const { return paused_.load(std::memory_order_seq_cst); }
+
   // While one exists no other vCPU runs guest code, nor is any in a handler. Not to be nested; waits for another's end.
   // Whoever makes one must hold nothing that a handler waits for, but within a NotHandling.
   class Stopped {
@@ -110,7 +115,7 @@ class Machine {
   mutable std::mutex mutex_;  // the list of vCPUs
   std::vector<std::unique_ptr<KvmVcpu>> vcpus_;
   std::mutex stopper_;
-  std::atomic<bool> stopping_{false};
+  std::atomic<bool> stopping_{false}, paused_{false};
   std::atomic<unsigned> readers_{0};
 };
 

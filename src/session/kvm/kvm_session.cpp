@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "guest/ftrace.h"
+#include "session/kvm/last_words.h"
 
 namespace oboro::session {
 namespace {
@@ -32,6 +33,8 @@ Result<void> KvmSession::set_up() {
   Result<std::unique_ptr<Tracer>> tracer = make_tracer(machine.memory(), start_);
   if (!tracer) return tracer.error();
   tracer_ = std::move(*tracer);
+  if (start_.commands < 0) return Error{Errc::invalid, "commands is missing"};
+  if (supervisor_is_gone()) lost_before_armed();
   // The VMM's threads get its signals.
   sigset_t all, before;
   sigfillset(&all);
@@ -150,7 +153,10 @@ void KvmSession::follow_boot(KvmVcpu& vcpu) {
 
 void KvmSession::give_up(const std::string& why) {
   // No user code runs until the supervisor has decided; without its answer, or with a no, the VMM ends here.
-  if (!tracer_->ask_to_go_on(why)) _exit(3);
+  if (!tracer_->ask_to_go_on(why)) {
+    say_at_once(fmt::format("the guest cannot be traced, and nobody says that it may run on: {}", why));
+    _exit(kNotTraced);
+  }
   breakpoints({});
   phase_ = Phase::untraced;
 }

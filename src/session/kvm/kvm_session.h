@@ -6,7 +6,9 @@
 //                        already, it was too late, and the guest is not traceable.
 //   armed                The hooks are in the guest's code.
 //   untraced             The kernel could not be traced and the user wants it run all the same; or tracing has ended:
-//                        by `oboro detach`, or because the supervisor is gone.
+//                        by `oboro detach`, or because the supervisor is gone and that is what was asked for.
+// When the supervisor is gone before a boot is armed, the VMM ends with status 3; after, it is the setting
+// (SupervisorLoss) that says what becomes of the guest.
 // A reset is noticed by the register values that the VMM sets.
 //
 // Threads: run() on the vCPU's own; the rest by any thread of the VMM.
@@ -75,6 +77,8 @@ class KvmSession {
   void mark_for_ftrace(bool hidden);
   // watch.cpp
   struct LettingGo;
+  bool supervisor_is_gone() const;
+  bool lost(LettingGo& going);
   void watch();
   void check_guest();
   bool let_go(LettingGo& going);

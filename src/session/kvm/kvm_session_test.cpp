@@ -2,6 +2,7 @@
 
 #include "session/kvm/kvm_session_test.h"
 
+#include <signal.h>
 #include <sys/syscall.h>
 
 namespace oboro::session {
@@ -157,6 +158,86 @@ TEST_P(LettingGoTest, ANewBootIsNotWaitedFor) {
 
 INSTANTIATE_TEST_SUITE_P(Ways, LettingGoTest, testing::Bool(),
                          [](const auto& way) { return way.param ? "Asked" : "Orphaned"; });
+
+class PauseTest : public KvmSessionTest {
+ protected:
+  PauseTest() { on_supervisor_loss = SupervisorLoss::pause; }
+  void lose_supervisor() {
+    commands.reset();
+    for (int i = 0; i < 5000 && !session().machine.paused(); ++i) usleep(1000);
+    ASSERT_TRUE(session().machine.paused());
+  }
+};
+
+TEST_F(PauseTest, WithoutItsSupervisorATracedGuestStandsStill) {
+  boot();
+  lose_supervisor();
+  EXPECT_TRUE(hooked(Symbol::fn_file_open));
+  std::atomic<pthread_t> thread{};
+  std::atomic<bool> back{false};
+  Cpu& cpu = cpus[0];
+  cpu.exit_reason = KVM_EXIT_MMIO;
+  auto entry = std::async(std::launch::async, [&] {
+    thread = pthread_self();
+    const int result = session().run(*cpu.vcpu);
+    const int error = errno;
+    back = true;
+    return std::pair(result, error);
+  });
+  usleep(kShort * 1000);
+  EXPECT_FALSE(back) << "the guest went on";
+  // As a VMM stops a vCPU that is in the guest.
+  struct sigaction kick {};
+  kick.sa_handler = [](int) { cpus[0].vcpu->run().immediate_exit = 1; };
+  sigaction(SIGUSR1, &kick, nullptr);
+  pthread_kill(thread, SIGUSR1);
+  EXPECT_EQ(end_of(std::move(entry)), std::pair(-1, EINTR));
+  EXPECT_EQ(cpu.exit_reason, uint32_t{KVM_EXIT_MMIO}) << "it was in the guest";
+  EXPECT_TRUE(cpu.vcpu->run().immediate_exit) << "the VMM's to take back";
+  cpu.exit_reason = 0;
+  cpu.vcpu->run().immediate_exit = 0;
+}
+
+TEST_F(PauseTest, NoHandlerIsHeldInTheMiddle) {
+  boot();
+  hold(cpus[1]);
+  auto handler = std::async(std::launch::async, [this] {
+    cpus[1].exit_reason = KVM_EXIT_IO;
+    cpus[1].next = {};
+    cpus[1].next.rip = guest.symbol(Symbol::fn_file_open).value;
+    cpus[1].next.rsp = stacks[1].value;
+    cpus[1].vcpu->run().immediate_exit = 1;  // the VMM wants it back as soon as it is out of the handler
+    return session().run(*cpus[1].vcpu);
+  });
+  wait_until_held(cpus[1]);
+  commands.reset();
+  usleep(kShort * 1000);
+  EXPECT_FALSE(session().machine.paused()) << "while a handler runs";
+  release(cpus[1]);
+  EXPECT_EQ(end_of(std::move(handler)), -1);
+  for (int i = 0; i < 5000 && !session().machine.paused(); ++i) usleep(1000);
+  EXPECT_TRUE(session().machine.paused());
+  cpus[1].vcpu->run().immediate_exit = 0;
+}
+
+class KillTest : public KvmSessionTest {
+ protected:
+  KillTest() {
+    on_supervisor_loss = SupervisorLoss::kill;
+    testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  }
+};
+
+TEST_F(KillTest, WithoutItsSupervisorTheVmmEnds) {
+  EXPECT_EXIT(
+      {
+        boot();
+        control.reset();
+        sleep(20);
+        _exit(0);
+      },
+      testing::ExitedWithCode(3), "the supervisor is gone");
+}
 
 }  // namespace
 }  // namespace oboro::session

@@ -92,6 +92,7 @@ class KvmSessionTest : public testing::Test {
     Start start;
     start.hooks = "text";
     Settings settings;
+    settings.on_supervisor_loss = on_supervisor_loss;
     settings.services.push_back({"web", "/service", "", false, true, {"/var/secret/**"}});
     start.settings = memfd_create("settings", MFD_CLOEXEC);
     const std::string text = settings.format();
@@ -135,6 +136,9 @@ class KvmSessionTest : public testing::Test {
     for (Cpu& cpu : cpus) release(cpu);
     over = true;
     supervisor.join();
+    // Left open: for the session's thread their end would be this supervisor's.
+    (void)control.release();
+    (void)commands.release();
   }
 
   KvmSession& session() { return *world.session; }
@@ -219,6 +223,7 @@ class KvmSessionTest : public testing::Test {
     call(i, Symbol::fn_bprm_committed_creds, program.value);
   }
 
+  SupervisorLoss on_supervisor_loss = SupervisorLoss::detach;
   World& world;
   fake::FakeGuest& guest;
   fake::FileSystem disk;

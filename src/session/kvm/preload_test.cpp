@@ -196,12 +196,34 @@ TEST_F(PreloadTest, NothingRunsUntracedWithoutTheSupervisorsWord) {
   expect_fine();
 }
 
-TEST_F(PreloadTest, NothingRunsUntracedWhenTheSupervisorIsGone) {
-  control.reset();
-  play("programs-first", start());
-  EXPECT_EQ(over(), 3);
-  EXPECT_EQ(read_all(out.get()), "");
+class SupervisorGoneTest : public PreloadTest, public testing::WithParamInterface<bool> {
+ protected:
+  // The end of one channel is enough.
+  void supervisor_ends() { (GetParam() ? control : commands).reset(); }
+  void expect_ended() {
+    EXPECT_EQ(over(), 3);
+    EXPECT_EQ(read_all(out.get()), "");
+    EXPECT_NE(read_all(errors.get()).find("oboro: the supervisor is gone"), std::string::npos)
+        << read_all(errors.get());
+  }
+};
+
+TEST_P(SupervisorGoneTest, BeforeTheVmmNothingRuns) {
+  supervisor_ends();
+  play("runs", start());
+  expect_ended();
 }
+
+TEST_P(SupervisorGoneTest, BeforeTheGuestIsTracedTheVmmEnds) {
+  play("runs", start());
+  const Result<Message> message = receive_message(control.get(), 5000);
+  ASSERT_TRUE(message && message->type == 'V');
+  supervisor_ends();
+  expect_ended();
+}
+
+INSTANTIATE_TEST_SUITE_P(Channels, SupervisorGoneTest, testing::Bool(),
+                         [](const auto& one) { return one.param ? "Control" : "Commands"; });
 
 }  // namespace
 }  // namespace oboro::session

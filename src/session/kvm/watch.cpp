@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <iterator>
 #include <poll.h>
+#include <unistd.h>
 
 #include "session/control.h"
 #include "session/kvm/kvm_session.h"
+#include "session/kvm/last_words.h"
 
 namespace oboro::session {
 namespace {
@@ -31,25 +34,62 @@ struct KvmSession::LettingGo {
   std::string said;  // who keeps the hooks in place
 };
 
+bool KvmSession::supervisor_is_gone() const {
+  pollfd waits[] = {{start_.commands, 0, 0}, {start_.control, 0, 0}};
+  while (poll(waits, std::size(waits), 0) < 0)
+    if (errno != EINTR) return true;
+  return waits[0].revents || waits[1].revents;
+}
+
 void KvmSession::watch() {
-  int commands = start_.commands;
   LettingGo going;
+  bool alone = false;
   for (;;) {
-    pollfd wait{commands, POLLIN, 0};
-    const int ready = poll(&wait, 1, static_cast<int>((going.why ? going.pause : kCheck).count()));
-    if (ready < 0 && errno != EINTR) return;
-    if (ready > 0) {
-      const Result<Message> message = receive_message(commands, 0);
-      if (!message) commands = -1;  // poll() passes it over
+    // Of the control channel only the end: what is said there is for whoever asked.
+    pollfd waits[] = {{alone ? -1 : start_.commands, POLLIN, 0}, {alone ? -1 : start_.control, 0, 0}};
+    const int ready = poll(waits, std::size(waits), static_cast<int>((going.why ? going.pause : kCheck).count()));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready != 0 && !alone) {
+      const Result<Message> message = ready > 0 && waits[0].revents && !waits[1].revents
+                                          ? receive_message(start_.commands, 0)
+                                          : Result<Message>(Error{});
       if (!going.why) going.since = std::chrono::steady_clock::now();
-      if (!message) going.why = "the supervisor is gone";
       if (message && message->type == 'D') going.why = "asked for";
+      if (!message) {
+        alone = true;
+        if (!lost(going)) return;
+      }
     }
     check_guest();
     if (!going.why || !let_go(going)) continue;
-    if (commands < 0) return;
+    if (alone) return;
     going = {};
   }
+}
+
+// Without a lock: whoever has it may be waiting for the supervisor. False: there is nothing more to watch.
+bool KvmSession::lost(LettingGo& going) {
+  const Phase phase = phase_;
+  if (phase == Phase::untraced) return false;
+  if (phase != Phase::armed) lost_before_armed();
+  switch (tracer_->settings().on_supervisor_loss) {
+    case SupervisorLoss::kill:
+      say_at_once("the supervisor is gone: the machine ends (on_supervisor_loss = \"kill\")");
+      _exit(kNotTraced);
+    case SupervisorLoss::detach:
+      say_at_once(
+          "the supervisor is gone: the hooks are taken out, and the guest runs on UNTRACED "
+          "(on_supervisor_loss = \"detach\")");
+      going.why = "the supervisor is gone";
+      return true;
+    case SupervisorLoss::pause:
+      break;
+  }
+  machine.pause();
+  say_at_once(
+      "the supervisor is gone: the guest stands still and cannot go on; end its machine "
+      "(on_supervisor_loss = \"pause\")");
+  return false;
 }
 
 void KvmSession::check_guest() {

@@ -106,7 +106,10 @@ void on_low_code(unsigned index, void*) {
   Result<std::vector<ArmedHook>> hooks = plugin->tracer->arm(vcpu);
   if (!hooks) {
     // No user code runs until the supervisor has decided; without its answer, or with a no, QEMU ends here.
-    if (!plugin->tracer->ask_to_go_on(hooks.error().message)) _exit(3);
+    if (!plugin->tracer->ask_to_go_on(hooks.error().message)) {
+      complain("the guest cannot be traced, and nobody says that it may run on: " + hooks.error().message);
+      _exit(3);
+    }
     change_phase(Phase::untraced);
     return;
   }

@@ -205,6 +205,17 @@ void two_machines() {
   CHECK(ioctl(second.vm, KVM_CREATE_VCPU, 1) >= 0);
 }
 
+// A guest that runs on by itself, for as long as nobody ends it, within bounds.
+void runs() {
+  Machine machine;
+  guest = [](kvm_run&) {
+    usleep(1000);
+    errno = EINTR;
+    return -1;
+  };
+  for (int i = 0; i < 20000; ++i) CHECK(machine.enter() == -1);
+}
+
 // A child of the VMM (a helper, a shell) is not to be traced.
 void child() {
   Machine machine;
@@ -225,6 +236,7 @@ int main(int argc, char** argv) {
                                                                  {"trap-port", trap_port},
                                                                  {"nonsense", nonsense},
                                                                  {"programs-first", programs_first},
+                                                                 {"runs", runs},
                                                                  {"two-machines", two_machines},
                                                                  {"child", child}}) {
     if (part != name) continue;
