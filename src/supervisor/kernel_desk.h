@@ -27,8 +27,9 @@ class KernelDesk {
         state_dir_(state_dir),
         cache_(cache_directory) {}
 
-  // One message. Errors end the run.
-  Result<void> serve();
+  enum class Served { yes, tracer_is_gone };
+  // One message. Every error ends the run; that the tracer is gone is none.
+  Result<Served> serve();
   bool untraceable() const { return untraceable_; }
   bool was_armed() const { return was_armed_; }
   bool machine_found() const { return machine_found_; }  // the tracer is between a virtual machine and its VMM
@@ -42,9 +43,12 @@ class KernelDesk {
     std::string cached;  // the profile's text
   };
 
-  Result<void> identify(session::Message& message);
-  Result<void> armed(std::string_view payload);
-  Result<void> verify(const Kernel& kernel);
+  Result<Served> refuse(const std::string& why);
+  Result<Served> identify(session::Message& message);
+  Served answer(char type, std::string_view payload) const;
+  Result<Served> armed(std::string_view payload);
+  Result<Served> save();
+  Result<Served> verify(const Kernel& kernel);
   Result<guest::Profile> build(const Kernel& kernel) const;
   void remember(const Kernel& kernel, const guest::Profile& profile) const;
 

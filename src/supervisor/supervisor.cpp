@@ -195,12 +195,9 @@ Result<Ending> watch(const Options& options, Prepared& p, Child& child, store::S
                       {p.socket->poll_fd(), POLLIN, 0}};
     if (poll(waits, std::size(waits), 500) < 0 && errno != EINTR) failure = io_error("poll");
     if (waits[2].revents & POLLIN) {
-      if (auto served = desk.serve(); !served) {
-        if (served.error().code == Errc::io)
-          control_open = false;  // QEMU is ending
-        else
-          failure = served.error();
-      }
+      const auto served = desk.serve();
+      if (!served) failure = served.error();
+      if (served && *served == KernelDesk::Served::tracer_is_gone) control_open = false;  // QEMU is ending
     } else if (waits[2].revents) {
       control_open = false;
     }
