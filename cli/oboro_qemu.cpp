@@ -32,11 +32,17 @@ class Arguments {
   bool has(std::initializer_list<std::string_view> options) const {
     return std::any_of(words_.begin(), words_.end(), [&](const std::string& word) { return is(word, options); });
   }
-  // What follows the last of these options; empty if none is there.
+  // What follows each of these options.
+  std::vector<std::string> values(std::initializer_list<std::string_view> options) const {
+    std::vector<std::string> found;
+    for (size_t i = 1; i < words_.size(); ++i)
+      if (is(words_[i - 1], options)) found.push_back(words_[i]);
+    return found;
+  }
+  // What follows the last of them; empty if none is there.
   std::string value(std::initializer_list<std::string_view> options) const {
-    for (size_t i = words_.size(); i-- > 1;)
-      if (is(words_[i - 1], options)) return words_[i];
-    return {};
+    const std::vector<std::string> all = values(options);
+    return all.empty() ? std::string() : all.back();
   }
 
  private:
@@ -71,11 +77,19 @@ bool runs_no_guest(const Arguments& arguments) {
   return entry(arguments.value({"-machine", "-M"}), "type", true) == "none";
 }
 
+// Every accelerator that is named is KVM: of several, QEMU takes the first that works.
 bool asks_for_kvm(const Arguments& arguments) {
-  if (arguments.has({"-enable-kvm"})) return true;
-  const std::string accel = entry(arguments.value({"-accel"}), "accel", true);
-  const std::string machine = entry(arguments.value({"-machine", "-M"}), "accel", false);
-  return accel == "kvm" || (accel.empty() && machine == "kvm");
+  bool kvm = arguments.has({"-enable-kvm"});
+  for (const std::string& value : arguments.values({"-accel"})) {
+    if (entry(value, "accel", true) != "kvm") return false;
+    kvm = true;
+  }
+  for (const std::string& value : arguments.values({"-machine", "-M"}))
+    if (const std::string accel = entry(value, "accel", false); !accel.empty()) {
+      if (accel != "kvm") return false;
+      kvm = true;
+    }
+  return kvm && !arguments.has({"-readconfig"});  // a file could name another one
 }
 
 // A name that may be part of a path.
@@ -117,7 +131,10 @@ int main(int argc, char** argv) {
   if (arguments.has({"-daemonize"}))
     return fail("-daemonize is not supported: what starts QEMU is to put it into the background");
   if (!asks_for_kvm(arguments))
-    return fail("this guest would run without KVM, and so untraced: give -accel kvm, or use `oboro run --engine tcg`");
+    return fail(
+        "this guest would, or might, run without KVM, and so untraced: give -accel kvm, no other and no -readconfig, "
+        "or "
+        "use `oboro run --engine tcg`");
   for (const config::ClassifyRule& rule : config->classify) options.rules.push_back({rule.pattern, rule.label});
   options.hidden = cli::services_of(*config);
   options.deny_leaks = config->deny_leaks;

@@ -121,5 +121,28 @@ TEST_F(OboroQemuTest, AFullDiskKeepsQemuFromStarting) {
   umount2(disk.c_str(), MNT_DETACH);
 }
 
+TEST_F(OboroQemuTest, AQemuThatDoesNotLoadTheTracerIsNotStarted) {
+  std::filesystem::remove(directory.path() + "/qemu");
+  std::filesystem::create_symlink(STATIC_QEMU, directory.path() + "/qemu");
+  EXPECT_EQ(start(), 1);
+  EXPECT_FALSE(was_started());
+  EXPECT_NE(said().find("does not load"), std::string::npos) << said();
+}
+
+TEST_F(OboroQemuTest, AGuestThatMightRunWithoutKvmIsNotStarted) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"-m", "1G"},
+                                             {"-accel", "tcg"},
+                                             {"-accel", "tcg", "-accel", "kvm"},
+                                             {"-accel", "kvm", "-accel", "tcg"},
+                                             {"-machine", "accel=kvm:tcg"},
+                                             {"-enable-kvm", "-machine", "pc,accel=tcg"},
+                                             {"-accel", "kvm", "-readconfig", "/dev/null"}}) {
+    EXPECT_EQ(start(arguments), 1) << arguments[1];
+    EXPECT_FALSE(was_started()) << arguments[1];
+    EXPECT_NE(said().find("without KVM"), std::string::npos) << said();
+  }
+}
+
 }  // namespace
 }  // namespace oboro

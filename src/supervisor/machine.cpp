@@ -48,6 +48,11 @@ std::string start_of(const Inherited& fds) {
   return text;
 }
 
+std::string preload(const Parts& parts) {
+  const char* others = getenv("LD_PRELOAD");
+  return parts.preload + (others && *others ? std::string(":") + others : "");
+}
+
 bool has_option(const std::vector<std::string>& arguments, std::initializer_list<std::string_view> options) {
   return std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
     std::string_view name = argument;
@@ -109,8 +114,7 @@ Result<void> check(const Machine& m) {
 }
 
 std::vector<std::string> kvm_environment(const Machine& m, const Parts& parts, const Inherited& fds) {
-  const char* preloaded = getenv("LD_PRELOAD");
-  return {"LD_PRELOAD=" + parts.preload + (preloaded && *preloaded ? std::string(":") + preloaded : ""),
+  return {"LD_PRELOAD=" + preload(parts),
           fmt::format("OBORO_KVM={},commands={},hooks={}", start_of(fds), fds.commands, m.hooks)};
 }
 
@@ -182,20 +186,29 @@ Result<std::string> find_qemu() {
   return Error{Errc::not_found, "no qemu-system-x86_64 found; `tools/fetch qemu` brings one that fits"};
 }
 
-Result<std::string> qemu_version(const std::string& qemu, Engine engine) {
+Result<std::string> qemu_version(const std::string& qemu, Engine engine, const Parts& parts) {
   // Not through a shell: the path is the user's.
   int pipe_fds[2];
   if (pipe2(pipe_fds, O_CLOEXEC) != 0) return Error{Errc::io, fmt::format("pipe: {}", strerror(errno))};
   const UniqueFd out(pipe_fds[0]);
   UniqueFd in(pipe_fds[1]);
+  if (pipe2(pipe_fds, O_CLOEXEC) != 0) return Error{Errc::io, fmt::format("pipe: {}", strerror(errno))};
+  const UniqueFd hello(pipe_fds[0]);
+  UniqueFd for_hello(pipe_fds[1]);
   const pid_t child = fork();
   if (child < 0) return Error{Errc::io, fmt::format("fork: {}", strerror(errno))};
   if (child == 0) {
     dup2(in.get(), STDOUT_FILENO);
+    if (engine == Engine::kvm) {
+      fcntl(for_hello.get(), F_SETFD, 0);
+      setenv("OBORO_KVM_HELLO", std::to_string(for_hello.get()).c_str(), 1);
+      setenv("LD_PRELOAD", preload(parts).c_str(), 1);
+    }
     execl(qemu.c_str(), qemu.c_str(), "--version", nullptr);
     _exit(127);
   }
   in.reset();
+  for_hello.reset();
   std::string text(4096, '\0');
   size_t used = 0;
   for (ssize_t n; used < text.size() && (n = read(out.get(), text.data() + used, text.size() - used)) > 0;)
@@ -214,6 +227,10 @@ Result<std::string> qemu_version(const std::string& qemu, Engine engine) {
         fmt::format(
             "{} is QEMU {}, whose plugins cannot do what tracing needs (11.1 can; `tools/fetch qemu` brings it)", qemu,
             version)};
+  char greeting = 0;
+  if (engine == Engine::kvm && read(hello.get(), &greeting, 1) != 1)
+    return Error{Errc::unsupported,
+                 fmt::format("{} does not load {}: its guest would not be traced", qemu, parts.preload)};
   return version;
 }
 

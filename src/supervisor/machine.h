@@ -64,8 +64,8 @@ std::string qemu_escape(std::string_view value);
 Result<std::string> find_qemu();
 
 // Asks `qemu --version`. Errors: unsupported if it is older than what the engine needs (TCG: the plugin interface of
-// QEMU 11.1).
-Result<std::string> qemu_version(const std::string& qemu, Engine engine);
+// QEMU 11.1), or does not load what is preloaded (KVM): it is linked statically, say, or has privileges of its own.
+Result<std::string> qemu_version(const std::string& qemu, Engine engine, const Parts& parts);
 
 // ${OBORO_CACHE:-$HOME/.cache/oboro}, as tools/fetch has it.
 std::string cache_directory();

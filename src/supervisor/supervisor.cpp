@@ -34,7 +34,9 @@ namespace oboro::supervisor {
 namespace {
 
 constexpr int kEndGraceMs = 5000;
-constexpr uint64_t kMachineTimeoutNs = 30ULL * 1000000000;  // from the start of QEMU to its first vCPU
+// From the start of QEMU to its first vCPU: to get all of a large guest's memory beforehand takes minutes. That QEMU
+// loads the tracer and is to use KVM is known before; this is for one that does something else all the same.
+constexpr uint64_t kMachineTimeoutNs = 600ULL * 1000000000;
 
 Result<UniqueFd> memory_file(const char* name, std::string_view content) {
   UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -112,7 +114,7 @@ Result<Prepared> prepare(const Options& options, Machine machine, session::Super
     if (!found) return found.error();
     machine.qemu = *found;
   }
-  Result<std::string> version = qemu_version(machine.qemu, machine.engine);
+  Result<std::string> version = qemu_version(machine.qemu, machine.engine, options.parts);
   if (!version) return version.error();
   p.version = *version;
 
