@@ -9,10 +9,10 @@
 #include <cstdio>
 #include <x86intrin.h>
 
-#include "engine/fake/fake_filter.h"
-#include "guest/fake/fake_guest.h"
 #include "hooks/filter.h"
 #include "hooks/table.h"
+#include "tests/support/engine/fake_filter.h"
+#include "tests/support/guest/fake_guest.h"
 
 namespace {
 
@@ -36,7 +36,7 @@ class Bench {
     const Gva file = guest_.open(guest_.make_file(disk, "plain", 12));
     environment_ = std::make_unique<hooks::Environment>(guest_.kernel(), state_, patterns_, hooks::Policy{}, reporter_);
     environment_->filter = &filter_;
-    for (const uint32_t tgid : {100U, 200U}) (void)state_.add(1, {diffusion::CarrierKind::process, tgid});
+    for (const uint32_t tgid : {100U, 200U}) (void)state_.add(1, {labels::CarrierKind::process, tgid});
 
     constexpr uint64_t kRead = 4, kWrite = 2;
     measure("sendto, UNIX stream", guest::Symbol::fn_socket_sendmsg, sender_, {sending.value, 0, 64});
@@ -69,8 +69,8 @@ class Bench {
   fake::FakeGuest guest_;
   fake::FakeVcpu vcpu_;
   fake::FakeFilter filter_;
-  diffusion::State state_{4096, 1};
-  diffusion::PatternSet patterns_;
+  labels::Carriers state_{4096, 1};
+  labels::PatternSet patterns_;
   Silent reporter_;
   std::unique_ptr<hooks::Environment> environment_;
   Gva sender_, receiver_;

@@ -30,7 +30,7 @@ struct ExplainArguments {
 using Events = std::unordered_map<uint64_t, event::Event>;  // by their place among all
 
 // A second pass over the journal, which keeps only what the chains name: the state need not hold every event.
-Result<Events> collect(const std::string& directory, const std::vector<store::Chain>& chains) {
+Result<Events> collect(const std::string& directory, const std::vector<history::Chain>& chains) {
   Events out;
   for (const auto& chain : chains)
     for (const uint64_t order : chain.orders) out.emplace(order, event::Event{});
@@ -72,7 +72,7 @@ std::string step_line(size_t number, const event::Event& event, const store::Lab
                      coloured(colour_of(event), shown_event(event, labels)));
 }
 
-void show(const Loaded& loaded, const event::Object& object, const std::vector<store::Chain>& chains,
+void show(const Loaded& loaded, const event::Object& object, const std::vector<history::Chain>& chains,
           const Events& events) {
   for (const auto& chain : chains) {
     print(fmt::format("{}  has label {}\n", shown_object(object), shown_labels(chain.labels, loaded.labels)));
@@ -83,7 +83,7 @@ void show(const Loaded& loaded, const event::Object& object, const std::vector<s
   }
 }
 
-void show_json(const Loaded& loaded, const event::Object& object, const std::vector<store::Chain>& chains,
+void show_json(const Loaded& loaded, const event::Object& object, const std::vector<history::Chain>& chains,
                const Events& events) {
   for (const auto& chain : chains) {
     std::string line;
@@ -121,16 +121,16 @@ int execute(const ExplainArguments& arguments) {
 
   auto loaded = load(arguments.directory);
   if (!loaded) return fail(loaded.error(), kExitFailed);
-  const store::TrackedObject* object = nullptr;
+  const history::TrackedObject* object = nullptr;
   event::Event leak;
   uint64_t leak_order = 0;
   if (is_leak) {
     auto found = find_event(arguments.directory, seq);
     if (!found) return fail(found.error(), found.error().code == Errc::not_found ? kExitNotFound : kExitFailed);
     std::tie(leak_order, leak) = *found;
-    object = loaded->state.find(store::object_key(leak.from.type, leak.from.id));
+    object = loaded->state.find(history::object_key(leak.from.type, leak.from.id));
   } else if (is_id) {
-    object = loaded->state.find(store::object_key(type, id));
+    object = loaded->state.find(history::object_key(type, id));
   } else {
     object = what.starts_with('/') ? loaded->state.find_file(what) : loaded->state.find_process(pid);
   }
@@ -138,7 +138,7 @@ int execute(const ExplainArguments& arguments) {
     warn(loaded->problems);
     return fail({Errc::not_found, what + ": not managed, as far as the journal tells"}, kExitNotFound);
   }
-  std::vector<store::Chain> chains = loaded->state.explain(*object);
+  std::vector<history::Chain> chains = loaded->state.explain(*object);
   if (is_leak) {
     std::erase_if(chains, [&](const auto& chain) { return (chain.labels & leak.labels) == 0; });
     for (auto& chain : chains) chain.orders.push_back(leak_order);

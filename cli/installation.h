@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "supervisor/machine.h"
+#include "supervisor/launch/machine.h"
 
 namespace oboro::cli {
 

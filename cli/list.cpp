@@ -12,7 +12,7 @@ namespace oboro::cli {
 namespace {
 
 using event::ObjectType;
-using store::TrackedObject;
+using history::TrackedObject;
 
 constexpr char kListFooter[] = R"(Examples:
   oboro list files
@@ -29,7 +29,7 @@ struct ListArguments {
 };
 
 bool is_unlinked(const TrackedObject& object) {
-  const auto* file = std::get_if<store::FileDetail>(&object.detail);
+  const auto* file = std::get_if<history::FileDetail>(&object.detail);
   return file != nullptr && file->unlinked;
 }
 

@@ -22,8 +22,8 @@ Result<std::string> state_directory(const std::string& given) {
   return directory;
 }
 
-Result<store::EventView> open_view(const std::string& directory) {
-  auto view = store::EventView::open(directory);
+Result<stream::EventView> open_view(const std::string& directory) {
+  auto view = stream::EventView::open(directory);
   if (!view && view.error().code == Errc::not_found)
     return Error{Errc::not_found, directory + ": no journal there; oboro run makes it"};
   return view;
@@ -48,7 +48,7 @@ Result<Loaded> load(const std::string& directory) {
   return loaded;
 }
 
-std::vector<std::string> problems_of(const store::State& state, const store::EventView& view) {
+std::vector<std::string> problems_of(const history::History& state, const stream::EventView& view) {
   std::vector<std::string> out = state.incomplete_reasons();
   if (state.lost() > 0) out.push_back(fmt::format("{} records were lost", state.lost()));
   if (state.out_of_order() > 0) out.push_back(fmt::format("{} events are out of order", state.out_of_order()));

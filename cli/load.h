@@ -4,14 +4,14 @@
 #include <CLI/App.hpp>
 #include <string>
 
-#include "store/labels.h"
-#include "store/state.h"
-#include "store/view.h"
+#include "history/history.h"
+#include "store/label_names.h"
+#include "stream/view.h"
 
 namespace oboro::cli {
 
 struct Loaded {
-  store::State state;
+  history::History state;
   store::LabelNames labels;
   std::string vm;
   std::vector<std::string> problems;  // why the picture may be incomplete, one line each
@@ -21,10 +21,10 @@ struct Loaded {
 void add_state_option(CLI::App& verb, std::string& directory);
 // The directory that is meant, checked.
 Result<std::string> state_directory(const std::string& given);
-Result<store::EventView> open_view(const std::string& directory);
+Result<stream::EventView> open_view(const std::string& directory);
 Result<Loaded> load(const std::string& directory);
 
-std::vector<std::string> problems_of(const store::State& state, const store::EventView& view);
+std::vector<std::string> problems_of(const history::History& state, const stream::EventView& view);
 // Says on standard error that what was shown is incomplete, if it is.
 void warn(const std::vector<std::string>& problems);
 

@@ -138,7 +138,7 @@ int main(int argc, char** argv) {
   for (const config::ClassifyRule& rule : config->classify) options.rules.push_back({rule.pattern, rule.label});
   options.hidden = cli::services_of(*config);
   options.deny_leaks = config->deny_leaks;
-  for (const auto& [name, loss] : session::kSupervisorLosses)
+  for (const auto& [name, loss] : link::kSupervisorLosses)
     if (config->on_supervisor_loss == name) options.on_supervisor_loss = loss;
   machine.vm = entry(arguments.value({"-name"}), "guest", true);
   if (machine.vm.empty()) machine.vm = config->vm.value_or("guest");

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "base/fd.h"
-#include "store/testing.h"
+#include "tests/support/store/testing.h"
 
 namespace oboro {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "event/event.h"
-#include "store/labels.h"
+#include "store/label_names.h"
 
 namespace oboro::cli {
 

@@ -8,7 +8,7 @@
 #include "cli/services.h"
 #include "cli/verbs.h"
 #include "config/config.h"
-#include "diffusion/pattern.h"
+#include "labels/pattern.h"
 #include "store/state_dir.h"
 #include "supervisor/supervisor.h"
 
@@ -66,7 +66,7 @@ Result<void> complete(RunArguments& a) {
       if (mine->empty()) *mine = theirs->value_or("");
   }
   for (const std::string& text : a.classify) {
-    Result<diffusion::Classification> rule = diffusion::parse_classification(text);
+    Result<labels::Classification> rule = labels::parse_classification(text);
     if (!rule) return Error{rule.error().code, fmt::format("--classify '{}': {}", text, rule.error().message)};
     o.rules.push_back({rule->pattern.text(), rule->label});
   }
@@ -143,7 +143,7 @@ void add_run(CLI::App& app, int& exit_code) {
       ->check(CLI::IsMember({"alert", "deny"}));
   verb->add_option("--capacity", a->options.capacity,
                    "Managed objects that there is room for; a file counts twice (default 524288)")
-      ->check(CLI::Range(session::Settings::kMinCapacity, session::Settings::kMaxCapacity));
+      ->check(CLI::Range(link::Settings::kMinCapacity, link::Settings::kMaxCapacity));
   verb->add_option("--engine", a->engine, "auto (KVM where it really works, else TCG), kvm or tcg")
       ->check(CLI::IsMember({"auto", "kvm", "tcg"}))
       ->capture_default_str();

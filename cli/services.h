@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "config/config.h"
-#include "supervisor/proxies.h"
+#include "supervisor/launch/proxies.h"
 
 namespace oboro::cli {
 

@@ -9,10 +9,10 @@
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
-#include "event/ring.h"
 #include "store/json.h"
-#include "store/recorder.h"
 #include "store/state_dir.h"
+#include "stream/recorder.h"
+#include "stream/ring.h"
 
 namespace oboro::cli {
 namespace {
@@ -53,7 +53,7 @@ Result<Picture> look(const std::string& given) {
   if (!picture.running && picture.status.ended == 0) picture.status.state = "killed";
   picture.hooks = picture.status.hooks_armed;
   picture.lost = picture.loaded.state.lost();
-  if (const auto ring = event::Ring::open_read_only(store::ring_path(*directory)); ring) {
+  if (const auto ring = stream::Ring::open_read_only(stream::ring_path(*directory)); ring) {
     picture.stops = ring->counters().stops;
     picture.hidden_calls = ring->counters().hidden_calls;
     picture.hidden_pause_ns = ring->counters().hidden_pause_ns;
@@ -64,7 +64,7 @@ Result<Picture> look(const std::string& given) {
 
 std::string json_line(const Picture& p) {
   const store::Status& s = p.status;
-  const store::State& state = p.loaded.state;
+  const history::History& state = p.loaded.state;
   std::string line;
   store::JsonLine json(line);
   json.text("vm", s.vm);
@@ -106,7 +106,7 @@ std::string json_line(const Picture& p) {
 
 std::string text(const Picture& p) {
   const store::Status& s = p.status;
-  const store::State& state = p.loaded.state;
+  const history::History& state = p.loaded.state;
   std::vector<std::vector<std::string>> rows;
   const auto add = [&](std::string key, std::string value) {
     if (!value.empty()) rows.push_back({std::move(key), std::move(value)});

@@ -4,10 +4,10 @@
 #include <limits>
 
 #include "base/size.h"
-#include "diffusion/pattern.h"
+#include "labels/pattern.h"
 #include "proxy/limits.h"
 #include "store/files.h"
-#include "store/labels.h"
+#include "store/label_names.h"
 
 // clang-format off
 // Errors as values, and not one translation unit more than this with the whole parser in it. One of its assertions
@@ -81,15 +81,15 @@ class Reader {
         }
         if (key != "pattern") return false;
         if (!text(key, value, rule.pattern)) return true;
-        if (auto pattern = diffusion::Pattern::parse(rule.pattern); !pattern)
+        if (auto pattern = labels::Pattern::parse(rule.pattern); !pattern)
           fail(value.source().begin, pattern.error().message);
         return true;
       });
       if (!error_ && rule.pattern.empty()) return fail(entry.source().begin, "[[classify]] without \"pattern\"");
       config_.classify.push_back(std::move(rule));
-      if (config_.classify.size() > diffusion::PatternSet::kMaxPatterns)
+      if (config_.classify.size() > labels::PatternSet::kMaxPatterns)
         return fail(entry.source().begin,
-                    "more than " + std::to_string(diffusion::PatternSet::kMaxPatterns) + " [[classify]]");
+                    "more than " + std::to_string(labels::PatternSet::kMaxPatterns) + " [[classify]]");
     }
     return true;
   }
@@ -169,7 +169,7 @@ class Reader {
     for (const toml::node& entry : *list) {
       std::string& pattern = rule.files.emplace_back();
       if (!text(key, entry, pattern)) return true;
-      if (auto parsed = diffusion::Pattern::parse(pattern); !parsed)
+      if (auto parsed = labels::Pattern::parse(pattern); !parsed)
         return fail(entry.source().begin, parsed.error().message);
     }
     return true;

@@ -47,7 +47,7 @@ namespace oboro::config {
 inline constexpr size_t kMaxFile = 1024 * 1024;
 
 struct ClassifyRule {
-  std::string pattern;  // valid: diffusion::Pattern::parse takes it
+  std::string pattern;  // valid: labels::Pattern::parse takes it
   std::string label;
 };
 

@@ -1,6 +1,6 @@
 #include "disk/formats.h"
 
-#include "disk/testing.h"
+#include "tests/support/disk/testing.h"
 
 namespace oboro::disk {
 namespace {

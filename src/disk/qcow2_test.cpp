@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "disk/testing.h"
+#include "tests/support/disk/testing.h"
 
 namespace oboro::disk {
 namespace {

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "disk/formats.h"
-#include "disk/testing.h"
+#include "tests/support/disk/testing.h"
 
 namespace oboro::disk {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "arch/x86/registers.h"
+#include "arch/x86_64/registers.h"
 
 namespace oboro::engine {
 
@@ -15,14 +15,14 @@ class Vcpu {
  public:
   virtual ~Vcpu() = default;
   virtual unsigned index() const = 0;
-  virtual uint64_t reg(x86::Reg reg) = 0;
+  virtual uint64_t reg(arch::Reg reg) = 0;
 };
 
 // Whether the vCPU, which stands at the first instruction after a reset, is there because of one: real mode, and the
 // selector that code of 64 bits does not have. The address alone is anybody's: an ordinary program may have a page
 // there.
 inline bool was_reset(Vcpu& vcpu) {
-  return (vcpu.reg(x86::Reg::cs) & 0xffff) == x86::kResetCs && !(vcpu.reg(x86::Reg::cr0) & x86::kCr0Pe);
+  return (vcpu.reg(arch::Reg::cs) & 0xffff) == arch::kResetCs && !(vcpu.reg(arch::Reg::cr0) & arch::kCr0Pe);
 }
 
 // Where the vCPU goes on instead of in the hooked function, and with which registers.

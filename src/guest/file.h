@@ -6,6 +6,7 @@
 #include <string>
 
 #include "guest/kernel.h"
+#include "labels/file_identity.h"
 
 namespace oboro::guest {
 
@@ -25,16 +26,7 @@ enum class FileType : uint16_t {
   socket = 0xc000
 };
 
-// A file for as long as it exists, over reboots where its file system has a UUID.
-struct FileIdentity {
-  std::array<uint8_t, 16> uuid{};  // super_block.s_uuid; all zero: none
-  uint32_t dev = 0;                // super_block.s_dev; counts only without UUID
-  uint64_t inode = 0;
-  uint32_t generation = 0;
-
-  bool persistent() const { return uuid != std::array<uint8_t, 16>{}; }
-  uint64_t hash() const;  // 64-bit digest; equal for equal identities
-};
+using labels::FileIdentity;
 
 struct SuperBlock {
   Gva at;

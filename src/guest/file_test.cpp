@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "guest/fake/fake_guest.h"
+#include "tests/support/guest/fake_guest.h"
 
 namespace oboro::guest {
 namespace {

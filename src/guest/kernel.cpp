@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "arch/x86/page_walk.h"
+#include "arch/x86_64/page_walk.h"
 
 namespace oboro::guest {
 
@@ -43,7 +43,7 @@ std::span<const std::byte> Kernel::bytes_at(Gva va) const {
   }
   if (!is_kernel_pointer(va)) return {};
   const auto found =
-      x86::walk([this](Gpa at) { return memory_.read_u64(at); }, layout_.page_table, layout_.five_levels, va);
+      arch::walk([this](Gpa at) { return memory_.read_u64(at); }, layout_.page_table, layout_.five_levels, va);
   if (!found) return {};
   const auto bytes = memory_.from(found->address);
   return bytes.first(std::min<uint64_t>(bytes.size(), found->remaining));

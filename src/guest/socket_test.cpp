@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <gtest/gtest.h>
 
-#include "guest/fake/fake_guest.h"
+#include "tests/support/guest/fake_guest.h"
 
 namespace oboro::guest {
 namespace {

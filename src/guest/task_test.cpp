@@ -3,14 +3,14 @@
 #include <gtest/gtest.h>
 #include <vector>
 
-#include "guest/fake/fake_guest.h"
+#include "tests/support/guest/fake_guest.h"
 
 namespace oboro::guest {
 namespace {
 
+using arch::Reg;
 using fake::FakeGuest;
 using fake::FakeVcpu;
-using x86::Reg;
 
 TEST(Task, Members) {
   FakeGuest guest;

@@ -4,8 +4,8 @@
 #include <atomic>
 #include <cstring>
 
-#include "arch/x86/page_walk.h"
-#include "arch/x86/registers.h"
+#include "arch/x86_64/page_walk.h"
+#include "arch/x86_64/registers.h"
 
 namespace oboro::guest {
 namespace {
@@ -15,10 +15,10 @@ constexpr uint64_t kPage = 4096;
 }  // namespace
 
 std::span<const std::byte> UserMemory::bytes_at(uint64_t at) const {
-  if (at >= x86::kUserSpaceEnd) return {};
+  if (at >= arch::kUserSpaceEnd) return {};
   const engine::PhysicalMemory& memory = kernel_.memory();
   const auto found =
-      x86::walk([&](Gpa entry) { return memory.read_u64(entry); }, cr3_, kernel_.layout().five_levels, Gva(at));
+      arch::walk([&](Gpa entry) { return memory.read_u64(entry); }, cr3_, kernel_.layout().five_levels, Gva(at));
   if (!found || !found->user) return {};
   const auto bytes = memory.from(found->address);
   return bytes.first(std::min<uint64_t>(bytes.size(), found->remaining));

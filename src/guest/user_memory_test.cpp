@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <vector>
 
-#include "guest/fake/fake_guest.h"
+#include "tests/support/guest/fake_guest.h"
 
 namespace oboro::guest {
 namespace {

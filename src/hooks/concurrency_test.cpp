@@ -59,9 +59,9 @@ TEST(Concurrency, HandlersOnFourVcpus) {
   }
   const Gva message = guest.message_to(endpoint("127.0.0.1", 3));
 
-  diffusion::State state(4096, 1);
-  diffusion::PatternSet patterns;
-  auto pattern = diffusion::Pattern::parse("/f0");
+  labels::Carriers state(4096, 1);
+  labels::PatternSet patterns;
+  auto pattern = labels::Pattern::parse("/f0");
   ASSERT_TRUE(pattern && patterns.add(std::move(*pattern), kSecret));
   LockedReporter reporter;
   Environment environment(guest.kernel(), state, patterns, {}, reporter);
@@ -126,8 +126,8 @@ TEST(Concurrency, NoBlockedReaderIsMissed) {
   const Gva reader = guest.task(100, "reader"), writer = guest.task(200, "writer");
   guest.set_system_call(reader, SYS_read);
   const Carrier reading(CarrierKind::process, 100);
-  diffusion::State state(4096, 1);
-  diffusion::PatternSet patterns;
+  labels::Carriers state(4096, 1);
+  labels::PatternSet patterns;
   LockedReporter reporter;
   Environment environment(guest.kernel(), state, patterns, {}, reporter);
   (void)state.add(kSecret, Carrier(CarrierKind::process, 200));
@@ -160,7 +160,7 @@ TEST(Concurrency, NoBlockedReaderIsMissed) {
 // Notes that fall into the same set at the same time must all be kept, or refused.
 TEST(Concurrency, NotesDoNotOverwriteEachOther) {
   for (int round = 0; round < 300; ++round) {
-    diffusion::Receivers receivers;
+    labels::Receivers receivers;
     const Carrier carrier(CarrierKind::pipe, 0x1000);
     std::atomic<unsigned> ready{0};
     std::vector<std::thread> threads;

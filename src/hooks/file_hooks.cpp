@@ -1,14 +1,14 @@
 // Files, pipes and terminals: open, read, write, map, name, end.
 
-#include "diffusion/carrier.h"
 #include "hooks/table.h"
+#include "labels/carrier.h"
 
 namespace oboro::hooks {
 
-using diffusion::Carrier;
-using diffusion::CarrierKind;
 using guest::Field;
 using guest::FileType;
+using labels::Carrier;
+using labels::CarrierKind;
 
 namespace {
 
@@ -29,13 +29,13 @@ Node pipe_node(Operation& op, guest::File file, guest::Inode inode) {
 // The labels of an inode, by its address or, where it was not opened since it came into memory, by its identity. Not
 // for reading and writing, which only follow an open.
 uint64_t labels_of(Operation& op, guest::Inode inode) {
-  const uint64_t labels = op.env.state.labels(inode_carrier(inode));
-  if (labels || !op.env.state.any_file()) return labels;
+  const uint64_t labels = op.env.carriers.labels(inode_carrier(inode));
+  if (labels || !op.env.carriers.any_file()) return labels;
   const Carrier identity = op.identity_of(inode);
-  const uint64_t known = identity ? op.env.state.labels(identity) : 0;
+  const uint64_t known = identity ? op.env.carriers.labels(identity) : 0;
   if (!known) return 0;
-  const auto lock = op.env.state.lock();
-  if (!op.env.state.adopt(identity, inode_carrier(inode)))
+  const auto lock = op.env.carriers.lock();
+  if (!op.env.carriers.adopt(identity, inode_carrier(inode)))
     op.env.reporter.incomplete("the table of managed objects is full");
   return known;
 }
@@ -61,12 +61,12 @@ Node terminal_node(Gva tty) {
 // A directory that was classified when it was renamed (see classify_before_renaming) hands its labels to what is opened
 // below it.
 void inherit_from_directories(Operation& op, guest::Dentry name, guest::Inode inode) {
-  if (!op.env.state.any_file()) return;
+  if (!op.env.carriers.any_file()) return;
   guest::Dentry dentry = name.parent(op.r);
   for (size_t depth = 0; depth < 64 && dentry.at; ++depth) {
     const Carrier directory = op.identity_of(dentry.inode(op.r));
-    const uint64_t labels = directory ? op.env.state.labels(directory) : 0;
-    if (labels & ~op.env.state.labels(inode_carrier(inode)))
+    const uint64_t labels = directory ? op.env.carriers.labels(directory) : 0;
+    if (labels & ~op.env.carriers.labels(inode_carrier(inode)))
       op.classify(op.inode_node(inode, name), labels, "in a classified directory that was renamed");
     const guest::Dentry parent = dentry.parent(op.r);
     if (parent.at == dentry.at) return;
@@ -93,8 +93,8 @@ void classify_by_path(Operation& op, guest::File file, guest::Inode inode) {
   uint64_t labels = op.env.patterns.match(path.view());
   if (!labels && path.assign_mounted_path(op.r, file)) labels = op.env.patterns.match(path.view());
   if (path.truncated()) op.env.reporter.incomplete("a path was too long to be matched in full");
-  if (!labels || (labels & ~op.env.state.labels(inode_carrier(inode))) == 0) return;
-  const diffusion::Pattern* pattern = op.env.patterns.first_match(path.view());
+  if (!labels || (labels & ~op.env.carriers.labels(inode_carrier(inode))) == 0) return;
+  const labels::Pattern* pattern = op.env.patterns.first_match(path.view());
   op.classify(op.inode_node(inode, name), labels, pattern ? pattern->text() : std::string());
 }
 
@@ -151,13 +151,13 @@ void take_from_file(Operation& op, guest::File file) {
   switch (inode.type(op.r)) {
     case FileType::regular:
     case FileType::block:
-      if (op.env.state.labels(inode_carrier(inode))) op.take(op.inode_node(inode, file.dentry(op.r)));
+      if (op.env.carriers.labels(inode_carrier(inode))) op.take(op.inode_node(inode, file.dentry(op.r)));
       return;
     case FileType::fifo: {
       const Gva pipe = op.r.pointer(inode.at, Field::inode_pipe);
       const Carrier carrier(CarrierKind::pipe, pipe.value);
       op.note_receiver(carrier);
-      if (op.env.state.labels(carrier)) op.take(pipe_node(op, file, inode));
+      if (op.env.carriers.labels(carrier)) op.take(pipe_node(op, file, inode));
       return;
     }
     case FileType::character: {
@@ -217,7 +217,7 @@ void on_mmap_file(Operation& op) {
   if (!file.at) return;  // anonymous memory
   const guest::Inode inode = file.inode(op.r);
   if (inode.type(op.r) != FileType::regular && inode.type(op.r) != FileType::block) return;
-  if (op.env.state.labels(inode_carrier(inode))) op.take(op.inode_node(inode, file.dentry(op.r)));
+  if (op.env.carriers.labels(inode_carrier(inode))) op.take(op.inode_node(inode, file.dentry(op.r)));
   const uint64_t type = op.value(2) & kMapTypeMask;
   if ((op.value(1) & kProtWrite) && (type == kMapShared || type == kMapSharedValidate)) give_to_file(op, file);
 }
@@ -235,15 +235,15 @@ void on_inode_free(Operation& op) {
   queue.carrier = Carrier(CarrierKind::queue, inode.at.value);
   op.end(queue);
   const Carrier carrier = inode_carrier(inode);
-  const uint64_t labels = op.env.state.labels(carrier);
+  const uint64_t labels = op.env.carriers.labels(carrier);
   if (!labels) return;
   // The end of the inode in memory is the end of the file only if it has no name left, or if its file system keeps
   // nothing else.
   const bool gone = inode.links(op.r) == 0 || inode.super_block(op.r).is_volatile(op.r);
   if (gone) op.report(event::Kind::removed, op.inode_node(inode, {}), labels);
-  const auto lock = op.env.state.lock();
-  op.env.state.erase(carrier);
-  if (gone) op.env.state.erase(op.identity_of(inode));
+  const auto lock = op.env.carriers.lock();
+  op.env.carriers.erase(carrier);
+  if (gone) op.env.carriers.erase(op.identity_of(inode));
 }
 
 namespace {
@@ -259,10 +259,10 @@ void classify_before_renaming(Operation& op, guest::Dentry from, guest::Inode in
   const bool directory = inode.type(op.r) == FileType::directory;
   std::string probe(old_path);
   if (directory) probe += kAnyName;
-  const diffusion::Pattern* pattern = op.env.patterns.first_match(probe);
+  const labels::Pattern* pattern = op.env.patterns.first_match(probe);
   uint64_t labels = pattern ? op.env.patterns.match(probe) : 0;
   if (directory) labels &= ~op.env.patterns.match(std::string(new_path) + std::string(kAnyName));
-  if (labels & ~op.env.state.labels(inode_carrier(inode)))
+  if (labels & ~op.env.carriers.labels(inode_carrier(inode)))
     op.classify(op.inode_node(inode, from), labels, pattern->text());
   if (directory && !pattern && op.env.patterns.may_match_below(old_path, new_path))
     op.env.reporter.incomplete(
@@ -277,7 +277,7 @@ void report_move(Operation& op, guest::Dentry from, guest::Dentry to) {
   const std::string old_path = from.true_path(op.r);
   classify_before_renaming(op, from, inode, old_path, to.true_path(op.r));
   const uint64_t labels = labels_of(op, inode);
-  if (labels || (type == FileType::directory && op.env.state.any_file()))
+  if (labels || (type == FileType::directory && op.env.carriers.any_file()))
     op.report(event::Kind::renamed, op.inode_node(inode, to), labels, old_path);
 }
 

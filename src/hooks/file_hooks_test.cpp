@@ -11,7 +11,7 @@ constexpr uint64_t kTmpfs = 0x01021994, kAnonInodes = 0x09041934;
 class FileHooks : public HookTest {
  protected:
   void classify(const char* text, uint64_t mask = kSecret) {
-    auto pattern = diffusion::Pattern::parse(text);
+    auto pattern = labels::Pattern::parse(text);
     ASSERT_TRUE(pattern);
     ASSERT_TRUE(patterns.add(std::move(*pattern), mask));
   }

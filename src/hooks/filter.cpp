@@ -11,13 +11,13 @@
 namespace oboro::hooks {
 namespace {
 
-using diffusion::Carrier;
-using diffusion::CarrierKind;
 using engine::FilterLayout;
 using engine::FilterProgram;
 using engine::FilterStep;
 using guest::Field;
 using guest::Symbol;
+using labels::Carrier;
+using labels::CarrierKind;
 using Op = FilterStep::Op;
 
 constexpr uint64_t kTypeMask = 0170000, kRegular = 0100000, kBlock = 0060000, kFifo = 0010000, kCharacter = 0020000,

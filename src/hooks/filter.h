@@ -8,10 +8,10 @@
 #include <span>
 #include <string>
 
-#include "diffusion/state.h"
 #include "engine/filter.h"
 #include "guest/kernel.h"
 #include "hooks/interest.h"
+#include "labels/carriers.h"
 
 namespace oboro::hooks {
 
@@ -24,11 +24,11 @@ std::optional<engine::FilterProgram> filter_program(Interest interest, const gue
                                                     std::span<const std::string> executables = {});
 
 // Hands the changes of the diffusion state on to the filter.
-class FilterMarks final : public diffusion::Marks {
+class FilterMarks final : public labels::Marks {
  public:
   explicit FilterMarks(engine::Filter& filter) : filter_(filter) {}
-  void add(diffusion::Carrier carrier) override;
-  void remove(diffusion::Carrier carrier) override;
+  void add(labels::Carrier carrier) override;
+  void remove(labels::Carrier carrier) override;
   void add_senders() override;
   void clear() override;
   // A process that is of interest whatever its labels are (a hidden service's), until it is let go. Under the lock.

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/fake/fake_filter.h"
-#include "guest/fake/fake_guest.h"
+#include "tests/support/engine/fake_filter.h"
+#include "tests/support/guest/fake_guest.h"
 
 namespace oboro::hooks {
 namespace {
@@ -29,7 +29,7 @@ class FilterTest : public testing::Test {
     const auto steps = filter_program(Interest::executed, guest.kernel(), *layout, executables);
     fake::FakeFilter::Guest view;
     view.word = [this](Gva at) { return guest.word(at); };
-    view.gs_base = vcpu.reg(x86::Reg::gs_base);
+    view.gs_base = vcpu.reg(arch::Reg::gs_base);
     view.arguments[0] = program.value;
     return filter.run(*steps, *layout, view);
   }

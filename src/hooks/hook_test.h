@@ -5,15 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "engine/fake/fake_filter.h"
-#include "guest/fake/fake_guest.h"
 #include "hooks/filter.h"
 #include "hooks/table.h"
+#include "tests/support/engine/fake_filter.h"
+#include "tests/support/guest/fake_guest.h"
 
 namespace oboro::hooks {
 
-using diffusion::Carrier;
-using diffusion::CarrierKind;
 using event::Kind;
 using event::ObjectType;
 using fake::address;
@@ -21,10 +19,12 @@ using fake::endpoint;
 using guest::Field;
 using guest::FileType;
 using guest::Symbol;
+using labels::Carrier;
+using labels::CarrierKind;
 
 class RecordingReporter final : public Reporter {
  public:
-  RecordingReporter(diffusion::State& state, const Policy& policy) : state_(state), policy_(policy) {}
+  RecordingReporter(labels::Carriers& state, const Policy& policy) : state_(state), policy_(policy) {}
   void report(event::Event& event) override { events.push_back(event); }
   void incomplete(const char* what) override {
     gaps.emplace_back(what);
@@ -37,7 +37,7 @@ class RecordingReporter final : public Reporter {
   bool replaced = false;
 
  private:
-  diffusion::State& state_;
+  labels::Carriers& state_;
   const Policy& policy_;
 };
 
@@ -86,8 +86,8 @@ class HookTest : public testing::Test {
       return value;
     };
     view.set_word = [this](Gva at, uint64_t value) { guest.write(at, value); };
-    view.gs_base = vcpu.reg(x86::Reg::gs_base);
-    for (size_t i = 0; i < view.arguments.size(); ++i) view.arguments[i] = vcpu.reg(x86::kArguments[i]);
+    view.gs_base = vcpu.reg(arch::Reg::gs_base);
+    for (size_t i = 0; i < view.arguments.size(); ++i) view.arguments[i] = vcpu.reg(arch::kArguments[i]);
     const auto program = filter_program(point.interest, guest.kernel(), layout);
     if (!program) throw std::logic_error("no filter for a hook");
     const bool stops = filter.run(*program, layout, view);
@@ -155,8 +155,8 @@ class HookTest : public testing::Test {
 
   fake::FakeGuest guest;
   fake::FakeVcpu vcpu;
-  diffusion::State state;
-  diffusion::PatternSet patterns;
+  labels::Carriers state;
+  labels::PatternSet patterns;
   Policy policy;
   RecordingReporter reporter{state, policy};
   std::unique_ptr<Environment> environment;

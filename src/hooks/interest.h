@@ -18,7 +18,7 @@ enum class Interest : uint8_t {
   known_dentry,    // a dentry under whose address a name is known
   access,          // read or write (struct file, mask): managed, or a read of what bears labels
   readable,        // managed, or the struct file is one from which labels would come
-  readable_or_sender,       // readable, or sends are refused (diffusion::State::refuse_sends)
+  readable_or_sender,       // readable, or sends are refused (labels::Carriers::refuse_sends)
   mapped,                   // managed, or the struct file, if any, bears labels
   descriptor,               // every call; the descriptor is the argument
   descriptor_in_registers,  // every call; the descriptor is in the caller's RDI, which the argument (pt_regs) holds

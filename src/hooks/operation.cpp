@@ -2,15 +2,15 @@
 
 #include <time.h>
 
-#include "arch/x86/syscalls.h"
+#include "arch/x86_64/syscalls.h"
 #include "hooks/table.h"
 
 namespace oboro::hooks {
 
-using diffusion::Carrier;
-using diffusion::CarrierKind;
 using event::Kind;
 using event::ObjectType;
+using labels::Carrier;
+using labels::CarrierKind;
 
 namespace {
 
@@ -45,7 +45,7 @@ Node Operation::inode_node(guest::Inode inode, guest::Dentry dentry) {
 }
 
 void Operation::take(const Node& node) {
-  const uint64_t labels = env.state.labels(node.carrier);
+  const uint64_t labels = env.carriers.labels(node.carrier);
   if (labels == 0 || (labels & ~this->labels()) == 0) return;
   if (task().is_kernel_thread(r)) {
     env.reporter.incomplete("a kernel thread received classified data");
@@ -56,34 +56,34 @@ void Operation::take(const Node& node) {
 
 void Operation::give(const Node& node) {
   const uint64_t labels = this->labels();
-  if (labels == 0 || (labels & ~env.state.labels(node.carrier)) == 0) return;
+  if (labels == 0 || (labels & ~env.carriers.labels(node.carrier)) == 0) return;
   spread(current_node(), node);
 }
 
 bool Operation::receiving(guest::Task of) {
   guest::Reader reader(env.kernel);  // the task may be gone: then reading fails, which is no failure of this hook
   const uint64_t number = env.tasks.system_call(reader, of);
-  return !reader.failed() && x86::may_receive(number);
+  return !reader.failed() && arch::may_receive(number);
 }
 
 void Operation::note_receiver(Carrier carrier) {
   if (env.filter) return;  // the task has left a note itself
-  const bool kept = env.state.receivers().note(carrier, task().at.value,
-                                               [this](uint64_t other) { return receiving(guest::Task{Gva(other)}); });
+  const bool kept = env.carriers.receivers().note(
+      carrier, task().at.value, [this](uint64_t other) { return receiving(guest::Task{Gva(other)}); });
   if (!kept) env.reporter.incomplete("too many tasks receive from one socket or pipe at the same time");
 }
 
 void Operation::end(const Node& node) {
-  env.state.receivers().forget(node.carrier);
-  const uint64_t labels = env.state.labels(node.carrier);
+  env.carriers.receivers().forget(node.carrier);
+  const uint64_t labels = env.carriers.labels(node.carrier);
   if (!labels) return;
   report(Kind::closed, node, labels);
-  const auto lock = env.state.lock();
-  env.state.erase(node.carrier);
+  const auto lock = env.carriers.lock();
+  env.carriers.erase(node.carrier);
 }
 
 void Operation::spread(const Node& from, const Node& to) {
-  const auto lock = env.state.lock();
+  const auto lock = env.carriers.lock();
   std::vector<Step> steps{{from, to}};
   for (size_t i = 0; i < steps.size(); ++i) {
     if (i == kMaxSteps) {
@@ -110,7 +110,7 @@ void Operation::apply(const Step& step, std::vector<Step>& steps) {
   // 0 is the idle task.)
   if (!to.carrier.has_value()) return;
   if (to.carrier.kind() == CarrierKind::inode && !to.alias) to.alias = identity_of(to.inode);
-  const diffusion::Spread spread = env.state.spread(step.from.carrier, to.carrier, to.alias);
+  const labels::Spread spread = env.carriers.spread(step.from.carrier, to.carrier, to.alias);
   if (spread.full) env.reporter.incomplete("the table of managed objects is full");
   if (!spread.added) return;
 
@@ -161,7 +161,7 @@ void Operation::follow(const Node& reached, std::vector<Step>& steps) {
     }
     default:
       if (env.filter) return follow_notes(reached, steps);
-      env.state.receivers().for_each(reached.carrier, [&](uint64_t waiting) {
+      env.carriers.receivers().for_each(reached.carrier, [&](uint64_t waiting) {
         const guest::Task receiver{Gva(waiting)};
         if (receiving(receiver)) steps.push_back({reached, process_node(receiver)});
       });
@@ -190,9 +190,9 @@ void Operation::follow_notes(const Node& reached, std::vector<Step>& steps) {
 }
 
 void Operation::classify(const Node& file, uint64_t labels, std::string_view pattern) {
-  const auto lock = env.state.lock();
+  const auto lock = env.carriers.lock();
   const Carrier identity = file.inode.at ? identity_of(file.inode) : Carrier();
-  const diffusion::Spread spread = env.state.add(labels, file.carrier, identity);
+  const labels::Spread spread = env.carriers.add(labels, file.carrier, identity);
   if (spread.full) env.reporter.incomplete("the table of managed objects is full");
   if (!spread.added) return;
   event::Event event;
@@ -209,20 +209,20 @@ void Operation::classify(const Node& file, uint64_t labels, std::string_view pat
 }
 
 void Operation::report(Kind kind, const Node& node, uint64_t labels, std::string detail, std::string path) {
-  const auto lock = env.state.lock();
+  const auto lock = env.carriers.lock();
   event::Event event;
   event.kind = kind;
   event.labels = labels;
   event.detail = std::move(detail);
   describe_subject(event);
   describe(node, event.object);
-  event.object.id = env.state.find(node.carrier).id;
+  event.object.id = env.carriers.find(node.carrier).id;
   if (!path.empty()) event.object.path = std::move(path);
   env.reporter.report(event);
 }
 
 void Operation::report_exec(const std::string& filename, std::string exe, uint64_t labels) {
-  const auto lock = env.state.lock();
+  const auto lock = env.carriers.lock();
   event::Event event;
   event.kind = Kind::exec;
   event.labels = labels;
@@ -232,7 +232,7 @@ void Operation::report_exec(const std::string& filename, std::string exe, uint64
   event.subject.exe = std::move(exe);
   event.object.type = ObjectType::process;
   event.object.process = event.subject;
-  event.object.id = env.state.find(process()).id;
+  event.object.id = env.carriers.find(process()).id;
   env.reporter.report(event);
 }
 
@@ -246,9 +246,9 @@ template <typename Describe>
 void Operation::report_send(Kind kind, uint64_t digest, Describe describe_send) {
   const uint64_t labels = this->labels();
   for (const uint64_t part : {labels, uint64_t{tgid()}}) digest = (digest ^ part) * 0x9e3779b97f4a7c15;
-  if (!env.state.first_leak(digest | 1)) return;
+  if (!env.carriers.first_leak(digest | 1)) return;
 
-  const auto lock = env.state.lock();
+  const auto lock = env.carriers.lock();
   event::Event event;
   event.kind = kind;
   event.labels = labels;
@@ -256,7 +256,7 @@ void Operation::report_send(Kind kind, uint64_t digest, Describe describe_send) 
   describe_subject(event);
   if (labels) {
     describe(current_node(), event.from);
-    event.from.id = env.state.find(process()).id;
+    event.from.id = env.carriers.find(process()).id;
   }
   describe_send(event);
   env.reporter.report(event);
@@ -264,7 +264,7 @@ void Operation::report_send(Kind kind, uint64_t digest, Describe describe_send) 
 
 template <typename Describe>
 void Operation::leave(uint64_t digest, Describe describe_socket) {
-  const char* const refused = env.state.sends_refused();
+  const char* const refused = env.carriers.sends_refused();
   if (labels()) {
     if (env.policy.deny_leaks) deny();
     report_send(Kind::leak, digest, [&](event::Event& event) { describe_socket(event.object); });
@@ -326,7 +326,7 @@ event::Subject Operation::subject_of(guest::Task of) {
 
 void Operation::describe_subject(event::Event& event, guest::Task of) {
   event.subject = subject_of(of);
-  event.syscall = x86::syscall_name(of.at == task().at ? system_call() : env.tasks.system_call(r, of));
+  event.syscall = arch::syscall_name(of.at == task().at ? system_call() : env.tasks.system_call(r, of));
 }
 
 void Operation::describe(const Node& node, event::Object& out) {

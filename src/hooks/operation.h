@@ -11,8 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "diffusion/pattern.h"
-#include "diffusion/state.h"
 #include "engine/engine.h"
 #include "engine/filter.h"
 #include "event/event.h"
@@ -21,6 +19,8 @@
 #include "guest/kernel.h"
 #include "guest/socket.h"
 #include "guest/task.h"
+#include "labels/carriers.h"
+#include "labels/pattern.h"
 
 namespace oboro::hooks {
 
@@ -30,7 +30,7 @@ class Reporter {
   virtual ~Reporter() = default;
   virtual void report(event::Event& event) = 0;
   // Something could not be traced. `what` is a string literal; each is reported once per boot. Under a policy that
-  // denies, whatever makes the result incomplete (a lost record, too) also calls diffusion::State::refuse_sends(),
+  // denies, whatever makes the result incomplete (a lost record, too) also calls labels::Carriers::refuse_sends(),
   // before the guest goes on.
   virtual void incomplete(const char* what) = 0;
   virtual void kernel_replaced() = 0;  // kexec
@@ -54,14 +54,19 @@ struct Policy {
 
 // What the handlers work with: one boot of one guest kernel.
 struct Environment {
-  Environment(const guest::Kernel& kernel_, diffusion::State& state_, const diffusion::PatternSet& patterns_,
+  Environment(const guest::Kernel& kernel_, labels::Carriers& carriers_, const labels::PatternSet& patterns_,
               Policy policy_, Reporter& reporter_)
-      : kernel(kernel_), tasks(kernel_), state(state_), patterns(patterns_), policy(policy_), reporter(reporter_) {}
+      : kernel(kernel_),
+        tasks(kernel_),
+        carriers(carriers_),
+        patterns(patterns_),
+        policy(policy_),
+        reporter(reporter_) {}
 
   const guest::Kernel& kernel;
   guest::TaskFinder tasks;
-  diffusion::State& state;
-  const diffusion::PatternSet& patterns;
+  labels::Carriers& carriers;
+  const labels::PatternSet& patterns;
   Policy policy;
   Reporter& reporter;
   // Where the engine filters: most calls do not come here, so who waits for what is asked of the guest.
@@ -72,21 +77,21 @@ struct Environment {
   FilterMarks* marks = nullptr;  // of `filter`
 
   void know_name(const engine::KnownName& name) {
-    const auto lock = state.lock();  // the filter is told by one thread at a time
+    const auto lock = carriers.lock();  // the filter is told by one thread at a time
     filter->add_name(name);
   }
   void forget_name(uint64_t dentry) {
-    const auto lock = state.lock();
+    const auto lock = carriers.lock();
     filter->remove_name(dentry);
   }
 
   // GS base of a vCPU in kernel mode: that of its per-CPU area, the same for the whole boot. So it is asked for once;
   // reading a register is the dearest part of a hook that changes nothing.
   uint64_t gs_base(engine::Vcpu& vcpu) {
-    if (vcpu.index() >= gs_bases_.size()) return vcpu.reg(x86::Reg::gs_base);
+    if (vcpu.index() >= gs_bases_.size()) return vcpu.reg(arch::Reg::gs_base);
     auto& known = gs_bases_[vcpu.index()];
     uint64_t value = known.load(std::memory_order_relaxed);
-    if (!value) known.store(value = vcpu.reg(x86::Reg::gs_base), std::memory_order_relaxed);
+    if (!value) known.store(value = vcpu.reg(arch::Reg::gs_base), std::memory_order_relaxed);
     return value;
   }
 
@@ -96,15 +101,15 @@ struct Environment {
 
 // An object of the guest that can carry labels, and where to read its description from.
 struct Node {
-  diffusion::Carrier carrier;
-  diffusion::Carrier alias;  // of an inode: its file identity
-  guest::Task task;          // process
-  guest::Inode inode;        // inode
-  guest::Dentry dentry;      // inode: a name of it, where one is at hand
-  guest::Sock sock;          // socket; flow: the end that is at hand
-  bool receiving = false;    // flow: sock is the receiving end
-  guest::IpEndpoint to{};    // socket that only a destination is known of
-  Gva object{};              // pipe, terminal, queue
+  labels::Carrier carrier;
+  labels::Carrier alias;   // of an inode: its file identity
+  guest::Task task;        // process
+  guest::Inode inode;      // inode
+  guest::Dentry dentry;    // inode: a name of it, where one is at hand
+  guest::Sock sock;        // socket; flow: the end that is at hand
+  bool receiving = false;  // flow: sock is the receiving end
+  guest::IpEndpoint to{};  // socket that only a destination is known of
+  Gva object{};            // pipe, terminal, queue
   // file: one that is outside of the guest (src/hiding), and how it is described. Must outlive this.
   const event::Object* outside = nullptr;
 };
@@ -128,11 +133,11 @@ class Operation {
     return tgid_;
   }
 
-  Gva pointer(unsigned argument) { return Gva(vcpu.reg(x86::kArguments[argument])); }
-  uint64_t value(unsigned argument) { return vcpu.reg(x86::kArguments[argument]); }
-  diffusion::Carrier process() { return {diffusion::CarrierKind::process, tgid()}; }
+  Gva pointer(unsigned argument) { return Gva(vcpu.reg(arch::kArguments[argument])); }
+  uint64_t value(unsigned argument) { return vcpu.reg(arch::kArguments[argument]); }
+  labels::Carrier process() { return {labels::CarrierKind::process, tgid()}; }
   // Of the running process. While nothing is managed, which process runs is not even asked.
-  uint64_t labels() { return env.state.count(diffusion::CarrierKind::process) ? env.state.labels(process()) : 0; }
+  uint64_t labels() { return env.carriers.count(labels::CarrierKind::process) ? env.carriers.labels(process()) : 0; }
   // Of the running task. Who knows better than its registers says so.
   uint64_t system_call() {
     if (!known_call && env.watcher) known_call = env.watcher->system_call_of(task());
@@ -148,7 +153,7 @@ class Operation {
   void take(const Node& node);
   void give(const Node& node);
   // Data may come out of `carrier` after this hook (the call may wait): remember who asked.
-  void note_receiver(diffusion::Carrier carrier);
+  void note_receiver(labels::Carrier carrier);
 
   // A carrier that is no file ends: what comes to its address next is clean, and nobody waits there.
   void end(const Node& node);
@@ -162,7 +167,7 @@ class Operation {
   // The running process executes another program; filename as it was asked for, exe the true path of what runs.
   void report_exec(const std::string& filename, std::string exe, uint64_t labels);
   // Whether it can matter what the running process sends: it is managed, or sends are refused, everybody's.
-  bool sends_matter() { return labels() || env.state.sends_refused(); }
+  bool sends_matter() { return labels() || env.carriers.sends_refused(); }
   // The running process sends to somewhere outside: a leak, or refused because sends are. Sets verdict.
   void leave(guest::Sock sock, const guest::IpEndpoint& to);
   // The same through a socket that is outside of the guest; key: what tells it from others.
@@ -174,7 +179,7 @@ class Operation {
   void describe_subject(event::Event& event) { describe_subject(event, task()); }
   void describe_subject(event::Event& event, guest::Task of);
   void describe(const Node& node, event::Object& out);
-  diffusion::Carrier identity_of(guest::Inode inode);
+  labels::Carrier identity_of(guest::Inode inode);
 
  private:
   void find_task();

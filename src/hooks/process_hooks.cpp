@@ -6,9 +6,9 @@
 
 namespace oboro::hooks {
 
-using diffusion::Carrier;
-using diffusion::CarrierKind;
 using guest::Field;
+using labels::Carrier;
+using labels::CarrierKind;
 
 namespace {
 
@@ -39,11 +39,11 @@ void on_release_task(Operation& op) {
   const guest::Task ending{op.pointer(0)};
   const uint32_t tgid = ending.tgid(op.r);
   const Carrier carrier(CarrierKind::process, tgid);
-  const uint64_t labels = op.env.state.labels(carrier);
+  const uint64_t labels = op.env.carriers.labels(carrier);
   if (!labels || ending.pid(op.r) != tgid) return;
   op.report(event::Kind::exited, op.process_node(ending), labels);
-  const auto lock = op.env.state.lock();
-  op.env.state.erase(carrier);
+  const auto lock = op.env.carriers.lock();
+  op.env.carriers.erase(carrier);
 }
 
 // Attaching means reading and writing the other's memory from then on (ptrace, /proc/PID/mem, process_vm_*).

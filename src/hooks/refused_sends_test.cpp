@@ -128,7 +128,7 @@ TEST_F(RefusedSends, ANewBootDoesNotEndIt) {
   {
     const auto lock = state.lock();
     state.watch(nullptr);
-    state.retain([](Carrier c, diffusion::Entry) { return c.kind() == CarrierKind::file; });
+    state.retain([](Carrier c, labels::Entry) { return c.kind() == CarrierKind::file; });
   }
   begin();
   EXPECT_TRUE(send(reader, remote()).deny);

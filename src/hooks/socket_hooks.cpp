@@ -1,16 +1,16 @@
 // Sockets and SysV message queues. Local communication labels the receiving end; anything else is a possible leak.
 
-#include "arch/x86/syscalls.h"
+#include "arch/x86_64/syscalls.h"
 #include "hooks/table.h"
 
 namespace oboro::hooks {
 
-using diffusion::Carrier;
-using diffusion::CarrierKind;
 using guest::Family;
 using guest::IpEndpoint;
 using guest::Sock;
 using guest::SocketType;
+using labels::Carrier;
+using labels::CarrierKind;
 
 namespace {
 
@@ -160,7 +160,7 @@ void on_unix_may_send(Operation& op) {
   if (!labels || !other) return;
   const Node receiver = sock_node(guest::sock_of(op.r, other));
   // connect() asks too, and sends nothing. Looked at last: it costs more than all before.
-  if ((labels & ~op.env.state.labels(receiver.carrier)) != 0 && op.system_call() != x86::kSyscallConnect)
+  if ((labels & ~op.env.carriers.labels(receiver.carrier)) != 0 && op.system_call() != arch::kSyscallConnect)
     op.give(receiver);
 }
 
@@ -168,7 +168,7 @@ void on_unix_may_send(Operation& op) {
 // end before either end can have sent.
 void on_inet_conn_established(Operation& op) {
   const Sock sock{op.pointer(0)};
-  if (!op.env.state.count(CarrierKind::flow) || !sock.is_tcp(op.r)) return;
+  if (!op.env.carriers.count(CarrierKind::flow) || !sock.is_tcp(op.r)) return;
   op.end(incoming_flow(op, sock));
   op.end(outgoing_flow(op, sock));
 }
@@ -177,7 +177,7 @@ void on_socket_release(Operation& op) {
   const Sock sock = guest::sock_of(op.r, op.pointer(0));
   if (!sock.at) return;
   op.end(sock_node(sock));
-  if (!op.env.state.count(CarrierKind::flow) || !sock.is_tcp(op.r)) return;
+  if (!op.env.carriers.count(CarrierKind::flow) || !sock.is_tcp(op.r)) return;
   op.end(incoming_flow(op, sock));
 }
 
@@ -188,9 +188,9 @@ void on_msg_queue_msgsnd(Operation& op) { op.give(queue_node(op.pointer(0))); }
 // The receiver is the third argument: a message for a task that waits already is handed over by the sender's call.
 void on_msg_queue_msgrcv(Operation& op) {
   const Node queue = queue_node(op.pointer(0));
-  const uint64_t labels = op.env.state.labels(queue.carrier);
+  const uint64_t labels = op.env.carriers.labels(queue.carrier);
   const Node receiver = op.process_node(guest::Task{op.pointer(2)});
-  if (labels & ~op.env.state.labels(receiver.carrier)) op.spread(queue, receiver);
+  if (labels & ~op.env.carriers.labels(receiver.carrier)) op.spread(queue, receiver);
 }
 
 void on_msg_queue_free(Operation& op) { op.end(queue_node(op.pointer(0))); }

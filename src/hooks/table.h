@@ -73,6 +73,6 @@ void send_on_socket(Operation&, guest::Sock, Gva msghdr);
 void receive_from_socket(Operation&, guest::Sock);
 Node receiving_node(Operation&, guest::Sock);
 // What a task that left this note (engine/filter.h) may be about to receive from; none if nothing.
-diffusion::Carrier carrier_of_note(Operation&, guest::Task, uint64_t note);
+labels::Carrier carrier_of_note(Operation&, guest::Task, uint64_t note);
 
 }  // namespace oboro::hooks

@@ -9,8 +9,8 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
-#include "base/testing.h"
 #include "proxy/files.h"
+#include "tests/support/base/testing.h"
 
 namespace oboro::proxy {
 namespace {

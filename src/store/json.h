@@ -12,7 +12,7 @@
 
 #include "base/result.h"
 #include "event/event.h"
-#include "store/labels.h"
+#include "store/label_names.h"
 
 namespace oboro::store {
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "store/testing.h"
+#include "tests/support/store/testing.h"
 
 namespace oboro::store {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "store/files.h"
 #include "store/status.h"
-#include "store/testing.h"
+#include "tests/support/store/testing.h"
 
 namespace oboro::store {
 namespace {

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "store/state.h"
-#include "store/view.h"
+#include "history/history.h"
+#include "stream/view.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -32,11 +32,11 @@ bool parse_uuid(std::string_view text, std::array<uint8_t, 16>& out) {
 }
 
 // What the tracer has to know from before: the journal, read back.
-Result<session::Settings> read_back(const std::string& state_dir) {
-  session::Settings settings;
-  Result<store::EventView> view = store::EventView::open(state_dir);
+Result<link::Settings> read_back(const std::string& state_dir) {
+  link::Settings settings;
+  Result<stream::EventView> view = stream::EventView::open(state_dir);
   if (!view) return view.error();
-  store::State state;
+  history::History state;
   event::Event event;
   for (;;) {
     const Result<bool> more = view->next(event);
@@ -44,8 +44,8 @@ Result<session::Settings> read_back(const std::string& state_dir) {
     if (!*more) break;
     state.apply(event);
   }
-  for (const store::PersistentFile& file : state.persistent_files()) {
-    session::KnownFile known;
+  for (const history::PersistentFile& file : state.persistent_files()) {
+    link::KnownFile known;
     if (!parse_uuid(file.fs, known.identity.uuid)) continue;
     known.identity.inode = file.inode;
     known.identity.generation = file.generation;
@@ -67,7 +67,7 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
   if (!lock) return lock.error();
   Result<store::LabelNames> labels = store::LabelNames::load(state_dir);
   if (!labels) return labels.error();
-  std::vector<session::ClassifyRule> classify;
+  std::vector<link::ClassifyRule> classify;
   for (const Rule& rule : rules) {
     const Result<uint64_t> bit = labels->add(rule.label);
     if (!bit) return bit.error();
@@ -77,19 +77,19 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
   Result<store::Appender> appender = store::Appender::open(state_dir);
   if (!appender) return appender.error();
   const size_t torn = appender->torn_bytes();
-  if (auto drained = store::drain_ring(state_dir, *appender, *labels, vm); !drained) return drained.error();
+  if (auto drained = stream::drain_ring(state_dir, *appender, *labels, vm); !drained) return drained.error();
   if (auto flushed = appender->sync(); !flushed) return flushed.error();
-  Result<session::Settings> settings = read_back(state_dir);
+  Result<link::Settings> settings = read_back(state_dir);
   if (!settings) return settings.error();
   settings->rules = std::move(classify);
   settings->first_seq = appender->last_seq() + 2;  // `started` comes first
 
-  Result<event::Ring> ring = event::Ring::create(store::ring_path(state_dir), kRingBytes);
+  Result<stream::Ring> ring = stream::Ring::create(stream::ring_path(state_dir), kRingBytes);
   if (!ring) return ring.error();
   if (auto locked = ring->lock_consumer(); !locked) return locked.error();
   // A description of its own: the consumer's lock belongs to ours.
-  UniqueFd producer(::open(store::ring_path(state_dir).c_str(), O_RDWR | O_CLOEXEC));
-  if (!producer) return Error{Errc::io, fmt::format("{}: {}", store::ring_path(state_dir), strerror(errno))};
+  UniqueFd producer(::open(stream::ring_path(state_dir).c_str(), O_RDWR | O_CLOEXEC));
+  if (!producer) return Error{Errc::io, fmt::format("{}: {}", stream::ring_path(state_dir), strerror(errno))};
   std::unique_ptr<JournalWriter> writer(new JournalWriter(state_dir, vm, std::move(*lock), std::move(*appender),
                                                           std::move(*labels), std::move(*ring), std::move(producer),
                                                           std::move(*settings)));
@@ -100,7 +100,7 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
 }
 
 JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
-                             store::LabelNames labels, event::Ring ring, UniqueFd producer, session::Settings settings)
+                             store::LabelNames labels, stream::Ring ring, UniqueFd producer, link::Settings settings)
     : state_dir_(std::move(state_dir)),
       lock_(std::move(lock)),
       appender_(std::move(appender)),
@@ -129,7 +129,7 @@ Result<void> JournalWriter::start(std::string detail) {
 void JournalWriter::work() {
   while (!ending_) {
     ring_.wait_for_record(kIdleMs);
-    const Result<store::Pumped> pumped = recorder_.pump(ring_);
+    const Result<stream::Pumped> pumped = recorder_.pump(ring_);
     if (pumped) {
       if (refusing_) complain("the journal can be written again");
       refusing_ = false;
@@ -148,7 +148,7 @@ void JournalWriter::work() {
 Result<void> JournalWriter::finish(std::string detail) {
   ending_ = true;
   if (thread_.joinable()) thread_.join();
-  Result<store::Pumped> pumped = recorder_.pump(ring_);
+  Result<stream::Pumped> pumped = recorder_.pump(ring_);
   for (int i = 0; !pumped && i < kFinishTries; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(kDiskFullRetryMs));
     pumped = recorder_.pump(ring_);

@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "base/result.h"
-#include "event/ring.h"
-#include "session/settings.h"
+#include "link/settings.h"
 #include "store/journal.h"
-#include "store/labels.h"
-#include "store/recorder.h"
+#include "store/label_names.h"
 #include "store/state_dir.h"
+#include "stream/recorder.h"
+#include "stream/ring.h"
 
 namespace oboro::supervisor {
 
@@ -34,7 +34,7 @@ class JournalWriter {
                                                      const std::vector<Rule>& rules);
   ~JournalWriter();
 
-  const session::Settings& settings() const { return settings_; }
+  const link::Settings& settings() const { return settings_; }
   int producer_fd() const { return producer_.get(); }  // the ring, for the tracer
 
   Result<void> start(std::string detail);   // journals `started`; the thread runs from here on
@@ -46,7 +46,7 @@ class JournalWriter {
 
  private:
   JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
-                store::LabelNames labels, event::Ring ring, UniqueFd producer, session::Settings settings);
+                store::LabelNames labels, stream::Ring ring, UniqueFd producer, link::Settings settings);
   void work();
   void complain(std::string what);
   void write_warnings();
@@ -55,10 +55,10 @@ class JournalWriter {
   store::StateLock lock_;
   store::Appender appender_;
   store::LabelNames labels_;
-  event::Ring ring_;
+  stream::Ring ring_;
   UniqueFd producer_;
-  session::Settings settings_;
-  store::Recorder recorder_;
+  link::Settings settings_;
+  stream::Recorder recorder_;
   std::atomic<bool> ending_{false};
   std::thread thread_;
   std::mutex words_mutex_;

@@ -3,8 +3,8 @@
 #include <chrono>
 #include <thread>
 
-#include "store/testing.h"
-#include "store/view.h"
+#include "stream/view.h"
+#include "tests/support/store/testing.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -13,7 +13,7 @@ using event::Kind;
 
 std::vector<event::Event> events_in(const std::string& state_dir) {
   std::vector<event::Event> events;
-  auto view = store::EventView::open(state_dir);
+  auto view = stream::EventView::open(state_dir);
   EXPECT_TRUE(view) << view.error().message;
   event::Event event;
   for (;;) {

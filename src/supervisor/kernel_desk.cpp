@@ -21,7 +21,7 @@ using Served = KernelDesk::Served;
 
 // Whatever the channel's trouble is, there is nobody to talk to any more.
 Result<Served> KernelDesk::serve() {
-  Result<session::Message> message = session::receive_message(socket_, 0);
+  Result<link::Message> message = link::receive_message(socket_, 0);
   if (!message && message.error().code == Errc::io) return Served::tracer_is_gone;
   if (!message) return message.error();
   switch (message->type) {
@@ -63,7 +63,7 @@ Result<Served> KernelDesk::save() {
 }
 
 Served KernelDesk::answer(char type, std::string_view payload) const {
-  return session::send_message(socket_, type, payload) ? Served::yes : Served::tracer_is_gone;
+  return link::send_message(socket_, type, payload) ? Served::yes : Served::tracer_is_gone;
 }
 
 Result<Served> KernelDesk::refuse(const std::string& why) {
@@ -102,7 +102,7 @@ Result<Served> KernelDesk::armed(std::string_view payload) {
   return kernel ? verify(*kernel) : Served::yes;
 }
 
-Result<Served> KernelDesk::identify(session::Message& message) {
+Result<Served> KernelDesk::identify(link::Message& message) {
   const size_t space = message.payload.find(' ');
   char* end = nullptr;
   const std::string base_text = space == std::string::npos ? std::string() : message.payload.substr(space + 1);

@@ -9,7 +9,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "guest/profile/cache.h"
-#include "session/control.h"
+#include "link/control.h"
 #include "store/status.h"
 
 namespace oboro::supervisor {
@@ -44,7 +44,7 @@ class KernelDesk {
   };
 
   Result<Served> refuse(const std::string& why);
-  Result<Served> identify(session::Message& message);
+  Result<Served> identify(link::Message& message);
   Served answer(char type, std::string_view payload) const;
   Result<Served> armed(std::string_view payload);
   Result<Served> save();

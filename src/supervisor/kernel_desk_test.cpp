@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "guest/fake/fake_guest.h"
-#include "store/testing.h"
+#include "tests/support/guest/fake_guest.h"
+#include "tests/support/store/testing.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -46,11 +46,11 @@ class KernelDeskTest : public testing::Test {
   }
   void say(char type, const std::string& payload = {}) const {
     const UniqueFd image(type == 'K' ? memfd_create("image", MFD_CLOEXEC) : -1);
-    ASSERT_TRUE(session::send_message(tracer.get(), type, payload, image.get()));
+    ASSERT_TRUE(link::send_message(tracer.get(), type, payload, image.get()));
   }
   void ask() const { say('K', std::string(kKey) + " ffffffff81000000"); }
   char answer() const {
-    const auto message = session::receive_message(tracer.get(), 0);
+    const auto message = link::receive_message(tracer.get(), 0);
     return message ? message->type : '-';
   }
   void expect_served() const {
@@ -165,7 +165,7 @@ TEST_F(KernelDeskTest, NonsenseEndsTheRun) {
   expect_error("not understood");
   say('A', "6.1.0\n");
   expect_error("not understood");
-  say('K', std::string(session::kMaxMessage, 'x'));
+  say('K', std::string(link::kMaxMessage, 'x'));
   expect_error("too long");
 }
 

@@ -20,13 +20,13 @@
 #include <vector>
 
 #include "base/io_error.h"
-#include "session/control.h"
-#include "session/settings.h"
+#include "link/control.h"
+#include "link/settings.h"
 #include "store/status.h"
-#include "supervisor/child.h"
 #include "supervisor/journal_writer.h"
 #include "supervisor/kernel_desk.h"
-#include "supervisor/kvm_probe.h"
+#include "supervisor/launch/child.h"
+#include "supervisor/launch/kvm_probe.h"
 #include "supervisor/run_socket.h"
 #include "supervisor/say.h"
 
@@ -76,7 +76,7 @@ std::string answer(std::string_view request, Engine engine, int commands) {
   if (request != "detach") return "the request is not understood";
   if (engine != Engine::kvm)
     return "only a guest on engine kvm can be let go; with tcg, the tracer ends with the guest";
-  const Result<void> sent = session::send_message(commands, 'D', {});
+  const Result<void> sent = link::send_message(commands, 'D', {});
   return sent ? "ok" : sent.error().message;
 }
 
@@ -106,7 +106,7 @@ Result<std::pair<UniqueFd, UniqueFd>> channel() {
 }
 
 // machine: its engine is decided.
-Result<Prepared> prepare(const Options& options, Machine machine, session::SupervisorLoss loss) {
+Result<Prepared> prepare(const Options& options, Machine machine, link::SupervisorLoss loss) {
   Prepared p;
   p.engine = machine.engine == Engine::kvm ? "kvm" : "tcg";
   if (machine.qemu.empty()) {
@@ -125,7 +125,7 @@ Result<Prepared> prepare(const Options& options, Machine machine, session::Super
   Result<std::vector<disk::ResolvedDisk>> disks = disk::resolve(machine.disks, options.state_dir);
   if (!disks) return disks.error();
   p.disks = std::move(*disks);
-  session::Settings settings = p.journal->settings();
+  link::Settings settings = p.journal->settings();
   settings.deny_leaks = options.deny_leaks;
   settings.capacity = options.capacity;
   settings.on_supervisor_loss = loss;
@@ -156,7 +156,7 @@ Result<Prepared> prepare(const Options& options, Machine machine, session::Super
 Result<void> finish(const Options& options, Prepared& p, store::Status& status, const std::string& how, bool failed) {
   Result<void> written = p.journal->finish(how);
   status.state = failed ? "failed" : "ended";
-  status.ended = store::now_ns();
+  status.ended = stream::now_ns();
   if (failed) status.error = how;
   if (auto saved = store::write_status(options.state_dir, status); !saved && written) written = saved;
   return written;
@@ -172,7 +172,7 @@ Result<store::Status> begin(const Options& options, Prepared& p) {
   status.vm = p.machine.vm;
   status.state = "booting";
   status.pid = static_cast<uint64_t>(getpid());
-  status.started = store::now_ns();
+  status.started = stream::now_ns();
   if (auto written = store::write_status(options.state_dir, status); !written) {
     (void)p.journal->finish(written.error().message);
     return written.error();
@@ -215,7 +215,7 @@ Result<Ending> watch(const Options& options, Prepared& p, Child& child, store::S
       }
     }
     if (p.machine.engine == Engine::kvm && !desk.machine_found() &&
-        store::now_ns() - status.started > kMachineTimeoutNs)
+        stream::now_ns() - status.started > kMachineTimeoutNs)
       failure = Error{Errc::unsupported, "QEMU runs, but not with KVM: this guest would not be traced"};
     if (failure || (waits[1].revents & POLLIN)) {
       wait_status = child.end(kEndGraceMs);
@@ -259,7 +259,7 @@ Result<Ending> run(const Options& options) {
       say(usable ? "engine kvm" : fmt::format("engine tcg: {}", usable.error().message));
   }
   // As our child QEMU is killed when we end; should that ever fail, this is the same.
-  Result<Prepared> prepared = prepare(options, std::move(machine), session::SupervisorLoss::kill);
+  Result<Prepared> prepared = prepare(options, std::move(machine), link::SupervisorLoss::kill);
   if (!prepared) return prepared.error();
 
   const TerminalGuard terminal;
@@ -306,11 +306,11 @@ void supervise(const Options& options, Prepared& prepared, Child& qemu, UniqueFd
   };
   Result<store::Status> status = start();
   if (!status) {
-    (void)session::send_message(ready.get(), 'E', status.error().message);
+    (void)link::send_message(ready.get(), 'E', status.error().message);
     return;
   }
   // If nobody hears it, there is no QEMU either, and watch() sees that.
-  (void)session::send_message(ready.get(), 'S', {});
+  (void)link::send_message(ready.get(), 'S', {});
   ready.reset();
   const Result<Ending> ending = watch(options, prepared, qemu, std::move(*status));
   if (!ending) say(ending.error().message);
@@ -322,7 +322,7 @@ Error become_qemu(const Options& options, const std::vector<std::string>& argume
   const std::vector<int> qemus = inherited_descriptors();
   Machine machine = options.machine;
   machine.engine = Engine::kvm;
-  const auto usual = options.deny_leaks ? session::SupervisorLoss::pause : session::SupervisorLoss::detach;
+  const auto usual = options.deny_leaks ? link::SupervisorLoss::pause : link::SupervisorLoss::detach;
   Result<Prepared> prepared = prepare(options, std::move(machine), options.on_supervisor_loss.value_or(usual));
   if (!prepared) return prepared.error();
   Result<Child> self = Child::adopt(getpid());
@@ -349,7 +349,7 @@ Error become_qemu(const Options& options, const std::vector<std::string>& argume
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return Error{Errc::io, "the supervisor could not be started"};
   // No guest without one that is in place.
   ready->second.reset();
-  const Result<session::Message> word = session::receive_message(ready->first.get(), -1);
+  const Result<link::Message> word = link::receive_message(ready->first.get(), -1);
   if (!word) return Error{Errc::io, "the supervisor ended before it was ready; the guest is not started"};
   if (word->type != 'S') return Error{Errc::io, word->payload + "; the guest is not started"};
 

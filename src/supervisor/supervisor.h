@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "base/result.h"
-#include "session/settings.h"
+#include "link/settings.h"
 #include "supervisor/journal_writer.h"
-#include "supervisor/machine.h"
-#include "supervisor/proxies.h"
+#include "supervisor/launch/machine.h"
+#include "supervisor/launch/proxies.h"
 
 namespace oboro::supervisor {
 
@@ -19,9 +19,9 @@ struct Options {
   std::string state_dir;
   std::vector<Rule> rules;
   bool deny_leaks = false;
-  uint64_t capacity = session::Settings::kDefaultCapacity;  // managed objects that there is room for
+  uint64_t capacity = link::Settings::kDefaultCapacity;  // managed objects that there is room for
   // Not set: pause where leaks are denied, else detach. Not for run(), whose QEMU always ends with it.
-  std::optional<session::SupervisorLoss> on_supervisor_loss;
+  std::optional<link::SupervisorLoss> on_supervisor_loss;
   bool allow_untraced = false;
   Parts parts;
   std::string builder;  // oboro-profile

@@ -12,9 +12,9 @@
 #include <thread>
 #include <time.h>
 
-#include "guest/fake/fake_guest.h"
 #include "guest/ftrace.h"
 #include "hooks/table.h"
+#include "tests/support/guest/fake_guest.h"
 
 namespace {
 
@@ -109,27 +109,27 @@ void scatter(FakeGuest& guest, Input& input, bool everything) {
 }
 
 void run_handlers(FakeGuest& guest, Input& script, fake::FakeVcpu& vcpu, size_t count) {
-  static diffusion::PatternSet patterns = [] {
-    diffusion::PatternSet set;
-    (void)set.add(*diffusion::Pattern::parse("/**"), 4);
+  static labels::PatternSet patterns = [] {
+    labels::PatternSet set;
+    (void)set.add(*labels::Pattern::parse("/**"), 4);
     return set;
   }();
   NullReporter reporter;
-  diffusion::State state(1024, 1);
+  labels::Carriers state(1024, 1);
   hooks::Policy policy;
   policy.deny_leaks = count & 1;
   hooks::Environment environment(guest.kernel(), state, patterns, policy, reporter);
   const auto points = hooks::hook_points();
   for (size_t i = 0; i < count; ++i) {
     const auto which = script.take<uint8_t>();
-    for (const x86::Reg reg : x86::kArguments) {
+    for (const arch::Reg reg : arch::kArguments) {
       const auto kind = script.take<uint8_t>();
       vcpu.set(reg, kind < 8 ? kind : plausible(kind, script.take<uint16_t>()));
     }
     const uint64_t start = now_ms();
     hooks::Operation operation(environment, vcpu);
     if (which & 0x40) (void)state.add(which, operation.process());
-    if (which & 0x80) (void)state.add(1, diffusion::Carrier(diffusion::CarrierKind::inode, operation.value(0)));
+    if (which & 0x80) (void)state.add(1, labels::Carrier(labels::CarrierKind::inode, operation.value(0)));
     const hooks::HookPoint& point = points[which % points.size()];
     hooks::dispatch(point, operation);
     check_time(start, point.what.data());
@@ -212,9 +212,9 @@ void run_sane(Input& script, Input& memory, bool changing) {
   world.restore();
   FakeGuest& guest = world.guest;
   scatter(guest, memory, false);
-  static diffusion::PatternSet patterns;
+  static labels::PatternSet patterns;
   NullReporter reporter;
-  diffusion::State state(1024, 1);
+  labels::Carriers state(1024, 1);
   hooks::Environment environment(guest.kernel(), state, patterns, {}, reporter);
   // Under our hands: words change back and forth while the handlers run.
   std::unique_ptr<std::thread> changer;
@@ -267,7 +267,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       guest.write(guest.symbol(symbol) + i, kDirectMap.value + kHeap + i * 7 % kObjects * 4096);
   scatter(guest, memory, true);
   fake::FakeVcpu vcpu;
-  vcpu.set(x86::Reg::gs_base, plausible(script.take<uint8_t>(), script.take<uint16_t>()));
+  vcpu.set(arch::Reg::gs_base, plausible(script.take<uint8_t>(), script.take<uint16_t>()));
   if (mode % 4 == 0) {
     run_handlers(guest, script, vcpu, 8);
   } else {

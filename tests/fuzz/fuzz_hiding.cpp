@@ -7,9 +7,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "diffusion/pattern.h"
-#include "hiding/calls.h"
-#include "hiding/fake/fake_dispatch.h"
+#include "hiding/calls/calls.h"
+#include "labels/pattern.h"
+#include "tests/support/hiding/fake_dispatch.h"
 
 namespace {
 
@@ -58,7 +58,7 @@ struct World {
     service->exe = "/service";
     service->network = true;
     service->children = true;
-    service->files.push_back(*diffusion::Pattern::parse("/var/secret/**"));
+    service->files.push_back(*labels::Pattern::parse("/var/secret/**"));
     proxy::ChannelFds copy{UniqueFd(dup(made->memory.get())), UniqueFd(dup(made->for_proxy.get())),
                            UniqueFd(dup(made->for_tracer.get()))};
     std::array<int, 2> alive{};
@@ -121,7 +121,7 @@ void act(Input& input, FakeDispatch& guest, FakeThread& thread, FakeThread* cons
     guest.forks(thread, all[what % 3]->task);
   } else if (what < 246) {
     // Comes back though nobody went, or to another hook than it came from, or with another's stack.
-    thread.vcpu.set(x86::Reg::rsp, what % 2 ? some_word(input, guest) : all[what % 3]->vcpu.reg(x86::Reg::rsp));
+    thread.vcpu.set(arch::Reg::rsp, what % 2 ? some_word(input, guest) : all[what % 3]->vcpu.reg(arch::Reg::rsp));
     guest.guest.run(thread.vcpu, all[input.take<uint8_t>() % 3]->task);
     (void)thread.go_on(what % 2 ? Symbol::fn_syscall_user_dispatch : Symbol::fn_exit_files);
   } else if (what < 251) {
@@ -168,8 +168,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   guest.instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
     const auto kind = input.take<uint8_t>();
     if (kind < 200) return std::nullopt;
-    if (kind < 205) all[kind % 3]->vcpu.set(x86::Reg::rsp, to.rsp + kind);
-    if (kind < 210) hiding::GuestWriter(guest.guest.kernel()).put(Gva(to.rsp), some_word(input, guest));
+    if (kind < 205) all[kind % 3]->vcpu.set(arch::Reg::rsp, to.rsp + kind);
+    if (kind < 210) guest::Writer(guest.guest.kernel()).put(Gva(to.rsp), some_word(input, guest));
     // It sleeps, and another vCPU enters a hook.
     if (kind >= 240 && depth < 3) {
       ++depth;

@@ -4,9 +4,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "history/history.h"
 #include "store/journal.h"
 #include "store/json.h"
-#include "store/state.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace oboro;
@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto reader = store::JournalReader::open("/proc/self/fd/" + std::to_string(file));
   if (!reader) std::abort();
   store::LabelNames labels;
-  store::State state;
+  history::History state;
   event::Event event;
   std::string vm;
   std::string line;

@@ -4,10 +4,10 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "session/settings.h"
+#include "link/settings.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using oboro::session::Settings;
+  using oboro::link::Settings;
   const auto parsed = Settings::parse({reinterpret_cast<const char*>(data), size});
   if (!parsed) return 0;
   const std::string text = parsed->format();

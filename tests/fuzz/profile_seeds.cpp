@@ -5,7 +5,7 @@
 #include <fstream>
 
 #include "guest/profile/build.h"
-#include "support/fake_kernel.h"
+#include "tests/support/guest/fake_kernel.h"
 
 namespace fs = std::filesystem;
 using oboro::testing::KallsymsLayout;

@@ -12,7 +12,7 @@
 #include <sys/ucontext.h>
 #include <unistd.h>
 
-#include "engine/fake/fake_filter.h"
+#include "tests/support/engine/fake_filter.h"
 
 namespace oboro::engine::kvm {
 namespace {

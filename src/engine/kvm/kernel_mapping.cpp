@@ -2,7 +2,7 @@
 
 #include <atomic>
 
-#include "arch/x86/page_walk.h"
+#include "arch/x86_64/page_walk.h"
 
 namespace oboro::engine::kvm {
 namespace {
@@ -15,11 +15,11 @@ std::atomic_ref<uint64_t> word(std::byte* at) { return std::atomic_ref(*reinterp
 
 // The table that maps `va` by pages of 2 MiB.
 std::optional<Gpa> page_middle_directory(const PhysicalMemory& memory, uint64_t cr3, bool five_levels, Gva va) {
-  uint64_t table = cr3 & x86::kFrameMask;
+  uint64_t table = cr3 & arch::kFrameMask;
   for (int level = five_levels ? 4 : 3; level > 1; --level) {
     const auto entry = memory.read_u64(Gpa(table + ((va.value >> (12 + 9 * level)) & 511) * 8));
-    if (!entry || !(*entry & x86::kPresent) || (*entry & x86::kLargePage)) return std::nullopt;
-    table = *entry & x86::kFrameMask;
+    if (!entry || !(*entry & arch::kPresent) || (*entry & arch::kLargePage)) return std::nullopt;
+    table = *entry & arch::kFrameMask;
   }
   return Gpa(table);
 }
@@ -43,7 +43,7 @@ Result<KernelMapping> KernelMapping::make(const MemoryMap& map, uint64_t cr3, bo
     constexpr uint64_t kDirectorySpan = kEntries * kLarge;
     mapping.base_ = Gva((image.value & ~(kDirectorySpan - 1)) + first * kLarge);
     for (unsigned i = 0; i < wanted; ++i) {
-      const uint64_t value = (start.value + i * kLarge) | x86::kPresent | x86::kLargePage | kAccessed;
+      const uint64_t value = (start.value + i * kLarge) | arch::kPresent | arch::kLargePage | kAccessed;
       std::byte* at = table + (first + i) * 8;
       word(at).store(value);
       mapping.entries_.push_back({at, value});

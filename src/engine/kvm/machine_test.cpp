@@ -301,7 +301,7 @@ TEST_F(MachineTest, RegistersGoBackWithTheNextEntry) {
   registers.rsp = 0x1000;
   registers.rip = 0x2000;
   registers.rdi = 7;
-  EXPECT_EQ(vcpu.reg(x86::Reg::rdi), 7u);
+  EXPECT_EQ(vcpu.reg(arch::Reg::rdi), 7u);
   EXPECT_EQ(vcpu.run().kvm_dirty_regs, 0u);
   vcpu.return_from_function(0x3000, -1);
   EXPECT_EQ(registers.rip, 0x3000u);

@@ -17,38 +17,38 @@ const kvm_sregs& KvmVcpu::sregs() {
   return sregs_;
 }
 
-uint64_t KvmVcpu::reg(x86::Reg reg) {
+uint64_t KvmVcpu::reg(arch::Reg reg) {
   const kvm_regs& r = run_->s.regs.regs;
   switch (reg) {
-    case x86::Reg::rax:
+    case arch::Reg::rax:
       return r.rax;
-    case x86::Reg::rdi:
+    case arch::Reg::rdi:
       return r.rdi;
-    case x86::Reg::rsi:
+    case arch::Reg::rsi:
       return r.rsi;
-    case x86::Reg::rdx:
+    case arch::Reg::rdx:
       return r.rdx;
-    case x86::Reg::rcx:
+    case arch::Reg::rcx:
       return r.rcx;
-    case x86::Reg::r8:
+    case arch::Reg::r8:
       return r.r8;
-    case x86::Reg::r9:
+    case arch::Reg::r9:
       return r.r9;
-    case x86::Reg::rsp:
+    case arch::Reg::rsp:
       return r.rsp;
-    case x86::Reg::rip:
+    case arch::Reg::rip:
       return r.rip;
-    case x86::Reg::cs:
+    case arch::Reg::cs:
       return sregs().cs.selector;
-    case x86::Reg::gs_base:
+    case arch::Reg::gs_base:
       return sregs().gs.base;
-    case x86::Reg::cr0:
+    case arch::Reg::cr0:
       return sregs().cr0;
-    case x86::Reg::cr3:
+    case arch::Reg::cr3:
       return sregs().cr3;
-    case x86::Reg::cr4:
+    case arch::Reg::cr4:
       return sregs().cr4;
-    case x86::Reg::count:
+    case arch::Reg::count:
       break;
   }
   return 0;

@@ -21,7 +21,7 @@ class KvmVcpu final : public Vcpu {
 
   unsigned index() const override { return index_; }
   // Of the exit that KVM_RUN returned with last. Segment and control registers cost a system call, once for each exit.
-  uint64_t reg(x86::Reg reg) override;
+  uint64_t reg(arch::Reg reg) override;
 
   int fd() const { return fd_; }
   kvm_run& run() { return *run_; }

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kNames[] = {"rax", "rdi", "rsi", "rdx",     "rcx", "r8",  "r9",
                                        "rsp", "rip", "cs",  "gs_base", "cr0", "cr3", "cr4"};
-static_assert(std::size(kNames) == static_cast<size_t>(x86::Reg::count));
+static_assert(std::size(kNames) == static_cast<size_t>(arch::Reg::count));
 
 }  // namespace
 
@@ -28,7 +28,7 @@ bool TcgVcpu::init(unsigned index) {
   return std::all_of(handles_.begin(), handles_.end(), [](auto* handle) { return handle != nullptr; });
 }
 
-uint64_t TcgVcpu::reg(x86::Reg reg) {
+uint64_t TcgVcpu::reg(arch::Reg reg) {
   g_byte_array_set_size(buffer_, 0);
   if (!qemu_plugin_read_register(handles_[static_cast<size_t>(reg)], buffer_)) return 0;
   uint64_t value = 0;
@@ -37,23 +37,23 @@ uint64_t TcgVcpu::reg(x86::Reg reg) {
 }
 
 void TcgVcpu::return_from_function(int64_t result) {
-  const uint64_t stack = reg(x86::Reg::rsp);
+  const uint64_t stack = reg(arch::Reg::rsp);
   uint64_t target = 0;
   g_byte_array_set_size(buffer_, 0);
   if (qemu_plugin_read_memory_vaddr(stack, buffer_, sizeof target)) std::memcpy(&target, buffer_->data, sizeof target);
-  write(x86::Reg::rax, static_cast<uint64_t>(result));
-  write(x86::Reg::rsp, stack + sizeof target);
+  write(arch::Reg::rax, static_cast<uint64_t>(result));
+  write(arch::Reg::rsp, stack + sizeof target);
   qemu_plugin_set_pc(target);
 }
 
 void TcgVcpu::detour(const Detour& to) {
-  for (size_t i = 0; i < to.argument_count; ++i) write(x86::kArguments[i], to.arguments[i]);
-  if (to.rax) write(x86::Reg::rax, *to.rax);
-  write(x86::Reg::rsp, to.rsp);
+  for (size_t i = 0; i < to.argument_count; ++i) write(arch::kArguments[i], to.arguments[i]);
+  if (to.rax) write(arch::Reg::rax, *to.rax);
+  write(arch::Reg::rsp, to.rsp);
   if (to.rip) qemu_plugin_set_pc(to.rip);
 }
 
-void TcgVcpu::write(x86::Reg reg, uint64_t value) {
+void TcgVcpu::write(arch::Reg reg, uint64_t value) {
   g_byte_array_set_size(buffer_, sizeof value);
   std::memcpy(buffer_->data, &value, sizeof value);
   qemu_plugin_write_register(handles_[static_cast<size_t>(reg)], buffer_);

@@ -14,17 +14,17 @@ class TcgVcpu final : public Vcpu {
   bool init(unsigned index);
 
   unsigned index() const override { return index_; }
-  uint64_t reg(x86::Reg reg) override;
+  uint64_t reg(arch::Reg reg) override;
   // Makes the function at whose first instruction the vCPU stands return `result`. Does not return.
   [[noreturn]] void return_from_function(int64_t result);
   // Goes on elsewhere. Returns only if that is the hooked function.
   void detour(const Detour& to);
 
  private:
-  void write(x86::Reg reg, uint64_t value);
+  void write(arch::Reg reg, uint64_t value);
 
   unsigned index_ = 0;
-  std::array<qemu_plugin_register*, static_cast<size_t>(x86::Reg::count)> handles_{};
+  std::array<qemu_plugin_register*, static_cast<size_t>(arch::Reg::count)> handles_{};
   GByteArray* buffer_ = nullptr;
 };
 

@@ -5,7 +5,7 @@
 #include <random>
 
 #include "guest/profile/schema.h"
-#include "support/fake_kernel.h"
+#include "tests/support/guest/fake_kernel.h"
 
 namespace oboro::guest {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "guest/profile/bytes.h"
 #include "guest/profile/schema.h"
-#include "support/fake_kernel.h"
+#include "tests/support/guest/fake_kernel.h"
 
 namespace oboro::guest {
 namespace {

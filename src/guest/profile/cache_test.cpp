@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "guest/profile/build.h"
-#include "support/fake_kernel.h"
+#include "tests/support/guest/fake_kernel.h"
 
 namespace oboro::guest {
 namespace {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <random>
 
-#include "support/fake_kernel.h"
+#include "tests/support/guest/fake_kernel.h"
 
 namespace oboro::guest {
 namespace {

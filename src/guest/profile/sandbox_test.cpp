@@ -10,7 +10,7 @@
 
 #include "base/fd.h"
 #include "guest/profile/build.h"
-#include "support/fake_kernel.h"
+#include "tests/support/guest/fake_kernel.h"
 
 namespace oboro::guest {
 namespace {

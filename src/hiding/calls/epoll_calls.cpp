@@ -1,0 +1,355 @@
+// epoll with descriptors of both worlds. The instance is the guest's, and watches what is the guest's; the proxy has
+// one that watches the hidden sockets (service.h, EpollInstance). The edges are the kernel's there, then, as are what
+// is reported once only and who of several that wait gets what.
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <utility>
+#include <vector>
+
+#include "hiding/calls/calls.h"
+#include "hiding/wait/waiting.h"
+
+namespace oboro::hiding {
+
+using guest::Field;
+using guest::Symbol;
+using proxy::Frame;
+using proxy::Op;
+
+namespace {
+
+constexpr int64_t kNativePart = 40;      // ms
+constexpr int64_t kMostEvents = 1024;    // events
+constexpr size_t kMostInstances = 1024;  // of one service; the proxy has a limit of its own
+
+Gva struct_file(Thread& thread, uint64_t number) {
+  guest::Reader r(thread.kernel());
+  const Gva table = r.pointer(thread.files, Field::files_struct_fdt);
+  if (number >= r.get<uint32_t>(table, Field::fdtable_max_fds)) return {};
+  return Gva(r.at<uint64_t>(r.pointer(table, Field::fdtable_fd) + number * 8));
+}
+
+// unknown: what to say if the kernel does not tell where its eventpoll_fops are.
+bool is_epoll(Thread& thread, Gva file, bool unknown) {
+  if (!thread.kernel().profile().has(Symbol::eventpoll_fops)) return unknown;
+  guest::Reader r(thread.kernel());
+  return r.pointer(file, Field::file_op) == thread.kernel().symbol(Symbol::eventpoll_fops);
+}
+uint64_t eventpoll_of(Thread& thread, Gva file) {
+  guest::Reader r(thread.kernel());
+  return r.pointer(file, Field::file_private_data).value;
+}
+
+// Nobody tells when the guest's is closed. Its memory does, when it is another's.
+bool is_still(Thread& thread, Gva file, const EpollInstance& known) {
+  return is_epoll(thread, file, true) && eventpoll_of(thread, file) == known.eventpoll;
+}
+
+// With service.epolls_mutex held.
+std::shared_ptr<EpollInstance> find(Thread& thread, Gva file) {
+  const auto found = thread.service().epolls.find(file.value);
+  if (found == thread.service().epolls.end()) return nullptr;
+  auto known = found->second.lock();
+  return known && is_still(thread, file, *known) ? known : nullptr;
+}
+
+std::shared_ptr<OpenFile> in_proxy(Thread& thread, Gva file) {
+  const std::lock_guard lock(thread.service().epolls_mutex);
+  const auto known = find(thread, file);
+  return known ? known->in_proxy : nullptr;
+}
+
+// Known from now on, with `there` in the proxy, which may be null still; or with what another thread was faster to
+// make, which is `there` then. False: there are too many.
+bool remember(Thread& thread, Gva file, std::shared_ptr<OpenFile>& there) {
+  Service& service = thread.service();
+  std::vector<std::shared_ptr<EpollInstance>> gone;  // closed when the lock is not held
+  std::shared_ptr<OpenFile> spare;                   // likewise
+  const std::lock_guard lock(service.epolls_mutex);
+  for (auto at = service.epolls.begin(); at != service.epolls.end();) {
+    auto known = at->second.lock();
+    const bool over = !known || !is_still(thread, Gva(at->first), *known);
+    if (over && known) {
+      thread.descriptors->let_go(known);
+      gone.push_back(std::move(known));
+    }
+    at = over ? service.epolls.erase(at) : std::next(at);
+  }
+  auto known = find(thread, file);
+  if (!known) {
+    if (service.epolls.size() >= kMostInstances) return false;
+    known = std::make_shared<EpollInstance>(eventpoll_of(thread, file));
+    service.epolls[file.value] = known;
+  }
+  thread.descriptors->hold(known);
+  if (known->in_proxy)
+    spare = std::exchange(there, known->in_proxy);
+  else
+    known->in_proxy = there;
+  return true;
+}
+
+// As in_proxy(), made if it is not there. Null: `error` says why.
+Routine<std::shared_ptr<OpenFile>> make_in_proxy(Thread& thread, Gva file, int64_t& error) {
+  if (auto there = in_proxy(thread, file)) co_return there;
+  Frame frame;
+  frame.op = Op::epoll_create;
+  const Answer got = co_await thread.ask(frame);
+  error = got.result();
+  if (error < 0) co_return nullptr;
+  std::shared_ptr<OpenFile> there = thread.open_file(error);
+  if (remember(thread, file, there)) co_return there;
+  error = -ENOSPC;
+  co_return nullptr;
+}
+
+void note_watched(Thread& thread, Gva instance, uint64_t operation, EpollInstance::Watched one) {
+  const std::lock_guard lock(thread.service().epolls_mutex);
+  const auto known = find(thread, instance);
+  if (!known) return;
+  auto& all = known->watched;
+  const auto file = one.file.lock();
+  std::erase_if(all, [&](const EpollInstance::Watched& other) {
+    const auto its = other.file.lock();
+    return !its || its == file;  // for the proxy a socket is one, whatever its numbers
+  });
+  if (operation != EPOLL_CTL_DEL) all.push_back(std::move(one));
+}
+
+// What was known of another instance whose memory this one has, and that was closed.
+void forget(Thread& thread, Gva file) {
+  std::shared_ptr<EpollInstance> gone;  // closed when the lock is not held
+  const std::lock_guard lock(thread.service().epolls_mutex);
+  const auto found = thread.service().epolls.find(file.value);
+  if (found == thread.service().epolls.end()) return;
+  gone = found->second.lock();
+  if (gone) thread.descriptors->let_go(gone);
+  thread.service().epolls.erase(found);
+}
+
+// The kernel makes it. It is known from the beginning, for processes to inherit.
+Routine<Outcome> epoll_create_call(Thread& thread, SystemCall call) {
+  const bool first = call.number == SYS_epoll_create;
+  if (first && static_cast<int32_t>(call.a[0]) <= 0) co_return answer(-EINVAL);
+  const int64_t number = co_await thread.kernel_own(Symbol::call_sys_epoll_create1, {first ? 0 : call.a[0]});
+  if (number >= 0 && thread.service().network)
+    if (const Gva file = struct_file(thread, static_cast<uint64_t>(number))) {
+      forget(thread, file);
+      std::shared_ptr<OpenFile> none;
+      (void)remember(thread, file, none);
+    }
+  co_return answer(number);
+}
+
+Frame control(const OpenFile& instance, uint64_t operation, const OpenFile& target, const epoll_event& event) {
+  return frame_of(Op::epoll_ctl, instance,
+                  {static_cast<int32_t>(operation), target.handle, event.events, static_cast<int64_t>(event.data.u64)});
+}
+
+// An instance in an instance: as the guest's are, the proxy's are.
+Routine<Outcome> epoll_ctl_nested(Thread& thread, SystemCall call, Gva outer, Gva inner, epoll_event event) {
+  const int64_t done = co_await thread.kernel_own(Symbol::call_sys_epoll_ctl, call.a);
+  if (done < 0) co_return answer(done);
+  const bool adds = call.a[1] == EPOLL_CTL_ADD;
+  int64_t error = 0;
+  std::shared_ptr<OpenFile> of_outer = in_proxy(thread, outer), of_inner = in_proxy(thread, inner);
+  if (adds) {
+    of_outer = co_await make_in_proxy(thread, outer, error);
+    of_inner = co_await make_in_proxy(thread, inner, error);
+  }
+  if (of_outer && of_inner) {
+    const Answer got = co_await thread.ask(control(*of_outer, call.a[1], *of_inner, event));
+    error = got.result();
+  }
+  if (adds && error < 0) refuse(thread, "", "epoll of epoll", error);
+  co_return answer(0);
+}
+
+Routine<Outcome> epoll_ctl_call(Thread& thread, SystemCall call) {
+  const auto number = static_cast<uint32_t>(call.a[2]);
+  const auto target = thread.descriptors->find(number);
+  const Gva instance = struct_file(thread, static_cast<uint32_t>(call.a[0]));
+  const Gva inner = target ? Gva() : struct_file(thread, number);
+  const bool nested = inner && instance && inner != instance && thread.service().network &&
+                      is_epoll(thread, inner, false) && is_epoll(thread, instance, false);
+  if (!target && !nested) co_return Outcome{};
+  // In this order: fs/eventpoll.c, epoll_ctl() and do_epoll_ctl().
+  epoll_event event{};
+  if (call.a[1] != EPOLL_CTL_DEL)
+    if (const int64_t wrong = co_await thread.copy_in(call.a[3], std::as_writable_bytes(std::span(&event, 1))))
+      co_return answer(wrong);
+  if (nested) co_return co_await epoll_ctl_nested(thread, call, instance, inner, event);
+  const bool hidden = thread.descriptors->has(static_cast<uint32_t>(call.a[0]));
+  if (!instance && !hidden) co_return answer(-EBADF);
+  if (!target->is_socket) co_return answer(-EPERM);  // as for regular files
+  if (hidden || !is_epoll(thread, instance, true)) co_return answer(-EINVAL);
+  int64_t error = call.a[1] == EPOLL_CTL_DEL || call.a[1] == EPOLL_CTL_MOD ? -ENOENT : -EINVAL;
+  std::shared_ptr<OpenFile> there = in_proxy(thread, instance);
+  if (call.a[1] == EPOLL_CTL_ADD) there = co_await make_in_proxy(thread, instance, error);
+  if (!there) co_return answer(error);
+  const Answer got = co_await thread.ask(control(*there, call.a[1], *target, event));
+  if (call.a[1] == EPOLL_CTL_DEL && got.result() < 0 && thread.service().proxy->gone()) {
+    // So that a program which does as it is told by EPOLLHUP is told no more.
+    note_watched(thread, instance, EPOLL_CTL_DEL, {number, target, 0});
+    co_return answer(0);
+  }
+  if (got.result() == 0) note_watched(thread, instance, call.a[1], {number, target, event.data.u64});
+  co_return answer(got.result());
+}
+
+// Whether ours are to be asked first this time, as the guest's own took all the room the last time; next: the same for
+// the next time.
+bool ours_first(Thread& thread, Gva instance, bool next) {
+  const std::lock_guard lock(thread.service().epolls_mutex);
+  const auto known = find(thread, instance);
+  return known && std::exchange(known->ours_first, next);
+}
+
+// All are broken, with the proxy.
+std::vector<epoll_event> broken_events(Thread& thread, Gva instance) {
+  std::vector<epoll_event> events;
+  const std::lock_guard lock(thread.service().epolls_mutex);
+  const auto known = find(thread, instance);
+  if (!known) return events;
+  for (const EpollInstance::Watched& one : known->watched) {
+    if (one.file.expired()) continue;
+    epoll_event event{};
+    event.events = EPOLLERR | EPOLLHUP;
+    event.data.u64 = one.data;
+    events.push_back(event);
+  }
+  return events;
+}
+
+// To the service, of struct epoll_event: how many there was room for, or -errno.
+Routine<int64_t> give_events(Thread& thread, std::span<const std::byte> events, uint64_t user, int64_t most) {
+  const int64_t count = std::min(s(events.size() / sizeof(epoll_event)), most);
+  if (count <= 0) co_return 0;
+  const int64_t wrong = co_await thread.copy_out(user, events.first(static_cast<size_t>(count) * sizeof(epoll_event)));
+  co_return wrong ? wrong : count;
+}
+
+// What the proxy has, to the service: how many events, or -errno.
+Routine<int64_t> take_events(Thread& thread, Gva instance, const OpenFile& there, uint64_t user, int64_t most) {
+  const Answer got = co_await thread.ask(frame_of(Op::epoll_wait, there, {std::min(most, kMostEvents)}));
+  if (got.result() >= 0) co_return co_await give_events(thread, got.frame.first, user, most);
+  if (!thread.service().proxy->gone()) co_return got.result();
+  const std::vector<epoll_event> broken = broken_events(thread, instance);
+  co_return co_await give_events(thread, std::as_bytes(std::span(broken)), user, most);
+}
+
+Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, uint64_t mask, uint64_t mask_size) {
+  if (thread.descriptors->has(static_cast<uint32_t>(call.a[0]))) co_return answer(-EINVAL);
+  const Gva instance = struct_file(thread, static_cast<uint32_t>(call.a[0]));
+  if (!instance) co_return Outcome{};
+  std::shared_ptr<OpenFile> there = in_proxy(thread, instance);
+  // Another thread may tell it to watch a hidden socket while this one waits.
+  const bool may_come = thread.service().network && timeout != 0 && thread.descriptors.use_count() > 1;
+  if (!there && !(may_come && is_epoll(thread, instance, false))) co_return Outcome{};
+  const auto most = static_cast<int32_t>(call.a[2]);
+  if (most <= 0 || static_cast<size_t>(most) > INT_MAX / sizeof(epoll_event)) co_return answer(-EINVAL);
+  if (const int64_t wrong = co_await set_mask(thread, mask, mask_size)) co_return answer(wrong);
+  const uint64_t begin = now_ns();
+  const auto look = [&](int64_t milliseconds) {
+    const auto limit = static_cast<uint64_t>(milliseconds);
+    return thread.kernel_own(Symbol::call_sys_epoll_wait, {call.a[0], call.a[1], call.a[2], limit});
+  };
+  const GuestsOwn native{[&look] { return look(0); },
+                         [&look](uint64_t nanoseconds) -> Routine<int64_t> {
+                           const int64_t got = co_await look(static_cast<int64_t>(nanoseconds / 1'000'000));
+                           co_return got == -EINTR ? 0 : got;
+                         }};
+  int64_t count = 0, wrong = 0;
+  for (;;) {
+    // What there was outside is broken. If nothing of it is open any more, this is the kernel's.
+    if (thread.service().proxy->gone()) {
+      count = co_await look(0);
+      if (count >= 0) {
+        const std::vector<epoll_event> broken = broken_events(thread, instance);
+        const uint64_t behind = call.a[1] + static_cast<uint64_t>(count) * sizeof(epoll_event);
+        const int64_t more = co_await give_events(thread, std::as_bytes(std::span(broken)), behind, most - count);
+        if (more >= 0 || count == 0) count += more;
+      }
+      co_await restore_mask(thread, mask);
+      if (count != 0) co_return answer(count);
+      co_return Outcome{};
+    }
+    const auto waited_ns = static_cast<int64_t>(now_ns() - begin);
+    const int64_t left = timeout < 0 ? kForEver : std::max<int64_t>(0, timeout - waited_ns);
+    there = in_proxy(thread, instance);
+    if (there && ours_first(thread, instance, false)) {
+      count = co_await take_events(thread, instance, *there, call.a[1], most);
+      wrong = std::min<int64_t>(count, 0);
+      count = std::max<int64_t>(count, 0);
+      if (count > 0 || wrong) break;
+    }
+    Waited waited;
+    std::vector<pollfd> ours;
+    if (there) {
+      ours.push_back({static_cast<int>(there->handle), POLLIN, 0});
+      waited = co_await wait_for_both(thread, ours, left, native);
+    } else {
+      // The kernel waits, and we look now and then whether that is still right.
+      const int64_t part = left < 0 ? kNativePart : std::min((left + 999'999) / 1'000'000, kNativePart);
+      waited.native = co_await look(part);
+      waited.interrupted = waited.native == -EINTR;
+    }
+    count = std::max<int64_t>(waited.native, 0);
+    if (there && count == most) (void)ours_first(thread, instance, true);
+    if (there && count < most && waited.native >= 0 && ours[0].revents) {
+      const uint64_t user = call.a[1] + static_cast<uint64_t>(count) * sizeof(epoll_event);
+      const int64_t more = co_await take_events(thread, instance, *there, user, most - count);
+      count += std::max<int64_t>(more, 0);
+      wrong = std::min<int64_t>(more, 0);
+    }
+    if (count > 0) break;
+    if (waited.interrupted) co_return answer(-EINTR);  // the mask stays: the signal is to come through
+    if (waited.native < 0) wrong = waited.native;
+    if (wrong || left == 0) break;
+  }
+  co_await restore_mask(thread, mask);
+  co_return answer(count ? count : wrong);
+}
+
+Routine<Outcome> epoll_wait_call(Thread& thread, SystemCall call) {
+  const auto milliseconds = static_cast<int32_t>(call.a[3]);
+  const bool masked = call.number == SYS_epoll_pwait;
+  return epoll_both(thread, call, milliseconds < 0 ? kForEver : int64_t{milliseconds} * 1'000'000,
+                    masked ? call.a[4] : 0, call.a[5]);
+}
+Routine<Outcome> epoll_pwait2_call(Thread& thread, SystemCall call) {
+  int64_t timeout = kForEver;
+  if (const int64_t wrong = co_await copy_timeout(thread, call.a[3], false, timeout)) co_return answer(wrong);
+  co_return co_await epoll_both(thread, call, timeout, call.a[4], call.a[5]);
+}
+
+}  // namespace
+
+std::shared_ptr<OpenFile> epoll_in_proxy(Thread& thread, uint64_t number) {
+  {
+    const std::lock_guard lock(thread.service().epolls_mutex);
+    if (thread.service().epolls.empty()) return nullptr;
+  }
+  const Gva file = struct_file(thread, number);
+  return file ? in_proxy(thread, file) : nullptr;
+}
+
+const CallHandler* epoll_call(uint64_t number) {
+  static constexpr struct {
+    uint64_t number;
+    CallHandler handler;
+  } kCalls[] = {
+      {SYS_epoll_create, {epoll_create_call}}, {SYS_epoll_create1, {epoll_create_call}},
+      {SYS_epoll_ctl, {epoll_ctl_call}},       {SYS_epoll_wait, {epoll_wait_call}},
+      {SYS_epoll_pwait, {epoll_wait_call}},    {441 /* epoll_pwait2, Linux 5.11 */, {epoll_pwait2_call}},
+  };
+  for (const auto& [known, handler] : kCalls)
+    if (known == number) return &handler;
+  return nullptr;
+}
+
+}  // namespace oboro::hiding

@@ -1,0 +1,137 @@
+// Calls that a proxy cannot do. On what is hidden they fail as a program expects it of a file system or kernel that
+// does not have them, and the log says so; on all else they are the guest kernel's. None of them may reach that kernel:
+// it would find nothing, or something else under the same name, or make visible what was to be hidden.
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+#include "hiding/calls/calls.h"
+
+namespace oboro::hiding {
+
+namespace {
+
+constexpr int kNone = -1;
+using Descriptors = std::array<int, 2>;
+constexpr Descriptors kNoDescriptor{kNone, kNone};
+
+struct Unsupported {
+  uint64_t number;
+  const char* name;
+  int16_t error;
+  // Which arguments are descriptors, and which are paths with the descriptor that each may start from.
+  Descriptors descriptors = kNoDescriptor;
+  struct Path {
+    int path = kNone, directory = kNone;
+  };
+  std::array<Path, 2> paths{};
+};
+
+// Numbers of calls that Debian 12's headers do not have are Linux's (arch/x86/entry/syscalls/syscall_64.tbl).
+constexpr Unsupported kCalls[] = {
+    {SYS_copy_file_range, "copy_file_range", EXDEV, {0, 2}},  // programs fall back to read and write
+    {SYS_splice, "splice", EINVAL, {0, 2}},
+    {SYS_tee, "tee", EINVAL, {0, 1}},
+    {SYS_vmsplice, "vmsplice", EBADF, {0, kNone}},
+    {SYS_fsetxattr, "fsetxattr", EOPNOTSUPP, {0, kNone}},
+    {SYS_fgetxattr, "fgetxattr", EOPNOTSUPP, {0, kNone}},
+    {SYS_flistxattr, "flistxattr", EOPNOTSUPP, {0, kNone}},
+    {SYS_fremovexattr, "fremovexattr", EOPNOTSUPP, {0, kNone}},
+    {SYS_setxattr, "setxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {SYS_lsetxattr, "lsetxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {SYS_getxattr, "getxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {SYS_lgetxattr, "lgetxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {SYS_listxattr, "listxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {SYS_llistxattr, "llistxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {SYS_removexattr, "removexattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {SYS_lremovexattr, "lremovexattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {463, "setxattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {464, "getxattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {465, "listxattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {466, "removexattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {468, "file_getattr", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {469, "file_setattr", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {SYS_name_to_handle_at, "name_to_handle_at", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {SYS_open_by_handle_at, "open_by_handle_at", EOPNOTSUPP, {0, kNone}},
+    {SYS_inotify_add_watch, "inotify_add_watch", ENOSPC, kNoDescriptor, {{{1}}}},
+    {SYS_fanotify_mark, "fanotify_mark", ENOSPC, kNoDescriptor, {{{4, 3}}}},
+    {451, "cachestat", EOPNOTSUPP, {0, kNone}},
+    {SYS_quotactl, "quotactl", EPERM, kNoDescriptor, {{{1}}}},
+    {443, "quotactl_fd", EPERM, {0, kNone}},
+    {SYS_chroot, "chroot", EPERM, kNoDescriptor, {{{0}}}},
+    {SYS_pivot_root, "pivot_root", EPERM, kNoDescriptor, {{{0}, {1}}}},
+    {SYS_mount, "mount", EPERM, kNoDescriptor, {{{0}, {1}}}},
+    {SYS_umount2, "umount2", EPERM, kNoDescriptor, {{{0}}}},
+    {SYS_open_tree, "open_tree", EPERM, kNoDescriptor, {{{1, 0}}}},
+    {SYS_move_mount, "move_mount", EPERM, kNoDescriptor, {{{1, 0}, {3, 2}}}},
+    {SYS_fspick, "fspick", EPERM, kNoDescriptor, {{{1, 0}}}},
+    {SYS_mount_setattr, "mount_setattr", EPERM, kNoDescriptor, {{{1, 0}}}},
+    {467, "open_tree_attr", EPERM, kNoDescriptor, {{{1, 0}}}},
+    {SYS_swapon, "swapon", EPERM, kNoDescriptor, {{{0}}}},
+    {SYS_swapoff, "swapoff", EPERM, kNoDescriptor, {{{0}}}},
+    {SYS_acct, "acct", EPERM, kNoDescriptor, {{{0}}}},
+    {SYS_uselib, "uselib", EACCES, kNoDescriptor, {{{0}}}},
+};
+
+const Unsupported* unsupported(uint64_t number) {
+  for (const Unsupported& one : kCalls)
+    if (one.number == number) return &one;
+  return nullptr;
+}
+
+Routine<Outcome> refuse_hidden(Thread& thread, SystemCall call) {
+  const Unsupported* what = unsupported(call.number);
+  const auto argument = [&](int index) { return call.a[static_cast<size_t>(index)]; };
+  for (const int index : what->descriptors) {
+    const auto file = index == kNone ? nullptr : thread.descriptors->find(argument(index));
+    if (file) co_return answer(refuse(thread, file->path, what->name, -what->error));
+  }
+  for (const Unsupported::Path& one : what->paths) {
+    if (one.path == kNone) continue;
+    const int directory = one.directory == kNone ? kHere : call.descriptor(static_cast<size_t>(one.directory));
+    // No path at all, or "": the descriptor itself is meant.
+    const auto itself = one.directory == kNone ? nullptr : thread.descriptors->find(path_descriptor(directory));
+    PathArgument path;
+    path.empty = argument(one.path) == 0;
+    if (!path.empty) path = co_await path_argument(thread, directory, argument(one.path));
+    if (path.empty && itself) co_return answer(refuse(thread, itself->path, what->name, -what->error));
+    // Out of a hidden directory, where the kernel is not. Any other error it finds itself.
+    if (path.error == -ENOENT) co_return answer(path.error);
+    if (path.hidden) co_return answer(refuse(thread, path.path, what->name, -what->error));
+  }
+  co_return Outcome{};
+}
+
+// Its operations are not system calls: nobody would ask us, and files and sockets would be the guest's. Programs do
+// without, as in a kernel that does not have it.
+Routine<Outcome> no_ring(Thread& thread, SystemCall call) {
+  const bool setup = call.number == SYS_io_uring_setup;
+  co_return answer(refuse(thread, "", "io_uring", setup ? -ENOSYS : -EOPNOTSUPP));
+}
+
+}  // namespace
+
+// A socket of the guest's own that is to have a name in a hidden directory, where everybody would see it.
+Routine<Outcome> name_of_unix_socket(Thread& thread, uint64_t user, uint64_t size, const char* what) {
+  sockaddr_un address{};
+  const auto length = std::min<size_t>(static_cast<uint32_t>(size), sizeof address);
+  if (length <= offsetof(sockaddr_un, sun_path) || thread.service().files.empty()) co_return Outcome{};
+  if (co_await thread.copy_in(user, std::as_writable_bytes(std::span(&address, 1)).first(length))) co_return Outcome{};
+  if (address.sun_family != AF_UNIX || address.sun_path[0] == '\0') co_return Outcome{};
+  std::string text(address.sun_path, strnlen(address.sun_path, length - offsetof(sockaddr_un, sun_path)));
+  const PathArgument path = path_of(thread, kHere, std::move(text));
+  if (!path.hidden) co_return Outcome{};
+  co_return answer(refuse(thread, path.path, what, -EACCES));
+}
+
+const CallHandler* unsupported_call(uint64_t number) {
+  static constexpr CallHandler kRefuse{refuse_hidden}, kNoRing{no_ring};
+  if (number == SYS_io_uring_setup || number == SYS_io_uring_enter || number == SYS_io_uring_register) return &kNoRing;
+  return unsupported(number) ? &kRefuse : nullptr;
+}
+
+}  // namespace oboro::hiding

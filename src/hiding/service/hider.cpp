@@ -1,0 +1,395 @@
+#include "hiding/service/hider.h"
+
+#include <array>
+#include <cerrno>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/syscall.h>
+#include <utility>
+
+#include "hiding/calls/calls.h"
+#include "hooks/filter.h"
+
+namespace oboro::hiding {
+
+using guest::Field;
+using guest::Symbol;
+using hooks::Operation;
+
+namespace {
+
+constexpr uint16_t kUserCode64 = 0x33;  // __USER_CS
+constexpr uint32_t kCompat = 0x2;       // TS_COMPAT, arch/x86/include/asm/thread_info.h
+constexpr uint32_t kIoWorker = 0x10;    // PF_IO_WORKER
+constexpr uint64_t kDispatch = 59;      // PR_SET_SYSCALL_USER_DISPATCH
+constexpr size_t kMostThreads = 16384;  // of one service
+constexpr const char* kTooManyDescriptors = "a process of a hidden service has lost descriptors: there are too many";
+
+Hider& hider_of(Operation& op) { return static_cast<Hider&>(*op.env.watcher); }
+
+void on_system_call(Operation& op) {
+  if (op.env.watcher) hider_of(op).timed_system_call(op);
+}
+void on_committed_creds(Operation& op) {
+  if (op.env.watcher) hider_of(op).executed(op);
+}
+void on_exit_files(Operation& op) {
+  if (op.env.watcher) hider_of(op).exits(op);
+}
+
+using hooks::Interest;
+// A routine comes back to the hook with other registers: when that is of interest must not depend on arguments.
+constexpr hooks::HookPoint kPoints[] = {
+    {Symbol::fn_syscall_user_dispatch, on_system_call, true, Interest::every_call, "calls of hidden services"},
+    {Symbol::fn_bprm_committed_creds, on_committed_creds, true, Interest::executed, "starts of hidden services"},
+    {Symbol::fn_exit_files, on_exit_files, true, Interest::managed, "ends of hidden services"},
+};
+
+Routine<Outcome> start_free(Thread& thread, SystemCall) { return thread.free_buffer(); }
+
+// After a fork or an exec the guest knows nothing of our numbers: they are reserved again, before anything else.
+Routine<Outcome> repaired(Thread& thread, SystemCall call) {
+  uint32_t number = 0;
+  for (auto one = thread.descriptors->next(0); one; one = thread.descriptors->next(uint64_t{number} + 1)) {
+    number = one->number;
+    const uint64_t flags = one->close_on_exec ? kCloseOnExec : 0;
+    one.reset();  // not to be held while the guest's kernel works
+    if (thread.reserved(number)) continue;
+    const auto got =
+        static_cast<int32_t>(co_await thread.call(Symbol::call_alloc_fd, number, uint64_t{number} + 1, flags));
+    if (got < 0) (void)thread.descriptors->take(number);
+  }
+  thread.repair = false;
+  const CallHandler* handler = handler_of(call.number);
+  if (!handler || (handler->descriptor >= 0 &&
+                   !thread.descriptors->has(static_cast<uint32_t>(call.a[static_cast<size_t>(handler->descriptor)]))))
+    co_return Outcome{};
+  co_return co_await handler->run(thread, call);
+}
+
+// What is not to be open in the new program. The kernel has closed its own already.
+Routine<Outcome> close_for_exec(Thread& thread, bool all) {
+  uint32_t number = 0;
+  for (auto one = thread.descriptors->next(0); one; one = thread.descriptors->next(uint64_t{number} + 1)) {
+    number = one->number;
+    if (!all && !one->close_on_exec) continue;
+    one.reset();  // so that the file is closed with its last number
+    (void)thread.descriptors->take(number);
+    if (thread.reserved(number)) co_await thread.call(Symbol::call_put_unused_fd, number);
+  }
+  if (all) co_return co_await thread.free_buffer();
+  co_return Outcome{};
+}
+Routine<Outcome> keep_for_exec(Thread& thread, SystemCall) { return close_for_exec(thread, false); }
+Routine<Outcome> leave_at_exec(Thread& thread, SystemCall) { return close_for_exec(thread, true); }
+
+}  // namespace
+
+std::span<const hooks::HookPoint> hook_points() { return kPoints; }
+
+std::string Hider::missing(const guest::Profile& profile) {
+  for (const Symbol symbol : {Symbol::fn_syscall_user_dispatch,
+                              Symbol::fn_bprm_committed_creds,
+                              Symbol::fn_exit_files,
+                              Symbol::call_yield,
+                              Symbol::call_schedule_hrtimeout,
+                              Symbol::call_get_free_pages,
+                              Symbol::call_free_pages,
+                              Symbol::call_copy_from_user,
+                              Symbol::call_copy_to_user,
+                              Symbol::call_strncpy_from_user,
+                              Symbol::call_get_unused_fd_flags,
+                              Symbol::call_put_unused_fd,
+                              Symbol::call_alloc_fd,
+                              Symbol::call_close_fd,
+                              Symbol::call_do_select,
+                              Symbol::call_send_sig,
+                              Symbol::call_set_user_sigmask,
+                              Symbol::call_sys_chdir,
+                              Symbol::call_sys_fchdir,
+                              Symbol::call_sys_poll,
+                              Symbol::call_sys_epoll_create1,
+                              Symbol::call_sys_epoll_ctl,
+                              Symbol::call_sys_epoll_wait,
+                              Symbol::call_sys_epoll_pwait})
+    if (!profile.has(symbol)) return std::string(guest::name(symbol));
+  for (const Field field : {Field::thread_info_syscall_work, Field::syscall_user_dispatch_bit, Field::task_on_dispatch,
+                            Field::task_dispatch_length, Field::task_state, Field::task_fs, Field::fs_struct_pwd,
+                            Field::fs_struct_root, Field::fs_struct_umask, Field::fdtable_open_fds})
+    if (!profile.has(field)) return std::string(guest::name(field));
+  if (profile[Field::pt_regs_di] != offsetof(Registers, di) ||
+      profile[Field::pt_regs_orig_ax] != offsetof(Registers, orig_ax))
+    return "struct pt_regs as it is elsewhere";
+  return {};
+}
+
+std::vector<std::string> Hider::executables(std::span<const std::unique_ptr<Service>> services) {
+  std::vector<std::string> names;
+  for (const auto& service : services) {
+    if (service->exe.empty()) return {};
+    names.push_back(service->exe.substr(service->exe.rfind('/') + 1));
+  }
+  return names;
+}
+
+std::shared_ptr<Thread> Hider::find(Gva task) {
+  const std::lock_guard lock(mutex_);
+  const auto found = threads_.find(task.value);
+  return found == threads_.end() ? nullptr : found->second;
+}
+
+Hider::Held Hider::take(Operation& op, Gva task) {
+  std::shared_ptr<Thread> thread = find(task);
+  if (!thread) return nullptr;
+  if (!thread->take()) {
+    op.env.reporter.incomplete("a thread of a hidden service ran on two CPUs at the same time");
+    return nullptr;
+  }
+  Thread* held = thread.get();
+  return Held(held, Leave{std::move(thread)});
+}
+
+Hider::Held Hider::add(Operation& op, guest::Task task, Service& service) {
+  const uint32_t tgid = task.tgid(op.r);
+  auto thread = std::make_shared<Thread>(kernel_, service, wait_, task, tgid);
+  (void)thread->take();
+  const auto lock = op.env.carriers.lock();
+  const std::lock_guard own(mutex_);
+  forget(op, task.at);  // a task that was at this address and whose end was not seen
+  if (threads_of_[&service] >= kMostThreads) {
+    op.env.reporter.incomplete("a thread of a hidden service is not hidden");
+    return nullptr;
+  }
+  threads_.emplace(task.at.value, thread);
+  ++threads_of_[&service];
+  if (processes_[tgid]++ == 0 && op.env.marks) op.env.marks->keep(tgid);
+  Thread* held = thread.get();
+  return Held(held, Leave{std::move(thread)});
+}
+
+void Hider::remove(Operation& op, guest::Task task) {
+  const auto lock = op.env.carriers.lock();
+  const std::lock_guard own(mutex_);
+  forget(op, task.at);
+}
+
+// With both locks.
+void Hider::forget(Operation& op, Gva task) {
+  const auto found = threads_.find(task.value);
+  if (found == threads_.end()) return;
+  const uint32_t tgid = found->second->tgid();
+  --threads_of_[&found->second->service()];
+  threads_.erase(found);
+  if (--processes_[tgid] != 0) return;
+  processes_.erase(tgid);
+  if (op.env.marks) op.env.marks->let_go(tgid, op.env.carriers.labels({labels::CarrierKind::process, tgid}) != 0);
+}
+
+bool Hider::mark(guest::Task task, bool on) {
+  const guest::Profile& p = kernel_.profile();
+  // Nothing that is marked may depend on the hook: the task may have seen its mark and been preempted, and calls
+  // syscall_user_dispatch() when the hook is out again. That would end it by SIGSYS, but for instructions in a range
+  // that a program can exempt: here, all.
+  if (on) writer_.put(task.at + p[Field::task_dispatch_length], UINT64_MAX);
+  const Gva work = task.at + p[Field::thread_info_syscall_work];
+  const uint64_t bit = uint64_t{1} << (p[Field::syscall_user_dispatch_bit] & 63);
+  return on ? writer_.set_bits(work, bit) : writer_.clear_bits(work, bit);
+}
+
+Service* Hider::service_of(Operation& op, const std::string& exe) const {
+  std::string cgroup;
+  for (const auto& service : services_) {
+    if (!service->exe.empty() && service->exe != exe) continue;
+    if (!service->unit.empty()) {
+      if (cgroup.empty()) cgroup = op.task().cgroup(op.r);
+      const size_t slash = cgroup.rfind('/');
+      if (cgroup.substr(slash == std::string::npos ? 0 : slash + 1) != service->unit) continue;
+    }
+    return service.get();
+  }
+  return nullptr;
+}
+
+std::string Hider::retire(bool patient) {
+  retired_ = true;
+  for (const auto& service : services_) service->proxy->give_up();
+  const std::lock_guard lock(mutex_);
+  Thread* one = nullptr;
+  size_t stay = 0;
+  for (const auto& [task, thread] : threads_) {
+    if (!patient) mark(guest::Task{Gva(task)}, false);
+    if (!patient && !thread->busy()) continue;
+    one = thread.get();
+    ++stay;
+  }
+  if (!one) return {};
+  return fmt::format("process {} (hidden service {}) has a thread in the middle of a call of the guest's kernel{}",
+                     one->tgid(), one->service().name, stay > 1 ? fmt::format(", and {} more", stay - 1) : "");
+}
+
+void Hider::forked(Operation& op, guest::Task child) {
+  if (retired_) return;
+  const Held parent = take(op, op.task().at);
+  if (!parent || (op.r.get<uint32_t>(child.at, Field::task_flags) & kIoWorker) || child.is_kernel_thread(op.r)) return;
+  const Held thread = add(op, child, parent->service());
+  if (!thread) return;
+  thread->files = op.r.pointer(child.at, Field::task_files);
+  if (thread->files == parent->files) {
+    thread->descriptors = parent->descriptors;
+    thread->repair = parent->repair;
+  } else {
+    if (!thread->descriptors->copy(*parent->descriptors)) op.env.reporter.incomplete(kTooManyDescriptors);
+    thread->repair = !thread->descriptors->is_empty();
+  }
+  const bool shares_directory = op.r.pointer(child.at, Field::task_fs) == op.r.pointer(op.task().at, Field::task_fs);
+  thread->directory =
+      shares_directory ? parent->directory : std::make_shared<Shared<std::string>>(parent->directory->get());
+  if (!mark(child, true)) op.env.reporter.incomplete("a thread of a hidden service is not hidden");
+}
+
+// Of one that the guest's kernel does something for (sendfile_call.cpp, say), and that is hooked too.
+std::optional<uint64_t> Hider::system_call_of(guest::Task running) {
+  const std::shared_ptr<Thread> thread = find(running.at);
+  return thread && thread->at_function(Symbol::fn_syscall_user_dispatch) ? std::optional(thread->number())
+                                                                         : std::nullopt;
+}
+
+void Hider::executed(Operation& op) {
+  Held thread = take(op, op.task().at);
+  const Gva program = op.pointer(0);
+  const bool going_on = thread && thread->comes_back(op, Symbol::fn_bprm_committed_creds);
+  Service* service = nullptr;
+  if (!going_on) {
+    if (retired_) return;
+    const guest::File file{op.r.pointer(program, Field::binprm_file)};
+    service = service_of(op, file.at ? file.path(op.r) : std::string());
+    if (!service && thread && thread->service().children) service = &thread->service();
+    if (!thread && !service) return;
+    if (!thread) {
+      const Held fresh = add(op, op.task(), *service);
+      if (!fresh) return;
+      fresh->files = op.r.pointer(op.task().at, Field::task_files);
+      if (!mark(op.task(), true)) op.env.reporter.incomplete("a hidden service is not hidden");
+      fresh->note(op, "hidden from here on");
+      return;
+    }
+    // The kernel has given it a files_struct of its own, if it shared one. If not, its record locks stay.
+    if (!thread->follow_files(op.r.pointer(op.task().at, Field::task_files)))
+      op.env.reporter.incomplete(kTooManyDescriptors);
+    thread->repair = !thread->descriptors->is_empty();
+    if (service && !mark(op.task(), true)) op.env.reporter.incomplete("a hidden service is not hidden");
+    thread->leaving = !service;
+  }
+  const auto done =
+      thread->enter(op, Symbol::fn_bprm_committed_creds, thread->leaving ? leave_at_exec : keep_for_exec, {});
+  if (!done) return;
+  run_function(op, *thread);
+  if (!thread->leaving) return;
+  mark(op.task(), false);
+  remove(op, op.task());
+}
+
+void Hider::exits(Operation& op) {
+  const Held thread = take(op, op.task().at);
+  if (!thread) return;
+  // Of a child that was never born: nothing of ours.
+  if (!thread->comes_back(op, Symbol::fn_exit_files) && op.pointer(0) != op.task().at) return;
+  if (!thread->enter(op, Symbol::fn_exit_files, start_free, {})) return;
+  run_function(op, *thread);
+  remove(op, op.task());
+}
+
+// The hooked function runs after all, as it was called.
+void Hider::run_function(Operation& op, const Thread& thread) {
+  engine::Detour& to = op.verdict.detour.emplace();
+  to.rsp = thread.entry_stack();
+  to.arguments = thread.entry_arguments();
+  to.argument_count = static_cast<unsigned>(to.arguments.size());
+}
+
+void Hider::timed_system_call(Operation& op) {
+  const uint64_t begin = now_ns();
+  system_call(op);
+  counters_.hidden_pause_ns.fetch_add(now_ns() - begin, std::memory_order_relaxed);
+}
+
+void Hider::system_call(Operation& op) {
+  const Held thread = take(op, op.task().at);
+  if (!thread) return;  // a program that uses this mechanism itself
+  const Symbol here = Symbol::fn_syscall_user_dispatch;
+  if (thread->comes_back(op, here)) {
+    const Gva registers(thread->entry_arguments()[0]);
+    if (const auto outcome = thread->enter(op, here, nullptr, {})) finish_call(op, *thread, registers, *outcome);
+    return;
+  }
+  const Gva at = op.pointer(0);
+  if (retired_ && !thread->busy()) {
+    if (const auto outcome = thread->enter(op, here, start_free, {})) finish_call(op, *thread, at, *outcome);
+    return;
+  }
+  const auto registers = op.r.at<Registers>(at);
+  const SystemCall call{registers.orig_ax,
+                        {registers.di, registers.si, registers.dx, registers.r10, registers.r8, registers.r9}};
+  thread->begin(op, here);
+  // Of another call, be it a signal handler's return, it is known that the program went on.
+  if (call.number != SYS_poll) thread->unfinished_poll.reset();
+  if (op.r.failed()) return finish_call(op, *thread, at, {});
+  const uint32_t status = kernel_.profile().has(Field::task_thread_info_status)
+                              ? op.r.get<uint32_t>(op.task().at, Field::task_thread_info_status)
+                              : 0;
+  if ((registers.cs & 0xffff) != kUserCode64 || (status & kCompat)) {
+    op.env.reporter.incomplete("32-bit system calls of a hidden service");
+    return finish_call(op, *thread, at, {});
+  }
+  if (!thread->follow_files(op.r.pointer(op.task().at, Field::task_files)))
+    op.env.reporter.incomplete(kTooManyDescriptors);
+  if (call.number == SYS_prctl && call.a[0] == kDispatch) return finish_call(op, *thread, at, Outcome::answer(-EINVAL));
+  auto start = thread->repair ? &repaired : nullptr;
+  if (!start) {
+    const CallHandler* handler = handler_of(call.number);
+    if (!handler) return finish_call(op, *thread, at, {});
+    if (handler->descriptor >= 0 &&
+        !thread->descriptors->has(static_cast<uint32_t>(call.a[static_cast<size_t>(handler->descriptor)])))
+      return finish_call(op, *thread, at, {});
+    start = handler->run;
+  }
+  if (const auto outcome = thread->enter(op, here, start, call)) return finish_call(op, *thread, at, *outcome);
+  // Whoever looks at the thread while it waits (/proc/PID/syscall) sees a call that says nothing.
+  thread->shown = registers;
+  Registers other = registers;
+  other.orig_ax = SYS_sched_yield;
+  other.di = other.si = other.dx = other.r10 = other.r8 = other.r9 = 0;
+  writer_.put(at, other);
+}
+
+// syscall_user_dispatch() returns at once: false, and the kernel executes the call; or true, and it does not, and tells
+// no tracer of the guest's.
+void Hider::finish_call(Operation& op, Thread& thread, Gva registers, Outcome outcome) {
+  engine::Detour& to = op.verdict.detour.emplace();
+  to.rip = op.r.at<uint64_t>(Gva(thread.entry_stack()));
+  to.rsp = thread.entry_stack() + sizeof(uint64_t);
+  to.rax = outcome.native ? 0 : 1;
+  if (thread.shown) writer_.put(registers, *std::exchange(thread.shown, std::nullopt));
+  if (!outcome.native) {
+    counters_.hidden_calls.fetch_add(1, std::memory_order_relaxed);
+    writer_.put(registers + offsetof(Registers, ax), static_cast<uint64_t>(outcome.value));
+    writer_.put(op.task().at + kernel_.profile()[Field::task_on_dispatch], uint8_t{1});
+  }
+  if (!retired_ || thread.buffer()) return;
+  mark(op.task(), false);  // there is nothing left to come back for
+  remove(op, op.task());
+}
+
+const CallHandler* handler_of(uint64_t number) {
+  static const auto kHandlers = [] {
+    std::array<const CallHandler*, 512> all{};
+    for (uint64_t i = 0; i < all.size(); ++i)
+      for (const auto group :
+           {transfer_call, descriptor_call, file_call, socket_call, poll_or_select, epoll_call, unsupported_call})
+        if (const CallHandler* found = group(i)) all[i] = found;
+    return all;
+  }();
+  return number < kHandlers.size() ? kHandlers[number] : nullptr;
+}
+
+}  // namespace oboro::hiding

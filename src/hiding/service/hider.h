@@ -1,0 +1,85 @@
+// Hidden services: which threads of the guest are theirs, and what becomes of their system calls.
+//
+// A thread of a hidden service has the SYSCALL_USER_DISPATCH bit set in its thread_info.syscall_work. So its kernel,
+// first of all in every system call and before any tracer of the guest's is told, calls syscall_user_dispatch(), where
+// there is a hook. What concerns hidden files and sockets is executed by the service's proxy (src/proxy), and answered
+// there; everything else is left to the kernel. No other thread pays anything.
+//
+// Threads: any vCPU thread.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "hiding/service/service.h"
+#include "hiding/service/thread.h"
+#include "hooks/operation.h"
+#include "hooks/table.h"
+#include "stream/ring.h"
+
+namespace oboro::hiding {
+
+// Functions hooked for hidden services alone. All of their handlers may steer (Verdict::detour).
+std::span<const hooks::HookPoint> hook_points();
+
+class Hider final : public hooks::ProcessWatcher {
+ public:
+  // services and kernel must outlive this, which is of one boot.
+  Hider(const guest::Kernel& kernel, std::span<const std::unique_ptr<Service>> services, Wait wait,
+        stream::RingCounters& counters)
+      : kernel_(kernel), writer_(kernel), services_(services), wait_(wait), counters_(counters) {}
+
+  // Why services cannot be hidden in this kernel; empty: they can.
+  static std::string missing(const guest::Profile& profile);
+
+  // The file names of the services' programs; none: a service may be any program (it is known by its unit only).
+  static std::vector<std::string> executables(std::span<const std::unique_ptr<Service>> services);
+
+  // From now on nothing is hidden: calls that wait end with -EIO, and each thread gives back its memory with its next
+  // call, and is forgotten. patient: one that has not done so keeps its mark until it does; else none keeps it. Empty:
+  // no thread has to come back to its hook; certain if no vCPU is at one meanwhile. Otherwise who has to, in words.
+  std::string retire(bool patient);
+
+  void forked(hooks::Operation& op, guest::Task child) override;
+  std::optional<uint64_t> system_call_of(guest::Task running) override;
+  void timed_system_call(hooks::Operation& op);  // and counts how long the vCPU stood still
+  void executed(hooks::Operation& op);
+  void exits(hooks::Operation& op);
+
+ private:
+  void system_call(hooks::Operation& op);
+  std::shared_ptr<Thread> find(Gva task);
+  // The same for who goes on with its routine: null also if another vCPU does.
+  struct Leave {
+    std::shared_ptr<Thread> thread;
+    void operator()(Thread* held) const { held->leave(); }
+  };
+  using Held = std::unique_ptr<Thread, Leave>;
+  Held take(hooks::Operation& op, Gva task);
+  // Nobody else has it until it is complete. Null: there are too many.
+  Held add(hooks::Operation& op, guest::Task task, Service& service);
+  void remove(hooks::Operation& op, guest::Task task);
+  void forget(hooks::Operation& op, Gva task);
+  bool mark(guest::Task task, bool on);
+  Service* service_of(hooks::Operation& op, const std::string& exe) const;
+  void finish_call(hooks::Operation& op, Thread& thread, Gva registers, Outcome outcome);
+  static void run_function(hooks::Operation& op, const Thread& thread);
+
+  const guest::Kernel& kernel_;
+  guest::Writer writer_;
+  std::span<const std::unique_ptr<Service>> services_;
+  Wait wait_;
+  stream::RingCounters& counters_;
+  std::atomic<bool> retired_{false};
+  std::mutex mutex_;
+  std::unordered_map<uint64_t, std::shared_ptr<Thread>> threads_;  // by task_struct
+  std::unordered_map<uint32_t, unsigned> processes_;               // threads, by thread-group ID
+  std::unordered_map<const Service*, size_t> threads_of_;
+};
+
+}  // namespace oboro::hiding

@@ -1,0 +1,426 @@
+// Hidden calls where the guest's kernel, the program or the proxy is hostile: nothing may crash, end the tracer, be
+// lost or be kept for ever, and what is not concerned goes on.
+#include <arpa/inet.h>
+#include <array>
+#include <cerrno>
+#include <limits>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "hiding/service/hider_test.h"
+
+namespace oboro::hiding {
+namespace {
+
+using fake::FakeThread;
+
+class HostileTest : public HiderTest {
+ protected:
+  bool is(const engine::Detour& to, Symbol function) const { return to.rip == guest->guest.symbol(function).value; }
+  // That function of the kernel does nothing, and returns this.
+  void returns(Symbol function, uint64_t value) {
+    guest->instead = [=, this](const engine::Detour& to) {
+      return is(to, function) ? std::optional(value) : std::nullopt;
+    };
+  }
+  // What a service does, a little of each; none may stay in its call.
+  void use_everything() {
+    const uint64_t at = FakeDispatch::kUser;
+    const uint64_t path = guest->put("/var/secret/a", 4000);
+    pollfd polled[2] = {{0, POLLIN, 0}, {40, POLLIN, 0}};
+    std::memcpy(guest->user.data() + 5000, polled, sizeof polled);
+    const auto call = [&](uint64_t number, std::array<uint64_t, 6> a) {
+      EXPECT_NE(guest->call(number, a), End::stuck) << number;
+    };
+    call(SYS_openat, {kCwd, path, O_RDWR | O_CREAT, 0600});
+    call(SYS_socket, {AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0});
+    for (uint64_t fd = 0; fd < 2; ++fd) {
+      call(SYS_write, {fd, at, 100});
+      call(SYS_pread64, {fd, at, 100, 0});
+      call(SYS_readv, {fd, at, 3});
+      call(SYS_recvfrom, {fd, at, 100, MSG_DONTWAIT, at + 200, at + 300});
+      call(SYS_sendfile, {fd, 1 - fd, 0, 100});
+      call(SYS_fstat, {fd, at});
+      call(SYS_dup2, {fd, 20 + fd});
+      call(SYS_fcntl, {fd, F_DUPFD, 30});
+    }
+    call(SYS_poll, {at + 5000, 2, 0});
+    const timeval soon{0, 3000};
+    std::memcpy(guest->user.data() + 6000, &soon, sizeof soon);
+    call(SYS_select, {50, at, at + 100, 0, at + 6000});
+    call(SYS_epoll_create1, {0});
+    call(SYS_epoll_create1, {0});
+    for (uint64_t fd = 0; fd < 5; ++fd)
+      for (uint64_t watched = 0; watched < 5; ++watched) call(SYS_epoll_ctl, {fd, EPOLL_CTL_ADD, watched, at});
+    for (uint64_t fd = 0; fd < 5; ++fd) call(SYS_epoll_wait, {fd, at, 4, 0});
+    call(SYS_chdir, {path});
+    call(SYS_getcwd, {at, 100});
+    call(SYS_close_range, {0, 60, 0});
+  }
+  void dies_and_starts_again() {
+    guest->instead = nullptr;
+    guest->may_go_on = nullptr;
+    ASSERT_EQ(guest->exits(), End::ran);
+    guest->close_all();
+    ASSERT_EQ(guest->exec(), End::ran);
+  }
+};
+
+TEST_P(HostileTest, FunctionsThatReturnGarbage) {
+  if (GetParam() != Wait::park) GTEST_SKIP() << "the same";
+  guest->user_in_ram = false;
+  constexpr Symbol kFunctions[] = {Symbol::call_get_free_pages,
+                                   Symbol::call_free_pages,
+                                   Symbol::call_copy_from_user,
+                                   Symbol::call_copy_to_user,
+                                   Symbol::call_strncpy_from_user,
+                                   Symbol::call_get_unused_fd_flags,
+                                   Symbol::call_put_unused_fd,
+                                   Symbol::call_alloc_fd,
+                                   Symbol::call_close_fd,
+                                   Symbol::call_do_select,
+                                   Symbol::call_ktime_get,
+                                   Symbol::call_sys_chdir,
+                                   Symbol::call_sys_poll,
+                                   Symbol::call_sys_epoll_create1,
+                                   Symbol::call_sys_epoll_ctl,
+                                   Symbol::call_sys_epoll_wait,
+                                   Symbol::call_fget,
+                                   Symbol::call_fput,
+                                   Symbol::call_kernel_read,
+                                   Symbol::call_kernel_write,
+                                   Symbol::call_yield};
+  const uint64_t kValues[] = {0,
+                              1,
+                              4095,
+                              uint64_t{1} << 31,
+                              uint64_t{1} << 40,
+                              uint64_t{1} << 63,
+                              ~uint64_t{0},
+                              static_cast<uint64_t>(-EFAULT),
+                              FakeDispatch::kUser,
+                              fake::kDirectMap.value,
+                              fake::kImageBase.value,
+                              fake::kDirectMap.value + (uint64_t{20} << 20) - 8};
+  for (const Symbol function : kFunctions)
+    for (const uint64_t value : kValues) {
+      SCOPED_TRACE(testing::Message() << guest::name(function) << " " << value);
+      returns(function, value);
+      use_everything();
+      dies_and_starts_again();
+      // What the proxy held for it is free again: it has room for 8.
+      ASSERT_EQ(open_file("/var/secret/a"), 0);
+      ASSERT_EQ(guest->answer(SYS_close, {0}), 0);
+    }
+  EXPECT_EQ(calls_left(), 0u);
+}
+
+TEST_P(HostileTest, WhatCopiesSayIsTakenForWhatItCanBe) {
+  guest->user_in_ram = false;
+  ASSERT_EQ(open_file("/var/secret/a"), 0);
+  returns(Symbol::call_strncpy_from_user, uint64_t{1} << 40);
+  EXPECT_EQ(open_file("/var/secret/a"), -ENAMETOOLONG);
+  returns(Symbol::call_copy_from_user, 1000);  // more than was asked for
+  EXPECT_EQ(guest->answer(SYS_write, {0, FakeDispatch::kUser, 100}), -EFAULT);
+  returns(Symbol::call_copy_to_user, ~uint64_t{0});
+  EXPECT_EQ(guest->answer(SYS_fstat, {0, FakeDispatch::kUser}), -EFAULT);
+  // No number: nothing stays open in the proxy.
+  returns(Symbol::call_get_unused_fd_flags, static_cast<uint64_t>(-EMFILE));
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(open_file("/var/secret/b"), -EMFILE);
+  guest->instead = nullptr;
+  EXPECT_EQ(open_file("/var/secret/b"), 1);
+}
+
+TEST_P(HostileTest, ABufferThatIsNone) {
+  guest->user_in_ram = false;
+  dies_and_starts_again();  // it has no buffer yet
+  for (const uint64_t nowhere : {uint64_t{0}, FakeDispatch::kUser, fake::kImageBase.value, ~uint64_t{0xfff}}) {
+    returns(Symbol::call_get_free_pages, nowhere);
+    EXPECT_EQ(open_file("/var/secret/a"), -ENOMEM);
+  }
+  guest->instead = nullptr;
+  EXPECT_EQ(open_file("/var/secret/a"), 0);
+}
+
+TEST_P(HostileTest, ADetourThatNeverComesBack) {
+  if (GetParam() == Wait::block) GTEST_SKIP() << "there is no wait to stay in";
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  stop_at_pause(3);
+  ASSERT_EQ(guest->call(SYS_recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), End::stuck);
+  guest->may_go_on = nullptr;
+  EXPECT_NE(guest->hider.retire(false), "") << "it might come back still, to a hook that must be there";
+  ASSERT_EQ(guest->exits(), End::ran);
+  EXPECT_EQ(guest->hider.retire(false), "");
+}
+
+TEST_P(HostileTest, WhoDiesInAPollLeavesNothingAtTheProxy) {
+  if (GetParam() == Wait::block) GTEST_SKIP() << "the vCPU stands still, there is no middle";
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+    const pollfd polled{0, POLLIN, 0};
+    std::memcpy(guest->user.data(), &polled, sizeof polled);
+    stop_at_pause(5);
+    ASSERT_EQ(guest->call(SYS_poll, {FakeDispatch::kUser, 1, static_cast<uint64_t>(-1)}), End::stuck);
+    dies_and_starts_again();
+  }
+  EXPECT_EQ(calls_left(), 0u);
+}
+
+TEST_P(HostileTest, ADetourThatComesBackForAnotherThread) {
+  if (GetParam() == Wait::block) GTEST_SKIP() << "there is no wait to come in between";
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  FakeThread other(*guest, guest->make_thread(101), 1);
+  guest->forks(guest->first, other.task);
+  ASSERT_TRUE(other.is_marked());
+  stop_at_pause(3);
+  ASSERT_EQ(guest->call(SYS_recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), End::stuck);
+  guest->may_go_on = nullptr;
+  // With the first one's stack, and with what it would find in its registers.
+  guest->guest.run(other.vcpu, other.task);
+  for (const arch::Reg reg : {arch::Reg::rsp, arch::Reg::rax, arch::Reg::rdi})
+    other.vcpu.set(reg, guest->first.vcpu.reg(reg));
+  EXPECT_NE(other.go_on(Symbol::fn_syscall_user_dispatch), End::answered) << "a call from a stack that is no caller's";
+  // And in a process that is nobody's.
+  FakeThread stranger(*guest, guest->make_process(200), 2);
+  guest->guest.run(stranger.vcpu, stranger.task);
+  stranger.vcpu.set(arch::Reg::rsp, guest->first.vcpu.reg(arch::Reg::rsp));
+  EXPECT_EQ(stranger.go_on(Symbol::fn_syscall_user_dispatch), End::ran);
+  // The first one's call is what it was.
+  guest->sleep_result = -EINTR;
+  EXPECT_EQ(guest->first.go_on(Symbol::fn_syscall_user_dispatch), End::answered);
+}
+
+TEST_P(HostileTest, OneThreadOnTwoCpus) {
+  FakeThread again(*guest, guest->leader, 1);
+  unsigned entered = 0;
+  guest->reporter.on_report = [&] {  // in the middle of a hook of the same thread
+    if (entered++ > 0) return;
+    EXPECT_EQ(again.call(SYS_getpid), End::ran);
+  };
+  ASSERT_EQ(open_file("/var/secret/a"), 0);
+  EXPECT_GT(entered, 0u);
+  ASSERT_FALSE(guest->reporter.reasons.empty());
+  EXPECT_NE(guest->reporter.reasons[0].find("two CPUs"), std::string::npos);
+}
+
+// For the sanitizers, too.
+TEST_P(HostileTest, ThreadsThatChangeWhatTheyShare) {
+  const uint64_t long_path = guest->put("/var/secret/a-directory-with-a-name-that-is-long", 0);
+  const uint64_t short_path = guest->put("/var/secret", 200);
+  ASSERT_EQ(guest->answer(SYS_mkdir, {long_path, 0700}), 0);
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET6, SOCK_DGRAM, 0}), 0);
+  FakeThread other(*guest, guest->make_thread(101), 1);
+  guest->forks(guest->first, other.task);
+  sockaddr_in6 to{};
+  to.sin6_family = AF_INET6;
+  to.sin6_port = htons(9);
+  ASSERT_EQ(inet_pton(AF_INET6, "2001:db8:1111:2222:3333:4444:5555:6666", &to.sin6_addr), 1);
+  std::memcpy(guest->user.data() + 300, &to, sizeof to);
+  const auto run = [&](FakeThread& thread, uint64_t area) {
+    for (int i = 0; i < 150; ++i) {
+      (void)thread.call(SYS_chdir, {i % 2 ? long_path : short_path});
+      EXPECT_GT(thread.answer(SYS_getcwd, {area, 1000}), 0);
+      (void)thread.call(SYS_connect, {0, FakeDispatch::kUser + 300, sizeof to});
+    }
+  };
+  std::thread second([&] { run(other, FakeDispatch::kUser + 8192); });
+  run(guest->first, FakeDispatch::kUser + 4096);
+  second.join();
+  EXPECT_TRUE(guest->text(4096, 11) == "/var/secret" && guest->text(8192, 11) == "/var/secret");
+}
+
+INSTANTIATE_TEST_SUITE_P(Waits, HostileTest, testing::Values(Wait::park, Wait::yield, Wait::block), wait_name);
+
+// The proxy's end of the channel is this test.
+class ForgedProxyTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto fds = proxy::Channel::create();
+    ASSERT_TRUE(fds);
+    proxy::ChannelFds theirs{UniqueFd(dup(fds->memory.get())), UniqueFd(dup(fds->for_proxy.get())),
+                             UniqueFd(dup(fds->for_tracer.get()))};
+    std::array<int, 2> alive{};
+    ASSERT_EQ(pipe(alive.data()), 0);
+    life = UniqueFd(alive[1]);
+    forger.emplace(std::move(*proxy::Channel::attach(std::move(theirs), proxy::Channel::Side::proxy)));
+    auto service = std::make_unique<Service>();
+    service->name = "service";
+    service->exe = "/service";
+    service->network = true;
+    service->files.push_back(*labels::Pattern::parse("/var/secret/**"));
+    service->proxy = std::make_unique<ProxyClient>(
+        std::move(*proxy::Channel::attach(std::move(*fds), proxy::Channel::Side::tracer)), UniqueFd(alive[0]));
+    services.push_back(std::move(service));
+    guest = std::make_unique<FakeDispatch>(services);
+    ASSERT_EQ(guest->exec(), End::ran);
+  }
+  // Every call is answered with this, whatever it is.
+  void answers(std::array<int64_t, 4> arguments, std::vector<std::byte> first = {}) {
+    guest->may_go_on = [this, arguments, bytes = std::move(first)](const engine::Detour&) {
+      while (const auto asked = forger->receive(storage)) {
+        proxy::Frame frame;
+        frame.id = asked->id;
+        frame.arguments = arguments;
+        frame.first = bytes;
+        (void)forger->send(frame);
+      }
+      return true;
+    };
+  }
+  int64_t open_file() { return guest->answer(SYS_open, {guest->put("/var/secret/a"), O_RDWR}); }
+
+  std::vector<std::byte> storage;
+  UniqueFd life;
+  std::optional<proxy::Channel> forger;
+  std::vector<std::unique_ptr<Service>> services;
+  std::unique_ptr<FakeDispatch> guest;
+};
+
+TEST_F(ForgedProxyTest, ErrorsThatAreNone) {
+  for (const int64_t error :
+       {int64_t{-41}, int64_t{-58}, int64_t{-4000}, int64_t{-100000}, std::numeric_limits<int64_t>::min()}) {
+    answers({error});
+    EXPECT_EQ(open_file(), error);
+  }
+}
+
+TEST_F(ForgedProxyTest, SizesThatAreNone) {
+  answers({7, 7});
+  ASSERT_EQ(open_file(), 0);
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_STREAM, 0}), 1);
+  for (const int64_t size : {int64_t{1} << 62, std::numeric_limits<int64_t>::max(), int64_t{0}, int64_t{300}}) {
+    answers({size, size}, std::vector<std::byte>(300));
+    for (const uint64_t fd : {0, 1})
+      for (const uint64_t number : {SYS_read, SYS_write, SYS_readv, SYS_sendto, SYS_recvfrom, SYS_getdents64, SYS_fstat,
+                                    SYS_lseek, SYS_getsockname, SYS_getsockopt, SYS_ioctl, SYS_fcntl, SYS_pread64,
+                                    SYS_pwrite64, SYS_sendfile, SYS_flock}) {
+        const End end = guest->call(number, {fd, FakeDispatch::kUser, 100, 0, FakeDispatch::kUser + 500, 0});
+        EXPECT_NE(end, End::stuck) << number << " " << size;
+        // Nothing was written behind what the program said.
+        EXPECT_EQ(guest->user[900], std::byte{0}) << number;
+      }
+  }
+}
+
+// A proxy that was taken over could keep every vCPU busy with answers to nothing.
+TEST_F(ForgedProxyTest, AnswersThatNobodyAskedForAreTheEndOfIt) {
+  answers({7});
+  ASSERT_EQ(open_file(), 0);
+  proxy::Frame frame;
+  frame.id = 123456;
+  ASSERT_TRUE(forger->send(frame));
+  EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("x"), 1}), -EIO);
+  EXPECT_TRUE(services[0]->proxy->lied());
+  EXPECT_FALSE(guest->reporter.reasons.empty());
+  EXPECT_EQ(open_file(), -EIO);
+  EXPECT_EQ(guest->answer(SYS_close, {0}), 0);
+}
+
+// MSG_WAITALL over more than a frame holds is asked for piece by piece.
+TEST_F(ForgedProxyTest, AReceiveThatIsToHaveAllAsksUntilItHas) {
+  answers({7});
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_STREAM, 0}), 0);
+  const std::vector<std::byte> data(proxy::kMaxData, std::byte{'x'});
+  std::vector<int64_t> asked_for;
+  guest->may_go_on = [&](const engine::Detour&) {
+    while (const auto asked = forger->receive(storage)) {
+      if (asked->op != proxy::Op::receive) continue;
+      asked_for.push_back(asked->arguments[0]);
+      proxy::Frame frame;
+      frame.id = asked->id;
+      frame.arguments[0] = asked->arguments[0];
+      frame.first = std::span(data).first(static_cast<size_t>(asked->arguments[0]));
+      (void)forger->send(frame);
+    }
+    return true;
+  };
+  constexpr uint64_t kPart = 900000, kAt = FakeDispatch::kUser + 100;
+  const std::array<uint64_t, 4> parts{kAt, kPart, kAt, kPart};
+  std::memcpy(guest->user.data(), parts.data(), sizeof parts);
+  msghdr message{};
+  message.msg_iov = reinterpret_cast<iovec*>(FakeDispatch::kUser);
+  message.msg_iovlen = 2;
+  const std::span<const std::byte> header = std::as_bytes(std::span(&message, 1));
+  std::copy(header.begin(), header.end(), guest->user.begin() + 1000000);
+  EXPECT_EQ(guest->answer(SYS_recvmsg, {0, FakeDispatch::kUser + 1000000, MSG_WAITALL}), 1800000);
+  EXPECT_EQ(asked_for, (std::vector<int64_t>{proxy::kMaxData, 1800000 - proxy::kMaxData}));
+}
+
+TEST_F(ForgedProxyTest, NoMoreThanWasAskedForIsSaidToHaveCome) {
+  answers({7});
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  answers({1000, 0}, std::vector<std::byte>(1000));
+  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 10, 0, 0, 0}), 10);
+  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 10, MSG_TRUNC, 0, 0}), 1000);
+  EXPECT_EQ(guest->answer(SYS_sendto, {0, guest->put("abc"), 3, 0, 0, 0}), 3);
+}
+
+// What answers hold here is bounded, whatever the proxy sends and however long nobody takes it.
+TEST_F(ForgedProxyTest, AnswersThatNobodyTakesStayWhereTheyAre) {
+  ProxyClient& client = *services[0]->proxy;
+  constexpr size_t kCalls = 400;  // of the largest answers: three times what is kept
+  std::vector<uint64_t> ids;
+  const std::vector<std::byte> data(proxy::kMaxData);
+  size_t answered = 0;
+  for (size_t i = 0; i < kCalls; ++i) {
+    proxy::Frame read;
+    read.op = proxy::Op::read;
+    const auto id = client.begin(read);
+    ASSERT_TRUE(id) << i;
+    ids.push_back(*id);
+    ASSERT_TRUE(forger->receive(storage));
+  }
+  const auto feed = [&] {
+    for (; answered < kCalls; ++answered) {
+      proxy::Frame frame;
+      frame.id = ids[answered];
+      frame.arguments[0] = 1;
+      frame.first = data;
+      if (!forger->send(frame)) return;
+    }
+  };
+  for (size_t i = 0; i < kCalls; ++i) {
+    feed();
+    (void)client.take(ids.back());
+    ASSERT_LE(client.answers().used(), Budget::kMost + proxy::kMaxFrame);
+  }
+  EXPECT_LT(answered, kCalls);
+  EXPECT_TRUE(client.answers().full());
+  for (const uint64_t id : ids) {
+    std::optional<Answer> answer = client.take(id);
+    feed();
+    ASSERT_TRUE(answer) << id;
+  }
+  EXPECT_EQ(client.answers().used(), 0u);
+}
+
+// Many threads with much to write: what they hold goes when they are answered, so answers must come through.
+TEST_F(ForgedProxyTest, WhatIsOnItsWayDoesNotKeepAnswersAway) {
+  ProxyClient& client = *services[0]->proxy;
+  Budget::Share held(client.outgoing());
+  held.set(2 * Budget::kMost);
+  answers({7, 7});
+  ASSERT_EQ(open_file(), 0);
+  answers({3});
+  EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("abc"), 3}), 3);
+}
+
+TEST_F(ForgedProxyTest, AWaitEndsWithAProxyThatAnswersNothing) {
+  answers({7});
+  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_STREAM, 0}), 0);
+  const pollfd polled{0, POLLIN, 0};
+  std::memcpy(guest->user.data(), &polled, sizeof polled);
+  unsigned steps = 0;
+  guest->may_go_on = [&](const engine::Detour&) {
+    if (++steps == 200) life.reset();  // long after the time was over
+    return steps < 5000;
+  };
+  EXPECT_EQ(guest->call(SYS_poll, {FakeDispatch::kUser, 1, 1}), End::answered);
+  EXPECT_GE(steps, 200u);
+}
+
+}  // namespace
+}  // namespace oboro::hiding

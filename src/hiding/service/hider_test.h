@@ -1,0 +1,109 @@
+// For tests of hidden calls: a fake guest with one hidden service, whose proxy is real, in a thread of this process.
+#pragma once
+
+#include <array>
+#include <fcntl.h>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <sys/syscall.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+#include "labels/pattern.h"
+#include "proxy/server.h"
+#include "tests/support/hiding/fake_dispatch.h"
+
+namespace oboro::hiding {
+
+using fake::FakeDispatch;
+using guest::Symbol;
+using End = FakeDispatch::End;
+
+inline constexpr uint64_t kCwd = static_cast<uint64_t>(AT_FDCWD);
+
+class HiderTest : public testing::TestWithParam<Wait> {
+ protected:
+  void SetUp() override {
+    char path[] = "/tmp/oboro-hider-test-XXXXXX";
+    ASSERT_TRUE(mkdtemp(path));
+    root = path;
+    std::filesystem::create_directories(root + "/var/secret");
+    auto fds = proxy::Channel::create();
+    ASSERT_TRUE(fds);
+    proxy::ChannelFds theirs{UniqueFd(dup(fds->memory.get())), UniqueFd(dup(fds->for_proxy.get())),
+                             UniqueFd(dup(fds->for_tracer.get()))};
+    std::array<int, 2> ends{}, alive{};
+    ASSERT_EQ(pipe(ends.data()), 0);
+    ASSERT_EQ(pipe(alive.data()), 0);
+    life = UniqueFd(ends[1]);
+    lives = UniqueFd(alive[1]);
+    server = std::thread([this, channel = std::move(theirs), end = ends[0]]() mutable {
+      proxy::NetworkPolicy policy;
+      policy.remote = true;
+      proxy::ServerLimits limits;
+      limits.handles = 8;
+      (void)proxy::serve(std::move(*proxy::Channel::attach(std::move(channel), proxy::Channel::Side::proxy)),
+                         UniqueFd(open(root.c_str(), O_PATH | O_DIRECTORY)), policy, limits, UniqueFd(end));
+    });
+    auto service = std::make_unique<Service>();
+    service->name = "service";
+    service->exe = "/service";
+    service->network = true;
+    service->files.push_back(*labels::Pattern::parse("/var/secret/**"));
+    service->proxy = std::make_unique<ProxyClient>(
+        std::move(*proxy::Channel::attach(std::move(*fds), proxy::Channel::Side::tracer)), UniqueFd(alive[0]));
+    services.push_back(std::move(service));
+    guest = std::make_unique<FakeDispatch>(services, GetParam());
+    ASSERT_EQ(guest->exec(), End::ran);
+    ASSERT_TRUE(guest->is_marked());
+  }
+  void TearDown() override {
+    guest.reset();
+    life.reset();
+    if (server.joinable()) server.join();
+    std::filesystem::remove_all(root);
+  }
+  void kill_proxy() {
+    life.reset();
+    server.join();
+    lives.reset();
+  }
+  int64_t open_file(std::string_view path, uint64_t flags = O_RDWR | O_CREAT) {
+    return guest->answer(SYS_openat, {kCwd, guest->put(path), flags, 0600});
+  }
+  // The vCPU does not come back from it: somebody else's turn, or death.
+  void stop_at_pause(unsigned number) {
+    guest->may_go_on = [this, left = number](const engine::Detour& to) mutable {
+      const bool pause = to.rip == guest->guest.symbol(Symbol::call_yield).value ||
+                         to.rip == guest->guest.symbol(Symbol::call_schedule_hrtimeout).value;
+      return !pause || --left > 0;
+    };
+  }
+  // Until nothing is on its way to the proxy any more: 0. (Answers are looked at when something is asked.)
+  size_t calls_left() {
+    for (int i = 0; i < 2000 && services[0]->proxy->calls() > 0; ++i)
+      (void)guest->answer(SYS_access, {guest->put("/var/secret"), 0});
+    return services[0]->proxy->calls();
+  }
+  std::string on_host(const std::string& path) const {
+    std::ifstream file(root + path);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  std::string root;
+  UniqueFd life, lives;
+  std::thread server;
+  std::vector<std::unique_ptr<Service>> services;
+  std::unique_ptr<FakeDispatch> guest;
+};
+
+inline std::string wait_name(const testing::TestParamInfo<Wait>& test) {
+  return test.param == Wait::park ? "park" : test.param == Wait::yield ? "yield" : "block";
+}
+
+}  // namespace oboro::hiding

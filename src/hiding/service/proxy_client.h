@@ -1,0 +1,102 @@
+// The tracer's end of a hidden service's proxy (src/proxy): any number of calls on their way, whose answers come in any
+// order. Nothing here waits; who waits asks again later.
+//
+// Threads: any.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "hiding/service/budget.h"
+#include "proxy/channel.h"
+#include "proxy/wire.h"
+
+namespace oboro::hiding {
+
+// What a call came to. The frame's parts are in `storage`.
+struct Answer {
+  std::vector<std::byte> storage;
+  proxy::Frame frame;
+  Budget::Share share;  // of storage
+  int64_t result() const { return frame.result(); }
+};
+
+class ProxyClient {
+ public:
+  static constexpr size_t kMostCalls = 4096;  // on their way at the same time
+
+  // alive: readable (its end) once the proxy is gone.
+  ProxyClient(proxy::Channel channel, UniqueFd alive) : channel_(std::move(channel)), alive_(std::move(alive)) {}
+
+  // Sends a call; its id. Nothing: there is no room now.
+  std::optional<uint64_t> begin(proxy::Frame call);
+  // The answer, once it is there.
+  std::optional<Answer> take(uint64_t id);
+  // It is to come to an end soon: it is answered still, with -EINTR unless it was done already.
+  void cancel(uint64_t id);
+  // Nobody waits for it any more: what it opened is closed again.
+  void abandon(uint64_t id);
+  void close(uint32_t handle);
+  // Who waits is to come to an end. It answers still, which a call that is nearly over may make use of.
+  void give_up() { given_up_.store(true, std::memory_order_relaxed); }
+  bool given_up() const { return given_up_.load(std::memory_order_relaxed); }
+  // Once true, always true; then nothing is answered any more.
+  bool dead();
+  bool gone() { return given_up() || dead(); }
+  // It gave answers that nobody had asked for, which no proxy of ours does: it counts as gone.
+  bool lied() const { return lied_.load(std::memory_order_relaxed); }
+  // Two: what is on its way waits for answers, so it must not keep them from being taken out.
+  Budget& answers() { return answers_; }
+  Budget& outgoing() { return outgoing_; }
+  // Waits until the answer of that call may be there, or the proxy is gone, or for so long. The caller stands still.
+  void wait(uint64_t id, uint64_t timeout_ns);
+  size_t calls() {
+    const std::lock_guard lock(mutex_);
+    return calls_.size();
+  }
+
+ private:
+  struct Call {
+    bool abandoned = false, opens = false;
+    std::optional<Answer> answer;
+  };
+  void collect();
+  void send_late();
+
+  Budget answers_, outgoing_;
+  std::atomic<bool> lied_{false}, given_up_{false};
+  std::mutex mutex_;
+  proxy::Channel channel_;
+  UniqueFd alive_;
+  bool dead_ = false;
+  unsigned sleepers_ = 0;  // in wait()
+  uint64_t last_id_ = 0;
+  std::unordered_map<uint64_t, Call> calls_;
+  std::vector<proxy::Frame> late_;  // cancel and close for which there was no room
+};
+
+// A call on its way; if nobody waits for it any more, it is abandoned. (A routine may end at any of its waits.)
+class OnItsWay {
+ public:
+  OnItsWay(ProxyClient& proxy, uint64_t id) : proxy_(&proxy), id_(id) {}
+  OnItsWay(const OnItsWay&) = delete;
+  OnItsWay& operator=(const OnItsWay&) = delete;
+  ~OnItsWay() {
+    if (proxy_) proxy_->abandon(id_);
+  }
+  void answered() { proxy_ = nullptr; }
+  uint64_t id() const { return id_; }
+
+ private:
+  ProxyClient* proxy_;
+  uint64_t id_;
+};
+
+}  // namespace oboro::hiding

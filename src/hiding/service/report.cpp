@@ -1,0 +1,75 @@
+// What hidden services did, for the log: which, inside the guest, nobody can see.
+
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include "hiding/calls/calls.h"
+
+namespace oboro::hiding {
+namespace {
+
+// The number may be anything: it comes from a proxy that somebody may have taken over.
+std::string error_text(int64_t error) {
+  constexpr int64_t kLast = 4095;
+  const char* text = error >= -kLast ? strerrordesc_np(static_cast<int>(-error)) : nullptr;
+  return text ? text : fmt::format("error {}", error);
+}
+
+void send(Thread& thread, event::Event& event, std::string detail, int64_t result) {
+  hooks::Operation& op = thread.operation();
+  event.kind = event::Kind::hidden;
+  event.detail = fmt::format("{}: {}", thread.service().name, detail);
+  if (result < 0 && result != -EINPROGRESS) event.detail += " failed: " + error_text(result);
+  op.describe_subject(event);
+  const auto lock = op.env.carriers.lock();
+  event.labels = op.env.carriers.labels(op.process());
+  op.env.reporter.report(event);
+}
+
+}  // namespace
+
+void report(Thread& thread, const OpenFile& file, std::string detail, int64_t result) {
+  if (!file.is_socket) return report_path(thread, file.path, std::move(detail), result);
+  event::Event event;
+  event.object.type = event::ObjectType::socket;
+  event.object.protocol = file.type == SOCK_STREAM ? "tcp" : "udp";
+  event.object.remote = file.peer.get();
+  send(thread, event, std::move(detail), result);
+}
+
+void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, std::string detail,
+                   int64_t result) {
+  file.peer.set(endpoint_of(address));
+  report(thread, file, std::move(detail), result);
+}
+
+void report_path(Thread& thread, const std::string& path, std::string detail, int64_t result) {
+  event::Event event;
+  if (!path.empty()) {
+    event.object.type = event::ObjectType::file;
+    event.object.path = path;
+    event.object.fs_type = "hidden";
+  }
+  send(thread, event, std::move(detail), result);
+}
+
+void Thread::note(hooks::Operation& op, const char* what) {
+  operation_ = &op;
+  number_ = op.system_call();
+  report_path(*this, {}, what, 0);
+  operation_ = nullptr;
+}
+
+int64_t refuse(Thread& thread, const std::string& path, std::string what, int64_t error) {
+  const uint64_t times = thread.service().count_refusal(what);
+  constexpr uint64_t kEachUpTo = 8;
+  if (times > kEachUpTo && !std::has_single_bit(times)) return error;
+  const std::string often = times > kEachUpTo ? fmt::format(" ({} times now)", times) : std::string();
+  report_path(thread, path, fmt::format("{} is not possible on what is hidden{}", what, often), error);
+  return error;
+}
+
+}  // namespace oboro::hiding

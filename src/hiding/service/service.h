@@ -1,0 +1,66 @@
+// A hidden service: which processes are it, what of it is hidden, and its proxy.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hiding/service/descriptors.h"
+#include "hiding/service/proxy_client.h"
+#include "hiding/wait/expectation.h"
+#include "labels/pattern.h"
+
+namespace oboro::hiding {
+
+// How a thread waits for its proxy.
+enum class Wait : uint8_t {
+  block,  // the vCPU stands still meanwhile (the older method, for comparison)
+  yield,  // sched_yield in the guest's kernel until the answer is there (the paper's)
+  park,   // a few of those, or for a moment the first, then sleeps (docs/decisions/011)
+};
+
+struct Service {
+  std::string name;
+  std::string exe;   // true path of the program; empty: any
+  std::string unit;  // systemd unit; empty: any
+  bool children = false;
+  bool network = false;
+  std::vector<labels::Pattern> files;
+  std::unique_ptr<ProxyClient> proxy;
+  RecordLocks locks;
+  std::atomic<size_t> descriptor_count{0};                                        // of all its tables
+  std::array<Expectation, static_cast<size_t>(proxy::Op::count)> expectations{};  // of calls that wait for nobody
+  std::mutex epolls_mutex;                                                        // also of the instances themselves
+  std::map<uint64_t, std::weak_ptr<EpollInstance>> epolls;  // by struct file; tables of descriptors hold them
+
+  // How often `what` has been refused by now. (A service that was taken over can name many things.)
+  uint64_t count_refusal(const std::string& what) {
+    constexpr size_t kMostKinds = 256;
+    const std::lock_guard lock(refusals_mutex_);
+    if (refusals_.size() >= kMostKinds && !refusals_.count(what)) return ++other_refusals_;
+    return ++refusals_[what];
+  }
+
+  // path: absolute and normal. What a pattern DIRECTORY/** covers includes the directory.
+  bool hides(std::string_view path) const {
+    if (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+    for (const labels::Pattern& pattern : files) {
+      if (pattern.match(path)) return true;
+      std::string_view text = pattern.text();
+      if (text.ends_with("/**") && text.substr(0, text.size() - 3) == path) return true;
+    }
+    return false;
+  }
+
+ private:
+  std::mutex refusals_mutex_;
+  std::map<std::string, uint64_t> refusals_;
+  uint64_t other_refusals_ = 0;
+};
+
+}  // namespace oboro::hiding

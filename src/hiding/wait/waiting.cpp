@@ -1,0 +1,121 @@
+#include "hiding/wait/waiting.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace oboro::hiding {
+
+using guest::Symbol;
+using proxy::Frame;
+using proxy::Op;
+
+namespace {
+
+constexpr uint64_t kShortestInKernel = 1'000'000;  // ns: a shorter sleep is not worth the trouble
+
+}  // namespace
+
+Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t timeout_ns, const GuestsOwn& native) {
+  ProxyClient& proxy = *thread.service().proxy;
+  const uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : now_ns() + static_cast<uint64_t>(timeout_ns);
+  Waited waited;
+  bool can_sleep = static_cast<bool>(native.sleep);
+  const Thread::Sleeper sleeper = [&](uint64_t nanoseconds) -> Routine<bool> {
+    if (can_sleep && nanoseconds >= kShortestInKernel) {
+      const uint64_t before = now_ns();
+      const int64_t got = co_await native.sleep(nanoseconds);
+      can_sleep = got >= 0;
+      waited.native = std::max<int64_t>(got, 0);
+      if (waited.native || now_ns() - before > nanoseconds / 2) co_return false;
+      // What ended it early? A signal is told by a sleep; and nothing makes this spin.
+      nanoseconds = Thread::kShortestSleepNs;
+    }
+    co_return co_await thread.sleep(nanoseconds, Thread::Sleep::interruptible);
+  };
+  std::optional<OnItsWay> call;
+  bool over = false;
+  Thread::Waiting waiting;
+  for (;;) {
+    if (!call && !ours.empty()) {
+      Frame frame;
+      frame.op = Op::poll;
+      frame.first = std::as_bytes(std::span(ours));
+      if (const auto id = proxy.begin(frame)) call.emplace(proxy, *id);
+      waiting.call = call ? call->id() : 0;
+    }
+    std::optional<Answer> answer = call ? proxy.take(call->id()) : std::nullopt;
+    if (answer) {
+      const auto bytes = answer->frame.first;
+      if (bytes.size() == ours.size() * sizeof(pollfd)) {
+        std::vector<pollfd> got(ours.size());
+        std::memcpy(got.data(), bytes.data(), bytes.size());
+        for (size_t i = 0; i < ours.size(); ++i) ours[i].revents = got[i].revents;
+      }
+      // No room in the proxy for a wait more: it is asked again after a pause.
+      const bool refused = !over && answer->result() == -ENOBUFS && !proxy.gone();
+      call->answered();
+      call.reset();
+      if (refused) answer.reset();
+    }
+    if (over && (!call || proxy.gone())) break;
+    if (!over) {
+      if (native.look && waited.native == 0) waited.native = co_await native.look();
+      const bool dead = proxy.gone();
+      if (dead)
+        for (pollfd& one : ours) one.revents = POLLERR | POLLHUP;
+      over = answer || dead || waited.native != 0 || now_ns() >= deadline;
+      if (over && (!call || dead)) break;
+      if (over) {
+        proxy.cancel(call->id());        // a last look at its side
+        waiting = {.call = call->id()};  // which is a wait of its own
+      }
+    }
+    const bool signal = over ? co_await thread.pause(waiting, Thread::Sleep::killable)
+                             : co_await thread.pause(waiting, Thread::Sleep::interruptible, deadline, &sleeper);
+    if (!signal) continue;
+    if (over) break;  // killed
+    waited.interrupted = true;
+    over = true;
+    if (!call) break;
+    proxy.cancel(call->id());
+    waiting = {.call = call->id()};
+  }
+  co_return waited;
+}
+
+Routine<int64_t> set_mask(Thread& thread, uint64_t mask, uint64_t size) {
+  if (!mask) co_return 0;
+  co_return static_cast<int32_t>(co_await thread.call(Symbol::call_set_user_sigmask, mask, size));
+}
+// As it was. That function does nothing else when it is asked for no events.
+Routine<int64_t> restore_mask(Thread& thread, uint64_t mask) {
+  if (mask) (void)co_await thread.kernel_own(Symbol::call_sys_epoll_pwait, {});
+  co_return 0;
+}
+
+Routine<int64_t> copy_timeout(Thread& thread, uint64_t user, bool microseconds, int64_t& out) {
+  out = kForEver;
+  if (!user) co_return 0;
+  std::array<int64_t, 2> time{};
+  if (const int64_t wrong = co_await thread.copy_in(user, std::as_writable_bytes(std::span(time)))) co_return wrong;
+  if (time[0] < 0 || time[1] < 0) co_return -EINVAL;
+  // As select(2) has it, a struct timeval may have more than a second's microseconds.
+  constexpr int64_t kMicroseconds = 1'000'000;
+  if (microseconds && time[0] <= INT32_MAX) {
+    time[0] += time[1] / kMicroseconds;
+    time[1] = time[1] % kMicroseconds * 1000;
+  }
+  if (time[1] >= kSecond) co_return -EINVAL;
+  out = time[0] > INT32_MAX ? kForEver : time[0] * kSecond + time[1];
+  co_return 0;
+}
+
+Routine<int64_t> copy_time_left(Thread& thread, uint64_t user, bool microseconds, int64_t timeout, uint64_t begin_ns) {
+  if (!user || timeout < 0) co_return 0;
+  const int64_t left = std::max<int64_t>(0, timeout - static_cast<int64_t>(now_ns() - begin_ns));
+  const std::array<int64_t, 2> rest{left / kSecond, left % kSecond / (microseconds ? 1000 : 1)};
+  co_return co_await thread.copy_out(user, std::as_bytes(std::span(rest)));
+}
+
+}  // namespace oboro::hiding

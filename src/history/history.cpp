@@ -1,0 +1,278 @@
+#include "history/history.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace oboro::history {
+
+using event::Event;
+using event::Kind;
+using event::ObjectType;
+
+bool is_persistent(std::string_view fs) { return !fs.empty() && !fs.starts_with("dev "); }
+
+uint64_t History::lost() const { return std::max(gaps_, announced_lost_); }
+
+uint32_t History::intern(const std::string& word) {
+  const auto at = word_index_.find(word);
+  if (at != word_index_.end()) return at->second;
+  words_.push_back(word);
+  return word_index_.emplace(word, static_cast<uint32_t>(words_.size() - 1)).first->second;
+}
+
+void History::add_once(std::vector<std::string>& list, std::string text) {
+  if (list.size() < kMaxReasons && std::find(list.begin(), list.end(), text) == list.end())
+    list.push_back(std::move(text));
+}
+
+void History::incomplete(std::string reason) {
+  ++incomplete_events_;
+  add_once(reasons_, std::move(reason));
+}
+
+void History::count_sequence(const Event& event) {
+  if (event.seq == 0) return;  // a note of the journal writer
+  if (event.seq <= last_seq_) {
+    ++out_of_order_;
+    return;
+  }
+  gaps_ += event.seq - last_seq_ - 1;
+  last_seq_ = event.seq;
+}
+
+void History::apply(const Event& event) {
+  ++order_;
+  count_sequence(event);
+  const bool new_boot = event.boot > boot_;
+  boot_ = std::max(boot_, event.boot);
+  if ((event.kind == Kind::incomplete || event.kind == Kind::lost) && event.verdict == event::Verdict::deny &&
+      sends_refused_.empty())
+    sends_refused_ = event.kind == Kind::lost ? "records were lost" : event.detail;
+  switch (event.kind) {
+    case Kind::started:
+      warnings_.clear();
+      sends_refused_.clear();
+      end_boot();
+      break;
+    case Kind::reset:
+      end_boot();
+      break;
+    case Kind::armed:
+      if (new_boot) end_boot();
+      break;
+    case Kind::classified:
+      spread(event, true);
+      break;
+    case Kind::leak:
+      ++leaks_;
+      [[fallthrough]];
+    case Kind::diffusion:
+      spread(event, false);
+      break;
+    case Kind::exec:
+      if (auto* process = tracked(event.object)) executed(*process, event);
+      break;
+    case Kind::exited:
+    case Kind::closed:
+    case Kind::removed:
+      if (auto* object = tracked(event.object)) end(*object);
+      break;
+    case Kind::renamed:
+      rename(event);
+      break;
+    case Kind::linked:
+      if (auto* file = tracked(event.object); file != nullptr && !file->ended) add_name(*file, event.object.path);
+      break;
+    case Kind::unlinked: {
+      const ObjectKey key = object_key(event.object.type, event.object.id);
+      const PathTree::Node node = tree_.find(event.object.fs, event.object.path);
+      if (node != PathTree::kNone && tree_.file(node) == key) drop_name(key, node, true, event.object.path);
+      break;
+    }
+    case Kind::incomplete:
+      incomplete(event.detail);
+      break;
+    case Kind::lost: {
+      uint64_t count = 1;
+      std::from_chars(event.detail.data(), event.detail.data() + event.detail.size(), count);
+      announced_lost_ += std::max<uint64_t>(count, 1);
+      break;
+    }
+    case Kind::warning:
+      add_once(warnings_, event.detail);
+      break;
+    case Kind::stopped:  // what the guest held when it ended stays to be asked for, until the next run starts
+    case Kind::hidden:
+    case Kind::refused:
+    case Kind::count:
+      break;
+  }
+}
+
+TrackedObject* History::tracked(const event::Object& object) {
+  const auto at = objects_.find(object_key(object.type, object.id));
+  return at == objects_.end() ? nullptr : &at->second;
+}
+
+TrackedObject* History::track(const event::Object& object, const Event& event) {
+  // The far end of a leak may be no object of the guest that anything could be known about: it has no identity.
+  if (object.type == ObjectType::none || object.id == 0) return nullptr;
+  const ObjectKey key = object_key(object.type, object.id);
+  if (auto* known = tracked(object)) return known;
+  if (objects_.size() >= kMaxObjects) {
+    incomplete("there are more than " + std::to_string(kMaxObjects) + " managed objects; the later ones are not shown");
+    return nullptr;
+  }
+  next_id_ = std::max(next_id_, (object.id & ((uint64_t{1} << 56) - 1)) + 1);
+  TrackedObject& made = objects_[key];
+  made.type = object.type;
+  made.id = object.id;
+  made.since_ns = event.time_ns;
+  made.since_order = order_;
+  bool persistent = false;
+  if (object.type == ObjectType::file) {
+    FileDetail& file = made.detail.emplace<FileDetail>();
+    file.inode = object.inode;
+    file.generation = object.generation;
+    file.fs = intern(object.fs);
+    file.fs_type = intern(object.fs_type);
+    persistent = is_persistent(object.fs);
+  } else if (object.type == ObjectType::process) {
+    made.detail = object.process;
+  } else {
+    made.detail = SocketDetail{object.path, object.protocol, object.local, object.remote};
+  }
+  if (!persistent) volatile_.push_back(key);
+  ++present_[static_cast<size_t>(object.type)];
+  return &made;
+}
+
+void History::gain(TrackedObject& object, uint64_t labels, ObjectKey from, bool classified) {
+  const uint64_t fresh = labels & ~object.labels;
+  if (fresh == 0) return;
+  object.labels |= fresh;
+  object.gains.push_back({order_, fresh, from, classified});
+}
+
+void History::spread(const Event& event, bool classified) {
+  if (event.verdict == event::Verdict::deny) return;  // nothing went anywhere
+  ObjectKey from = 0;
+  if (!classified && event.from.type != ObjectType::none) {
+    // The source has the labels, by what the tracer says. If we do not know how, records were lost; it is managed
+    // still.
+    if (auto* source = track(event.from, event)) {
+      gain(*source, event.labels, 0, false);
+      if (event.from.type == ObjectType::file && !event.from.path.empty()) add_name(*source, event.from.path);
+    }
+    from = object_key(event.from.type, event.from.id);
+  }
+  auto* target = track(event.object, event);
+  if (target == nullptr) return;
+  gain(*target, event.labels, from, classified);
+  if (target->ended) return;
+  if (target->type == ObjectType::file) {
+    if (!event.object.path.empty()) add_name(*target, event.object.path);
+  } else if (target->type == ObjectType::process) {
+    update_process(*target, event.object.process);
+  } else if (auto* socket = std::get_if<SocketDetail>(&target->detail)) {
+    *socket = {event.object.path, event.object.protocol, event.object.local, event.object.remote};
+  }
+}
+
+// The event is from before the kernel has changed the process: object.path is the program it will be.
+void History::executed(TrackedObject& object, const Event& event) {
+  event::Subject after = event.object.process;
+  if (!event.object.path.empty()) {
+    after.exe = event.object.path;
+    after.comm = event.object.path.substr(event.object.path.rfind('/') + 1).substr(0, 15);
+  }
+  update_process(object, after);
+}
+
+void History::update_process(TrackedObject& object, const event::Subject& subject) {
+  auto* process = std::get_if<event::Subject>(&object.detail);
+  if (process == nullptr || subject.pid != process->pid) return;
+  if (!subject.comm.empty()) process->comm = subject.comm;
+  if (!subject.exe.empty()) process->exe = subject.exe;
+  if (!subject.cgroup.empty()) process->cgroup = subject.cgroup;
+}
+
+void History::add_name(TrackedObject& object, std::string_view path) {
+  auto* file = std::get_if<FileDetail>(&object.detail);
+  if (file == nullptr || object.ended) return;
+  const PathTree::Node node = tree_.make(words_[file->fs], path);
+  if (node == PathTree::kNone) {
+    file->last_path = path;
+    return;
+  }
+  const ObjectKey key = object_key(object.type, object.id);
+  if (tree_.file(node) == key) return;
+  // A name refers to one file. That the other lost it went by us, or comes later.
+  if (tree_.file(node) != 0) drop_name(tree_.file(node), node, false, path);
+  tree_.set_file(node, key);
+  file->names.push_back(node);
+  file->unlinked = false;
+}
+
+void History::drop_name(ObjectKey key, PathTree::Node node, bool clear, std::string_view path) {
+  const auto at = objects_.find(key);
+  auto* file = at == objects_.end() ? nullptr : std::get_if<FileDetail>(&at->second.detail);
+  if (file != nullptr) {
+    const auto name = std::find(file->names.begin(), file->names.end(), node);
+    if (name != file->names.end()) {
+      if (file->names.size() == 1) {
+        file->last_path = path;
+        file->unlinked = true;
+      }
+      *name = file->names.back();
+      file->names.pop_back();
+    }
+  }
+  if (clear) tree_.clear_file(node);
+}
+
+// An exchange (RENAME_EXCHANGE) is two renames, of which the second one is the first one backwards, of another inode. A
+// rename and one back again are of the same inode.
+bool History::completes_exchange(const Event& event) const {
+  return event.detail == last_rename_.to && event.object.path == last_rename_.from &&
+         event.object.fs == last_rename_.fs && event.object.inode != last_rename_.inode;
+}
+
+void History::rename(const Event& event) {
+  const std::string& fs = event.object.fs;
+  if (completes_exchange(event)) {
+    tree_.put_back(last_rename_.displaced, fs, event.object.path);
+    last_rename_ = {};
+  } else {
+    const bool known = tree_.find(fs, event.detail) != PathTree::kNone;
+    const PathTree::Node target = tree_.find(fs, event.object.path);
+    const auto displaced = tree_.rename(fs, event.detail, event.object.path);
+    if (displaced.file != 0) drop_name(displaced.file, target, false, event.object.path);
+    // If nothing had the old name, nothing was moved, and the other half is a rename as any other.
+    last_rename_ = {};
+    if (known) last_rename_ = {fs, event.detail, event.object.path, event.object.inode, displaced.directory};
+  }
+  // Its old name may have been unknown to us, or it was displaced as the other half of an exchange.
+  if (event.object.type == ObjectType::file)
+    if (auto* file = tracked(event.object)) add_name(*file, event.object.path);
+}
+
+void History::end(TrackedObject& object) {
+  if (object.ended) return;
+  object.ended = true;
+  --present_[static_cast<size_t>(object.type)];
+  auto* file = std::get_if<FileDetail>(&object.detail);
+  if (file == nullptr) return;
+  if (!file->names.empty()) file->last_path = tree_.path(file->names.front());
+  for (const PathTree::Node node : file->names) tree_.clear_file(node);
+  file->names.clear();
+  file->names.shrink_to_fit();
+}
+
+void History::end_boot() {
+  for (const ObjectKey key : volatile_)
+    if (const auto at = objects_.find(key); at != objects_.end()) end(at->second);
+  volatile_.clear();
+}
+
+}  // namespace oboro::history

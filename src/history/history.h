@@ -1,0 +1,166 @@
+// The present state of the guest's classified information, folded from all events: what bears labels, since when, from
+// where, under which names; what has ended; and whether the picture is complete.
+//
+// Every event counts, in whatever order it comes: a damaged or hostile journal gives a wrong or incomplete picture,
+// said to be incomplete, but costs neither more time than events nor more memory than kMaxObjects objects.
+//
+// Threads: one at a time.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "event/event.h"
+#include "history/path_tree.h"
+
+namespace oboro::history {
+
+// Identity of an object: its type in the high byte.
+using ObjectKey = uint64_t;
+constexpr ObjectKey object_key(event::ObjectType type, uint64_t id) {
+  return static_cast<uint64_t>(type) << 56 | (id & ((uint64_t{1} << 56) - 1));
+}
+
+// The event that gave an object labels it did not have.
+struct Gain {
+  uint64_t order = 0;  // which event: its place among all, from 1
+  uint64_t labels = 0;
+  ObjectKey from = 0;       // 0: classified by a pattern, or unknown
+  bool classified = false;  // by a pattern: the beginning of a chain
+};
+
+struct FileDetail {
+  uint64_t inode = 0;
+  uint32_t generation = 0;
+  uint32_t fs = 0;       // of History::word
+  uint32_t fs_type = 0;  // of History::word
+  bool unlinked = false;
+  std::vector<PathTree::Node> names;
+  std::string last_path;  // once it has no name
+};
+
+// Of everything that is neither file nor process.
+struct SocketDetail {
+  std::string path;  // of a terminal, a queue, a segment
+  std::string protocol;
+  event::Endpoint local;
+  event::Endpoint remote;
+};
+
+struct TrackedObject {
+  event::ObjectType type = event::ObjectType::none;
+  uint64_t id = 0;
+  uint64_t labels = 0;
+  uint64_t since_ns = 0;
+  uint64_t since_order = 0;
+  bool ended = false;
+  std::vector<Gain> gains;  // at most 64: each brings a label
+  std::variant<std::monostate, FileDetail, event::Subject, SocketDetail> detail;
+};
+
+// How labels came to an object: the events (Gain::order) from the classification to the object, oldest first.
+struct Chain {
+  uint64_t labels = 0;
+  std::vector<uint64_t> orders;
+  bool complete = false;  // false: the beginning is unknown (lost records), or it is longer than kMaxChain
+};
+
+struct PersistentFile {
+  std::string fs;  // UUID
+  uint64_t inode = 0;
+  uint32_t generation = 0;
+  uint64_t labels = 0;
+  uint64_t id = 0;
+  std::string path;  // one of its names; empty if none is known
+};
+
+class History {
+ public:
+  static constexpr size_t kMaxObjects = 2'000'000;
+  static constexpr size_t kMaxReasons = 100;
+  static constexpr size_t kMaxChain = 10'000;
+
+  void apply(const event::Event& event);
+
+  const TrackedObject* find(ObjectKey key) const;
+  // By the name it has now, on any file system; else the latest that has lost it.
+  const TrackedObject* find_file(std::string_view path) const;
+  const TrackedObject* find_process(uint32_t pid) const;  // the latest with this PID
+  // Present and ended ones, in the order in which they became managed.
+  std::vector<const TrackedObject*> objects(event::ObjectType type) const;
+  std::vector<std::string> paths(const TrackedObject& file) const;
+  event::Object describe(const TrackedObject& object) const;  // path: its first name, or its last
+
+  // One chain per set of labels that came the same way.
+  std::vector<Chain> explain(const TrackedObject& object) const;
+  std::vector<PersistentFile> persistent_files() const;
+
+  uint64_t present(event::ObjectType type) const { return present_[static_cast<size_t>(type)]; }
+  uint64_t events() const { return order_; }
+  uint64_t last_seq() const { return last_seq_; }
+  uint64_t next_id() const { return next_id_; }  // no object has it, or a higher one
+  uint32_t boot() const { return boot_; }
+  uint64_t leaks() const { return leaks_; }
+  // Why the run refuses everybody's sends (it denies, and the result is incomplete); empty if it does not.
+  const std::string& sends_refused() const { return sends_refused_; }
+  uint64_t lost() const;  // records, by the gaps in the numbers or by the producer's own word, whichever says more
+  uint64_t out_of_order() const { return out_of_order_; }
+  const std::vector<std::string>& incomplete_reasons() const { return reasons_; }  // each once, at most kMaxReasons
+  const std::vector<std::string>& warnings() const { return warnings_; }           // of the run; as the reasons
+  uint64_t incomplete_events() const { return incomplete_events_; }
+  bool complete() const { return lost() == 0 && out_of_order_ == 0 && incomplete_events_ == 0; }
+
+ private:
+  void count_sequence(const event::Event& event);
+  TrackedObject* track(const event::Object& object, const event::Event& event);
+  TrackedObject* tracked(const event::Object& object);
+  void spread(const event::Event& event, bool classified);
+  void gain(TrackedObject& object, uint64_t labels, ObjectKey from, bool classified);
+  void executed(TrackedObject& object, const event::Event& event);
+  void update_process(TrackedObject& object, const event::Subject& subject);
+  void rename(const event::Event& event);
+  void add_name(TrackedObject& file, std::string_view path);
+  void drop_name(ObjectKey file, PathTree::Node node, bool clear, std::string_view path);
+  void end(TrackedObject& object);
+  void end_boot();
+  static void add_once(std::vector<std::string>& list, std::string text);
+  void incomplete(std::string reason);
+  uint32_t intern(const std::string& word);
+
+  // The last rename, for the next one may be the other half of an exchange.
+  struct LastRename {
+    std::string fs, from, to;
+    uint64_t inode = 0;
+    PathTree::Node displaced = PathTree::kNone;
+  };
+  bool completes_exchange(const event::Event& event) const;
+
+  std::unordered_map<ObjectKey, TrackedObject> objects_;
+  PathTree tree_;
+  std::vector<std::string> words_{""};
+  std::map<std::string, uint32_t, std::less<>> word_index_{{"", 0}};
+  std::vector<ObjectKey> volatile_;  // what ends with the boot
+  std::array<uint64_t, static_cast<size_t>(event::ObjectType::count)> present_{};
+  std::vector<std::string> reasons_, warnings_;
+  LastRename last_rename_;
+  uint64_t incomplete_events_ = 0;
+  uint64_t order_ = 0;
+  uint64_t last_seq_ = 0;
+  uint64_t next_id_ = 1;
+  uint64_t gaps_ = 0;
+  uint64_t announced_lost_ = 0;
+  uint64_t out_of_order_ = 0;
+  uint64_t leaks_ = 0;
+  std::string sends_refused_;
+  uint32_t boot_ = 0;
+};
+
+// A file system identity that outlives a boot: a UUID, not "dev 0:23".
+bool is_persistent(std::string_view fs);
+
+}  // namespace oboro::history

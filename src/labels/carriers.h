@@ -1,0 +1,100 @@
+// The diffusion state: which carriers bear which labels, and how labels go from one to another. Pure logic: knows
+// nothing of engines, guest memory, or files.
+//
+// Threads: labels() and the receivers from any thread without a lock; everything else under lock().
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+
+#include "labels/carrier.h"
+#include "labels/label_table.h"
+#include "labels/receivers.h"
+
+namespace oboro::labels {
+
+struct Spread {
+  uint64_t added = 0;  // labels that the target did not have; 0: nothing changed
+  uint64_t from_id = 0;
+  uint64_t to_id = 0;
+  bool full = false;  // there was no room: the labels are NOT recorded, and the caller must report that
+};
+
+// Told what becomes managed, before anyone can see it as such, and what ceases to be, afterwards. Called under the
+// lock.
+class Marks {
+ public:
+  virtual ~Marks() = default;
+  virtual void add(Carrier carrier) = 0;
+  virtual void remove(Carrier carrier) = 0;
+  virtual void clear() = 0;  // of all
+  // Sends are refused (Carriers::refuse_sends): from now on every process that sends is of interest, until clear().
+  virtual void add_senders() = 0;
+};
+
+class Carriers {
+ public:
+  explicit Carriers(size_t capacity, uint64_t first_id) : table_(capacity), next_id_(first_id) {}
+
+  // May be taken again by the thread that has it.
+  std::unique_lock<std::recursive_mutex> lock() { return std::unique_lock(mutex_); }
+
+  uint64_t labels(Carrier c) const { return table_.labels(c); }
+  Entry find(Carrier c) const { return table_.find(c); }
+  bool any_file() const { return files_.load(std::memory_order_relaxed) != 0; }
+  Receivers& receivers() { return receivers_; }
+
+  // From now on `marks` is told; first of all that is managed already. Null: nobody is. Must outlive this.
+  void watch(Marks* marks);
+
+  // The labels of `from` go to `to`. For a file, `alias` is its other carrier (inode and identity bear the same entry).
+  Spread spread(Carrier from, Carrier to, Carrier alias = {});
+  // Puts labels on a carrier from outside (classification; restoring).
+  Spread add(uint64_t labels, Carrier to, Carrier alias = {}, uint64_t id = 0);
+  // What `to` is known as by another carrier goes to it too, without being news (an inode of a known file is loaded).
+  bool adopt(Carrier known, Carrier to);
+  bool erase(Carrier c);
+  // A new boot: only files of persistent file systems, chosen by the caller, stay.
+  template <typename Keep>
+  void retain(Keep&& keep) {
+    table_.retain(keep);
+    recount();
+    watch(marks_);
+    receivers_.clear();
+    for (auto& entry : reported_leaks_) entry.store(0, std::memory_order_relaxed);
+  }
+
+  // True the first time for this digest of (process, destination, labels); later ones may be true again after others.
+  bool first_leak(uint64_t digest) {
+    return reported_leaks_[digest % reported_leaks_.size()].exchange(digest, std::memory_order_relaxed) != digest;
+  }
+
+  // From now on, to the end of the run, nothing may leave the guest: labels are known to be missing, so any process may
+  // hold what must not leave. A new boot does not end it: files outlive boots, and theirs may be among the labels that
+  // are missing. The first reason (a string literal) stays. Takes the lock.
+  void refuse_sends(const char* why);
+  // That reason; null as long as sends are not refused.
+  const char* sends_refused() const { return sends_refused_.load(std::memory_order_acquire); }
+
+  uint64_t next_id() const { return next_id_; }
+  uint64_t count(CarrierKind kind) const { return counts_[static_cast<size_t>(kind)].load(std::memory_order_relaxed); }
+
+ private:
+  void recount();
+  bool set(Carrier c, Entry entry);
+  void count_up(Carrier c, int64_t by);
+
+  std::recursive_mutex mutex_;
+  LabelTable table_;
+  Marks* marks_ = nullptr;
+  Receivers receivers_;
+  uint64_t next_id_;
+  std::atomic<uint64_t> files_{0};
+  std::atomic<const char*> sends_refused_{nullptr};
+  std::array<std::atomic<uint64_t>, 16> counts_{};
+  std::array<std::atomic<uint64_t>, 4096> reported_leaks_{};
+};
+
+}  // namespace oboro::labels

@@ -1,0 +1,111 @@
+#include "link/control.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace oboro::link {
+namespace {
+
+class ControlTest : public testing::Test {
+ protected:
+  ControlTest() {
+    int pair[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    one.reset(pair[0]);
+    other.reset(pair[1]);
+  }
+  UniqueFd one, other;
+};
+
+TEST_F(ControlTest, MessagesKeepTheirBoundaries) {
+  ASSERT_TRUE(send_message(one.get(), 'K', "key"));
+  ASSERT_TRUE(send_message(one.get(), 'R', {}));
+  ASSERT_TRUE(send_message(one.get(), 'E', std::string_view("a\0b\n", 4)));
+  Result<Message> message = receive_message(other.get(), 1000);
+  ASSERT_TRUE(message);
+  EXPECT_EQ(message->type, 'K');
+  EXPECT_EQ(message->payload, "key");
+  EXPECT_FALSE(message->fd);
+  message = receive_message(other.get(), 1000);
+  ASSERT_TRUE(message);
+  EXPECT_EQ(message->type, 'R');
+  EXPECT_EQ(message->payload, "");
+  message = receive_message(other.get(), 1000);
+  ASSERT_TRUE(message);
+  EXPECT_EQ(message->payload, std::string("a\0b\n", 4));
+}
+
+TEST_F(ControlTest, LongestMessageAndLonger) {
+  int size = 1 << 20;
+  setsockopt(one.get(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+  const std::string longest(kMaxMessage - 1, 'x');
+  ASSERT_TRUE(send_message(one.get(), 'P', longest));
+  Result<Message> message = receive_message(other.get(), 1000);
+  ASSERT_TRUE(message) << message.error().message;
+  EXPECT_EQ(message->payload, longest);
+  ASSERT_TRUE(send_message(one.get(), 'P', longest + "x"));
+  message = receive_message(other.get(), 1000);
+  ASSERT_FALSE(message);
+  EXPECT_EQ(message.error().code, Errc::invalid);
+}
+
+TEST_F(ControlTest, Descriptors) {
+  int pipe_ends[2];
+  ASSERT_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
+  UniqueFd read_end(pipe_ends[0]), write_end(pipe_ends[1]);
+  ASSERT_TRUE(send_message(one.get(), 'K', "x", write_end.get()));
+  write_end.reset();
+  {
+    const Result<Message> message = receive_message(other.get(), 1000);
+    ASSERT_TRUE(message && message->fd);
+    EXPECT_TRUE(fcntl(message->fd.get(), F_GETFD) & FD_CLOEXEC);
+    EXPECT_EQ(write(message->fd.get(), "y", 1), 1);
+  }
+  char text[2];
+  EXPECT_EQ(read(read_end.get(), text, 2), 1);
+  EXPECT_EQ(read(read_end.get(), text, 2), 0) << "the message closed it";
+}
+
+TEST_F(ControlTest, SeveralDescriptorsDoNotLeak) {
+  int pipe_ends[2];
+  ASSERT_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
+  UniqueFd read_end(pipe_ends[0]), write_end(pipe_ends[1]);
+  char type = 'K';
+  iovec part{&type, 1};
+  alignas(cmsghdr) char space[CMSG_SPACE(3 * sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = space;
+  header.msg_controllen = sizeof space;
+  cmsghdr* control = CMSG_FIRSTHDR(&header);
+  control->cmsg_level = SOL_SOCKET;
+  control->cmsg_type = SCM_RIGHTS;
+  control->cmsg_len = CMSG_LEN(3 * sizeof(int));
+  const int fds[3] = {write_end.get(), write_end.get(), write_end.get()};
+  memcpy(CMSG_DATA(control), fds, sizeof fds);
+  ASSERT_EQ(sendmsg(one.get(), &header, 0), 1);
+  write_end.reset();
+  { const Result<Message> message = receive_message(other.get(), 1000); }
+  char text;
+  fcntl(read_end.get(), F_SETFL, O_NONBLOCK);
+  EXPECT_EQ(read(read_end.get(), &text, 1), 0) << "nobody has it open";
+}
+
+TEST_F(ControlTest, TimeoutAndEnd) {
+  Result<Message> message = receive_message(other.get(), 20);
+  ASSERT_FALSE(message);
+  EXPECT_EQ(message.error().code, Errc::limit);
+  one.reset();
+  message = receive_message(other.get(), 20);
+  ASSERT_FALSE(message);
+  EXPECT_EQ(message.error().code, Errc::io);
+  const Result<void> sent = send_message(other.get(), 'K', "x");
+  ASSERT_FALSE(sent);
+  EXPECT_EQ(sent.error().code, Errc::io);
+}
+
+}  // namespace
+}  // namespace oboro::link

@@ -1,0 +1,62 @@
+// What `oboro run` tells the engine side at start, through an inherited memory file: text, one line an entry.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "labels/file_identity.h"
+
+namespace oboro::link {
+
+struct KnownFile {
+  labels::FileIdentity identity;  // persistent ones only
+  uint64_t labels = 0;
+  uint64_t id = 0;
+};
+
+struct ClassifyRule {
+  std::string pattern;
+  uint64_t labels = 0;
+};
+
+struct HiddenService {
+  std::string name;
+  std::string exe, unit;
+  bool children = false;
+  bool network = false;
+  std::vector<std::string> files;  // patterns
+};
+
+// What becomes of a traced guest whose supervisor is gone (docs/kvm.md).
+enum class SupervisorLoss {
+  pause,   // its vCPUs stand still; its VMM goes on, so that it can be ended
+  kill,    // its VMM ends
+  detach,  // the hooks are taken out, and it runs on untraced
+};
+constexpr std::array<std::pair<std::string_view, SupervisorLoss>, 3> kSupervisorLosses = {
+    {{"pause", SupervisorLoss::pause}, {"kill", SupervisorLoss::kill}, {"detach", SupervisorLoss::detach}}};
+
+struct Settings {
+  static constexpr uint64_t kDefaultCapacity = 1 << 19, kMinCapacity = 16, kMaxCapacity = 1 << 26;
+
+  std::vector<ClassifyRule> rules;
+  std::vector<KnownFile> files;
+  uint64_t first_id = 1;
+  uint64_t first_seq = 1;
+  uint32_t boot = 1;
+  uint64_t capacity = kDefaultCapacity;  // managed objects; a file in use counts twice
+  bool deny_leaks = false;
+  SupervisorLoss on_supervisor_loss = SupervisorLoss::pause;
+  std::vector<HiddenService> services;  // their proxies: Start::proxies, in the same order
+  std::string wait = "park";            // how hidden services wait: block, yield or park
+
+  std::string format() const;
+  static Result<Settings> parse(std::string_view text);  // errors: invalid (line)
+};
+
+}  // namespace oboro::link

@@ -1,0 +1,39 @@
+// The start words: what the shared object that is loaded into a VMM is told on its command line or in its environment.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace oboro::link {
+
+// What the supervisor hands over: descriptors by number (-1: not given), and the rest as it is.
+struct Start {
+  int control = -1;   // the channel of control.h
+  int settings = -1;  // memory file: Settings
+  int ring = -1;      // stream::Ring
+  int commands = -1;  // KVM: the channel by which the supervisor speaks first; closed when it is gone, as is control
+  int ram = -1;       // TCG: memory file with the guest's RAM...
+  uint64_t below_4g = 0;  // ... of which so many bytes are below 4 GiB
+  std::string hooks;      // KVM: how to hook
+  // Of each hidden service's proxy, in the order of the settings: the channel's three, and one that ends with it.
+  struct Proxy {
+    int memory = -1, for_proxy = -1, for_tracer = -1, alive = -1;
+  };
+  std::vector<Proxy> proxies;
+
+  // Words of the form key=value. Errors: invalid (what is wrong).
+  static Result<Start> parse(std::span<const std::string_view> words);
+  // The same, separated by commas.
+  static Result<Start> parse(std::string_view text);
+};
+
+// All of a file, for the life of the process; writable only if that is asked for. Errors: io.
+Result<std::span<const std::byte>> map_whole(int fd, bool writable = false);
+
+}  // namespace oboro::link

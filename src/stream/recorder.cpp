@@ -1,0 +1,109 @@
+#include "stream/recorder.h"
+
+#include <cstdio>
+#include <ctime>
+
+#include "event/codec.h"
+
+namespace oboro::stream {
+namespace {
+
+using event::Event;
+using event::Kind;
+
+constexpr size_t kBatch = 256 * 1024;  // of journal text, between two writes
+
+}  // namespace
+
+std::string ring_path(const std::string& state_directory) { return state_directory + "/ring"; }
+
+uint64_t now_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+void Recorder::note(Kind kind, std::string detail) {
+  Event event;
+  event.kind = kind;
+  event.time_ns = now_ns();
+  event.detail = std::move(detail);
+  appender_.append(event, labels_, vm_);
+}
+
+Result<void> Recorder::flush() {
+  auto result = appender_.flush();
+  if (!result) {
+    if (refused_since_ns_ == 0) refused_since_ns_ = now_ns();
+    duplicates_until_ = appender_.last_seq();
+    return result;
+  }
+  if (refused_since_ns_ != 0) {
+    note(Kind::warning, "the journal could not be written for " +
+                            std::to_string((now_ns() - refused_since_ns_) / 1'000'000) +
+                            " ms; no record was lost by that");
+    refused_since_ns_ = 0;
+    return appender_.flush();
+  }
+  return {};
+}
+
+Result<Pumped> Recorder::pump(Ring& ring) {
+  Pumped pumped;
+  if (auto result = flush(); !result) return result.error();
+  std::vector<std::byte> record;
+  uint64_t position = 0;
+  for (bool more = true; more;) {
+    bool damaged = false;
+    more = ring.peek(position, record, &damaged);
+    if (damaged) {
+      ++pumped.damaged;
+      note(Kind::lost, "1 or more records: the ring was damaged");
+    }
+    if (more) {
+      auto event = event::decode(record);
+      if (!event) {
+        ++pumped.damaged;
+        note(Kind::lost, "1 record: " + event.error().message);
+      } else if (event->seq != 0 && event->seq <= duplicates_until_) {
+        ++pumped.duplicates;
+      } else {
+        appender_.append(*event, labels_, vm_);
+        ++pumped.written;
+      }
+    }
+    if (appender_.pending() < kBatch && more) continue;
+    // The batch is in the appender now and nowhere else will it be written again: the ring may forget it only when it
+    // is down. If the disk is full it stays in both, and the sequence numbers tell the next pump.
+    if (auto result = flush(); !result) return result.error();
+    ring.take(position);
+  }
+  return pumped;
+}
+
+Result<void> Recorder::record(Event event) {
+  if (event.time_ns == 0) event.time_ns = now_ns();
+  appender_.append(event, labels_, vm_);
+  return flush();
+}
+
+Result<Pumped> drain_ring(const std::string& state_directory, store::Appender& appender,
+                          const store::LabelNames& labels, const std::string& vm) {
+  const std::string path = ring_path(state_directory);
+  Recorder recorder(appender, labels, vm);
+  auto ring = Ring::open(path);
+  if (!ring && ring.error().code == Errc::not_found) return Pumped{};
+  if (!ring && ring.error().code == Errc::io) return ring.error();
+  if (!ring) {
+    if (::rename(path.c_str(), (path + ".damaged").c_str()) != 0) return ring.error();
+    Event event;
+    event.kind = Kind::lost;
+    event.detail = "1 or more records: " + ring.error().message;
+    if (auto recorded = recorder.record(event); !recorded) return recorded.error();
+    return Pumped{.damaged = 1};
+  }
+  if (auto locked = ring->lock_consumer(); !locked) return locked.error();
+  return recorder.pump(*ring);
+}
+
+}  // namespace oboro::stream

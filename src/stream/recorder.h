@@ -1,0 +1,59 @@
+// From the ring to the journal. A record leaves the ring only after its line is written, so that none is lost whenever
+// either side is killed; a line that is written twice is told by its sequence number, and left out.
+//
+// Threads: one at a time.
+#pragma once
+
+#include <string>
+
+#include "store/journal.h"
+#include "stream/ring.h"
+
+namespace oboro::stream {
+
+struct Pumped {
+  uint64_t written = 0;     // events
+  uint64_t duplicates = 0;  // records that the journal has already
+  uint64_t damaged = 0;     // records that were not events, and damage of the ring; the journal says so too
+  Pumped& operator+=(const Pumped& other) {
+    written += other.written;
+    duplicates += other.duplicates;
+    damaged += other.damaged;
+    return *this;
+  }
+};
+
+class Recorder {
+ public:
+  Recorder(store::Appender& appender, const store::LabelNames& labels, std::string vm)
+      : appender_(appender), labels_(labels), vm_(std::move(vm)), duplicates_until_(appender.last_seq()) {}
+
+  // Moves all records that are there now. Error: io (the disk is full...): nothing is lost, what is not written stays
+  // where it is; call again later. The journal tells of the gap in time once it can be written again.
+  Result<Pumped> pump(Ring& ring);
+  // An event of the caller itself. Time is set if it is 0. Error: as pump; it stays pending.
+  Result<void> record(event::Event event);
+
+ private:
+  void note(event::Kind kind, std::string detail);
+  Result<void> flush();
+
+  store::Appender& appender_;
+  const store::LabelNames& labels_;
+  std::string vm_;
+  uint64_t refused_since_ns_ = 0;
+  // Records up to this one may be in the journal already: the last run or the last pump was interrupted. Whatever comes
+  // out of order otherwise is journaled as it is, for a hostile producer must not be able to hide records by their
+  // number.
+  uint64_t duplicates_until_;
+};
+
+// Moves what a run that was killed has left in DIR/ring to the journal. No ring is nothing to do. A ring that is
+// damaged is renamed to ring.damaged and reported in the journal. Error: io, limit (somebody else reads it).
+Result<Pumped> drain_ring(const std::string& state_directory, store::Appender& appender,
+                          const store::LabelNames& labels, const std::string& vm);
+
+std::string ring_path(const std::string& state_directory);
+uint64_t now_ns();  // CLOCK_REALTIME
+
+}  // namespace oboro::stream

@@ -1,0 +1,215 @@
+#include "supervisor/launch/proxies.h"
+
+#include <arpa/inet.h>
+#include <array>
+#include <cerrno>
+#include <fcntl.h>
+#include <filesystem>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
+
+#include "base/io_error.h"
+#include "proxy/directories.h"
+#include "proxy/init.h"
+#include "proxy/own_addresses.h"
+#include "supervisor/say.h"
+
+namespace oboro::supervisor {
+namespace {
+
+constexpr int kReadyMs = 180000;     // a machine that is interpreted, on a busy host
+constexpr int kSayAfterMs = 2000;    // and then every so often
+constexpr int kSwitchOffMs = 30000;  // it writes what it has
+
+// The directories of a pattern that it names without a wildcard: those that a service expects to be there.
+std::string fixed_directory(std::string_view pattern) {
+  const size_t wild = pattern.find_first_of("*?[{\\");
+  if (wild == std::string_view::npos) return std::string(pattern.substr(0, pattern.rfind('/')));
+  return std::string(pattern.substr(0, pattern.substr(0, wild).rfind('/')));
+}
+
+Result<UniqueFd> directory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return Error{Errc::io, fmt::format("{}: {}", path, error.message())};
+  UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return io_error(path);
+  return fd;
+}
+
+struct Ends {
+  UniqueFd ours, theirs;
+};
+
+Result<Ends> sockets() {
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return io_error("socketpair");
+  return Ends{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+// What the proxy is told of its work, wherever it runs.
+std::vector<std::string> arguments_of(const HiddenService& service) {
+  std::vector<std::string> words = {"--network", service.network ? "remote" : "none"};
+  for (const uint16_t port : service.listen) words.insert(words.end(), {"--listen", std::to_string(port)});
+  if (service.max_memory) words.insert(words.end(), {"--max-memory", std::to_string(*service.max_memory)});
+  if (service.max_files) words.insert(words.end(), {"--max-files", std::to_string(*service.max_files)});
+  return words;
+}
+
+// A machine knows neither what this host's addresses are nor which of its own mean this host.
+Result<std::vector<std::string>> denied_by(const HiddenService& service) {
+  std::vector<std::string> words;
+  if (!service.network) return words;
+  const auto own = proxy::own_addresses();
+  if (!own) return own.error();
+  const auto deny = [&](const std::string& address) { words.insert(words.end(), {"--deny", address}); };
+  for (const std::vector<std::byte>& address : *own) {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    const bool four = address.size() == sizeof(in_addr);
+    // Loopback is each machine's own.
+    if ((four && address[0] == std::byte{127}) ||
+        !inet_ntop(four ? AF_INET : AF_INET6, address.data(), text.data(), text.size()) ||
+        std::string_view(text.data()) == "::1")
+      continue;
+    deny(text.data());
+  }
+  const proxy::MachineNetwork& net = proxy::kMachineNetwork;
+  for (const char* address : {net.router, net.names, net.host6, net.names6, net.router6}) deny(address);
+  return words;
+}
+
+// The proxy, or the relay: both are given the same, and the latter some more.
+Result<Child> start_program(std::vector<std::string> command, const std::vector<std::pair<const char*, int>>& fds) {
+  std::vector<int> inherited;
+  for (const auto& [option, fd] : fds) {
+    command.insert(command.end(), {option, std::to_string(fd)});
+    inherited.push_back(fd);
+  }
+  return Child::start(command, {}, inherited);
+}
+
+// Nothing: nobody tells us, or there is nothing to tell.
+std::string how(std::optional<int> status, bool relay) {
+  if (status && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGSYS)
+    return " by a system call that it may not make, so somebody may have taken it over";
+  if (status && WIFSIGNALED(*status)) return fmt::format(" by signal {}", WTERMSIG(*status));
+  if (relay && status && WIFEXITED(*status)) return " with its machine";
+  return status && WEXITSTATUS(*status) != 0 ? fmt::format(" with status {}", WEXITSTATUS(*status)) : std::string();
+}
+
+}  // namespace
+
+Result<Proxies> Proxies::start(const std::vector<HiddenService>& services, const std::string& state_dir,
+                               const ProxyPlace& place) {
+  Proxies proxies;
+  for (const HiddenService& service : services) {
+    const std::string home = state_dir + "/hidden/" + service.name;
+    // A relay has no files: its root stays empty.
+    const Result<UniqueFd> root = directory(place.machine ? state_dir + "/hidden/.empty" : home);
+    if (!root) return root.error();
+    Result<proxy::ChannelFds> channel = proxy::Channel::create();
+    if (!channel) return channel.error();
+    Result<Ends> life = sockets();
+    if (!life) return life.error();
+    std::vector<std::pair<const char*, int>> fds = {{"--memory", channel->memory.get()},
+                                                    {"--for-proxy", channel->for_proxy.get()},
+                                                    {"--for-tracer", channel->for_tracer.get()},
+                                                    {"--root", root->get()},
+                                                    {"--life", life->theirs.get()}};
+    std::vector<std::string> arguments = arguments_of(service);
+    std::vector<std::string> directories;
+    for (const std::string& pattern : service.files) directories.push_back(fixed_directory(pattern));
+    std::vector<std::string> command = {place.program};
+    std::vector<Child> machines;
+    UniqueFd ready, to_ready, stream, console;
+    if (place.machine) {
+      Result<std::vector<std::string>> denied = denied_by(service);
+      if (!denied) return denied.error();
+      arguments.insert(arguments.end(), denied->begin(), denied->end());
+      arguments.insert(arguments.end(), {"--disk", "own"});
+      Result<Ends> port = sockets();
+      std::array<int, 2> lines{}, readiness{};
+      if (!port) return port.error();
+      if (pipe2(lines.data(), O_CLOEXEC) != 0) return io_error("pipe");
+      console = UniqueFd(lines[0]);
+      const UniqueFd machines_console(lines[1]);
+      if (pipe2(readiness.data(), O_CLOEXEC) != 0) return io_error("pipe");
+      ready = UniqueFd(readiness[0]);
+      to_ready = UniqueFd(readiness[1]);
+      Result<Child> machine = start_proxy_machine(
+          *place.machine,
+          {service.name, home + ".ext4", arguments, directories, service.network, service.listen, service.max_memory},
+          place.program, port->theirs.get(), machines_console.get());
+      if (!machine) return machine.error();
+      machines.push_back(std::move(*machine));
+      stream = std::move(port->ours);
+      command.emplace_back("relay");
+      fds.insert(fds.end(), {{"--stream", stream.get()}, {"--console", console.get()}, {"--ready", to_ready.get()}});
+    } else {
+      for (const std::string& path : directories)
+        if (auto made = proxy::make_directories(root->get(), path); !made)
+          return Error{made.error().code, fmt::format("{}: {}", home, made.error().message)};
+      command.insert(command.end(), arguments.begin(), arguments.end());
+    }
+    Result<Child> child = start_program(std::move(command), fds);
+    if (!child) return child.error();
+    proxies.all_.push_back({service.name, std::move(machines), std::move(*child), std::move(*channel),
+                            std::move(life->ours), std::move(ready)});
+    const One& one = proxies.all_.back();
+    proxies.tracer_fds_.push_back(
+        {one.channel.memory.get(), one.channel.for_proxy.get(), one.channel.for_tracer.get(), one.life.get()});
+  }
+  if (auto there = proxies.wait_until_ready(); !there) return there.error();
+  return proxies;
+}
+
+Result<void> Proxies::wait_until_ready() {
+  int waited = 0;
+  for (One& one : all_) {
+    while (one.ready) {
+      std::array<pollfd, 2> waits = {pollfd{one.ready.get(), POLLIN, 0}, pollfd{one.child.poll_fd(), POLLIN, 0}};
+      if (poll(waits.data(), waits.size(), kSayAfterMs) < 0 && errno != EINTR) return io_error("poll");
+      if (waits[0].revents & POLLIN) {
+        one.ready.reset();
+        break;
+      }
+      if (waits[0].revents || waits[1].revents)
+        return Error{Errc::io, fmt::format("hidden service {}: the proxy's machine did not start", one.name)};
+      waited += kSayAfterMs;
+      if (waited >= kReadyMs)
+        return Error{Errc::limit, fmt::format("hidden service {}: after {} s the proxy's machine is not there",
+                                              one.name, kReadyMs / 1000)};
+      say(fmt::format("starting the machine of the proxy of {} ({} s)", one.name, waited / 1000));
+    }
+  }
+  return {};
+}
+
+Proxies::~Proxies() {
+  for (One& one : all_) one.life.reset();
+  // One that is not ready yet has written nothing.
+  for (One& one : all_)
+    if (!one.machine.empty() && !one.ready && one.child.ends_within(kSwitchOffMs) &&
+        !one.machine[0].ends_within(kSwitchOffMs))
+      say(
+          fmt::format("the machine of the proxy of {} does not switch itself off and is ended: what it had not "
+                      "written yet is lost",
+                      one.name));
+}
+
+std::optional<std::string> Proxies::ended() {
+  for (One& one : all_) {
+    if (one.ended || !one.child.ends_within(0)) continue;
+    one.ended = true;
+    return fmt::format("the proxy of hidden service {} has ended{}: its calls fail from here on", one.name,
+                       how(one.child.wait(), !one.machine.empty()));
+  }
+  return std::nullopt;
+}
+
+}  // namespace oboro::supervisor

@@ -1,0 +1,64 @@
+// The proxies of hidden services: one sandboxed process each (src/proxy), here or in a machine of its own; they end
+// with the run.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "link/settings.h"
+#include "proxy/channel.h"
+#include "supervisor/launch/child.h"
+#include "supervisor/launch/proxy_machine.h"
+
+namespace oboro::supervisor {
+
+struct HiddenService : link::HiddenService {
+  std::vector<uint16_t> listen;                   // ports that its proxy may bind
+  std::optional<uint64_t> max_memory, max_files;  // of its proxy (proxy/limits.h)
+};
+
+struct ProxyPlace {
+  std::string program;                  // oboro-proxy
+  std::optional<ProxyMachine> machine;  // nothing: a process of this host
+};
+
+class Proxies {
+ public:
+  // A process has its root in state_dir/hidden/NAME, a machine in the file system on state_dir/hidden/NAME.ext4; the
+  // directories that lead to what is hidden are made. With machines, returns when all of them are there.
+  // Errors: io, and what the proxy itself says on standard error.
+  static Result<Proxies> start(const std::vector<HiddenService>& services, const std::string& state_dir,
+                               const ProxyPlace& place);
+  Proxies() = default;
+  Proxies(Proxies&&) = default;
+  Proxies& operator=(Proxies&&) = default;
+  // Machines are told first and given some seconds to write what they have.
+  ~Proxies();
+
+  // For the tracer, in the order of the services: the channel's memory, for-proxy and for-tracer, and one that ends
+  // with the proxy.
+  const std::vector<std::vector<int>>& tracer_fds() const { return tracer_fds_; }
+  // A proxy that has ended since the last question: whose, and how, in words.
+  std::optional<std::string> ended();
+
+ private:
+  struct One {
+    std::string name;
+    std::vector<Child> machine;  // one, or none; started before the child, and ends after it
+    Child child;                 // the proxy, or the relay to its machine
+    proxy::ChannelFds channel;   // for the tracer to inherit
+    UniqueFd life;               // our end
+    UniqueFd ready;              // machines: a byte comes when the proxy is there
+    bool ended = false;
+  };
+  Result<void> wait_until_ready();
+
+  std::vector<One> all_;
+  std::vector<std::vector<int>> tracer_fds_;
+};
+
+}  // namespace oboro::supervisor

@@ -1,0 +1,39 @@
+// The machine of a proxy (oboro run --proxy vm): a guest of its own, apart from the one that is watched, in which
+// proxy/init.h runs. Its files are on a disk of its own, in an ext4 file system.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "supervisor/launch/child.h"
+
+namespace oboro::supervisor {
+
+struct ProxyMachine {
+  std::string kernel;   // image; empty: the one that this host runs
+  std::string modules;  // its /lib/modules/RELEASE; empty: this host's
+  std::string qemu;     // executable; empty: find_qemu()
+};
+
+struct ProxyMachineWork {
+  std::string name;                      // of the service
+  std::string disk;                      // image file; made if it is not there
+  std::vector<std::string> arguments;    // of the proxy
+  std::vector<std::string> directories;  // to be made in its root
+  bool network = false;
+  std::vector<uint16_t> listen;
+  std::optional<uint64_t> max_memory;  // bytes, of the proxy in it
+};
+
+// The size of a disk that is made; it takes no more room on the host than what is in it.
+inline constexpr uint64_t kProxyDiskSize = uint64_t{8} << 30;
+
+// stream: what is to be its virtio-serial port, a socket. console: a pipe. program: oboro-proxy.
+// Errors: not_found, invalid (kernel, modules), io.
+Result<Child> start_proxy_machine(const ProxyMachine& machine, const ProxyMachineWork& work, const std::string& program,
+                                  int stream, int console);
+
+}  // namespace oboro::supervisor

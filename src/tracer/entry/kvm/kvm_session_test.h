@@ -1,0 +1,258 @@
+// For tests of the KVM session in this process: its VMM and its KVM are made up here, its guest is in memory. A vCPU
+// does what the test has it do, one KVM_RUN at a time, and can be held in the middle of a handler.
+#pragma once
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fcntl.h>
+#include <future>
+#include <gtest/gtest.h>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+#include "link/control.h"
+#include "tests/support/guest/fake_guest.h"
+#include "tracer/entry/kvm/kvm_session.h"
+
+namespace oboro::tracer {
+
+using engine::kvm::KvmVcpu;
+using guest::Field;
+using guest::Symbol;
+using std::chrono::milliseconds;
+
+struct Cpu {
+  KvmVcpu* vcpu = nullptr;
+  kvm_sregs sregs{};
+  kvm_regs next{};  // with which KVM_RUN returns
+  uint32_t exit_reason = 0;
+  std::optional<kvm_regs> after;  // with which the guest goes on
+  // A handler that asks for the segment registers stays there, as all do at their beginning.
+  std::atomic<bool> hold{false}, held{false};
+};
+
+inline Cpu cpus[3];
+
+inline int fake_ioctl(int fd, unsigned long request, void* argument) {
+  Cpu* cpu = nullptr;
+  for (Cpu& one : cpus)
+    if (one.vcpu && one.vcpu->fd() == fd) cpu = &one;
+  if (request == KVM_GET_SREGS && cpu) {
+    cpu->held = cpu->hold.load();
+    cpu->hold.wait(true);
+    cpu->held = false;
+    *static_cast<kvm_sregs*>(argument) = cpu->sregs;
+    return 0;
+  }
+  if (request != KVM_RUN || !cpu) return 0;
+  kvm_run& run = cpu->vcpu->run();
+  if (cpu->exit_reason == 0) {  // one exit for each run(); with the next entry it is the VMM's turn
+    cpu->after = run.s.regs.regs;
+    errno = EINTR;
+    return -1;
+  }
+  run.s.regs.regs = cpu->next;
+  run.exit_reason = std::exchange(cpu->exit_reason, 0);
+  run.io = {};
+  run.io.direction = KVM_EXIT_IO_OUT;
+  run.io.port = 0xe5;
+  run.io.size = 1;
+  run.io.count = 1;
+  return 0;
+}
+
+class KvmSessionTest : public testing::Test {
+ protected:
+  static constexpr uint64_t kUserCode = 0x33, kKernelCode = 0x10;
+
+  // What the session's own thread may still use when a test is over stays: it is never told to end.
+  struct World {
+    fake::FakeGuest guest{size_t{32} << 20};
+    std::unique_ptr<KvmSession> session;
+  };
+
+  KvmSessionTest() : world(*new World), guest(world.guest), disk(guest.file_system(0xef53, "ext4", 1, 16)) {
+    static auto& kept = *new std::vector<World*>;  // past the program's own end
+    kept.push_back(&world);
+    mount = guest.mount(disk, Gva(), Gva());
+    for (size_t i = 0; i < guest::kSymbolCount; ++i)
+      if (const auto symbol = static_cast<Symbol>(i);
+          guest::name(symbol).starts_with("fn_") && guest.profile.has(symbol))
+        guest.write(guest.symbol(symbol), kNop);
+  }
+  void SetUp() override {
+    link::Start start;
+    start.hooks = "text";
+    link::Settings settings;
+    settings.on_supervisor_loss = on_supervisor_loss;
+    settings.services.push_back({"web", "/service", "", false, true, {"/var/secret/**"}});
+    start.settings = memfd_create("settings", MFD_CLOEXEC);
+    const std::string text = settings.format();
+    ASSERT_EQ(write(start.settings, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    char path[] = "/tmp/oboro-kvm-session-test-XXXXXX";
+    ASSERT_TRUE(mkdtemp(path));
+    ASSERT_TRUE(stream::Ring::create(std::string(path) + "/ring", 1 << 20));
+    start.ring = open((std::string(path) + "/ring").c_str(), O_RDWR | O_CLOEXEC);
+    unlink((std::string(path) + "/ring").c_str());
+    rmdir(path);
+    control = pair(start.control);
+    commands = pair(start.commands);
+    auto channel = proxy::Channel::create();  // a proxy that answers nothing
+    ASSERT_TRUE(channel);
+    int life[2];
+    ASSERT_EQ(pipe(life), 0);
+    proxy_lives = UniqueFd(life[1]);
+    start.proxies.push_back(
+        {channel->memory.release(), channel->for_proxy.release(), channel->for_tracer.release(), life[0]});
+    world.session = std::make_unique<KvmSession>(100, fake_ioctl, start);
+    ASSERT_TRUE(session().set_up());
+    supervisor = std::thread([this] { supervise(); });
+    kvm_userspace_memory_region region{};
+    region.memory_size = guest.memory.bytes().size();
+    region.userspace_addr = reinterpret_cast<uint64_t>(guest.memory.bytes().data());
+    ASSERT_EQ(session().machine.set_memory_region(KVM_SET_USER_MEMORY_REGION, &region), 0);
+    for (Cpu& cpu : cpus) {
+      cpu.sregs = {};
+      cpu.sregs.cr0 = 0x80050033;
+      cpu.sregs.cr3 = guest.memory.root();
+      cpu.sregs.cs.selector = kKernelCode;
+      const int fd = memfd_create("vcpu", MFD_CLOEXEC);
+      ASSERT_EQ(ftruncate(fd, kRunSize), 0);
+      const Result<KvmVcpu*> added = session().machine.add_vcpu(fd, kRunSize);
+      ASSERT_TRUE(added);
+      cpu.vcpu = *added;
+      session().added(**added);
+    }
+  }
+  void TearDown() override {
+    for (Cpu& cpu : cpus) release(cpu);
+    over = true;
+    supervisor.join();
+    // Left open: for the session's thread their end would be this supervisor's.
+    (void)control.release();
+    (void)commands.release();
+  }
+
+  KvmSession& session() { return *world.session; }
+  // Until the hooks are in, and a process runs on each vCPU.
+  void boot() {
+    exit_somewhere(cpus[0]);
+    guest.write(guest.symbol(Symbol::system_state), uint32_t{1});
+    exit_somewhere(cpus[0]);
+    ASSERT_TRUE(told('A')) << "not armed";
+    for (size_t i = 0; i < 2; ++i) {
+      tasks[i] = guest.task(100 + static_cast<uint32_t>(i), "service");
+      const Gva table(guest.get(Gva(guest.get(tasks[i], Field::task_files)), Field::files_struct_fdt));
+      guest.set(table, Field::fdtable_open_fds, guest.allocate());
+      guest.set(tasks[i], Field::task_fs, guest.allocate());
+      fake::FakeVcpu registers(static_cast<unsigned>(i));
+      guest.run(registers, tasks[i]);
+      cpus[i].sregs.gs.base = registers.reg(arch::Reg::gs_base);
+      stacks[i] = guest.allocate(2 * fake::kPageSize) + fake::kPageSize;
+    }
+  }
+  // An exit of the VMM's own, in the kernel.
+  void exit_somewhere(Cpu& cpu) {
+    cpu.exit_reason = KVM_EXIT_MMIO;
+    cpu.next.rip = fake::kImageBase.value + 0x1000;
+    EXPECT_EQ(session().run(*cpu.vcpu), 0);
+  }
+  // Calls a hooked function; what the vCPU is to go on with.
+  kvm_regs call(size_t i, Symbol function, uint64_t argument = 0, uint64_t rsp = 0, uint64_t rax = 0) {
+    Cpu& cpu = cpus[i];
+    cpu.exit_reason = KVM_EXIT_IO;
+    cpu.next = {};
+    cpu.next.rip = guest.symbol(function).value;
+    cpu.next.rsp = rsp ? rsp : stacks[i].value;
+    cpu.next.rdi = argument;
+    cpu.next.rax = rax;
+    cpu.after.reset();
+    EXPECT_EQ(session().run(*cpu.vcpu), -1);
+    EXPECT_TRUE(cpu.after) << "the VMM was told of it";
+    return cpu.after.value_or(kvm_regs{});
+  }
+  std::future<kvm_regs> calls(size_t i, Symbol function, uint64_t argument = 0) {
+    return std::async(std::launch::async, [this, i, function, argument] { return call(i, function, argument); });
+  }
+  static void hold(Cpu& cpu) { cpu.hold = true; }
+  static void release(Cpu& cpu) {
+    cpu.hold = false;
+    cpu.hold.notify_all();
+  }
+  static void wait_until_held(const Cpu& cpu) {
+    for (int i = 0; i < 5000 && !cpu.held; ++i) usleep(1000);
+    ASSERT_TRUE(cpu.held);
+  }
+  // A standstill would last for ever.
+  template <typename T>
+  static T end_of(std::future<T> thread) {
+    if (thread.wait_for(milliseconds(20000)) != std::future_status::ready) {
+      fprintf(stderr, "a vCPU stands still\n");
+      abort();
+    }
+    return thread.get();
+  }
+
+  bool hooked(Symbol function) { return guest.word(guest.symbol(function)) % 256 == 0xe6; }
+  // What the supervisor was told, within this time.
+  std::optional<std::string> told(char type, int within_ms = 10000) {
+    for (int waited = 0;; waited += 5) {
+      {
+        const std::lock_guard lock(mutex);
+        for (const link::Message& message : messages)
+          if (message.type == type) return message.payload;
+      }
+      if (waited >= within_ms) return std::nullopt;
+      usleep(5000);
+    }
+  }
+  void command_detach() { ASSERT_TRUE(link::send_message(commands.get(), 'D', "")); }
+
+  // A program of the hidden service starts on this vCPU.
+  void start_service(size_t i) {
+    const Gva program = guest.allocate();
+    guest.set(program, Field::binprm_file, guest.open(guest.make_file(disk, "service", 7), mount));
+    call(i, Symbol::fn_bprm_committed_creds, program.value);
+  }
+
+  link::SupervisorLoss on_supervisor_loss = link::SupervisorLoss::detach;
+  World& world;
+  fake::FakeGuest& guest;
+  fake::FileSystem disk;
+  Gva mount, tasks[2], stacks[2];
+  UniqueFd control, commands, proxy_lives;
+  std::thread supervisor;
+  std::atomic<bool> over{false};
+  std::mutex mutex;
+  std::vector<link::Message> messages;
+
+ private:
+  static constexpr size_t kRunSize = 12288;
+  static constexpr std::array<uint8_t, 9> kNop = {0x0f, 0x1f, 0x44, 0x00, 0x00};
+
+  static UniqueFd pair(int& theirs) {
+    int ends[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    theirs = ends[1];
+    return UniqueFd(ends[0]);
+  }
+  void supervise() {
+    while (!over) {
+      Result<link::Message> message = link::receive_message(control.get(), 10);
+      if (!message) continue;
+      if (message->type == 'K') (void)link::send_message(control.get(), 'P', guest.profile.format());
+      const std::lock_guard lock(mutex);
+      messages.push_back(std::move(*message));
+    }
+  }
+};
+
+}  // namespace oboro::tracer

@@ -1,0 +1,144 @@
+// The shared object that is preloaded into a VMM (LD_PRELOAD): the KVM engine's entry. It stands between the VMM and
+// KVM by being the first to define ioctl(), and knows which of the process's descriptors are KVM's; what is made of
+// them is in kvm_session.h. Without OBORO_KVM in the environment, or in a process that makes no virtual machine, all of
+// this is asleep: ioctl() is passed on.
+
+#include <array>
+#include <atomic>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unistd.h>
+
+#include "tracer/entry/kvm/kvm_session.h"
+
+// By which copies of this file find each other.
+extern "C" [[gnu::visibility("default")]] const char oboro_kvm_loaded = 1;
+
+namespace oboro::tracer {
+namespace {
+
+using engine::kvm::KvmVcpu;
+
+constexpr uint64_t kResetRip = 0xfff0;
+constexpr size_t kMaxDescriptors = 65536;
+// KVM_SET_USER_MEMORY_REGION2 (Linux 6.8), which the build machine's headers need not have.
+constexpr unsigned long kSetMemoryRegion2 = _IOC(_IOC_WRITE, KVMIO, 0x49, 160);
+
+int next_ioctl(int fd, unsigned long request, void* argument) {
+  using Function = int (*)(int, unsigned long, ...);
+  static const auto function = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "ioctl"));
+  return function(fd, request, argument);
+}
+
+struct Process {
+  std::mutex mutex;
+  std::unique_ptr<KvmSession> session;
+  std::atomic<int> vm_fd{-1};
+  std::atomic<int> kvm_fd{-1};
+  std::array<std::atomic<KvmVcpu*>, kMaxDescriptors> vcpus{};  // by descriptor
+};
+Process* process;  // null: asleep
+
+KvmVcpu* vcpu_of(int fd) {
+  return fd >= 0 && static_cast<size_t>(fd) < kMaxDescriptors
+             ? process->vcpus[static_cast<size_t>(fd)].load(std::memory_order_acquire)
+             : nullptr;
+}
+
+[[noreturn]] void fail(const std::string& why) {
+  fprintf(stderr, "oboro: %s\n", why.c_str());
+  _exit(1);
+}
+
+int create_vm(int fd, unsigned long request, void* argument) {
+  const int vm = next_ioctl(fd, request, argument);
+  if (vm < 0) return vm;
+  const std::lock_guard lock(process->mutex);
+  if (process->session) {
+    process->session->another_machine();
+    return vm;
+  }
+  const char* text = getenv("OBORO_KVM");
+  const Result<link::Start> start = link::Start::parse(text ? text : "");
+  if (!start) fail("OBORO_KVM: " + start.error().message);
+  for (const int own : {start->control, start->settings, start->ring, start->commands}) fcntl(own, F_SETFD, FD_CLOEXEC);
+  unsetenv("OBORO_KVM");  // what this process starts is not to be traced
+  if (!(next_ioctl(fd, KVM_CHECK_EXTENSION, reinterpret_cast<void*>(KVM_CAP_SYNC_REGS)) & KVM_SYNC_X86_REGS))
+    fail("this KVM does not share registers with its VMM (KVM_CAP_SYNC_REGS)");
+  process->session = std::make_unique<KvmSession>(vm, next_ioctl, *start);
+  if (const auto done = process->session->set_up(); !done) fail(done.error().message);
+  if (getenv("OBORO_KVM_PROFILE")) atexit([] { process->session->print_times(); });
+  process->kvm_fd = fd;
+  process->vm_fd = vm;
+  return vm;
+}
+
+int create_vcpu(int fd, unsigned long request, void* argument) {
+  const int vcpu = next_ioctl(fd, request, argument);
+  if (vcpu < 0) return vcpu;
+  const int size = next_ioctl(process->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, nullptr);
+  const Result<KvmVcpu*> added = static_cast<size_t>(vcpu) < kMaxDescriptors && size > 0
+                                     ? process->session->machine.add_vcpu(vcpu, static_cast<size_t>(size))
+                                     : Result<KvmVcpu*>(Error{Errc::limit, "too many descriptors"});
+  if (!added) fail(added.error().message);
+  process->session->added(**added);
+  process->vcpus[static_cast<size_t>(vcpu)].store(*added, std::memory_order_release);
+  return vcpu;
+}
+
+int on_kvm_ioctl(int fd, unsigned long request, void* argument) {
+  if (request == KVM_RUN) {
+    KvmVcpu* vcpu = vcpu_of(fd);
+    return vcpu ? process->session->run(*vcpu) : next_ioctl(fd, request, argument);
+  }
+  if (request == KVM_CREATE_VM) return create_vm(fd, request, argument);
+  if (fd == process->vm_fd.load(std::memory_order_acquire)) {
+    if (request == KVM_CREATE_VCPU) return create_vcpu(fd, request, argument);
+    if (request == KVM_SET_USER_MEMORY_REGION || request == kSetMemoryRegion2)
+      return process->session->machine.set_memory_region(request, argument);
+  } else if (request == KVM_SET_REGS || request == KVM_SET_GUEST_DEBUG) {
+    if (KvmVcpu* vcpu = vcpu_of(fd)) {
+      if (request == KVM_SET_GUEST_DEBUG) return vcpu->vmm_set_debug(static_cast<kvm_guest_debug*>(argument));
+      const int result = next_ioctl(fd, request, argument);
+      const int error = errno;
+      if (result == 0 && static_cast<const kvm_regs*>(argument)->rip == kResetRip)
+        process->session->vcpu_was_reset(*vcpu);
+      errno = error;
+      return result;
+    }
+  }
+  return next_ioctl(fd, request, argument);
+}
+
+[[gnu::constructor]] void loaded() {
+  // Only whether we are loaded is asked.
+  if (const char* hello = getenv("OBORO_KVM_HELLO")) (void)!write(atoi(hello), "!", 1);
+  if (!getenv("OBORO_KVM")) return;
+  // Of two copies of this file the first is the one that traces; the other passes everything on. (The flag's address
+  // would not do: in both copies that is the first one's.)
+  Dl_info first{}, own{};
+  if (!dladdr(dlsym(RTLD_DEFAULT, "oboro_kvm_loaded"), &first) || !dladdr(&process, &own) ||
+      first.dli_fbase != own.dli_fbase)
+    return;
+  process = new Process;
+}
+
+}  // namespace
+}  // namespace oboro::tracer
+
+extern "C" [[gnu::visibility("default")]] int ioctl(int fd, unsigned long request, ...) noexcept {
+  using namespace oboro::tracer;
+  va_list arguments;
+  va_start(arguments, request);
+  void* argument = va_arg(arguments, void*);
+  va_end(arguments);
+  if (!process || _IOC_TYPE(request) != KVMIO) return next_ioctl(fd, request, argument);
+  return on_kvm_ioctl(fd, request, argument);
+}

@@ -1,0 +1,135 @@
+// The session's own thread: what the supervisor says, that it is still there, and what the guest does to our hooks;
+// and, when the guest is to be let go, that this comes to an end.
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <iterator>
+#include <poll.h>
+#include <unistd.h>
+
+#include "link/control.h"
+#include "tracer/entry/kvm/kvm_session.h"
+#include "tracer/entry/kvm/last_words.h"
+
+namespace oboro::tracer {
+namespace {
+
+using engine::kvm::Machine;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kCheck{1000};
+// Between two tries to let the guest go: from the first on, twice as long each time, up to the last.
+constexpr milliseconds kFirstPause{10}, kLastPause{1000};
+constexpr milliseconds kPatience{500};  // with threads of hidden services that have something to give back
+constexpr milliseconds kSayAfter{2000};
+
+}  // namespace
+
+// One that is asked for and not over yet.
+struct KvmSession::LettingGo {
+  const char* why = nullptr;  // null: nobody wants it
+  std::chrono::steady_clock::time_point since;
+  milliseconds pause = kFirstPause;
+  std::string said;  // who keeps the hooks in place
+};
+
+bool KvmSession::supervisor_is_gone() const {
+  pollfd waits[] = {{start_.commands, 0, 0}, {start_.control, 0, 0}};
+  while (poll(waits, std::size(waits), 0) < 0)
+    if (errno != EINTR) return true;
+  return waits[0].revents || waits[1].revents;
+}
+
+void KvmSession::watch() {
+  LettingGo going;
+  bool alone = false;
+  for (;;) {
+    // Of the control channel only the end: what is said there is for whoever asked.
+    pollfd waits[] = {{alone ? -1 : start_.commands, POLLIN, 0}, {alone ? -1 : start_.control, 0, 0}};
+    const int ready = poll(waits, std::size(waits), static_cast<int>((going.why ? going.pause : kCheck).count()));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready != 0 && !alone) {
+      const Result<link::Message> message = ready > 0 && waits[0].revents && !waits[1].revents
+                                                ? link::receive_message(start_.commands, 0)
+                                                : Result<link::Message>(Error{});
+      if (!going.why) going.since = std::chrono::steady_clock::now();
+      if (message && message->type == 'D') going.why = "asked for";
+      if (!message) {
+        alone = true;
+        if (!lost(going)) return;
+      }
+    }
+    check_guest();
+    if (!going.why || !let_go(going)) continue;
+    if (alone) return;
+    going = {};
+  }
+}
+
+// Without a lock: whoever has it may be waiting for the supervisor. False: there is nothing more to watch.
+bool KvmSession::lost(LettingGo& going) {
+  const Phase phase = phase_;
+  if (phase == Phase::untraced) return false;
+  if (phase != Phase::armed) lost_before_armed();
+  switch (tracer_->settings().on_supervisor_loss) {
+    case link::SupervisorLoss::kill:
+      say_at_once("the supervisor is gone: the machine ends (on_supervisor_loss = \"kill\")");
+      _exit(kNotTraced);
+    case link::SupervisorLoss::detach:
+      say_at_once(
+          "the supervisor is gone: the hooks are taken out, and the guest runs on UNTRACED "
+          "(on_supervisor_loss = \"detach\")");
+      going.why = "the supervisor is gone";
+      return true;
+    case link::SupervisorLoss::pause:
+      break;
+  }
+  machine.pause();
+  say_at_once(
+      "the supervisor is gone: the guest stands still and cannot go on; end its machine "
+      "(on_supervisor_loss = \"pause\")");
+  return false;
+}
+
+void KvmSession::check_guest() {
+  const std::unique_lock lock(changing_, std::try_to_lock);
+  if (!lock || phase_ != Phase::armed) return;
+  if (sites_.overwritten()) tracer_->unseen("the guest patched a hooked function: calls of it may not be seen");
+  if (mapping_ && !mapping_->intact())
+    tracer_->unseen("the guest changed the page tables that lead to the tracer's stubs");
+}
+
+// One try. False: not yet. How long a thread of a hidden service stays in the guest's kernel is up to the guest; what
+// hides it has ended with the first try, so there is no way back, and somebody has to know.
+bool KvmSession::let_go(LettingGo& going) {
+  const auto lasted = std::chrono::steady_clock::now() - going.since;
+  std::string stays = detach(going.why, lasted < kPatience);
+  if (stays.empty()) return true;
+  going.pause = std::min(going.pause * 2, kLastPause);
+  if (lasted < kSayAfter || stays == going.said) return false;
+  tracer_->not_detached(stays);
+  going.said = std::move(stays);
+  return false;
+}
+
+// Empty: done. Otherwise who keeps the hooks in place, and nothing is changed but that services are not hidden any
+// more.
+std::string KvmSession::detach(const char* why, bool patient) {
+  const std::lock_guard lock(changing_);
+  if (phase_ == Phase::untraced) return {};
+  const Machine::Reading reading(machine);
+  const bool armed = phase_ == Phase::armed;
+  // Without stopping anybody, as long as that is enough to know that it is not over...
+  if (std::string stays = armed ? tracer_->retire(patient) : std::string(); !stays.empty()) return stays;
+  // ... but a vCPU may have been past the look at whether services are hidden still, and has begun a call meanwhile, or
+  // marked a thread. Now none is in a handler: what is seen stays so.
+  const Machine::Stopped stopped(machine, nullptr);
+  if (std::string stays = armed ? tracer_->retire(patient) : std::string(); !stays.empty()) return stays;
+  take_hooks_out(Code::goes_on);
+  phase_ = Phase::untraced;
+  tracer_->detached(why);
+  return {};
+}
+
+}  // namespace oboro::tracer

@@ -1,0 +1,15 @@
+// From the start words (link/start.h) to a tracer.
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "link/start.h"
+#include "tracer/tracer.h"
+
+namespace oboro::tracer {
+
+// Takes over the descriptors. memory must outlive the tracer. Errors: io, invalid.
+Result<std::unique_ptr<Tracer>> make_tracer(const engine::PhysicalMemory& memory, const link::Start& start);
+
+}  // namespace oboro::tracer

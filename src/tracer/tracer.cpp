@@ -1,0 +1,398 @@
+#include "tracer/tracer.h"
+
+#include <algorithm>
+#include <errno.h>
+#include <fmt/format.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <utility>
+
+#include "arch/x86_64/page_walk.h"
+#include "event/codec.h"
+#include "guest/profile/build.h"
+#include "link/control.h"
+
+namespace oboro::tracer {
+namespace {
+
+// Where Linux maps its image: __START_KERNEL_map to MODULES_VADDR (arch/x86/include/asm/page_64_types.h).
+constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
+constexpr uint64_t kMaxImage = uint64_t{256} << 20;
+constexpr int kProfileTimeoutMs = 75000;  // longer than the supervisor's own (supervisor/kernel_desk.cpp)
+constexpr int kGoOnTimeoutMs = 60000;
+constexpr int kRingWaitMs = 2000;
+constexpr char kLostRecords[] = "records were lost";
+constexpr size_t kBannerSize = 128;
+constexpr size_t kMaxProcessesAtBoot = 65536;
+
+uint64_t now_ns(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1000000000 + static_cast<uint64_t>(t.tv_nsec);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tracer>> Tracer::create(const engine::PhysicalMemory& memory, link::Settings settings,
+                                               stream::Ring ring, UniqueFd control,
+                                               std::vector<std::unique_ptr<hiding::Service>> services) {
+  labels::PatternSet patterns;
+  for (const link::ClassifyRule& rule : settings.rules) {
+    Result<labels::Pattern> pattern = labels::Pattern::parse(rule.pattern);
+    if (!pattern) return pattern.error();
+    if (!patterns.add(std::move(*pattern), rule.labels)) return Error{Errc::limit, "too many patterns"};
+  }
+  return std::unique_ptr<Tracer>(new Tracer(memory, std::move(settings), std::move(ring), std::move(control),
+                                            std::move(patterns), std::move(services)));
+}
+
+Tracer::Tracer(const engine::PhysicalMemory& memory, link::Settings settings, stream::Ring ring, UniqueFd control,
+               labels::PatternSet patterns, std::vector<std::unique_ptr<hiding::Service>> services)
+    : memory_(memory),
+      settings_(std::move(settings)),
+      ring_(std::move(ring)),
+      control_(std::move(control)),
+      patterns_(std::move(patterns)),
+      state_(settings_.capacity, settings_.first_id),
+      seq_(settings_.first_seq),
+      boot_(settings_.boot),
+      services_(std::move(services)) {
+  learn_files();
+}
+
+void Tracer::learn_files() {
+  const auto lock = state_.lock();
+  for (const link::KnownFile& file : settings_.files)
+    if (state_.add(file.labels, {labels::CarrierKind::file, file.identity.hash()}, {}, file.id).full)
+      incomplete("the table of managed objects is full");
+}
+
+Result<guest::Layout> Tracer::find_kernel(engine::Vcpu& vcpu) const {
+  guest::Layout layout;
+  layout.five_levels = vcpu.reg(arch::Reg::cr4) & arch::kCr4La57;
+  // Kernel page-table isolation: user mode runs on the second of a pair of top-level tables (PTI_USER_PGTABLE_BIT).
+  const uint64_t cr3 = vcpu.reg(arch::Reg::cr3) & arch::kFrameMask;
+  const auto read = [this](Gpa at) { return memory_.read_u64(at); };
+  for (const uint64_t table : {cr3 & ~uint64_t{0x1000}, cr3}) {
+    layout.page_table = table;
+    layout.image_size = 0;
+    uint64_t end = 0;
+    for (uint64_t va = kImageArea; va < kImageAreaEnd;) {
+      const auto found = arch::walk(read, table, layout.five_levels, Gva(va));
+      if (!found) {
+        va += 4096;
+        if (!end && va % (2 << 20)) va = (va + (2 << 20) - 1) & ~uint64_t{(2 << 20) - 1};  // the image starts on 2 MiB
+        continue;
+      }
+      if (!end) {
+        layout.image_base = Gva(va);
+        layout.image_start = found->address;
+      } else if (va - end > (uint64_t{32} << 20)) {
+        break;  // something else, far behind the image
+      }
+      if (found->address.value - layout.image_start.value == va - layout.image_base.value) end = va + found->remaining;
+      va += found->remaining;
+    }
+    if (end > layout.image_base.value + (1 << 20)) {
+      layout.image_size = end - layout.image_base.value;
+      break;
+    }
+  }
+  if (layout.image_size == 0) return Error{Errc::not_found, "no kernel image is mapped where Linux x86-64 has its own"};
+  if (layout.image_size > kMaxImage)
+    return Error{Errc::unsupported, fmt::format("the kernel image seems to be {} MiB large", layout.image_size >> 20)};
+  return layout;
+}
+
+Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
+  // A copy: the builder must not see the guest change it, nor have any other guest memory.
+  UniqueFd file(memfd_create("oboro-kernel-image", MFD_CLOEXEC));
+  if (!file || ftruncate(file.get(), static_cast<off_t>(layout.image_size)) != 0)
+    return Error{Errc::io, fmt::format("cannot make a copy of the kernel image: {}", strerror(errno))};
+  void* map = mmap(nullptr, layout.image_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (map == MAP_FAILED)
+    return Error{Errc::io, fmt::format("cannot map a copy of the kernel image: {}", strerror(errno))};
+  const std::span<std::byte> copy(static_cast<std::byte*>(map), layout.image_size);
+  const auto read = [this](Gpa at) { return memory_.read_u64(at); };
+  for (uint64_t offset = 0; offset < layout.image_size;) {
+    const auto found = arch::walk(read, layout.page_table, layout.five_levels, layout.image_base + offset);
+    uint64_t part = 4096;
+    if (found && found->address.value - layout.image_start.value == offset) {
+      const auto bytes = memory_.from(found->address);
+      part = std::min({found->remaining, uint64_t{bytes.size()}, layout.image_size - offset});
+      memcpy(copy.data() + offset, bytes.data(), part);
+      if (part == 0) part = 4096;
+    }
+    offset += part;
+  }
+  const std::string key = guest::kernel_build_id(copy);
+  munmap(map, layout.image_size);
+
+  const std::string question = fmt::format("{} {:x}", key, layout.image_base.value);
+  if (auto sent = link::send_message(control_.get(), 'K', question, file.get()); !sent) return sent.error();
+  Result<link::Message> answer = link::receive_message(control_.get(), kProfileTimeoutMs);
+  if (!answer) return answer.error();
+  profile_cached_ = answer->type == 'P';
+  if (answer->type == 'P' || answer->type == 'N') return guest::Profile::parse(answer->payload);
+  return Error{Errc::unsupported, answer->payload};
+}
+
+Result<void> Tracer::identify(engine::Vcpu& vcpu) {
+  arm_started_ns_ = now_ns(CLOCK_MONOTONIC);
+  Result<guest::Layout> layout = find_kernel(vcpu);
+  if (!layout) return layout.error();
+  Result<guest::Profile> profile = profile_for(*layout);
+  if (!profile) return profile.error();
+  std::string text = banner(*layout, *profile);
+  identified_ = Identified{*layout, std::move(*profile), std::move(text), now_ns(CLOCK_MONOTONIC) - arm_started_ns_};
+  return {};
+}
+
+// By the place of the image alone, not by page tables, which change while a kernel starts.
+std::string Tracer::banner(const guest::Layout& layout, const guest::Profile& profile) const {
+  const guest::SymbolValue& symbol = profile[guest::Symbol::linux_banner];
+  if (symbol.kind != guest::SymbolValue::Kind::relative || symbol.value >= layout.image_size) return {};
+  const auto bytes = memory_.from(layout.image_start + symbol.value);
+  return {reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), kBannerSize)};
+}
+
+Tracer::Progress Tracer::progress() const {
+  if (!identified_ || banner(identified_->layout, identified_->profile) != identified_->banner) return Progress::gone;
+  const guest::SymbolValue& symbol = identified_->profile[guest::Symbol::system_state];
+  if (symbol.kind != guest::SymbolValue::Kind::relative) return Progress::booting;
+  const auto bytes = memory_.from(identified_->layout.image_start + symbol.value);
+  uint32_t state = 0;
+  if (bytes.size() >= sizeof state) memcpy(&state, bytes.data(), sizeof state);
+  return state == 0 ? Progress::booting : Progress::initialised;
+}
+
+bool Tracer::programs_run() const {
+  guest::Reader r(*kernel_);
+  bool found = false;
+  guest::for_each_process(r, kMaxProcessesAtBoot, [&](guest::Task task) {
+    found = static_cast<bool>(task.mm(r));
+    return !found;
+  });
+  return found;
+}
+
+void Tracer::not_placed(const ArmedHook& hook) {
+  --hook_count_;
+  incomplete(hook.point->what.data());
+  const auto hiding = hiding::hook_points();
+  if (hook.point < hiding.data() || hook.point >= hiding.data() + hiding.size()) return;
+  environment_->watcher = nullptr;  // half of it would be worse than none
+  hider_.reset();
+}
+
+Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
+  if (!identified_)
+    if (auto done = identify(vcpu); !done) return done.error();
+  Identified known = std::move(*identified_);
+  identified_.reset();
+  arm_started_ns_ = now_ns(CLOCK_MONOTONIC) - known.took_ns;  // the kernel's own start in between does not count
+  // The page tables of now: those of an early moment of the boot may be gone.
+  const Result<guest::Layout> layout = find_kernel(vcpu);
+  if (!layout) return layout.error();
+  if (layout->image_base.value != known.layout.image_base.value ||
+      layout->image_start.value != known.layout.image_start.value)
+    return Error{Errc::unsupported, "the kernel image moved while the kernel started"};
+  known.layout.page_table = layout->page_table;
+  known.layout.five_levels = layout->five_levels;
+  hider_.reset();
+  kernel_ = std::make_unique<guest::Kernel>(memory_, std::move(known.profile), known.layout);
+  environment_ =
+      std::make_unique<hooks::Environment>(*kernel_, state_, patterns_, hooks::Policy{settings_.deny_leaks}, *this);
+  if (!environment_->tasks.usable()) return Error{Errc::unsupported, "the running task cannot be found in this kernel"};
+
+  std::vector<ArmedHook> armed;
+  for (const hooks::HookPoint& point : hooks::hook_points()) {
+    const Gva address = kernel_->symbol(point.function);
+    if (address)
+      armed.push_back({address.value, &point, point.can_deny && settings_.deny_leaks,
+                       point.interest == hooks::Interest::known_dentry});
+    else
+      incomplete(point.what.data());
+  }
+  if (!services_.empty()) {
+    if (const std::string missing = hiding::Hider::missing(kernel_->profile()); !missing.empty())
+      return Error{Errc::unsupported, "services cannot be hidden in this kernel: it lacks " + missing};
+    const hiding::Wait wait = settings_.wait == "block"   ? hiding::Wait::block
+                              : settings_.wait == "yield" ? hiding::Wait::yield
+                                                          : hiding::Wait::park;
+    hider_ = std::make_unique<hiding::Hider>(*kernel_, services_, wait, ring_.counters());
+    environment_->watcher = hider_.get();
+    for (const hooks::HookPoint& point : hiding::hook_points())
+      armed.push_back({kernel_->symbol(point.function).value, &point, true, false});
+  }
+  hook_count_ =
+      static_cast<size_t>(std::count_if(armed.begin(), armed.end(), [](auto& hook) { return !hook.filter_only; }));
+  return armed;
+}
+
+std::optional<engine::FilterLayout> Tracer::filter_layout() const {
+  return hooks::filter_layout(*kernel_, environment_->tasks.current_offset());
+}
+
+std::optional<engine::FilterProgram> Tracer::filter_program(const ArmedHook& hook,
+                                                            const engine::FilterLayout& layout) const {
+  return hooks::filter_program(hook.point->interest, *kernel_, layout, hiding::Hider::executables(services_));
+}
+
+void Tracer::filter_with(engine::Filter& filter) {
+  marks_ = std::make_unique<hooks::FilterMarks>(filter);
+  environment_->filter = &filter;
+  environment_->marks = marks_.get();
+  const auto lock = state_.lock();
+  state_.watch(marks_.get());
+}
+
+void Tracer::armed() {
+  const uint64_t took_us = (now_ns(CLOCK_MONOTONIC) - arm_started_ns_) / 1000;
+  const guest::Profile& profile = kernel_->profile();
+  event::Event event;
+  event.kind = event::Kind::armed;
+  event.detail =
+      fmt::format("Linux {}, build ID {}, {} hooks, {} profile, {}.{:03} ms", profile.release, profile.build_id,
+                  hook_count_, profile_cached_ ? "cached" : "new", took_us / 1000, took_us % 1000);
+  ring_.counters().hooks_armed = hook_count_;
+  {
+    const auto lock = state_.lock();
+    report(event);
+  }
+  (void)link::send_message(control_.get(), 'A',
+                           fmt::format("{}\n{}\n{}\n{}\n{}.{:03}", profile.release, profile.build_id, hook_count_,
+                                       profile_cached_ ? 1 : 0, took_us / 1000, took_us % 1000));
+}
+
+bool Tracer::ask_to_go_on(const std::string& why) {
+  incomplete("the guest kernel cannot be traced");
+  if (!link::send_message(control_.get(), 'U', why)) return false;
+  const Result<link::Message> answer = link::receive_message(control_.get(), kGoOnTimeoutMs);
+  return answer && answer->type == 'C';
+}
+
+engine::Verdict Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) {
+  hooks::Operation operation(*environment_, vcpu);
+  // What the kernel does before there is a program is its own start: it unpacks its initial file system, for one. The
+  // engine may have armed before or after that.
+  if (!programs_seen_.load(std::memory_order_relaxed)) {
+    if (!operation.task().mm(operation.r) && !operation.r.failed()) return {};
+    programs_seen_.store(true, std::memory_order_relaxed);
+  }
+  hooks::dispatch(point, operation);
+  return operation.verdict;
+}
+
+void Tracer::boot_ended(std::string_view how) {
+  identified_.reset();
+  programs_seen_ = false;
+  if (environment_) environment_->watcher = nullptr;
+  hider_.reset();  // with it goes what its services had open
+  const auto lock = state_.lock();
+  if (environment_) environment_->filter = nullptr, environment_->marks = nullptr;
+  state_.watch(nullptr);
+  event::Event event;
+  event.kind = event::Kind::reset;
+  event.detail = how;
+  report(event);
+  state_.retain([&](labels::Carrier c, labels::Entry) { return c.kind() == labels::CarrierKind::file; });
+  for (auto& reason : incomplete_reasons_) reason.store(nullptr, std::memory_order_relaxed);
+  ring_.counters().hooks_armed = 0;
+  ++boot_;
+  update_counters();
+  (void)link::send_message(control_.get(), 'R', {});
+}
+
+std::string Tracer::retire(bool patient) {
+  if (!hider_) return {};
+  unseen("hidden services run on without their proxies");  // from here on, whatever becomes of the hooks
+  return hider_->retire(patient);
+}
+
+void Tracer::not_detached(std::string_view who) {
+  unseen("hidden services keep their hooks in place: not let go yet");
+  (void)link::send_message(control_.get(), 'W', who);
+}
+
+void Tracer::machine_found() { (void)link::send_message(control_.get(), 'V', {}); }
+
+void Tracer::detached(std::string_view why) {
+  incomplete("the guest runs on untraced");
+  const auto lock = state_.lock();
+  if (environment_) environment_->filter = nullptr, environment_->marks = nullptr;
+  state_.watch(nullptr);
+  ring_.counters().hooks_armed = 0;
+  (void)link::send_message(control_.get(), 'D', why);
+}
+
+void Tracer::update_counters() {
+  using labels::CarrierKind;
+  stream::RingCounters& counters = ring_.counters();
+  counters.managed_files = state_.count(CarrierKind::file);
+  counters.managed_processes = state_.count(CarrierKind::process);
+  counters.managed_sockets = state_.count(CarrierKind::socket) + state_.count(CarrierKind::flow);
+}
+
+// With the state's lock held: events are in the order of the changes they tell of.
+void Tracer::report(event::Event& event) {
+  stream::RingCounters& counters = ring_.counters();
+  if (lost_unreported_ && event.kind != event::Kind::lost && !ring_stuck_) {
+    event::Event lost;
+    lost.kind = event::Kind::lost;
+    const uint64_t count = std::exchange(lost_unreported_, 0);
+    lost.detail = fmt::format("{} records", count);
+    if (settings_.deny_leaks) lost.verdict = event::Verdict::deny;
+    report(lost);
+    if (ring_stuck_) lost_unreported_ += count;  // that record was lost too: still to be told
+  }
+  event.seq = seq_++;
+  event.time_ns = now_ns(CLOCK_REALTIME);
+  event.boot = boot_;
+  encoded_.clear();
+  event::encode(event, encoded_);
+  // A full ring holds the vCPU up, within bounds: the alternative is a lost record. Once that was in vain, records are
+  // lost without waiting until there is room again.
+  bool pushed = ring_.push(encoded_);
+  if (!pushed && !ring_stuck_) pushed = ring_.wait_for_room(encoded_.size(), kRingWaitMs) && ring_.push(encoded_);
+  ring_stuck_ = !pushed;
+  if (!pushed) {
+    ++lost_unreported_;
+    counters.lost += 1;
+    refuse_sends(kLostRecords);
+  }
+  counters.records += 1;
+  counters.last_seq = event.seq;
+  counters.boot = event.boot;
+  update_counters();
+}
+
+// Who is denied one way out must not have another by making us lose track: an attacker in the guest can fill our
+// tables.
+void Tracer::refuse_sends(const char* why) {
+  if (settings_.deny_leaks) state_.refuse_sends(why);
+}
+
+void Tracer::incomplete(const char* what) {
+  refuse_sends(what);
+  for (auto& reason : incomplete_reasons_) {
+    const char* known = reason.load(std::memory_order_relaxed);
+    if (known == what) return;
+    if (known) continue;
+    if (!reason.compare_exchange_strong(known, what)) {
+      if (known == what) return;
+      continue;
+    }
+    ring_.counters().incomplete += 1;
+    event::Event event;
+    event.kind = event::Kind::incomplete;
+    event.detail = what;
+    if (settings_.deny_leaks) event.verdict = event::Verdict::deny;
+    const auto lock = state_.lock();
+    report(event);
+    return;
+  }
+}
+
+}  // namespace oboro::tracer

@@ -1,0 +1,146 @@
+// The engine side of a session: from the first user-mode instruction of a guest kernel to the end of the boot. The only
+// place that knows both an engine and what stands above it.
+//
+// Threads: arm(), boot_ended() with all other vCPUs unable to be inside hook() (the engine sees to it); hook() from any
+// vCPU thread.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "engine/engine.h"
+#include "engine/physical_memory.h"
+#include "guest/kernel.h"
+#include "hiding/service/hider.h"
+#include "hooks/filter.h"
+#include "hooks/table.h"
+#include "link/settings.h"
+#include "stream/ring.h"
+
+namespace oboro::tracer {
+
+struct ArmedHook {
+  uint64_t address;
+  const hooks::HookPoint* point;
+  bool may_steer;    // may be refused or led elsewhere (Verdict): the engine must be able to set registers
+  bool filter_only;  // of use only for an engine that filters
+};
+
+class Tracer final : public hooks::Reporter {
+ public:
+  // memory must outlive the tracer; it need not be complete before arm(). control: the channel to the supervisor.
+  static Result<std::unique_ptr<Tracer>> create(const engine::PhysicalMemory& memory, link::Settings settings,
+                                                stream::Ring ring, UniqueFd control,
+                                                std::vector<std::unique_ptr<hiding::Service>> services = {});
+
+  // Finds out which kernel the vCPU runs, as early as it likes: at any instruction of a 64-bit kernel at its final
+  // address. Blocks until the profile is there (bounded). Errors: not_found (no kernel is there, or not yet), others
+  // (it cannot be traced). For an engine that needs an address before arm().
+  Result<void> identify(engine::Vcpu& vcpu);
+  // How far the kernel that identify() found has come: `gone` if another has taken its place, `initialised` once its
+  // code is as it will stay (system_state, include/linux/kernel.h: from SYSTEM_SCHEDULING on), shortly before its first
+  // program starts.
+  enum class Progress { gone, booting, initialised };
+  Progress progress() const;
+  // After arm(): whether any program runs or has run; then it was too late.
+  bool programs_run() const;
+
+  // Called when the kernel has initialised itself and before any user-mode instruction has run. Identifies the kernel
+  // unless that has been done. Errors: the guest must not run on, unless ask_to_go_on() says so.
+  Result<std::vector<ArmedHook>> arm(engine::Vcpu& vcpu);
+  // After a failed arm(): tells the supervisor and waits. True: the user wants the guest run untraced. Otherwise the
+  // supervisor ends QEMU, and this does not return before that (bounded by a time limit, then false).
+  bool ask_to_go_on(const std::string& why);
+  // For an engine that filters, after arm() and before armed(): what it needs (nullopt: this kernel cannot be
+  // filtered), and that it does. The filter must outlive the tracer, or the boot.
+  std::optional<engine::FilterLayout> filter_layout() const;
+  std::optional<engine::FilterProgram> filter_program(const ArmedHook& hook, const engine::FilterLayout& layout) const;
+  void filter_with(engine::Filter& filter);
+  // For an engine that can only watch hooks::essential_functions(): after arm() and before armed().
+  void watch_essential_only() { environment_->opens_unseen = true; }
+  // The engine has found its machine: the VMM really uses it.
+  void machine_found();
+  // The engine could not place this one of arm()'s hooks.
+  void not_placed(const ArmedHook& hook);
+  // The hooks are in place.
+  void armed();
+  const guest::Kernel& kernel() const { return *kernel_; }  // from arm() on
+
+  const link::Settings& settings() const { return settings_; }
+
+  engine::Verdict hook(const hooks::HookPoint& point, engine::Vcpu& vcpu);
+  uint64_t records() { return ring_.counters().records; }
+  void count_stop() { ring_.counters().stops.fetch_add(1, std::memory_order_relaxed); }
+
+  // From now on something is not seen, or may not be (the guest has changed what the hooks rest on, say); `what` is a
+  // string literal.
+  void unseen(const char* what) { incomplete(what); }
+  // Before hooks are taken out of a guest that runs on: no service is hidden any more. Empty: no thread has to come
+  // back to a hook, as far as no vCPU is in hook() now. Otherwise who has to; ask again. patient:
+  // hiding::Hider::retire().
+  std::string retire(bool patient);
+  // The guest is to be let go, and is not: who keeps the hooks in place.
+  void not_detached(std::string_view who);
+  // All hooks are out, and the guest runs on.
+  void detached(std::string_view why);
+  // The guest was reset, or a new kernel takes over.
+  void boot_ended(std::string_view how);
+  bool kernel_was_replaced() { return kernel_replaced_.exchange(false); }
+
+ private:
+  Tracer(const engine::PhysicalMemory& memory, link::Settings settings, stream::Ring ring, UniqueFd control,
+         labels::PatternSet patterns, std::vector<std::unique_ptr<hiding::Service>> services);
+
+  // A kernel that has been identified and not armed yet.
+  struct Identified {
+    guest::Layout layout;
+    guest::Profile profile;
+    std::string banner;  // the first bytes of linux_banner
+    uint64_t took_ns;    // to identify it
+  };
+
+  Result<guest::Layout> find_kernel(engine::Vcpu& vcpu) const;
+  std::string banner(const guest::Layout& layout, const guest::Profile& profile) const;
+  Result<guest::Profile> profile_for(const guest::Layout& layout);
+  void learn_files();
+
+  void report(event::Event& event) override;
+  void incomplete(const char* what) override;
+  void kernel_replaced() override { kernel_replaced_ = true; }
+  void refuse_sends(const char* why);
+  void update_counters();
+
+  const engine::PhysicalMemory& memory_;
+  link::Settings settings_;
+  stream::Ring ring_;
+  UniqueFd control_;
+  labels::PatternSet patterns_;
+  labels::Carriers state_;
+  std::optional<Identified> identified_;
+  std::unique_ptr<guest::Kernel> kernel_;
+  std::unique_ptr<hooks::Environment> environment_;
+  std::vector<std::byte> encoded_;
+  uint64_t seq_;
+  uint32_t boot_;
+  std::vector<std::unique_ptr<hiding::Service>> services_;
+  std::unique_ptr<hiding::Hider> hider_;  // null: nothing is hidden
+  uint64_t lost_unreported_ = 0;
+  bool ring_stuck_ = false;
+  uint64_t arm_started_ns_ = 0;
+  bool profile_cached_ = false;
+  size_t hook_count_ = 0;
+  std::unique_ptr<hooks::FilterMarks> marks_;
+  std::atomic<bool> kernel_replaced_{false};
+  std::atomic<bool> programs_seen_{false};  // in this boot
+  std::array<std::atomic<const char*>, 64> incomplete_reasons_{};
+};
+
+}  // namespace oboro::tracer

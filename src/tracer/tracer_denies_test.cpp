@@ -1,0 +1,89 @@
+// A denying run: whatever makes the result incomplete, nothing leaves from then on.
+#include "tracer/tracer_test.h"
+
+namespace oboro::tracer {
+namespace {
+
+class DenyingTracerTest : public TracerTest {
+ protected:
+  // Of a process that is not managed, to somewhere outside.
+  bool sends() {
+    const Gva sock = guest.udp(fake::endpoint("10.0.2.15", 50000)),
+              message = guest.message_to(fake::endpoint("192.0.2.1", 53));
+    vcpu.set_arguments({guest.socket(sock).value, message.value, 1});
+    for (const hooks::HookPoint& point : hooks::hook_points())
+      if (point.function == Symbol::fn_socket_sendmsg) return !tracer->hook(point, vcpu).deny;
+    return false;
+  }
+};
+
+TEST_F(DenyingTracerTest, NothingLeavesOnceTheResultIsIncomplete) {
+  for (const bool deny : {true, false}) {
+    settings.deny_leaks = deny;
+    make();
+    ASSERT_TRUE(arm());
+    EXPECT_TRUE(sends());
+    hook(Symbol::fn_d_delete, {1});
+    EXPECT_EQ(sends(), !deny);
+    const auto told = events();
+    ASSERT_EQ(told.size(), deny ? 2u : 1u);
+    EXPECT_EQ(told[0].kind, Kind::incomplete);
+    EXPECT_EQ(told[0].verdict, deny ? event::Verdict::deny : event::Verdict::allow);
+    if (!deny) return;
+    EXPECT_EQ(told[1].kind, Kind::refused);
+    EXPECT_EQ(told[1].detail, "refused because the result is incomplete: " + told[0].detail);
+    // Labels that a file should have had are missing in the next boot, too.
+    tracer->boot_ended("reset");
+    (void)link::receive_message(supervisor.get(), 1000);
+    asked.clear();
+    ASSERT_TRUE(arm());
+    EXPECT_FALSE(sends());
+  }
+}
+
+TEST_F(DenyingTracerTest, AFunctionThatTheKernelLacksCountsToo) {
+  fake::set_missing(guest.profile, Symbol::fn_do_tee);
+  settings.deny_leaks = true;
+  make();
+  ASSERT_TRUE(arm());
+  EXPECT_FALSE(sends());
+}
+
+TEST_F(DenyingTracerTest, MoreKnownFilesThanThereIsRoomForCountToo) {
+  settings.deny_leaks = true;
+  settings.capacity = 16;
+  for (uint64_t i = 0; i < 17; ++i) settings.files.push_back({{.uuid = {1}, .inode = 100 + i}, 1, 1 + i});
+  make();
+  ASSERT_TRUE(arm());
+  EXPECT_FALSE(sends());
+}
+
+TEST_F(DenyingTracerTest, ALostRecordCountsToo) {
+  settings.deny_leaks = true;
+  make(1 << 12);
+  ASSERT_TRUE(arm());
+  while (ring->counters().lost == 0) {
+    EXPECT_TRUE(sends());
+    tracer->boot_ended(std::string(200, 'x'));  // which the next boot follows without further ado
+    if (ring->counters().lost == 0) {
+      (void)link::receive_message(supervisor.get(), 1000);
+      asked.clear();
+      ASSERT_TRUE(arm());
+    }
+  }
+  events();
+  (void)link::receive_message(supervisor.get(), 1000);
+  asked.clear();
+  ASSERT_TRUE(arm());
+  EXPECT_FALSE(sends());
+  tracer->boot_ended("room again");
+  const auto told = events();
+  ASSERT_EQ(told.size(), 3u);
+  EXPECT_EQ(told[0].kind, Kind::refused);
+  EXPECT_EQ(told[0].detail, "refused because the result is incomplete: records were lost");
+  EXPECT_EQ(told[1].kind, Kind::lost);
+  EXPECT_EQ(told[1].verdict, event::Verdict::deny);
+}
+
+}  // namespace
+}  // namespace oboro::tracer

@@ -1,0 +1,300 @@
+#include "tracer/tracer_test.h"
+
+#include <algorithm>
+#include <functional>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "guest/profile/build.h"
+
+namespace oboro::tracer {
+namespace {
+
+using guest::Field;
+
+TEST_F(TracerTest, ArmsWithACachedProfile) {
+  make();
+  const auto armed = arm();
+  ASSERT_TRUE(armed) << armed.error().message;
+  EXPECT_EQ(armed->size(), hooks::hook_points().size());
+  for (const ArmedHook& hook : *armed) {
+    EXPECT_EQ(hook.address, guest.symbol(hook.point->function).value);
+    EXPECT_FALSE(hook.may_steer);
+  }
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked[0].type, 'K');
+  tracer->armed();
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].kind, Kind::armed);
+  EXPECT_NE(told[0].detail.find("6.1.0-fake"), std::string::npos);
+  EXPECT_NE(told[0].detail.find("cached"), std::string::npos);
+  const Result<link::Message> status = link::receive_message(supervisor.get(), 1000);
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status->type, 'A');
+  // The engine does not filter, so what only a filter needs is not in.
+  EXPECT_EQ(
+      ring->counters().hooks_armed,
+      static_cast<size_t>(std::count_if(armed->begin(), armed->end(), [](auto& hook) { return !hook.filter_only; })));
+  EXPECT_LT(ring->counters().hooks_armed, armed->size());
+}
+
+TEST_F(TracerTest, FollowsAKernelThatStarts) {
+  make();
+  const Gva state = guest.symbol(guest::Symbol::system_state);
+  EXPECT_EQ(tracer->progress(), Tracer::Progress::gone) << "nothing is known yet";
+  answer({{'P', guest.profile.format()}});
+  ASSERT_TRUE(tracer->identify(vcpu));
+  supervising.join();
+  EXPECT_EQ(tracer->progress(), Tracer::Progress::booting);
+  guest.write(state, uint32_t{1});
+  EXPECT_EQ(tracer->progress(), Tracer::Progress::initialised);
+  ASSERT_TRUE(tracer->arm(vcpu)) << "without asking again";
+  EXPECT_EQ(asked.size(), 1u);
+  EXPECT_TRUE(tracer->programs_run());
+  guest.set(task, guest::Field::task_mm, Gva());  // a kernel thread
+  EXPECT_FALSE(tracer->programs_run());
+}
+
+TEST_F(TracerTest, NoticesThatAnotherKernelHasCome) {
+  make();
+  answer({{'P', guest.profile.format()}});
+  ASSERT_TRUE(tracer->identify(vcpu));
+  supervising.join();
+  guest.write(guest.symbol(guest::Symbol::linux_banner), uint64_t{0x7878787878787878});
+  EXPECT_EQ(tracer->progress(), Tracer::Progress::gone);
+}
+
+TEST_F(TracerTest, ShowsTheSupervisorACopyOfTheImage) {
+  make();
+  const std::string word = "somewhere in the image";
+  guest.write(fake::kImageBase + 0x20, word.data(), word.size());
+  answer({{'N', guest.profile.format()}});
+  const auto armed = tracer->arm(vcpu);
+  supervising.join();
+  ASSERT_TRUE(armed) << armed.error().message;
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked[0].type, 'K');
+  EXPECT_EQ(asked[0].payload, "1111111122222222 ffffffff81000000");
+  tracer->armed();
+  EXPECT_NE(events().at(0).detail.find("new profile"), std::string::npos);
+  struct stat info {};
+  ASSERT_EQ(fstat(asked[0].fd.get(), &info), 0);
+  EXPECT_EQ(static_cast<uint64_t>(info.st_size), fake::kImageSize);
+  std::string read_back(word.size(), '\0');
+  EXPECT_EQ(pread(asked[0].fd.get(), read_back.data(), word.size(), 0x20), static_cast<ssize_t>(word.size()));
+  EXPECT_EQ(read_back, word);
+}
+
+TEST_F(TracerTest, KernelPageTableIsolation) {
+  make();
+  vcpu.set(arch::Reg::cr3, guest.memory.root() | 0x1000 | 7);  // the user half's table, and a PCID
+  EXPECT_TRUE(arm());
+}
+
+TEST_F(TracerTest, HolesInTheImageAreZero) {
+  guest.memory.unmap(fake::kImageBase + (2 << 20));  // 2 MiB: page_offset_base is not in there
+  for (uint64_t page = 0; page < 100; ++page)
+    guest.memory.map(fake::kImageBase + (2 << 20) + page * 8192, fake::kImageStart + (2 << 20) + page * 8192);
+  make();
+  const auto armed = arm();
+  ASSERT_TRUE(armed) << armed.error().message;
+}
+
+TEST_F(TracerTest, NoKernelImage) {
+  make();
+  vcpu.set(arch::Reg::cr3, guest.allocate().value - fake::kDirectMap.value);
+  auto armed = tracer->arm(vcpu);
+  ASSERT_FALSE(armed);
+  EXPECT_EQ(armed.error().code, Errc::not_found);
+  EXPECT_NE(armed.error().message.find("no kernel image"), std::string::npos);
+  vcpu.set(arch::Reg::cr3, 0x7ffffffffffff000);  // nowhere
+  EXPECT_FALSE(tracer->arm(vcpu));
+
+  answer({{'C', ""}});
+  EXPECT_TRUE(tracer->ask_to_go_on(armed.error().message));
+  supervising.join();
+  EXPECT_EQ(asked.at(0).type, 'U');
+  EXPECT_EQ(asked.at(0).payload, armed.error().message);
+  EXPECT_EQ(events().at(0).kind, Kind::incomplete);
+  supervisor.reset();
+  EXPECT_FALSE(tracer->ask_to_go_on("x")) << "nobody to ask";
+}
+
+TEST_F(TracerTest, NoBuildIdMeansNothingCached) {
+  guest.write(fake::kImageBase + 0x10c, uint32_t{0});
+  make();
+  EXPECT_TRUE(arm());
+  EXPECT_EQ(asked.at(0).payload, " ffffffff81000000");
+}
+
+TEST_F(TracerTest, BadAnswersAreErrors) {
+  make();
+  const std::pair<char, std::string> bad[] = {{'P', "nonsense"}, {'E', "because"}, {'?', ""}};
+  for (const auto& one : bad) {
+    answer({one});
+    const auto armed = tracer->arm(vcpu);
+    supervising.join();
+    EXPECT_FALSE(armed);
+  }
+  answer({{'E', "BTF is missing"}});
+  const auto armed = tracer->arm(vcpu);
+  supervising.join();
+  ASSERT_FALSE(armed);
+  EXPECT_EQ(armed.error().message, "BTF is missing");
+  supervisor.reset();
+  EXPECT_FALSE(tracer->arm(vcpu)) << "the supervisor is gone";
+}
+
+TEST_F(TracerTest, MissingOptionalFunctionsAreGapsAndDenyIsForThoseThatCan) {
+  fake::set_missing(guest.profile, Symbol::fn_do_tee);
+  settings.deny_leaks = true;
+  make();
+  const auto armed = arm();
+  ASSERT_TRUE(armed);
+  EXPECT_EQ(armed->size(), hooks::hook_points().size() - 1);
+  for (const ArmedHook& hook : *armed) EXPECT_EQ(hook.may_steer, hook.point->can_deny);
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].kind, Kind::incomplete);
+  EXPECT_EQ(told[0].detail, "tee");
+  EXPECT_EQ(ring->counters().incomplete, 1u);
+}
+
+TEST_F(TracerTest, BadPatternIsRefused) {
+  settings.rules = {{"[", 1}};
+  Result<stream::Ring> none = Error{};
+  char path[] = "/tmp/oboro-tracer-test-XXXXXX";
+  ASSERT_TRUE(mkdtemp(path));
+  Result<stream::Ring> created = stream::Ring::create(std::string(path) + "/ring", 1 << 16);
+  ASSERT_TRUE(created);
+  EXPECT_FALSE(Tracer::create(guest.memory.ram(), settings, std::move(*created), UniqueFd()));
+  unlink((std::string(path) + "/ring").c_str());
+  rmdir(path);
+}
+
+TEST_F(TracerTest, EventsAreNumberedAndCounted) {
+  settings.first_seq = 50;
+  settings.boot = 3;
+  make();
+  ASSERT_TRUE(arm());
+  const Gva file = guest.open(secret);
+  hook(Symbol::fn_file_open, {file.value});
+  hook(Symbol::fn_file_permission, {file.value, 4});
+  const auto told = events();
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0].kind, Kind::classified);
+  EXPECT_EQ(told[1].kind, Kind::diffusion);
+  EXPECT_EQ(told[0].seq, 50u);
+  EXPECT_EQ(told[1].seq, 51u);
+  EXPECT_EQ(told[1].boot, 3u);
+  EXPECT_GT(told[1].time_ns, 0u);
+  EXPECT_EQ(ring->counters().managed_files, 1u);
+  EXPECT_EQ(ring->counters().managed_processes, 1u);
+  EXPECT_EQ(ring->counters().last_seq, 51u);
+}
+
+TEST_F(TracerTest, WhatTheKernelDoesBeforeThereIsAProgramIsNotReported) {
+  make();
+  ASSERT_TRUE(arm());
+  const Gva file = guest.open(secret);
+  const Gva unpacker = guest.kernel_thread(9, "kworker/u2:0");
+  guest.run(vcpu, unpacker);
+  hook(Symbol::fn_file_open, {file.value});
+  EXPECT_TRUE(events().empty());
+  guest.run(vcpu, task);
+  hook(Symbol::fn_file_permission, {guest.open(guest.make_file(disk, "plain", 12)).value, 4});
+  guest.run(vcpu, unpacker);
+  hook(Symbol::fn_file_open, {file.value});
+  EXPECT_EQ(events().size(), 1u) << "later it is";
+}
+
+TEST_F(TracerTest, ResetKeepsOnlyFiles) {
+  make();
+  ASSERT_TRUE(arm());
+  const Gva file = guest.open(secret);
+  hook(Symbol::fn_file_open, {file.value});
+  hook(Symbol::fn_file_permission, {file.value, 4});
+  hook(Symbol::fn_machine_kexec, {});
+  EXPECT_TRUE(tracer->kernel_was_replaced());
+  EXPECT_FALSE(tracer->kernel_was_replaced());
+  tracer->boot_ended("kexec");
+  auto told = events();
+  EXPECT_EQ(told.back().kind, Kind::reset);
+  EXPECT_EQ(told.back().detail, "kexec");
+  EXPECT_EQ(ring->counters().managed_processes, 0u);
+  EXPECT_EQ(ring->counters().managed_files, 1u);
+  EXPECT_EQ(ring->counters().hooks_armed, 0u);
+  EXPECT_EQ(link::receive_message(supervisor.get(), 1000)->type, 'R');
+
+  // The next boot: the same file in another inode, and no other object is what it was.
+  settings.rules.clear();
+  asked.clear();
+  const Gva again = guest.open(guest.make_file(disk, "secret", 11)),
+            plain = guest.open(guest.make_file(disk, "plain", 12));
+  ASSERT_TRUE(arm());
+  hook(Symbol::fn_file_permission, {file.value, 4});
+  hook(Symbol::fn_file_open, {plain.value});
+  hook(Symbol::fn_file_permission, {plain.value, 4});
+  EXPECT_TRUE(events().empty());
+  hook(Symbol::fn_file_open, {again.value});
+  hook(Symbol::fn_file_permission, {again.value, 4});
+  told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].kind, Kind::diffusion);
+  EXPECT_EQ(told[0].boot, 2u);
+}
+
+TEST_F(TracerTest, KnownFilesBearTheirLabelsAndIdsFromTheStart) {
+  settings.rules.clear();
+  link::KnownFile known;
+  guest::Reader r(guest.kernel());
+  known.identity = guest::Inode{guest.inode_of(secret)}.identity(r);
+  known.labels = 4;
+  known.id = 77;
+  settings.files = {known};
+  make();
+  ASSERT_TRUE(arm());
+  const Gva file = guest.open(secret);
+  hook(Symbol::fn_file_open, {file.value});
+  hook(Symbol::fn_file_permission, {file.value, 4});
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].from.id, 77u);
+  EXPECT_EQ(told[0].object.id, 78u);
+  EXPECT_EQ(told[0].labels, 4u);
+}
+
+TEST_F(TracerTest, FullRingLosesRecordsAndSaysSo) {
+  make(1 << 12);
+  ASSERT_TRUE(arm());
+  for (int i = 0; i < 60; ++i) tracer->boot_ended(std::string(200, 'x'));  // the first that finds no room waits 2 s
+  const uint64_t lost = ring->counters().lost;
+  EXPECT_GT(lost, 0u);
+  uint64_t last = 0;
+  for (const event::Event& event : events()) last = event.seq;
+  EXPECT_EQ(last + lost, ring->counters().last_seq) << "a gap in the numbers for each";
+  tracer->boot_ended("room again");
+  tracer->boot_ended("and again");
+  const auto told = events();
+  ASSERT_EQ(told.size(), 3u);
+  EXPECT_EQ(told[0].detail, "room again");
+  EXPECT_EQ(told[1].kind, Kind::lost);
+  EXPECT_EQ(told[1].detail, std::to_string(lost) + " records");
+  EXPECT_EQ(ring->counters().lost, lost);
+}
+
+TEST_F(TracerTest, EachGapIsToldOnceABoot) {
+  make();
+  ASSERT_TRUE(arm());
+  for (int i = 0; i < 3; ++i) hook(Symbol::fn_d_delete, {1});
+  EXPECT_EQ(events().size(), 1u);
+  tracer->boot_ended("reset");
+  ASSERT_TRUE((void(link::receive_message(supervisor.get(), 1000)), arm()));
+  events();
+  hook(Symbol::fn_d_delete, {1});
+  EXPECT_EQ(events().size(), 1u);
+}
+
+}  // namespace
+}  // namespace oboro::tracer

@@ -1,0 +1,101 @@
+// What the tests of the tracer share: one on a fake guest, with a supervisor that answers as it is told to.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <memory>
+#include <stdlib.h>
+#include <string>
+#include <sys/socket.h>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+#include "event/codec.h"
+#include "link/control.h"
+#include "tests/support/guest/fake_guest.h"
+#include "tracer/tracer.h"
+
+namespace oboro::tracer {
+
+using event::Kind;
+using fake::FakeGuest;
+using guest::Symbol;
+
+class TracerTest : public testing::Test {
+ protected:
+  TracerTest() : disk(guest.file_system(0xef53, "ext4", 0x800001, 0x10)) {
+    guest.mount(disk, Gva(), Gva());
+    task = guest.task(100, "task");
+    secret = guest.make_file(disk, "secret", 11);
+    settings.capacity = 1024;
+    settings.rules = {{"/secret", 1}};
+    vcpu.set(arch::Reg::cr3, guest.memory.root());
+    guest.run(vcpu, task);
+  }
+  void make(size_t ring_size = 1 << 20) {
+    char path[] = "/tmp/oboro-tracer-test-XXXXXX";
+    ASSERT_TRUE(mkdtemp(path));
+    const std::string file = std::string(path) + "/ring";
+    Result<stream::Ring> created = stream::Ring::create(file, ring_size);
+    ASSERT_TRUE(created) << created.error().message;
+    Result<stream::Ring> opened = stream::Ring::open(file);
+    ASSERT_TRUE(opened);
+    ring = std::make_unique<stream::Ring>(std::move(*opened));
+    unlink(file.c_str());
+    rmdir(path);
+    int pair[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    supervisor.reset(pair[1]);
+    auto made = Tracer::create(guest.memory.ram(), settings, std::move(*created), UniqueFd(pair[0]));
+    ASSERT_TRUE(made) << made.error().message;
+    tracer = std::move(*made);
+  }
+  // What the supervisor says to each message, in order: an empty type ends it.
+  void answer(std::vector<std::pair<char, std::string>> answers) {
+    supervising = std::thread([this, answers = std::move(answers)] {
+      for (const auto& [type, payload] : answers) {
+        Result<link::Message> message = link::receive_message(supervisor.get(), 5000);
+        if (!message) return;
+        asked.push_back(std::move(*message));
+        (void)link::send_message(supervisor.get(), type, payload);
+      }
+    });
+  }
+  Result<std::vector<ArmedHook>> arm() {
+    answer({{'P', guest.profile.format()}});
+    auto armed = tracer->arm(vcpu);
+    supervising.join();
+    return armed;
+  }
+  void hook(Symbol function, std::initializer_list<uint64_t> arguments) {
+    vcpu.set_arguments(arguments);
+    for (const hooks::HookPoint& point : hooks::hook_points())
+      if (point.function == function) tracer->hook(point, vcpu);
+  }
+  std::vector<event::Event> events() {
+    std::vector<event::Event> out;
+    std::vector<std::byte> bytes;
+    bool damaged = false;
+    while (ring->pop(bytes, &damaged)) {
+      auto decoded = event::decode(bytes);
+      EXPECT_TRUE(decoded);
+      if (decoded) out.push_back(*decoded);
+    }
+    EXPECT_FALSE(damaged);
+    return out;
+  }
+
+  FakeGuest guest;
+  fake::FileSystem disk;
+  Gva task, secret;
+  fake::FakeVcpu vcpu;
+  link::Settings settings;
+  std::unique_ptr<stream::Ring> ring;
+  std::unique_ptr<Tracer> tracer;
+  UniqueFd supervisor;
+  std::thread supervising;
+  std::vector<link::Message> asked;
+};
+
+}  // namespace oboro::tracer
