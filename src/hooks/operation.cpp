@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "arch/x86_64/syscalls.h"
+#include "hooks/describe.h"
 #include "hooks/table.h"
 
 namespace oboro::hooks {
@@ -120,9 +121,9 @@ void Operation::apply(const Step& step, std::vector<Step>& steps) {
   // A process that waited and now receives is the one that does it, whoever's hook this is.
   const bool receives = to.carrier.kind() == CarrierKind::process && step.from.carrier.kind() != CarrierKind::process &&
                         step.from.carrier.kind() != CarrierKind::inode;
-  describe_subject(event, receives ? to.task : task());
-  describe(step.from, event.from);
-  describe(to, event.object);
+  describe_subject(*this, event, receives ? to.task : task());
+  describe(r, step.from, event.from);
+  describe(r, to, event.object);
   event.from.id = spread.from_id;
   event.object.id = spread.to_id;
   env.reporter.report(event);
@@ -199,8 +200,8 @@ void Operation::classify(const Node& file, uint64_t labels, std::string_view pat
   event.kind = Kind::classified;
   event.labels = spread.added;
   event.detail = pattern;
-  describe_subject(event);
-  describe(file, event.object);
+  describe_subject(*this, event, task());
+  describe(r, file, event.object);
   event.object.id = spread.to_id;
   env.reporter.report(event);
   std::vector<Step> steps;
@@ -214,8 +215,8 @@ void Operation::report(Kind kind, const Node& node, uint64_t labels, std::string
   event.kind = kind;
   event.labels = labels;
   event.detail = std::move(detail);
-  describe_subject(event);
-  describe(node, event.object);
+  describe_subject(*this, event, task());
+  describe(r, node, event.object);
   event.object.id = env.carriers.find(node.carrier).id;
   if (!path.empty()) event.object.path = std::move(path);
   env.reporter.report(event);
@@ -226,7 +227,7 @@ void Operation::report_exec(const std::string& filename, std::string exe, uint64
   event::Event event;
   event.kind = Kind::exec;
   event.labels = labels;
-  describe_subject(event);
+  describe_subject(*this, event, task());
   event.detail = event.subject.exe;                                             // what it was before
   event.subject.comm = filename.substr(filename.rfind('/') + 1).substr(0, 15);  // TASK_COMM_LEN, as the kernel will
   event.subject.exe = std::move(exe);
@@ -253,9 +254,9 @@ void Operation::report_send(Kind kind, uint64_t digest, Describe describe_send) 
   event.kind = kind;
   event.labels = labels;
   event.verdict = verdict.deny ? event::Verdict::deny : event::Verdict::alert;
-  describe_subject(event);
+  describe_subject(*this, event, task());
   if (labels) {
-    describe(current_node(), event.from);
+    describe(r, current_node(), event.from);
     event.from.id = env.carriers.find(process()).id;
   }
   describe_send(event);
@@ -292,7 +293,7 @@ void Operation::describe_socket(guest::Sock sock, const guest::IpEndpoint& to, e
   node.carrier = Carrier(CarrierKind::socket, sock.at.value);
   node.sock = sock;
   node.to = to;
-  describe(node, out);
+  describe(r, node, out);
 }
 
 void Operation::leave(guest::Sock sock, const guest::IpEndpoint& to) {
@@ -311,83 +312,6 @@ void Operation::send_untraced(guest::Sock sock, const guest::IpEndpoint& to, con
     describe_socket(sock, to, event.object);
     event.detail = "refused because it could not be traced";
   });
-}
-
-event::Subject Operation::subject_of(guest::Task of) {
-  event::Subject s;
-  s.pid = of.tgid(r);
-  s.tid = of.pid(r);
-  s.start_time_ns = of.start_time(r);
-  s.comm = of.leader(r).comm(r);
-  s.exe = of.exe(r);
-  s.cgroup = of.cgroup(r);
-  return s;
-}
-
-void Operation::describe_subject(event::Event& event, guest::Task of) {
-  event.subject = subject_of(of);
-  event.syscall = arch::syscall_name(of.at == task().at ? system_call() : env.tasks.system_call(r, of));
-}
-
-void Operation::describe(const Node& node, event::Object& out) {
-  switch (node.carrier.kind()) {
-    case CarrierKind::process:
-      out.type = ObjectType::process;
-      out.process = subject_of(node.task);
-      return;
-    case CarrierKind::inode: {
-      out.type = ObjectType::file;
-      guest::Dentry dentry = node.dentry;
-      if (!dentry.at) dentry = node.inode.any_name(r);
-      if (dentry.at) out.path = dentry.true_path(r);
-      out.inode = node.inode.number(r);
-      out.generation = node.inode.generation(r);
-      const guest::SuperBlock sb = node.inode.super_block(r);
-      out.fs = node.inode.identity(r).persistent() ? sb.name(r) : sb.device_name(r);
-      out.fs_type = sb.type(r);
-      return;
-    }
-    case CarrierKind::socket:
-    case CarrierKind::flow: {
-      out.type = ObjectType::socket;
-      out.protocol = node.sock.protocol_name(r);
-      if (node.sock.family(r) == guest::Family::local) {
-        out.local.address = node.sock.unix_name(r);
-        const guest::Sock peer = node.sock.unix_peer(r);
-        if (peer.at) out.remote.address = peer.unix_name(r);
-        return;
-      }
-      guest::IpEndpoint local = node.sock.local(r);
-      guest::IpEndpoint remote = node.sock.remote(r);
-      if (node.to.port || !node.to.address.is_any()) remote = node.to;
-      // A flow is named as its receiving end sees it.
-      if (node.carrier.kind() == CarrierKind::flow && !node.receiving) std::swap(local, remote);
-      out.local = {local.address.text(), local.port};
-      if (remote.port || !remote.address.is_any()) out.remote = {remote.address.text(), remote.port};
-      return;
-    }
-    case CarrierKind::pipe:
-      out.type = ObjectType::pipe;
-      if (node.inode.at) {
-        out.inode = node.inode.number(r);
-        if (node.dentry.at) out.path = node.dentry.true_path(r);
-      }
-      return;
-    case CarrierKind::terminal:
-      out.type = ObjectType::terminal;
-      if (r.profile().has(guest::Field::tty_struct_name))
-        out.path = "/dev/" + r.string(node.object + r.profile()[guest::Field::tty_struct_name], 64);
-      return;
-    case CarrierKind::queue:
-      out.type = ObjectType::queue;
-      if (node.dentry.at) out.path = node.dentry.true_path(r);
-      return;
-    case CarrierKind::file:
-      if (node.outside) out = *node.outside;
-      return;
-    case CarrierKind::none:
-      return;
-  }
 }
 
 }  // namespace oboro::hooks

@@ -176,9 +176,6 @@ class Operation {
   // incomplete, because of `what`.
   void send_untraced(guest::Sock sock, const guest::IpEndpoint& to, const char* what);
 
-  void describe_subject(event::Event& event) { describe_subject(event, task()); }
-  void describe_subject(event::Event& event, guest::Task of);
-  void describe(const Node& node, event::Object& out);
   labels::Carrier identity_of(guest::Inode inode);
 
  private:
@@ -200,7 +197,6 @@ class Operation {
   void follow_notes(const Node& reached, std::vector<Step>& steps);
   void follow(const Node& reached, std::vector<Step>& steps);
   void apply(const Step& step, std::vector<Step>& steps);
-  event::Subject subject_of(guest::Task of);
 };
 
 }  // namespace oboro::hooks

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "hiding/calls/calls.h"
+#include "hooks/describe.h"
 
 namespace oboro::hiding {
 namespace {
@@ -23,7 +24,7 @@ void send(Thread& thread, event::Event& event, std::string detail, int64_t resul
   event.kind = event::Kind::hidden;
   event.detail = fmt::format("{}: {}", thread.service().name, detail);
   if (result < 0 && result != -EINPROGRESS) event.detail += " failed: " + error_text(result);
-  op.describe_subject(event);
+  hooks::describe_subject(op, event, op.task());
   const auto lock = op.env.carriers.lock();
   event.labels = op.env.carriers.labels(op.process());
   op.env.reporter.report(event);

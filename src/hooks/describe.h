@@ -1,0 +1,19 @@
+// How a process and an object of the guest are written down in an event. Slow path: allocates, and reads much of the
+// guest. What cannot be read stays empty, and marks the reader as failed.
+#pragma once
+
+#include "event/event.h"
+#include "guest/kernel.h"
+#include "guest/task.h"
+
+namespace oboro::hooks {
+
+class Operation;
+struct Node;
+
+event::Subject subject_of(guest::Reader& r, guest::Task of);
+// The event's subject and system call: those of the task.
+void describe_subject(Operation& op, event::Event& event, guest::Task of);
+void describe(guest::Reader& r, const Node& node, event::Object& out);
+
+}  // namespace oboro::hooks
