@@ -19,9 +19,11 @@ ALIASES = {
 TOP = ("time", "seq", "vm", "boot", "kind", "labels", "syscall", "verdict", "detail")
 ROOTS = ("subject", "from", "object")
 ENTRY_ALIASES = {"saddr": "local.address", "sport": "local.port", "daddr": "remote.address", "dport": "remote.port"}
-SINGLE = ("NAME", "ENGINE", "GUEST", "CPUS", "MEMORY", "CONFIG", "STATUS", "TIMEOUT", "DISK", "NETWORK")
+SINGLE = ("NAME", "ENGINE", "GUEST", "CPUS", "MEMORY", "CONFIG", "STATUS", "TIMEOUT", "DISK", "NETWORK", "SHARE")
 REPEATED = ("KERNEL", "PACKAGES", "MODULES", "FILE", "CLASSIFY", "ARGS", "HOST", "RUN", "REBOOT", "EXPECT", "REJECT", "OUTPUT",
             "EXPLAIN")
+# What makes a guest one case's own.
+NOT_SHARED = ("ENGINE", "GUEST", "PACKAGES", "DISK", "CONFIG", "ARGS", "NETWORK", "HOST", "REBOOT", "STATUS")
 MOST = {"NAME": "a word or more", "GUEST": "minimal, plain or full"}
 
 
@@ -52,6 +54,7 @@ class Case:
     config: str | None = None
     args: list = dataclasses.field(default_factory=list)
     network: str = "own"  # or host
+    share: bool = False  # may run in the guest of others
     host: list = dataclasses.field(default_factory=list)
     boots: list = dataclasses.field(default_factory=lambda: [[]])  # of lists of RUN lines
     ends: list = dataclasses.field(default_factory=list)  # what follows each boot but the last: reboot or kill
@@ -153,6 +156,10 @@ def _directive(case, word, rest, line):
         if rest:
             raise ValueError("DISK takes no value")
         case.disk = True
+    elif word == "SHARE":
+        if rest:
+            raise ValueError("SHARE takes no value")
+        case.share = True
     elif word == "NETWORK":
         if rest not in ("own", "host"):
             raise ValueError(f"'{rest}' is no network: own or host")
@@ -224,7 +231,7 @@ def read(file):
             seen[word] = number
             # The shell knows its own comments.
             rest = rest.strip() if word in ("RUN", "HOST") else re.sub(r"(^|\s)#(\s.*)?$", "", rest).strip()
-            if not rest and word not in ("DISK", "REBOOT"):
+            if not rest and word not in ("DISK", "REBOOT", "SHARE"):
                 raise ValueError(f"{word} wants a value")
             _directive(case, word, rest, number)
         except ValueError as error:
@@ -238,6 +245,8 @@ def read(file):
         raise ToolError(f"{file}:{last}: nothing is checked: no EXPECT, REJECT, OUTPUT, EXPLAIN or STATUS")
     if case.guest == "minimal" and case.packages:
         raise ToolError(f"{file}:{seen['PACKAGES']}: a minimal guest has no packages")
+    if case.share and (others := sorted(set(seen) & set(NOT_SHARED), key=seen.get)):
+        raise ToolError(f"{file}:{seen['SHARE']}: a case with {' and '.join(others)} cannot SHARE a guest")
     case.guest = case.guest or ("plain" if case.packages else "minimal")
     case.disk = case.disk or bool(case.ends)
     # A busy machine boots several times slower than an idle one, and systemd takes four times as long as busybox.

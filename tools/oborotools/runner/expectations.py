@@ -11,8 +11,9 @@ from .results import CaseFailed
 class Oboro:
     """What `oboro` says of a case's state; what it said is left in the case's directory."""
 
-    def __init__(self, program, state, directory):
-        self.program, self.state, self.directory = program, state, directory
+    def __init__(self, program, state, directory, after=0):
+        """`after`: the events up to this number are another case's."""
+        self.program, self.state, self.directory, self.after = program, state, directory, after
 
     def ask(self, *arguments):
         done = subprocess.run([self.program, *arguments, "--state", self.state], stdin=subprocess.DEVNULL,
@@ -41,7 +42,7 @@ class Oboro:
 
 def evaluate(case, oboro, output):
     """What of the case does not hold; `output`: what its scripts printed."""
-    events = oboro.records("events.jsonl", "events", "--json")
+    events = [event for event in oboro.records("events.jsonl", "events", "--json") if not oboro.after or event.get("seq", 0) > oboro.after]
     lists = {}
 
     def candidates(pattern):

@@ -14,6 +14,7 @@ from .board import Board
 from .namespaces import Namespaces
 from .options import parse, program_under_test
 from .run import STOP, Run
+from .shared import SharedRun, groups
 
 
 def main(arguments=None):
@@ -42,23 +43,26 @@ def main(arguments=None):
 def run_all(options, runs, results):
     """As many at once as there are jobs; the exit status."""
     board = Board(len(runs) + len(results))
+    if not options.prepared and not options.alone:
+        runs = [SharedRun(group) if len(group) > 1 else group[0] for group in groups(runs, max(1, options.jobs))]
     for result in results:
         board.report(result)
 
     def one(run):
-        label = f"{run.case.identity} on {run.kernel}"
         with board.guard:
-            board.running[label] = time.monotonic()
-        result = run.go()
+            board.running[run.label] = time.monotonic()
+        found = []
+        for result in run.results():
+            board.report(result)
+            if options.report:
+                with board.guard, open(options.report, "a") as handle:
+                    handle.write(result.line())
+                    handle.flush()
+                    os.fsync(handle.fileno())
+            found.append(result)
         with board.guard:
-            board.running.pop(label, None)
-        board.report(result)
-        if options.report:
-            with board.guard, open(options.report, "a") as handle:
-                handle.write(result.line())
-                handle.flush()
-                os.fsync(handle.fileno())
-        return result
+            board.running.pop(run.label, None)
+        return found
 
     options.shared_network = Namespaces.possible()
     if options.shared_network:
@@ -68,7 +72,7 @@ def run_all(options, runs, results):
     with concurrent.futures.ThreadPoolExecutor(max(1, options.jobs)) as pool:
         futures = [pool.submit(one, run) for run in runs]
         try:
-            results += [future.result() for future in futures]
+            results += [result for future in futures for result in future.result()]
         except BaseException:
             STOP.set()
             for future in futures:

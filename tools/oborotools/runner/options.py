@@ -38,6 +38,7 @@ def parser():
     made.add_argument("--cpus", type=int, default=1, help="virtual CPUs of guests whose case does not say (default 1)")
     made.add_argument("--jobs", type=int, default=2, metavar="N", help="cases at once (default 2)")
     made.add_argument("--keep", action="store_true", help="keep logs and state of passed cases, too")
+    made.add_argument("--alone", action="store_true", help="a guest for each case, also for those that SHARE one")
     made.add_argument("--json", metavar="FILE", help="write the results there, too")
     made.add_argument("--list", action="store_true", help="list the cases, run nothing")
     made.add_argument("--timeout-factor", type=float, default=1.0, metavar="X", help="multiply every TIMEOUT, for a slow machine")

@@ -19,7 +19,7 @@ class Setting:
     cpus: int
 
 
-def _file(case, path, source, directory):
+def file_of(case, path, source, directory):
     """(path, bytes, mode) of one FILE."""
     if source == "@ssh-key":
         key = os.path.join(directory, "ssh-key")
@@ -75,10 +75,12 @@ def command(options, case, built, setting):
             "-monitor", f"unix:{setting.monitor},server=on,wait=off", *arguments[for_qemu + 1:]]
 
 
-def prepare(options, case, setting):
-    """Makes the guest, its files and its disk; the command that starts it, which is also left in the file `command`."""
+def prepare(options, case, setting, files=None):
+    """Makes the guest, its files (the case's own, or these) and its disk; the command that starts it, which is also left in the file
+    `command`."""
     built = guest.build(case.guest, setting.kernel, case.packages, case.modules, case.disk)
-    files = [_file(case, path, source, setting.directory) for path, source in case.files]
+    if files is None:
+        files = [file_of(case, path, source, setting.directory) for path, source in case.files]
     guest.write_initrd(built, guest.case_archive(built, files, boots(case, setting.port)), os.path.join(setting.directory, "initrd"))
     if built.disk:
         guest.overlay(built.disk, os.path.join(setting.directory, "disk.qcow2"))

@@ -62,12 +62,18 @@ class Run:
         try:
             self.all_boots()
         except NeverBegan as error:
-            if self.cpus == 1 or self.options.engine != "tcg" or not AGAIN.acquire(blocking=False):
+            if not self.may_boot_again(error):
                 raise
-            self.booted_again = str(error)
-            os.rename(self.console, self.path("console.first.log"))
-            shutil.rmtree(self.state)
             self.all_boots()
+
+    def may_boot_again(self, error):
+        """Puts away what the first boot has left, if there may be a second one."""
+        if self.cpus == 1 or self.options.engine != "tcg" or not AGAIN.acquire(blocking=False):
+            return False
+        self.booted_again = str(error)
+        os.rename(self.console, self.path("console.first.log"))
+        shutil.rmtree(self.state)
+        return True
 
     def all_boots(self):
         deadline = time.monotonic() + self.timeout
@@ -103,7 +109,8 @@ class Run:
                     time.sleep(0.3)
                     raise CaseFailed("the guest's kernel panicked: " + console.PANIC.search(console.text_of(self.console, begin))[0].strip())
                 if time.monotonic() > deadline:
-                    self.not_over()
+                    done = len(console.END.findall(console.text_of(self.console)))
+                    self.not_over(f"{self.timeout:g} s (TIMEOUT); {done} of {len(self.case.boots)} scripts had ended")
         finally:
             end_group(self.process)
 
@@ -117,11 +124,10 @@ class Run:
         except subprocess.TimeoutExpired:
             raise CaseFailed("oboro run did not end within 15 s after QEMU was killed")
 
-    def not_over(self):
+    def not_over(self, when):
         """Ends what is not over in time, and says what it was at."""
-        done = len(console.END.findall(console.text_of(self.console)))
         seen = stuck.look(emulator_of(self.process.pid), self.monitor, self.path("stuck.log"))
-        problem = f"not over after {self.timeout:g} s (TIMEOUT); {done} of {len(self.case.boots)} scripts had ended{self.last_words()}{seen}"
+        problem = f"not over after {when}{self.last_words()}{seen}"
         end_group(self.process)
         never = self.process.returncode == 0 and not console.BEGIN.search(console.text_of(self.console))
         raise (NeverBegan if never and not stuck.was_armed(self.state) else CaseFailed)(problem)
@@ -132,6 +138,13 @@ class Run:
     def evaluate(self):
         oboro = expectations.Oboro(self.options.oboro, self.state, self.directory)
         return expectations.evaluate(self.case, oboro, console.output(console.text_of(self.console)))
+
+    @property
+    def label(self):
+        return f"{self.case.identity} on {self.kernel}"
+
+    def results(self):
+        yield self.go()
 
     def go(self):
         numbers = Ports.named_by(self.case.host)
