@@ -14,7 +14,7 @@ from .board import Board
 from .namespaces import Namespaces
 from .options import parse, program_under_test
 from .run import STOP, Run
-from .shared import SharedRun, groups
+from .shared import members, together
 
 
 def main(arguments=None):
@@ -37,14 +37,14 @@ def main(arguments=None):
         guest.qemu_program("qemu-system-x86_64")
     options.work = tempfile.mkdtemp(prefix="oboro-cases.")
     runs = [Run(options, case, kernel, 10000 + (os.getpid() * 7 + index) % 2000 * 10) for index, (case, kernel) in enumerate(chosen)]
-    return (nested_hosts.run if options.nested else run_all)(options, runs, skipped)
+    if options.nested:
+        return nested_hosts.run(options, runs, skipped)
+    return run_all(options, runs if options.alone else together(runs, max(1, options.jobs)), skipped)
 
 
 def run_all(options, runs, results):
-    """As many at once as there are jobs; the exit status."""
-    board = Board(len(runs) + len(results))
-    if not options.prepared and not options.alone:
-        runs = [SharedRun(group) if len(group) > 1 else group[0] for group in groups(runs, max(1, options.jobs))]
+    """As many of them (Run or SharedRun) at once as there are jobs; the exit status."""
+    board = Board(sum(len(members(unit)) for unit in runs) + len(results))
     for result in results:
         board.report(result)
 

@@ -14,6 +14,7 @@ from .board import Board
 from .options import PROGRAM, program_under_test
 from .results import CaseFailed, Result, from_lines
 from .run import Run
+from .shared import SharedRun, members, together
 from .selection import outside
 from .summary import finish
 
@@ -26,30 +27,23 @@ def run(options, runs, results):
     board = Board(len(runs) + len(results))
     for result in results:
         board.report(result)
-    for one in runs:
-        board.running[f"preparing {one.case.identity}"] = time.monotonic()
-        try:
-            one.prepare()
-        except (CaseFailed, ToolError) as error:
-            results.append(Result(one.case.name, one.case.file, one.kernel, "failed", failures=[str(error)]))
-            board.report(results[-1])
-        board.running.clear()
+    units = runs if options.alone else together(runs, 1)
+    units = prepare(units, results, board)
     board.over.set()
     # A copy: the nested hosts see only the tree, and a build may go on meanwhile.
     program = os.path.join(options.work, "program")
     shutil.copytree(os.path.dirname(options.oboro), os.path.join(program, "bin"))
     shutil.copytree(os.path.join(os.path.dirname(options.oboro), "..", "lib"), os.path.join(program, "lib"))
-    left = [one for one in runs if os.path.exists(one.path("command"))]
     for boot in range(1, BOOTS + 1):
-        left = one_boot(options, program, left, results, board)
+        left = one_boot(options, program, units, results, board)
         if not left:
             break
-        # The host's own kernel is run by an emulator, which has bugs of its own. What was begun begins afresh.
+        # The host's own kernel is run by an emulator, which has bugs of its own. What was begun begins afresh, each case by itself.
         say(f"      {len(left)} cases are left; a nested host is booted again ({boot} of at most {BOOTS} times)")
         for one in left:
-            shutil.rmtree(one.directory)
+            shutil.rmtree(one.directory, ignore_errors=True)
             os.mkdir(one.directory)
-            one.prepare()
+        units = prepare(left, results, board)
     for one in left:
         results.append(Result(one.case.name, one.case.file, one.kernel, "failed", logs=one.directory,
                               failures=["the nested host did not live to the end of this case"]))
@@ -59,10 +53,27 @@ def run(options, runs, results):
     return finish(options, results)
 
 
-def one_boot(options, program, left, results, board):
-    """As many hosts as there are jobs, with a part of the runs each; the runs that have no result then."""
+def prepare(units, results, board):
+    """What each of them is booted from; those for which that could be made."""
+    good = []
+    for unit in units:
+        board.running[f"preparing {unit.label}"] = time.monotonic()
+        try:
+            unit.prepare()
+            good.append(unit)
+        except (CaseFailed, ToolError) as error:
+            for one in members(unit):
+                results.append(Result(one.case.name, one.case.file, one.kernel, "failed", failures=[str(error)]))
+                board.report(results[-1])
+        board.running.clear()
+    return good
+
+
+def one_boot(options, program, units, results, board):
+    """As many hosts as there are jobs, with a part of the units each; the runs that have no result then."""
     hosts = [NestedHost(options, number, program, part) for number in range(max(1, options.jobs))
-             if (part := left[number::max(1, options.jobs)])]
+             if (part := units[number::max(1, options.jobs)])]
+    left = [one for unit in units for one in members(unit)]
     while hosts:
         time.sleep(0.5)
         for host in list(hosts):
@@ -81,14 +92,15 @@ def one_boot(options, program, left, results, board):
 class NestedHost:
     """One boot of a nested host, which runs some of the cases, one after the other."""
 
-    def __init__(self, options, number, program, runs):
+    def __init__(self, options, number, program, units):
+        runs = [one for unit in units for one in members(unit)]
         self.options = options
         self.plan, self.report, self.console = (os.path.join(options.work, f"{name}.{number}") for name in ("plan", "report", "host"))
         self.seen = 0
         self.failure = None
         with open(self.plan, "w") as handle:
-            json.dump([{"file": run.case.file, "kernel": run.kernel, "port": run.port, "directory": run.directory} for run in runs],
-                      handle)
+            json.dump([[{"file": run.case.file, "kernel": run.kernel, "port": run.port, "directory": run.directory}
+                        for run in members(unit)] for unit in units], handle)
         open(self.report, "w").close()
         # What is emulated twice takes its time.
         words = [PROGRAM, "--prepared", self.plan, "--report", self.report, "--jobs", "1",
@@ -117,8 +129,9 @@ class NestedHost:
 
 
 def prepared_runs(options):
-    """The runs of the plan that NestedHost wrote: called in the nested host."""
+    """What NestedHost wrote a plan of: called in the nested host."""
     with open(options.prepared) as handle:
         listed = json.load(handle)
     options.oboro = program_under_test()
-    return [Run(options, cases.read(entry["file"]), entry["kernel"], entry["port"], entry["directory"]) for entry in listed]
+    units = [[Run(options, cases.read(entry["file"]), entry["kernel"], entry["port"], entry["directory"]) for entry in unit] for unit in listed]
+    return [SharedRun(unit) if len(unit) > 1 else unit[0] for unit in units]

@@ -179,13 +179,17 @@ class Run:
         self.put_away(result, host_status)
         return result
 
+    def take_state(self, keep):
+        """Of a prepared case: to where it outlives the nested host, if anybody is to see it."""
+        if (keep or self.options.keep) and os.path.exists(self.state):
+            # Links as links: they are what a guest made them.
+            shutil.copytree(self.state, self.path("state"), symlinks=True, dirs_exist_ok=True)
+        shutil.rmtree(os.path.dirname(self.state), ignore_errors=True)
+
     def put_away(self, result, host_status):
         """Notes to what failed; what nobody has to look at is removed."""
         if self.prepared:
-            if result.failures or self.options.keep:
-                # Links as links: they are what a guest made them.
-                shutil.copytree(self.state, self.path("state"), symlinks=True, dirs_exist_ok=True)
-            shutil.rmtree(os.path.dirname(self.state))
+            self.take_state(bool(result.failures))
         if result.failures:
             result.outcome = "failed"
             if note := host_script.note(host_status, self.path("host.log")):

@@ -78,6 +78,15 @@ def groups(runs, jobs):
     return parts
 
 
+def together(runs, jobs):
+    """Run or SharedRun, of all of these."""
+    return [SharedRun(group) if len(group) > 1 else group[0] for group in groups(runs, jobs)]
+
+
+def members(unit):
+    return unit.runs if isinstance(unit, SharedRun) else [unit]
+
+
 def driver(count):
     return DRIVER.replace("COUNT", str(count)).replace("ROOM", ROOM)
 
@@ -115,7 +124,7 @@ class SharedRun:
             if not self.host.may_boot_again(error):
                 yield self.failed(left.pop(0), error)
             yield from (run.go() for run in left)
-            return
+            return  # (A nested host's runs never come here: theirs is not TCG.)
         except (CaseFailed, ToolError) as error:
             good = False
             yield self.failed(left.pop(0), error)
@@ -124,9 +133,12 @@ class SharedRun:
             yield self.failed(left.pop(0), f"{error.cmd[:3]} took longer than {error.timeout} s")
         finally:
             self.end()
+        if self.host.prepared:
+            self.host.take_state(keep=not good)
         if good and not self.options.keep:
             shutil.rmtree(self.host.directory, ignore_errors=True)
-        if left:
+        # In a nested host nothing can be prepared: it is booted again for what is left.
+        if left and not self.host.prepared:
             yield from (SharedRun(left) if len(left) > 1 else left[0]).results()
 
     def failed(self, run, *failures):
@@ -140,6 +152,10 @@ class SharedRun:
 
     def prepare(self):
         host, files = self.host, []
+        setting = preparation.Setting(host.directory, host.state, host.monitor, host.port, host.kernel, host.cpus)
+        if host.prepared:
+            self.command = preparation.prepared(self.options, setting)
+            return
         for number, run in enumerate(self.runs, 1):
             for name, source in run.case.files:
                 path, data, mode = preparation.file_of(run.case, name, source, run.directory)
@@ -147,7 +163,6 @@ class SharedRun:
             files.append((f"{ROOM}/{number}/.run", preparation.boots(run.case, run.port)[0][0].encode(), 0o644))
         together = cases.Case(host.case.file, guest=host.case.guest, memory=host.case.memory, modules=host.case.modules,
                               classify=host.case.classify, boots=[[driver(len(self.runs))]])
-        setting = preparation.Setting(host.directory, host.state, host.monitor, host.port, host.kernel, host.cpus)
         self.command = preparation.prepare(self.options, together, setting, files)
 
     def start(self):
