@@ -138,7 +138,7 @@ class SharedRun:
         if good and not self.options.keep:
             shutil.rmtree(self.host.directory, ignore_errors=True)
         # In a nested host nothing can be prepared: it is booted again for what is left.
-        if left and not self.host.prepared:
+        if left and not self.host.prepared and not STOP.is_set():
             yield from (SharedRun(left) if len(left) > 1 else left[0]).results()
 
     def failed(self, run, *failures):

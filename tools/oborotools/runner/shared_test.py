@@ -64,7 +64,8 @@ class SharedTest(unittest.TestCase):
 
         with mock.patch.object(preparation, "prepare", prepare), mock.patch.object(shared, "say"):
             results = list(shared.SharedRun(members).results())
-        with open(os.path.join(self.top, "boots")) as handle:
+        with open(os.path.join(self.top, "boots"), "a+") as handle:
+            handle.seek(0)
             return results, len(handle.readlines())
 
     def test_each_case_has_its_own_events_and_output(self):
@@ -90,6 +91,11 @@ class SharedTest(unittest.TestCase):
         self.assertEqual([result.outcome for result in results], ["passed", "failed", "passed"])
         self.assertEqual(boots, 2)
         self.assertRegex(results[1].failures[0], r"^oboro run ended \(status 5\) before the case's script did")
+
+    def test_an_interrupt_begins_no_other_guest(self):
+        with mock.patch.object(shared.STOP, "is_set", lambda: True):
+            results, _ = self.go("slow", "second", "third")
+        self.assertEqual([result.failures[0] for result in results], ["interrupted"])
 
     def test_not_over_in_time(self):
         results, boots = self.go("slow", "third")
