@@ -137,7 +137,7 @@ int main(int argc, char** argv) {
         "use `oboro run --engine tcg`");
   for (const config::ClassifyRule& rule : config->classify) options.rules.push_back({rule.pattern, rule.label});
   options.hidden = cli::services_of(*config);
-  options.deny_leaks = config->deny_leaks;
+  options.policy = config->policy;
   for (const auto& [name, loss] : link::kSupervisorLosses)
     if (config->on_supervisor_loss == name) options.on_supervisor_loss = loss;
   machine.vm = entry(arguments.value({"-name"}), "guest", true);

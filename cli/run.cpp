@@ -50,7 +50,7 @@ Result<void> complete(RunArguments& a) {
     Result<config::Config> file = config::load(a.config);
     if (!file) return file.error();
     for (const config::ClassifyRule& rule : file->classify) o.rules.push_back({rule.pattern, rule.label});
-    o.deny_leaks = file->deny_leaks;
+    o.policy = file->policy;
     o.hidden = services_of(*file);
     // What the command line says goes before the file.
     supervisor::Machine& m = o.machine;
@@ -75,8 +75,8 @@ Result<void> complete(RunArguments& a) {
   if (!o.hidden.empty() && o.machine.hooks == "debug")
     return Error{Errc::invalid, "with --hooks debug, four functions can be watched: services cannot be hidden"};
   if (a.engine != "auto") o.machine.engine = a.engine == "kvm" ? supervisor::Engine::kvm : supervisor::Engine::tcg;
-  if (a.leak == "deny") o.deny_leaks = true;
-  if (a.leak == "alert") o.deny_leaks = false;
+  if (a.leak == "deny") o.policy.leak = policy::Verdict::deny;
+  if (a.leak == "alert") o.policy.leak = policy::Verdict::alert;
   if (!a.memory.empty()) {
     Result<uint64_t> size = parse_size(a.memory);
     if (!size) return Error{size.error().code, "--memory: " + size.error().message};

@@ -181,7 +181,7 @@ class Reader {
     if (!text(key, node, value)) return true;
     if (value != "alert" && value != "deny")
       return fail(node.source().begin, "\"leak\" is neither \"alert\" nor \"deny\"");
-    config_.deny_leaks = value == "deny";
+    config_.policy.leak = value == "deny" ? policy::Verdict::deny : policy::Verdict::alert;
     return true;
   }
 

@@ -41,6 +41,7 @@
 
 #include "base/result.h"
 #include "disk/option.h"
+#include "policy/policy.h"
 
 namespace oboro::config {
 
@@ -64,7 +65,7 @@ struct HideRule {
 struct Config {
   std::vector<HideRule> hide;
   std::vector<ClassifyRule> classify;
-  bool deny_leaks = false;
+  policy::Policy policy;
   std::optional<std::string> on_supervisor_loss;  // "pause", "kill" or "detach"
   std::optional<uint64_t> memory;                 // bytes
   std::optional<unsigned> cpus;

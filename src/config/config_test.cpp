@@ -30,7 +30,7 @@ append = "console=ttyS0"
   ASSERT_EQ(config->classify.size(), 2u);
   EXPECT_EQ(config->classify[0].label, "plan");
   EXPECT_EQ(config->classify[1].label, "classified");
-  EXPECT_TRUE(config->deny_leaks);
+  EXPECT_EQ(config->policy.leak, policy::Verdict::deny);
   EXPECT_EQ(config->on_supervisor_loss, "kill");
   EXPECT_EQ(config->memory, uint64_t{2} << 30);
   EXPECT_EQ(config->cpus, 2u);

@@ -6,7 +6,6 @@
 namespace oboro::hooks {
 
 using event::ObjectType;
-using labels::CarrierKind;
 
 event::Subject subject_of(guest::Reader& r, guest::Task of) {
   event::Subject s;
@@ -24,65 +23,76 @@ void describe_subject(Operation& op, event::Event& event, guest::Task of) {
   event.syscall = arch::syscall_name(of.at == op.task().at ? op.system_call() : op.env.tasks.system_call(op.r, of));
 }
 
-void describe(guest::Reader& r, const Node& node, event::Object& out) {
-  switch (node.carrier.kind()) {
-    case CarrierKind::process:
-      out.type = ObjectType::process;
-      out.process = subject_of(r, node.task);
-      return;
-    case CarrierKind::inode: {
-      out.type = ObjectType::file;
-      guest::Dentry dentry = node.dentry;
-      if (!dentry.at) dentry = node.inode.any_name(r);
-      if (dentry.at) out.path = dentry.true_path(r);
-      out.inode = node.inode.number(r);
-      out.generation = node.inode.generation(r);
-      const guest::SuperBlock sb = node.inode.super_block(r);
-      out.fs = node.inode.identity(r).persistent() ? sb.name(r) : sb.device_name(r);
-      out.fs_type = sb.type(r);
-      return;
-    }
-    case CarrierKind::socket:
-    case CarrierKind::flow: {
-      out.type = ObjectType::socket;
-      out.protocol = node.sock.protocol_name(r);
-      if (node.sock.family(r) == guest::Family::local) {
-        out.local.address = node.sock.unix_name(r);
-        const guest::Sock peer = node.sock.unix_peer(r);
-        if (peer.at) out.remote.address = peer.unix_name(r);
-        return;
-      }
-      guest::IpEndpoint local = node.sock.local(r);
-      guest::IpEndpoint remote = node.sock.remote(r);
-      if (node.to.port || !node.to.address.is_any()) remote = node.to;
-      // A flow is named as its receiving end sees it.
-      if (node.carrier.kind() == CarrierKind::flow && !node.receiving) std::swap(local, remote);
-      out.local = {local.address.text(), local.port};
-      if (remote.port || !remote.address.is_any()) out.remote = {remote.address.text(), remote.port};
-      return;
-    }
-    case CarrierKind::pipe:
-      out.type = ObjectType::pipe;
-      if (node.inode.at) {
-        out.inode = node.inode.number(r);
-        if (node.dentry.at) out.path = node.dentry.true_path(r);
-      }
-      return;
-    case CarrierKind::terminal:
-      out.type = ObjectType::terminal;
-      if (r.profile().has(guest::Field::tty_struct_name))
-        out.path = "/dev/" + r.string(node.object + r.profile()[guest::Field::tty_struct_name], 64);
-      return;
-    case CarrierKind::queue:
-      out.type = ObjectType::queue;
-      if (node.dentry.at) out.path = node.dentry.true_path(r);
-      return;
-    case CarrierKind::file:
-      if (node.outside) out = *node.outside;
-      return;
-    case CarrierKind::none:
-      return;
+namespace {
+
+void describe(guest::Reader&, std::monostate, event::Object&) {}
+
+void describe(guest::Reader& r, const ProcessNode& node, event::Object& out) {
+  out.type = ObjectType::process;
+  out.process = subject_of(r, node.task);
+}
+
+void describe(guest::Reader& r, const FileNode& node, event::Object& out) {
+  out.type = ObjectType::file;
+  const guest::Dentry name = node.name.at ? node.name : node.inode.any_name(r);
+  if (name.at) out.path = name.true_path(r);
+  out.inode = node.inode.number(r);
+  out.generation = node.inode.generation(r);
+  const guest::SuperBlock sb = node.inode.super_block(r);
+  out.fs = node.inode.identity(r).persistent() ? sb.name(r) : sb.device_name(r);
+  out.fs_type = sb.type(r);
+}
+
+void describe(guest::Reader&, const OutsideFileNode& node, event::Object& out) { out = *node.description; }
+
+void describe_ends(const guest::IpEndpoint& local, const guest::IpEndpoint& remote, event::Object& out) {
+  out.local = {local.address.text(), local.port};
+  if (remote.port || !remote.address.is_any()) out.remote = {remote.address.text(), remote.port};
+}
+
+void describe(guest::Reader& r, const SocketNode& node, event::Object& out) {
+  out.type = ObjectType::socket;
+  out.protocol = node.sock.protocol_name(r);
+  if (node.sock.family(r) == guest::Family::local) {
+    out.local.address = node.sock.unix_name(r);
+    const guest::Sock peer = node.sock.unix_peer(r);
+    if (peer.at) out.remote.address = peer.unix_name(r);
+    return;
   }
+  const bool addressed = node.to.port || !node.to.address.is_any();
+  describe_ends(node.sock.local(r), addressed ? node.to : node.sock.remote(r), out);
+}
+
+// As its receiving end sees it.
+void describe(guest::Reader& r, const ConnectionNode& node, event::Object& out) {
+  out.type = ObjectType::socket;
+  out.protocol = node.sock.protocol_name(r);
+  const guest::IpEndpoint local = node.sock.local(r), remote = node.sock.remote(r);
+  describe_ends(node.receiving ? local : remote, node.receiving ? remote : local, out);
+}
+
+void describe(guest::Reader& r, const PipeNode& node, event::Object& out) {
+  out.type = ObjectType::pipe;
+  if (!node.inode.at) return;
+  out.inode = node.inode.number(r);
+  if (node.name.at) out.path = node.name.true_path(r);
+}
+
+void describe(guest::Reader& r, const TerminalNode& node, event::Object& out) {
+  out.type = ObjectType::terminal;
+  if (r.profile().has(guest::Field::tty_struct_name))
+    out.path = "/dev/" + r.string(node.tty + r.profile()[guest::Field::tty_struct_name], 64);
+}
+
+void describe(guest::Reader& r, const QueueNode& node, event::Object& out) {
+  out.type = ObjectType::queue;
+  if (node.name.at) out.path = node.name.true_path(r);
+}
+
+}  // namespace
+
+void describe(guest::Reader& r, const Node& node, event::Object& out) {
+  std::visit([&](const auto& one) { describe(r, one, out); }, node.what);
 }
 
 }  // namespace oboro::hooks

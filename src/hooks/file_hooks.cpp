@@ -18,12 +18,9 @@ constexpr uint64_t kProtWrite = 0x2, kMapTypeMask = 0xf, kMapShared = 0x1, kMapS
 Carrier inode_carrier(guest::Inode inode) { return {CarrierKind::inode, inode.at.value}; }
 
 Node pipe_node(Operation& op, guest::File file, guest::Inode inode) {
-  Node node;
-  node.object = op.r.pointer(inode.at, Field::inode_pipe);
-  node.carrier = Carrier(CarrierKind::pipe, node.object.value);
-  node.inode = inode;
-  if (!inode.super_block(op.r).is_pipefs(op.r)) node.dentry = file.dentry(op.r);
-  return node;
+  const bool is_fifo = !inode.super_block(op.r).is_pipefs(op.r);
+  return hooks::pipe_node(op.r.pointer(inode.at, Field::inode_pipe), inode,
+                          is_fifo ? file.dentry(op.r) : guest::Dentry());
 }
 
 // The labels of an inode, by its address or, where it was not opened since it came into memory, by its identity. Not
@@ -51,13 +48,6 @@ Gva terminal_of(Operation& op, guest::File file) {
   return data ? op.r.pointer(data, Field::tty_file_private_tty) : Gva();
 }
 
-Node terminal_node(Gva tty) {
-  Node node;
-  node.carrier = Carrier(CarrierKind::terminal, tty.value);
-  node.object = tty;
-  return node;
-}
-
 // A directory that was classified when it was renamed (see classify_before_renaming) hands its labels to what is opened
 // below it.
 void inherit_from_directories(Operation& op, guest::Dentry name, guest::Inode inode) {
@@ -67,7 +57,7 @@ void inherit_from_directories(Operation& op, guest::Dentry name, guest::Inode in
     const Carrier directory = op.identity_of(dentry.inode(op.r));
     const uint64_t labels = directory ? op.env.carriers.labels(directory) : 0;
     if (labels & ~op.env.carriers.labels(inode_carrier(inode)))
-      op.classify(op.inode_node(inode, name), labels, "in a classified directory that was renamed");
+      op.classify(file_node(inode, name), labels, "in a classified directory that was renamed");
     const guest::Dentry parent = dentry.parent(op.r);
     if (parent.at == dentry.at) return;
     dentry = parent;
@@ -95,7 +85,7 @@ void classify_by_path(Operation& op, guest::File file, guest::Inode inode) {
   if (path.truncated()) op.env.reporter.incomplete("a path was too long to be matched in full");
   if (!labels || (labels & ~op.env.carriers.labels(inode_carrier(inode))) == 0) return;
   const labels::Pattern* pattern = op.env.patterns.first_match(path.view());
-  op.classify(op.inode_node(inode, name), labels, pattern ? pattern->text() : std::string());
+  op.classify(file_node(inode, name), labels, pattern ? pattern->text() : std::string());
 }
 
 }  // namespace
@@ -141,7 +131,7 @@ void look_at_opened(Operation& op, guest::File file, guest::Inode inode) {
   classify_by_path(op, file, inode);
   // A core dump is written past the LSM: its file takes the labels of the process when it is opened.
   if (op.labels() && op.task().is_dumping_core(op.r) && file.writable(op.r))
-    op.give(op.inode_node(inode, file.dentry(op.r)));
+    op.give(file_node(inode, file.dentry(op.r)));
 }
 
 }  // namespace
@@ -151,7 +141,7 @@ void take_from_file(Operation& op, guest::File file) {
   switch (inode.type(op.r)) {
     case FileType::regular:
     case FileType::block:
-      if (op.env.carriers.labels(inode_carrier(inode))) op.take(op.inode_node(inode, file.dentry(op.r)));
+      if (op.env.carriers.labels(inode_carrier(inode))) op.take(file_node(inode, file.dentry(op.r)));
       return;
     case FileType::fifo: {
       const Gva pipe = op.r.pointer(inode.at, Field::inode_pipe);
@@ -181,7 +171,7 @@ void give_to_file(Operation& op, guest::File file) {
   switch (inode.type(op.r)) {
     case FileType::regular:
     case FileType::block:
-      if (inode.super_block(op.r).holds_data(op.r)) op.give(op.inode_node(inode, file.dentry(op.r)));
+      if (inode.super_block(op.r).holds_data(op.r)) op.give(file_node(inode, file.dentry(op.r)));
       return;
     case FileType::fifo:
       op.give(pipe_node(op, file, inode));
@@ -217,7 +207,7 @@ void on_mmap_file(Operation& op) {
   if (!file.at) return;  // anonymous memory
   const guest::Inode inode = file.inode(op.r);
   if (inode.type(op.r) != FileType::regular && inode.type(op.r) != FileType::block) return;
-  if (op.env.carriers.labels(inode_carrier(inode))) op.take(op.inode_node(inode, file.dentry(op.r)));
+  if (op.env.carriers.labels(inode_carrier(inode))) op.take(file_node(inode, file.dentry(op.r)));
   const uint64_t type = op.value(2) & kMapTypeMask;
   if ((op.value(1) & kProtWrite) && (type == kMapShared || type == kMapSharedValidate)) give_to_file(op, file);
 }
@@ -231,16 +221,14 @@ void on_file_mprotect(Operation& op) {
 
 void on_inode_free(Operation& op) {
   const guest::Inode inode{op.pointer(0)};
-  Node queue;
-  queue.carrier = Carrier(CarrierKind::queue, inode.at.value);
-  op.end(queue);
+  op.end(queue_node(inode.at));
   const Carrier carrier = inode_carrier(inode);
   const uint64_t labels = op.env.carriers.labels(carrier);
   if (!labels) return;
   // The end of the inode in memory is the end of the file only if it has no name left, or if its file system keeps
   // nothing else.
   const bool gone = inode.links(op.r) == 0 || inode.super_block(op.r).is_volatile(op.r);
-  if (gone) op.report(event::Kind::removed, op.inode_node(inode, {}), labels);
+  if (gone) op.report(event::Kind::removed, file_node(inode, {}), labels);
   const auto lock = op.env.carriers.lock();
   op.env.carriers.erase(carrier);
   if (gone) op.env.carriers.erase(op.identity_of(inode));
@@ -263,7 +251,7 @@ void classify_before_renaming(Operation& op, guest::Dentry from, guest::Inode in
   uint64_t labels = pattern ? op.env.patterns.match(probe) : 0;
   if (directory) labels &= ~op.env.patterns.match(std::string(new_path) + std::string(kAnyName));
   if (labels & ~op.env.carriers.labels(inode_carrier(inode)))
-    op.classify(op.inode_node(inode, from), labels, pattern->text());
+    op.classify(file_node(inode, from), labels, pattern->text());
   if (directory && !pattern && op.env.patterns.may_match_below(old_path, new_path))
     op.env.reporter.incomplete(
         "a directory that may hold classified files was renamed: those not opened before are not known");
@@ -278,7 +266,7 @@ void report_move(Operation& op, guest::Dentry from, guest::Dentry to) {
   classify_before_renaming(op, from, inode, old_path, to.true_path(op.r));
   const uint64_t labels = labels_of(op, inode);
   if (labels || (type == FileType::directory && op.env.carriers.any_file()))
-    op.report(event::Kind::renamed, op.inode_node(inode, to), labels, old_path);
+    op.report(event::Kind::renamed, file_node(inode, to), labels, old_path);
 }
 
 }  // namespace
@@ -289,7 +277,7 @@ void on_inode_link(Operation& op) {
   if (!inode.at || inode.type(op.r) != FileType::regular) return;
   classify_before_renaming(op, from, inode, from.true_path(op.r), to.true_path(op.r));
   const uint64_t labels = labels_of(op, inode);
-  if (labels) op.report(event::Kind::linked, op.inode_node(inode, to), labels);
+  if (labels) op.report(event::Kind::linked, file_node(inode, to), labels);
 }
 
 void on_d_move(Operation& op) {
@@ -297,7 +285,7 @@ void on_d_move(Operation& op) {
   const guest::Inode replaced = to.inode(op.r);
   if (replaced.at) {
     const uint64_t labels = labels_of(op, replaced);
-    if (labels) op.report(event::Kind::unlinked, op.inode_node(replaced, to), labels);
+    if (labels) op.report(event::Kind::unlinked, file_node(replaced, to), labels);
   }
   report_move(op, from, to);
 }
@@ -313,15 +301,10 @@ void on_d_delete(Operation& op) {
   const guest::Inode inode = dentry.inode(op.r);
   if (!inode.at) return;
   const uint64_t labels = labels_of(op, inode);
-  if (labels) op.report(event::Kind::unlinked, op.inode_node(inode, dentry), labels);
+  if (labels) op.report(event::Kind::unlinked, file_node(inode, dentry), labels);
 }
 
-void on_free_pipe_info(Operation& op) {
-  Node node;
-  node.object = op.pointer(0);
-  node.carrier = Carrier(CarrierKind::pipe, node.object.value);
-  op.end(node);
-}
+void on_free_pipe_info(Operation& op) { op.end(pipe_node(op.pointer(0))); }
 
 void on_do_splice(Operation& op) {
   take_from_file(op, guest::File{op.pointer(0)});
@@ -331,10 +314,7 @@ void on_do_splice(Operation& op) {
 // sendfile() and splice() from a file into a pipe: the pipe passes no LSM function.
 void on_splice_file_to_pipe(Operation& op) {
   take_from_file(op, guest::File{op.pointer(0)});
-  Node pipe;
-  pipe.object = op.pointer(1);
-  pipe.carrier = Carrier(CarrierKind::pipe, pipe.object.value);
-  op.give(pipe);
+  op.give(pipe_node(op.pointer(1)));
 }
 
 void on_do_splice_direct(Operation& op) {
@@ -358,15 +338,6 @@ guest::File file_of_descriptor(Operation& op, guest::Task task, uint64_t number)
   return {Gva(op.r.at<uint64_t>(op.r.pointer(table, Field::fdtable_fd) + number * 8))};
 }
 
-Node queue_node(Operation& op, guest::File file) {
-  Node node;
-  const guest::Inode inode = file.inode(op.r);
-  node.carrier = Carrier(CarrierKind::queue, inode.at.value);
-  node.inode = inode;
-  node.dentry = file.dentry(op.r);
-  return node;
-}
-
 }  // namespace
 
 // The system-call wrapper: its one argument is the caller's pt_regs.
@@ -382,13 +353,13 @@ void on_vmsplice(Operation& op) {
 void on_mq_timedsend(Operation& op) {
   if (!op.labels()) return;
   const guest::File file = file_of_descriptor(op, op.task(), op.value(0) & 0xffffffff);
-  if (file.at) op.give(queue_node(op, file));
+  if (file.at) op.give(queue_node(file.inode(op.r).at, file.dentry(op.r)));
 }
 
 void on_mq_timedreceive(Operation& op) {
   const guest::File file = file_of_descriptor(op, op.task(), op.value(0) & 0xffffffff);
   if (!file.at) return;
-  const Node node = queue_node(op, file);
+  const Node node = queue_node(file.inode(op.r).at, file.dentry(op.r));
   op.note_receiver(node.carrier);
   op.take(node);
 }

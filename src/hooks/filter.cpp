@@ -226,10 +226,11 @@ std::optional<FilterProgram> filter_program(Interest interest, const guest::Kern
     case Interest::managed:
       b.stop_if_managed();
       break;
-    case Interest::managed_sender:
+    case Interest::sending:
+    case Interest::sending_or_refused:
       b.step(Op::current, layout.current);
       b.load32(Field::task_tgid);
-      b.pass_if(Op::jump_unless_process, FilterStep::kOrSender);
+      b.pass_if(Op::jump_unless_process, interest == Interest::sending_or_refused ? FilterStep::kOrSender : 0);
       b.argument(0);
       b.load64(Field::socket_sk);
       b.pass_if(Op::jump_if_zero);
@@ -260,8 +261,8 @@ std::optional<FilterProgram> filter_program(Interest interest, const guest::Kern
       b.stop_if_readable(false);
       break;
     case Interest::readable:
-    case Interest::readable_or_sender:
-      b.stop_if_managed(interest == Interest::readable_or_sender ? FilterStep::kOrSender : 0);
+    case Interest::readable_or_refused:
+      b.stop_if_managed(interest == Interest::readable_or_refused ? FilterStep::kOrSender : 0);
       b.stop_if_readable(true);
       break;
     case Interest::mapped:

@@ -24,11 +24,11 @@ using labels::CarrierKind;
 
 class RecordingReporter final : public Reporter {
  public:
-  RecordingReporter(labels::Carriers& state, const Policy& policy) : state_(state), policy_(policy) {}
+  RecordingReporter(labels::Carriers& state, const policy::Policy& policy) : state_(state), policy_(policy) {}
   void report(event::Event& event) override { events.push_back(event); }
   void incomplete(const char* what) override {
     gaps.emplace_back(what);
-    if (policy_.deny_leaks) state_.refuse_sends(what);
+    if (policy_.wants_complete()) state_.refuse_sends(what);
   }
   void kernel_replaced() override { replaced = true; }
 
@@ -38,7 +38,7 @@ class RecordingReporter final : public Reporter {
 
  private:
   labels::Carriers& state_;
-  const Policy& policy_;
+  const policy::Policy& policy_;
 };
 
 inline constexpr uint64_t kSecret = 1, kOther = 2;
@@ -88,7 +88,7 @@ class HookTest : public testing::Test {
     view.set_word = [this](Gva at, uint64_t value) { guest.write(at, value); };
     view.gs_base = vcpu.reg(arch::Reg::gs_base);
     for (size_t i = 0; i < view.arguments.size(); ++i) view.arguments[i] = vcpu.reg(arch::kArguments[i]);
-    const auto program = filter_program(point.interest, guest.kernel(), layout);
+    const auto program = filter_program(interest_of(point, policy), guest.kernel(), layout);
     if (!program) throw std::logic_error("no filter for a hook");
     const bool stops = filter.run(*program, layout, view);
     stopped += stops;
@@ -157,7 +157,7 @@ class HookTest : public testing::Test {
   fake::FakeVcpu vcpu;
   labels::Carriers state;
   labels::PatternSet patterns;
-  Policy policy;
+  policy::Policy policy;
   RecordingReporter reporter{state, policy};
   std::unique_ptr<Environment> environment;
 

@@ -11,14 +11,14 @@ inline constexpr uint64_t kNoteIsSocket = 1, kNoteIsDescriptor = 2;
 
 enum class Interest : uint8_t {
   every_call,
-  managed,         // the running process is managed
-  managed_sender,  // ..., or sends are refused; and what it sends on (struct socket) is no UNIX datagram socket: they
-                   // have a hook of their own
-  opened_name,     // managed, or a file whose name is not known to need no look
-  known_dentry,    // a dentry under whose address a name is known
-  access,          // read or write (struct file, mask): managed, or a read of what bears labels
-  readable,        // managed, or the struct file is one from which labels would come
-  readable_or_sender,       // readable, or sends are refused (labels::Carriers::refuse_sends)
+  managed,  // the running process is managed
+  sending,  // ..., and what it sends on (struct socket) is no UNIX datagram socket: they have a hook of their own
+  sending_or_refused,       // the same of anybody, while sends are refused (labels::Carriers::refuse_sends)
+  opened_name,              // managed, or a file whose name is not known to need no look
+  known_dentry,             // a dentry under whose address a name is known
+  access,                   // read or write (struct file, mask): managed, or a read of what bears labels
+  readable,                 // managed, or the struct file is one from which labels would come
+  readable_or_refused,      // readable, or sends are refused
   mapped,                   // managed, or the struct file, if any, bears labels
   descriptor,               // every call; the descriptor is the argument
   descriptor_in_registers,  // every call; the descriptor is in the caller's RDI, which the argument (pt_regs) holds

@@ -1,10 +1,7 @@
 #include "hooks/operation.h"
 
-#include <time.h>
-
 #include "arch/x86_64/syscalls.h"
-#include "hooks/describe.h"
-#include "hooks/table.h"
+#include "hooks/propagation.h"
 
 namespace oboro::hooks {
 
@@ -13,36 +10,11 @@ using event::ObjectType;
 using labels::Carrier;
 using labels::CarrierKind;
 
-namespace {
-
-constexpr size_t kMaxSteps = 65536;      // objects reached by one operation
-constexpr size_t kMaxProcesses = 65536;  // processes looked at to find who shares an address space
-
-}  // namespace
-
-Operation::Operation(Environment& environment, engine::Vcpu& cpu)
-    : env(environment), vcpu(cpu), r(environment.kernel) {}
-
 void Operation::find_task() {
   const uint64_t gs_base = env.gs_base(vcpu);
   task_ = env.tasks.current(r, gs_base);
   if (!env.tasks.stack_known()) env.tasks.learn_stack(r, gs_base, task_);
   tgid_ = task_.tgid(r);
-}
-
-Node Operation::process_node(guest::Task of) {
-  Node node;
-  node.carrier = Carrier(CarrierKind::process, of.tgid(r));
-  node.task = of;
-  return node;
-}
-
-Node Operation::inode_node(guest::Inode inode, guest::Dentry dentry) {
-  Node node;
-  node.carrier = Carrier(CarrierKind::inode, inode.at.value);
-  node.inode = inode;
-  node.dentry = dentry;
-  return node;
 }
 
 void Operation::take(const Node& node) {
@@ -52,16 +24,32 @@ void Operation::take(const Node& node) {
     env.reporter.incomplete("a kernel thread received classified data");
     return;
   }
-  spread(node, current_node());
+  flow(node, running());
 }
 
 void Operation::give(const Node& node) {
   const uint64_t labels = this->labels();
   if (labels == 0 || (labels & ~env.carriers.labels(node.carrier)) == 0) return;
-  spread(current_node(), node);
+  flow(running(), node);
 }
 
-bool Operation::receiving(guest::Task of) {
+void Operation::flow(const Node& from, const Node& to) { Propagation(*this).run(from, to); }
+
+void Operation::classify(const Node& file, uint64_t labels, std::string_view pattern) {
+  Propagation(*this).classify(file, labels, pattern);
+}
+
+policy::Decision Operation::decide(Carrier from, Carrier to, uint64_t labels, policy::Channel channel) {
+  const policy::Decision decision =
+      policy::decide(env.policy, env.situation(), {system_call(), tgid(), from, to, labels, channel});
+  if (decision.denies()) {
+    verdict.deny = true;
+    verdict.result = -decision.error;
+  }
+  return decision;
+}
+
+bool Operation::is_receiving(guest::Task of) {
   guest::Reader reader(env.kernel);  // the task may be gone: then reading fails, which is no failure of this hook
   const uint64_t number = env.tasks.system_call(reader, of);
   return !reader.failed() && arch::may_receive(number);
@@ -70,7 +58,7 @@ bool Operation::receiving(guest::Task of) {
 void Operation::note_receiver(Carrier carrier) {
   if (env.filter) return;  // the task has left a note itself
   const bool kept = env.carriers.receivers().note(
-      carrier, task().at.value, [this](uint64_t other) { return receiving(guest::Task{Gva(other)}); });
+      carrier, task().at.value, [this](uint64_t other) { return is_receiving(guest::Task{Gva(other)}); });
   if (!kept) env.reporter.incomplete("too many tasks receive from one socket or pipe at the same time");
 }
 
@@ -83,19 +71,6 @@ void Operation::end(const Node& node) {
   env.carriers.erase(node.carrier);
 }
 
-void Operation::spread(const Node& from, const Node& to) {
-  const auto lock = env.carriers.lock();
-  std::vector<Step> steps{{from, to}};
-  for (size_t i = 0; i < steps.size(); ++i) {
-    if (i == kMaxSteps) {
-      env.reporter.incomplete("one operation reached more objects than can be followed");
-      break;
-    }
-    apply(Step(steps[i]), steps);
-  }
-}
-
-// The file behind an inode; none if it could not be read: half an identity is another file's.
 Carrier Operation::identity_of(guest::Inode inode) {
   const bool failed_before = r.failed();
   r.clear_failure();
@@ -103,110 +78,6 @@ Carrier Operation::identity_of(guest::Inode inode) {
   const bool failed = r.failed();
   if (failed_before) r.fail();
   return failed ? Carrier() : identity;
-}
-
-void Operation::apply(const Step& step, std::vector<Step>& steps) {
-  Node to = step.to;
-  // What could not be read is null, and a label on that would be one on everything that cannot be read later. (Process
-  // 0 is the idle task.)
-  if (!to.carrier.has_value()) return;
-  if (to.carrier.kind() == CarrierKind::inode && !to.alias) to.alias = identity_of(to.inode);
-  const labels::Spread spread = env.carriers.spread(step.from.carrier, to.carrier, to.alias);
-  if (spread.full) env.reporter.incomplete("the table of managed objects is full");
-  if (!spread.added) return;
-
-  event::Event event;
-  event.kind = Kind::diffusion;
-  event.labels = spread.added;
-  // A process that waited and now receives is the one that does it, whoever's hook this is.
-  const bool receives = to.carrier.kind() == CarrierKind::process && step.from.carrier.kind() != CarrierKind::process &&
-                        step.from.carrier.kind() != CarrierKind::inode;
-  describe_subject(*this, event, receives ? to.task : task());
-  describe(r, step.from, event.from);
-  describe(r, to, event.object);
-  event.from.id = spread.from_id;
-  event.object.id = spread.to_id;
-  env.reporter.report(event);
-  follow(to, steps);
-}
-
-// What else holds the data as soon as `reached` holds it.
-void Operation::follow(const Node& reached, std::vector<Step>& steps) {
-  switch (reached.carrier.kind()) {
-    case CarrierKind::process: {
-      const Gva mm = reached.task.mm(r);
-      if (!mm) return;
-      const auto users = r.get<uint32_t>(mm, guest::Field::mm_users);
-      const auto threads =
-          r.get<uint32_t>(r.pointer(reached.task.at, guest::Field::task_signal), guest::Field::signal_nr_threads);
-      if (users > threads) {  // perhaps another process shares the memory (vfork, clone with CLONE_VM alone)
-        const uint32_t own = reached.task.tgid(r);
-        const bool complete = guest::for_each_process(r, kMaxProcesses, [&](guest::Task other) {
-          if (other.mm(r) == mm && other.tgid(r) != own) steps.push_back({reached, process_node(other)});
-          return true;
-        });
-        if (!complete) env.reporter.incomplete("the list of processes could not be read to its end");
-      }
-      std::vector<guest::Inode> inodes;
-      if (!guest::shared_writable_inodes(r, mm, inodes))
-        env.reporter.incomplete("the memory mappings of a process could not be read to their end");
-      for (const guest::Inode inode : inodes) steps.push_back({reached, inode_node(inode, {})});
-      return;
-    }
-    case CarrierKind::inode: {
-      std::vector<guest::Task> owners;
-      if (!guest::mappers(r, reached.inode, owners))
-        env.reporter.incomplete("the processes that map a file could not be read to their end");
-      for (const guest::Task owner : owners) steps.push_back({reached, process_node(owner)});
-      return;
-    }
-    default:
-      if (env.filter) return follow_notes(reached, steps);
-      env.carriers.receivers().for_each(reached.carrier, [&](uint64_t waiting) {
-        const guest::Task receiver{Gva(waiting)};
-        if (receiving(receiver)) steps.push_back({reached, process_node(receiver)});
-      });
-  }
-}
-
-// Every task in a call that receives has left a note of what from before it asked whether that is of interest: so
-// either it found the mark, which is set by now, or its note is here.
-void Operation::follow_notes(const Node& reached, std::vector<Step>& steps) {
-  const auto look_at = [&](guest::Task task) {
-    if (!receiving(task)) return true;
-    guest::Reader reader(env.kernel);  // the task may be gone
-    const Gva stack = reader.pointer(task.at, guest::Field::task_stack);
-    const uint64_t note = reader.at<uint64_t>(stack + engine::kNoteOffset);
-    if (!reader.failed() && note && carrier_of_note(*this, task, note) == reached.carrier)
-      steps.push_back({reached, process_node(task)});
-    return true;
-  };
-  // Other vCPUs go on: tasks that end under our eyes may lead astray, but hardly every time.
-  bool complete = false;
-  for (int attempt = 0; attempt < 3 && !complete; ++attempt) {
-    guest::Reader walker(env.kernel);
-    complete = guest::for_each_thread(walker, kMaxProcesses, look_at) && !walker.failed();
-  }
-  if (!complete) env.reporter.incomplete("the list of threads could not be read to its end");
-}
-
-void Operation::classify(const Node& file, uint64_t labels, std::string_view pattern) {
-  const auto lock = env.carriers.lock();
-  const Carrier identity = file.inode.at ? identity_of(file.inode) : Carrier();
-  const labels::Spread spread = env.carriers.add(labels, file.carrier, identity);
-  if (spread.full) env.reporter.incomplete("the table of managed objects is full");
-  if (!spread.added) return;
-  event::Event event;
-  event.kind = Kind::classified;
-  event.labels = spread.added;
-  event.detail = pattern;
-  describe_subject(*this, event, task());
-  describe(r, file, event.object);
-  event.object.id = spread.to_id;
-  env.reporter.report(event);
-  std::vector<Step> steps;
-  follow(file, steps);
-  for (size_t i = 0; i < steps.size() && i < kMaxSteps; ++i) apply(Step(steps[i]), steps);
 }
 
 void Operation::report(Kind kind, const Node& node, uint64_t labels, std::string detail, std::string path) {
@@ -237,48 +108,20 @@ void Operation::report_exec(const std::string& filename, std::string exe, uint64
   env.reporter.report(event);
 }
 
-void Operation::deny() {
-  verdict.deny = true;
-  verdict.result = -1;  // EPERM
-}
-
-// Once for each digest, which is of the socket and where it leads to, in a process with these labels.
-template <typename Describe>
-void Operation::report_send(Kind kind, uint64_t digest, Describe describe_send) {
-  const uint64_t labels = this->labels();
-  for (const uint64_t part : {labels, uint64_t{tgid()}}) digest = (digest ^ part) * 0x9e3779b97f4a7c15;
-  if (!env.carriers.first_leak(digest | 1)) return;
-
-  const auto lock = env.carriers.lock();
-  event::Event event;
-  event.kind = kind;
-  event.labels = labels;
-  event.verdict = verdict.deny ? event::Verdict::deny : event::Verdict::alert;
-  describe_subject(*this, event, task());
-  if (labels) {
-    describe(r, current_node(), event.from);
-    event.from.id = env.carriers.find(process()).id;
-  }
-  describe_send(event);
-  env.reporter.report(event);
-}
-
-template <typename Describe>
-void Operation::leave(uint64_t digest, Describe describe_socket) {
-  const char* const refused = env.carriers.sends_refused();
-  if (labels()) {
-    if (env.policy.deny_leaks) deny();
-    report_send(Kind::leak, digest, [&](event::Event& event) { describe_socket(event.object); });
-  } else if (refused) {
-    deny();
-    report_send(Kind::refused, digest, [&](event::Event& event) {
-      describe_socket(event.object);
-      event.detail = std::string("refused because the result is incomplete: ") + refused;
-    });
-  }
-}
-
 namespace {
+
+std::string why(policy::Reason reason, const char* incomplete) {
+  switch (reason) {
+    case policy::Reason::incomplete:
+      return std::string("refused because the result is incomplete: ") + incomplete;
+    case policy::Reason::untraced:
+      return "refused because it could not be traced";
+    case policy::Reason::leak:
+    case policy::Reason::none:
+      break;
+  }
+  return {};
+}
 
 uint64_t send_digest(guest::Sock sock, const guest::IpEndpoint& to) {
   uint64_t digest = (sock.at.value ^ to.port) * 0x9e3779b97f4a7c15;
@@ -286,32 +129,49 @@ uint64_t send_digest(guest::Sock sock, const guest::IpEndpoint& to) {
   return digest;
 }
 
+auto socket_description(guest::Reader& r, guest::Sock sock, const guest::IpEndpoint& to) {
+  return [&r, node = Node{{CarrierKind::socket, sock.at.value}, SocketNode{sock, to}}](event::Object& out) {
+    describe(r, node, out);
+  };
+}
+
 }  // namespace
 
-void Operation::describe_socket(guest::Sock sock, const guest::IpEndpoint& to, event::Object& out) {
-  Node node;
-  node.carrier = Carrier(CarrierKind::socket, sock.at.value);
-  node.sock = sock;
-  node.to = to;
-  describe(r, node, out);
+// Told once for each digest, which is of the socket and where it leads to, in a process with these labels.
+template <typename Describe>
+void Operation::send(policy::Channel channel, uint64_t digest, const char* untraced, Describe describe_socket) {
+  const uint64_t labels = this->labels();
+  const policy::Decision decision = decide(process(), {}, labels, channel);
+  if (decision.reason == policy::Reason::none) return;
+  if (decision.reason == policy::Reason::untraced && !decision.denies()) return env.reporter.incomplete(untraced);
+  for (const uint64_t part : {labels, uint64_t{tgid()}}) digest = (digest ^ part) * 0x9e3779b97f4a7c15;
+  if (!env.carriers.first_leak(digest | 1)) return;
+
+  const auto lock = env.carriers.lock();
+  event::Event event;
+  event.kind = decision.reason == policy::Reason::leak ? Kind::leak : Kind::refused;
+  event.labels = labels;
+  event.verdict = decision.denies() ? event::Verdict::deny : event::Verdict::alert;
+  event.detail = why(decision.reason, env.carriers.sends_refused());
+  describe_subject(*this, event, task());
+  if (labels) {
+    describe(r, running(), event.from);
+    event.from.id = env.carriers.find(process()).id;
+  }
+  describe_socket(event.object);
+  env.reporter.report(event);
 }
 
 void Operation::leave(guest::Sock sock, const guest::IpEndpoint& to) {
-  leave(send_digest(sock, to), [&](event::Object& out) { describe_socket(sock, to, out); });
+  send(policy::Channel::remote, send_digest(sock, to), nullptr, socket_description(r, sock, to));
 }
 
 void Operation::leave(const event::Object& socket, uint64_t key) {
-  leave(key * 0x9e3779b97f4a7c15, [&](event::Object& out) { out = socket; });
+  send(policy::Channel::remote, key * 0x9e3779b97f4a7c15, nullptr, [&](event::Object& out) { out = socket; });
 }
 
 void Operation::send_untraced(guest::Sock sock, const guest::IpEndpoint& to, const char* what) {
-  if (!labels()) return;
-  if (!env.policy.deny_leaks) return env.reporter.incomplete(what);
-  deny();
-  report_send(Kind::refused, send_digest(sock, to), [&](event::Event& event) {
-    describe_socket(sock, to, event.object);
-    event.detail = "refused because it could not be traced";
-  });
+  send(policy::Channel::untraced, send_digest(sock, to), what, socket_description(r, sock, to));
 }
 
 }  // namespace oboro::hooks

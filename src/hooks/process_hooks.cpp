@@ -22,7 +22,7 @@ void on_wake_up_new_task(Operation& op) {
   if (!op.labels()) return;
   const guest::Task child{op.pointer(0)};
   if (child.tgid(op.r) == op.tgid() || child.is_kernel_thread(op.r)) return;  // a thread: same process
-  op.give(op.process_node(child));
+  op.give(process_node(op.r, child));
 }
 
 void on_begin_new_exec(Operation& op) {
@@ -41,7 +41,7 @@ void on_release_task(Operation& op) {
   const Carrier carrier(CarrierKind::process, tgid);
   const uint64_t labels = op.env.carriers.labels(carrier);
   if (!labels || ending.pid(op.r) != tgid) return;
-  op.report(event::Kind::exited, op.process_node(ending), labels);
+  op.report(event::Kind::exited, process_node(op.r, ending), labels);
   const auto lock = op.env.carriers.lock();
   op.env.carriers.erase(carrier);
 }
@@ -51,8 +51,8 @@ void on_ptrace_access_check(Operation& op) {
   if (!(op.value(1) & kPtraceModeAttach)) return;
   const guest::Task other{op.pointer(0)};
   if (other.tgid(op.r) == op.tgid()) return;
-  op.take(op.process_node(other));
-  op.give(op.process_node(other));
+  op.take(process_node(op.r, other));
+  op.give(process_node(op.r, other));
 }
 
 // Memory of another process, while attached. /proc/PID/cmdline and environ come this way too, by read(): `ps` is not to
@@ -62,8 +62,8 @@ void on_access_remote_vm(Operation& op) {
   if (number != SYS_ptrace && number != SYS_pread64 && number != SYS_pwrite64) return;
   const guest::Task other{op.r.pointer(op.pointer(0), Field::mm_owner)};
   if (!other.at || other.tgid(op.r) == op.tgid()) return;
-  op.take(op.process_node(other));
-  if (op.value(4) & kFollWrite) op.give(op.process_node(other));
+  op.take(process_node(op.r, other));
+  if (op.value(4) & kFollWrite) op.give(process_node(op.r, other));
 }
 
 void on_machine_kexec(Operation& op) { op.env.reporter.kernel_replaced(); }

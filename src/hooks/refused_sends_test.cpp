@@ -13,7 +13,7 @@ constexpr size_t kRoom = 64;  // what a label table of 32 carriers has slots for
 
 class RefusedSends : public HookTest {
  protected:
-  RefusedSends() : HookTest(kRoom / 2) { policy.deny_leaks = true; }
+  RefusedSends() : HookTest(kRoom / 2) { policy.leak = policy::Verdict::deny; }
 
   engine::Verdict send(Gva task, Gva sock, Gva message = Gva()) {
     guest.set_system_call(task, SYS_sendto);
@@ -107,7 +107,7 @@ TEST_F(RefusedSends, WhatStaysInsideGoesOn) {
 }
 
 TEST_F(RefusedSends, AlertAloneRefusesNothing) {
-  policy.deny_leaks = false;
+  policy.leak = policy::Verdict::alert;
   fill();
   EXPECT_FALSE(send(reader, remote()).deny);
   EXPECT_FALSE(send_to(reader, "192.0.2.1").deny);

@@ -16,15 +16,6 @@ namespace {
 
 constexpr char kOtherFamily[] = "classified data was sent on a socket of a family that is not traced";
 
-Carrier sock_carrier(Sock sock) { return {CarrierKind::socket, sock.at.value}; }
-
-Node sock_node(Sock sock) {
-  Node node;
-  node.carrier = sock_carrier(sock);
-  node.sock = sock;
-  return node;
-}
-
 // One direction of a TCP connection. Both ends compute the same carrier from their own addresses, so the receiving end
 // needs not be searched for. Loopback addresses are private to a network namespace, so it counts for them; others reach
 // from one namespace to another.
@@ -42,18 +33,11 @@ Carrier flow_carrier(const IpEndpoint& from, const IpEndpoint& to, Gva net) {
 
 // What arrives at this end.
 Node incoming_flow(Operation& op, Sock sock) {
-  Node node;
-  node.sock = sock;
-  node.receiving = true;
-  node.carrier = flow_carrier(sock.remote(op.r), sock.local(op.r), sock.net(op.r));
-  return node;
+  return {flow_carrier(sock.remote(op.r), sock.local(op.r), sock.net(op.r)), ConnectionNode{sock, true}};
 }
 
 Node outgoing_flow(Operation& op, Sock sock) {
-  Node node;
-  node.sock = sock;
-  node.carrier = flow_carrier(sock.local(op.r), sock.remote(op.r), sock.net(op.r));
-  return node;
+  return {flow_carrier(sock.local(op.r), sock.remote(op.r), sock.net(op.r)), ConnectionNode{sock, false}};
 }
 
 void send_datagram(Operation& op, Sock sock, const IpEndpoint& to) {
@@ -65,14 +49,7 @@ void send_datagram(Operation& op, Sock sock, const IpEndpoint& to) {
   if (!guest::udp_receivers(op.r, net, to, receivers))
     op.env.reporter.incomplete("the table of UDP sockets could not be read to its end");
   for (const Sock receiver : receivers)
-    if (multicast || receiver.at != sock.at || receiver.local(op.r).port == to.port) op.give(sock_node(receiver));
-}
-
-Node queue_node(Gva permissions) {
-  Node node;
-  node.carrier = Carrier(CarrierKind::queue, permissions.value);
-  node.object = permissions;
-  return node;
+    if (multicast || receiver.at != sock.at || receiver.local(op.r).port == to.port) op.give(socket_node(receiver));
 }
 
 }  // namespace
@@ -84,10 +61,10 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
   switch (family) {
     case Family::local:
       // Datagrams pass security_unix_may_send, which knows the receiver even if it is addressed by name. (The KVM
-      // engine's filter relies on it: Interest::managed_sender.)
+      // engine's filter relies on it: Interest::sending.)
       if (sock.type(op.r) != SocketType::datagram) {
         const Sock peer = sock.unix_peer(op.r);
-        if (peer.at) op.give(sock_node(peer));
+        if (peer.at) op.give(socket_node(peer));
       }
       return;
     case Family::inet:
@@ -137,7 +114,7 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
 }
 
 Node receiving_node(Operation& op, guest::Sock sock) {
-  return sock.is_tcp(op.r) ? incoming_flow(op, sock) : sock_node(sock);
+  return sock.is_tcp(op.r) ? incoming_flow(op, sock) : socket_node(sock);
 }
 
 void receive_from_socket(Operation& op, Sock sock) {
@@ -158,7 +135,7 @@ void on_unix_may_send(Operation& op) {
   const uint64_t labels = op.labels();
   const Gva other = op.pointer(1);
   if (!labels || !other) return;
-  const Node receiver = sock_node(guest::sock_of(op.r, other));
+  const Node receiver = socket_node(guest::sock_of(op.r, other));
   // connect() asks too, and sends nothing. Looked at last: it costs more than all before.
   if ((labels & ~op.env.carriers.labels(receiver.carrier)) != 0 && op.system_call() != arch::kSyscallConnect)
     op.give(receiver);
@@ -176,12 +153,12 @@ void on_inet_conn_established(Operation& op) {
 void on_socket_release(Operation& op) {
   const Sock sock = guest::sock_of(op.r, op.pointer(0));
   if (!sock.at) return;
-  op.end(sock_node(sock));
+  op.end(socket_node(sock));
   if (!op.env.carriers.count(CarrierKind::flow) || !sock.is_tcp(op.r)) return;
   op.end(incoming_flow(op, sock));
 }
 
-void on_sk_free(Operation& op) { op.end(sock_node(Sock{op.pointer(0)})); }
+void on_sk_free(Operation& op) { op.end(socket_node(Sock{op.pointer(0)})); }
 
 void on_msg_queue_msgsnd(Operation& op) { op.give(queue_node(op.pointer(0))); }
 
@@ -189,8 +166,8 @@ void on_msg_queue_msgsnd(Operation& op) { op.give(queue_node(op.pointer(0))); }
 void on_msg_queue_msgrcv(Operation& op) {
   const Node queue = queue_node(op.pointer(0));
   const uint64_t labels = op.env.carriers.labels(queue.carrier);
-  const Node receiver = op.process_node(guest::Task{op.pointer(2)});
-  if (labels & ~op.env.carriers.labels(receiver.carrier)) op.spread(queue, receiver);
+  const Node receiver = process_node(op.r, guest::Task{op.pointer(2)});
+  if (labels & ~op.env.carriers.labels(receiver.carrier)) op.flow(queue, receiver);
 }
 
 void on_msg_queue_free(Operation& op) { op.end(queue_node(op.pointer(0))); }

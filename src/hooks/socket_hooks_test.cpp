@@ -203,7 +203,7 @@ TEST_F(TcpHooks, RemoteIsALeakOncePerDestination) {
 }
 
 TEST_F(TcpHooks, DenyRefusesEverySendAndLabelsNothing) {
-  policy.deny_leaks = true;
+  policy.leak = policy::Verdict::deny;
   const Gva sock = guest.tcp(endpoint("fec0::15", 40000), endpoint("2001:db8::1", 443));
   EXPECT_FALSE(send(writer, sock).deny);
   label(writer);
@@ -220,7 +220,7 @@ TEST_F(TcpHooks, DenyRefusesEverySendAndLabelsNothing) {
 }
 
 TEST_F(TcpHooks, SpliceAndSendfileToSockets) {
-  policy.deny_leaks = true;
+  policy.leak = policy::Verdict::deny;
   const Gva sock = guest.tcp(endpoint("10.0.2.15", 40000), endpoint("192.0.2.1", 443));
   const Gva file = guest.socket_file(guest.socket(sock), 50);
   label_file(secret);
@@ -283,7 +283,7 @@ TEST_F(UdpHooks, RemoteIsALeakOncePerDestination) {
   EXPECT_EQ(told(), Told{"leak 200 > udp 0.0.0.0:50000-192.0.2.1:53"});
   send(writer, sock, guest.message_to(endpoint("192.0.2.2", 53)));
   EXPECT_EQ(told(), Told{"leak 200 > udp 0.0.0.0:50000-192.0.2.2:53"});
-  policy.deny_leaks = true;
+  policy.leak = policy::Verdict::deny;
   environment.reset();
   EXPECT_TRUE(send(writer, sock, guest.message_to(endpoint("192.0.2.3", 53))).deny);
   EXPECT_EQ(told(), Told{"leak 200 > udp 0.0.0.0:50000-192.0.2.3:53"});

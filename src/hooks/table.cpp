@@ -20,9 +20,9 @@ constexpr HookPoint kPoints[] = {
     {Symbol::fn_d_exchange, on_d_exchange, false, Interest::every_call, "rename with RENAME_EXCHANGE"},
     {Symbol::fn_d_delete, on_d_delete, false, Interest::every_call, "unlink"},
     {Symbol::fn_free_pipe_info, on_free_pipe_info, false, Interest::object, "the end of pipes"},
-    {Symbol::fn_do_splice, on_do_splice, true, Interest::readable_or_sender, "splice"},
+    {Symbol::fn_do_splice, on_do_splice, true, Interest::readable, "splice"},
     {Symbol::fn_splice_file_to_pipe, on_splice_file_to_pipe, false, Interest::readable, "sendfile to pipes"},
-    {Symbol::fn_do_splice_direct, on_do_splice_direct, true, Interest::readable_or_sender, "sendfile"},
+    {Symbol::fn_do_splice_direct, on_do_splice_direct, true, Interest::readable, "sendfile"},
     {Symbol::fn_do_tee, on_do_tee, false, Interest::readable, "tee"},
     {Symbol::fn_vmsplice, on_vmsplice, false, Interest::descriptor_in_registers, "vmsplice"},
     {Symbol::fn_wake_up_new_task, on_wake_up_new_task, false, Interest::managed, "fork"},
@@ -32,7 +32,7 @@ constexpr HookPoint kPoints[] = {
      "ptrace, /proc/PID/mem and process_vm_readv"},
     {Symbol::fn_access_remote_vm, on_access_remote_vm, false, Interest::managed_or_owner, "ptrace PEEK and POKE"},
     {Symbol::fn_machine_kexec, on_machine_kexec, false, Interest::every_call, "kexec"},
-    {Symbol::fn_socket_sendmsg, on_socket_sendmsg, true, Interest::managed_sender, "sending on sockets"},
+    {Symbol::fn_socket_sendmsg, on_socket_sendmsg, true, Interest::sending, "sending on sockets"},
     {Symbol::fn_socket_recvmsg, on_socket_recvmsg, false, Interest::receiving, "receiving from sockets"},
     {Symbol::fn_unix_may_send, on_unix_may_send, false, Interest::managed, "UNIX datagrams"},
     {Symbol::fn_inet_conn_established, on_inet_conn_established, false, Interest::connection, "new TCP connections"},
@@ -53,6 +53,18 @@ constexpr Symbol kEssential[] = {Symbol::fn_file_permission, Symbol::fn_socket_s
 }  // namespace
 
 std::span<const HookPoint> hook_points() { return kPoints; }
+
+bool may_deny(const HookPoint& point, const policy::Policy& policy) {
+  return point.leads_out && (policy.may_deny(policy::Channel::remote) || policy.may_deny(policy::Channel::untraced));
+}
+
+Interest interest_of(const HookPoint& point, const policy::Policy& policy) {
+  if (policy.wants_complete()) {  // then who is not managed may be refused to send, too
+    if (point.interest == Interest::sending) return Interest::sending_or_refused;
+    if (point.leads_out && point.interest == Interest::readable) return Interest::readable_or_refused;
+  }
+  return point.interest;
+}
 
 std::span<const Symbol> essential_functions() { return kEssential; }
 

@@ -13,7 +13,7 @@ namespace oboro::hooks {
 struct HookPoint {
   guest::Symbol function;
   void (*handler)(Operation&);
-  bool can_deny;          // the handler may set Operation::verdict
+  bool leads_out;         // what it is about may leave the machine, or go where labels cannot follow: it may be denied
   Interest interest;      // calls of no interest need not reach the handler
   std::string_view what;  // for `oboro status` when the kernel lacks an optional one: what is then not traced
 };
@@ -21,6 +21,11 @@ struct HookPoint {
 // All of them, in no particular order. Where a kernel lacks an optional function, the engine reports `what`. Those
 // whose interest is known_dentry are for engines that filter.
 std::span<const HookPoint> hook_points();
+
+// What the policy makes of a hook: whether its handler may refuse the call, so that the engine must be able to; and
+// which calls are of interest.
+bool may_deny(const HookPoint& point, const policy::Policy& policy);
+Interest interest_of(const HookPoint& point, const policy::Policy& policy);
 
 // The functions to choose where no more than four can be watched: reading and writing, sending, receiving, fork. With
 // Environment::opens_unseen.

@@ -13,6 +13,12 @@ void Carriers::recount() {
   table_.for_each([this](Carrier c, Entry) { count_up(c, 1); });
 }
 
+uint64_t Carriers::missing(Carrier from, Carrier to, Carrier alias) const {
+  uint64_t there = table_.labels(to);
+  if (!there && alias) there = table_.labels(alias);
+  return table_.labels(from) & ~there;
+}
+
 Spread Carriers::spread(Carrier from, Carrier to, Carrier alias) {
   const Entry source = table_.find(from);
   Spread result = add(source.labels, to, alias);

@@ -49,6 +49,8 @@ class Carriers {
   // From now on `marks` is told; first of all that is managed already. Null: nobody is. Must outlive this.
   void watch(Marks* marks);
 
+  // Those that `from` bears and `to` does not.
+  uint64_t missing(Carrier from, Carrier to, Carrier alias = {}) const;
   // The labels of `from` go to `to`. For a file, `alias` is its other carrier (inode and identity bear the same entry).
   Spread spread(Carrier from, Carrier to, Carrier alias = {});
   // Puts labels on a carrier from outside (classification; restoring).

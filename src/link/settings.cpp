@@ -76,6 +76,10 @@ bool entry(std::string_view line, Settings& out) {
     out.on_supervisor_loss = known->second;
     return true;
   }
+  if (key == "leak") {
+    out.policy.leak = value == "deny" ? policy::Verdict::deny : policy::Verdict::alert;
+    return value == "deny" || value == "alert";
+  }
   if (key == "first-id") return parse_number(value, out.first_id);
   if (key == "first-seq") return parse_number(value, out.first_seq);
   if (key == "boot") return parse_number(value, out.boot);
@@ -90,8 +94,8 @@ bool entry(std::string_view line, Settings& out) {
 std::string Settings::format() const {
   std::string text =
       fmt::format("first-id {}\nfirst-seq {}\nboot {}\ncapacity {}\n", first_id, first_seq, boot, capacity);
-  if (deny_leaks) text += "deny-leaks\n";
   auto out = std::back_inserter(text);
+  fmt::format_to(out, "leak {}\n", policy.leak == policy::Verdict::deny ? "deny" : "alert");
   for (const auto& [name, loss] : kSupervisorLosses)
     if (loss == on_supervisor_loss) fmt::format_to(out, "on-supervisor-loss {}\n", name);
   for (const ClassifyRule& rule : rules) fmt::format_to(out, "rule {:x} {}\n", rule.labels, rule.pattern);
@@ -118,10 +122,7 @@ Result<Settings> Settings::parse(std::string_view text) {
     if (end == std::string_view::npos) return Error{Errc::invalid, fmt::format("settings: line {} is cut off", line)};
     const std::string_view content = text.substr(0, end);
     text.remove_prefix(end + 1);
-    if (content == "deny-leaks")
-      settings.deny_leaks = true;
-    else if (!entry(content, settings))
-      return Error{Errc::invalid, fmt::format("settings: line {} is malformed", line)};
+    if (!entry(content, settings)) return Error{Errc::invalid, fmt::format("settings: line {} is malformed", line)};
   }
   return settings;
 }

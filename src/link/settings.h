@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "labels/file_identity.h"
+#include "policy/policy.h"
 
 namespace oboro::link {
 
@@ -50,7 +51,7 @@ struct Settings {
   uint64_t first_seq = 1;
   uint32_t boot = 1;
   uint64_t capacity = kDefaultCapacity;  // managed objects; a file in use counts twice
-  bool deny_leaks = false;
+  policy::Policy policy;
   SupervisorLoss on_supervisor_loss = SupervisorLoss::pause;
   std::vector<HiddenService> services;  // their proxies: Start::proxies, in the same order
   std::string wait = "park";            // how hidden services wait: block, yield or park

@@ -19,7 +19,7 @@ Settings example() {
   settings.first_seq = 1000;
   settings.boot = 7;
   settings.capacity = 4096;
-  settings.deny_leaks = true;
+  settings.policy.leak = policy::Verdict::deny;
   settings.on_supervisor_loss = SupervisorLoss::detach;
   return settings;
 }
@@ -40,7 +40,7 @@ TEST(Settings, RoundTrip) {
   EXPECT_EQ(parsed->first_seq, 1000u);
   EXPECT_EQ(parsed->boot, 7u);
   EXPECT_EQ(parsed->capacity, 4096u);
-  EXPECT_TRUE(parsed->deny_leaks);
+  EXPECT_EQ(parsed->policy.leak, policy::Verdict::deny);
   EXPECT_EQ(parsed->on_supervisor_loss, SupervisorLoss::detach);
 }
 
@@ -48,7 +48,7 @@ TEST(Settings, EmptyTextIsTheDefault) {
   const Result<Settings> parsed = Settings::parse("");
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->format(), Settings().format());
-  EXPECT_FALSE(parsed->deny_leaks);
+  EXPECT_EQ(parsed->policy.leak, policy::Verdict::alert);
 }
 
 TEST(Settings, AnyCutIsRefusedOrShorter) {
@@ -71,9 +71,9 @@ TEST(Settings, MalformedLinesAreRefusedByNumber) {
                            "capacity 15",
                            "capacity 67108865",
                            "first-id 18446744073709551616",
-                           "deny-leaks ",
+                           "leak ",
                            "on-supervisor-loss ignore",
-                           "deny-leaks 1",
+                           "leak maybe",
                            "rule",
                            "rule 1",
                            "rule 1 ",

@@ -126,7 +126,7 @@ Result<Prepared> prepare(const Options& options, Machine machine, link::Supervis
   if (!disks) return disks.error();
   p.disks = std::move(*disks);
   link::Settings settings = p.journal->settings();
-  settings.deny_leaks = options.deny_leaks;
+  settings.policy = options.policy;
   settings.capacity = options.capacity;
   settings.on_supervisor_loss = loss;
   settings.wait = options.wait;
@@ -322,7 +322,7 @@ Error become_qemu(const Options& options, const std::vector<std::string>& argume
   const std::vector<int> qemus = inherited_descriptors();
   Machine machine = options.machine;
   machine.engine = Engine::kvm;
-  const auto usual = options.deny_leaks ? link::SupervisorLoss::pause : link::SupervisorLoss::detach;
+  const auto usual = options.policy.wants_complete() ? link::SupervisorLoss::pause : link::SupervisorLoss::detach;
   Result<Prepared> prepared = prepare(options, std::move(machine), options.on_supervisor_loss.value_or(usual));
   if (!prepared) return prepared.error();
   Result<Child> self = Child::adopt(getpid());

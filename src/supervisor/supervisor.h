@@ -18,7 +18,7 @@ struct Options {
   Machine machine;
   std::string state_dir;
   std::vector<Rule> rules;
-  bool deny_leaks = false;
+  policy::Policy policy;
   uint64_t capacity = link::Settings::kDefaultCapacity;  // managed objects that there is room for
   // Not set: pause where leaks are denied, else detach. Not for run(), whose QEMU always ends with it.
   std::optional<link::SupervisorLoss> on_supervisor_loss;

@@ -202,15 +202,14 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
   known.layout.five_levels = layout->five_levels;
   hider_.reset();
   kernel_ = std::make_unique<guest::Kernel>(memory_, std::move(known.profile), known.layout);
-  environment_ =
-      std::make_unique<hooks::Environment>(*kernel_, state_, patterns_, hooks::Policy{settings_.deny_leaks}, *this);
+  environment_ = std::make_unique<hooks::Environment>(*kernel_, state_, patterns_, settings_.policy, *this);
   if (!environment_->tasks.usable()) return Error{Errc::unsupported, "the running task cannot be found in this kernel"};
 
   std::vector<ArmedHook> armed;
   for (const hooks::HookPoint& point : hooks::hook_points()) {
     const Gva address = kernel_->symbol(point.function);
     if (address)
-      armed.push_back({address.value, &point, point.can_deny && settings_.deny_leaks,
+      armed.push_back({address.value, &point, hooks::may_deny(point, settings_.policy),
                        point.interest == hooks::Interest::known_dentry});
     else
       incomplete(point.what.data());
@@ -237,7 +236,8 @@ std::optional<engine::FilterLayout> Tracer::filter_layout() const {
 
 std::optional<engine::FilterProgram> Tracer::filter_program(const ArmedHook& hook,
                                                             const engine::FilterLayout& layout) const {
-  return hooks::filter_program(hook.point->interest, *kernel_, layout, hiding::Hider::executables(services_));
+  return hooks::filter_program(hooks::interest_of(*hook.point, settings_.policy), *kernel_, layout,
+                               hiding::Hider::executables(services_));
 }
 
 void Tracer::filter_with(engine::Filter& filter) {
@@ -343,7 +343,7 @@ void Tracer::report(event::Event& event) {
     lost.kind = event::Kind::lost;
     const uint64_t count = std::exchange(lost_unreported_, 0);
     lost.detail = fmt::format("{} records", count);
-    if (settings_.deny_leaks) lost.verdict = event::Verdict::deny;
+    if (settings_.policy.wants_complete()) lost.verdict = event::Verdict::deny;
     report(lost);
     if (ring_stuck_) lost_unreported_ += count;  // that record was lost too: still to be told
   }
@@ -371,7 +371,7 @@ void Tracer::report(event::Event& event) {
 // Who is denied one way out must not have another by making us lose track: an attacker in the guest can fill our
 // tables.
 void Tracer::refuse_sends(const char* why) {
-  if (settings_.deny_leaks) state_.refuse_sends(why);
+  if (settings_.policy.wants_complete()) state_.refuse_sends(why);
 }
 
 void Tracer::incomplete(const char* what) {
@@ -388,7 +388,7 @@ void Tracer::incomplete(const char* what) {
     event::Event event;
     event.kind = event::Kind::incomplete;
     event.detail = what;
-    if (settings_.deny_leaks) event.verdict = event::Verdict::deny;
+    if (settings_.policy.wants_complete()) event.verdict = event::Verdict::deny;
     const auto lock = state_.lock();
     report(event);
     return;

@@ -19,7 +19,7 @@ class DenyingTracerTest : public TracerTest {
 
 TEST_F(DenyingTracerTest, NothingLeavesOnceTheResultIsIncomplete) {
   for (const bool deny : {true, false}) {
-    settings.deny_leaks = deny;
+    settings.policy.leak = deny ? policy::Verdict::deny : policy::Verdict::alert;
     make();
     ASSERT_TRUE(arm());
     EXPECT_TRUE(sends());
@@ -43,14 +43,14 @@ TEST_F(DenyingTracerTest, NothingLeavesOnceTheResultIsIncomplete) {
 
 TEST_F(DenyingTracerTest, AFunctionThatTheKernelLacksCountsToo) {
   fake::set_missing(guest.profile, Symbol::fn_do_tee);
-  settings.deny_leaks = true;
+  settings.policy.leak = policy::Verdict::deny;
   make();
   ASSERT_TRUE(arm());
   EXPECT_FALSE(sends());
 }
 
 TEST_F(DenyingTracerTest, MoreKnownFilesThanThereIsRoomForCountToo) {
-  settings.deny_leaks = true;
+  settings.policy.leak = policy::Verdict::deny;
   settings.capacity = 16;
   for (uint64_t i = 0; i < 17; ++i) settings.files.push_back({{.uuid = {1}, .inode = 100 + i}, 1, 1 + i});
   make();
@@ -59,7 +59,7 @@ TEST_F(DenyingTracerTest, MoreKnownFilesThanThereIsRoomForCountToo) {
 }
 
 TEST_F(DenyingTracerTest, ALostRecordCountsToo) {
-  settings.deny_leaks = true;
+  settings.policy.leak = policy::Verdict::deny;
   make(1 << 12);
   ASSERT_TRUE(arm());
   while (ring->counters().lost == 0) {

@@ -148,12 +148,12 @@ TEST_F(TracerTest, BadAnswersAreErrors) {
 
 TEST_F(TracerTest, MissingOptionalFunctionsAreGapsAndDenyIsForThoseThatCan) {
   fake::set_missing(guest.profile, Symbol::fn_do_tee);
-  settings.deny_leaks = true;
+  settings.policy.leak = policy::Verdict::deny;
   make();
   const auto armed = arm();
   ASSERT_TRUE(armed);
   EXPECT_EQ(armed->size(), hooks::hook_points().size() - 1);
-  for (const ArmedHook& hook : *armed) EXPECT_EQ(hook.may_steer, hook.point->can_deny);
+  for (const ArmedHook& hook : *armed) EXPECT_EQ(hook.may_steer, hook.point->leads_out);
   const auto told = events();
   ASSERT_EQ(told.size(), 1u);
   EXPECT_EQ(told[0].kind, Kind::incomplete);

@@ -29,10 +29,8 @@ void with_node(Thread& thread, const OpenFile& file, Fn fn) {
   object.fs = "hidden:" + thread.service().name;
   object.fs_type = "hidden";
   const std::string_view identity(reinterpret_cast<const char*>(&file.identity), sizeof file.identity);
-  hooks::Node node;
-  node.carrier = Carrier(CarrierKind::file, digest(identity, digest(thread.service().name, 0xcbf29ce484222325)));
-  node.outside = &object;
-  fn(node);
+  fn(hooks::Node{{CarrierKind::file, digest(identity, digest(thread.service().name, 0xcbf29ce484222325))},
+                 hooks::OutsideFileNode{&object}});
 }
 
 }  // namespace

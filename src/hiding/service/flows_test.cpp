@@ -116,7 +116,7 @@ TEST_P(FlowsTest, WhatIsSentOutsideIsALeak) {
   EXPECT_NE(send_to("198.51.100.1"), -EPERM);
   EXPECT_EQ(guest->reporter.count(Kind::leak), 1u);
   EXPECT_EQ(guest->reporter.kept.back().object.remote.address, "198.51.100.1");
-  guest->environment.policy.deny_leaks = true;
+  guest->environment.policy.leak = policy::Verdict::deny;
   EXPECT_EQ(send_to("198.51.100.2"), -EPERM);
   EXPECT_EQ(guest->reporter.count(Kind::leak), 2u);
   EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("plan"), 4}), -EPERM);
@@ -125,7 +125,7 @@ TEST_P(FlowsTest, WhatIsSentOutsideIsALeak) {
 TEST_P(FlowsTest, NothingIsSentOnceSendsAreRefused) {
   ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   EXPECT_NE(send_to("198.51.100.1"), -EPERM);
-  guest->environment.policy.deny_leaks = true;
+  guest->environment.policy.leak = policy::Verdict::deny;
   guest->state.refuse_sends("labels were lost");
   for (int i = 0; i < 2; ++i) EXPECT_EQ(send_to("198.51.100.1"), -EPERM);
   EXPECT_EQ(guest->reporter.count(Kind::refused, "because the result is incomplete: labels were lost"), 1u);

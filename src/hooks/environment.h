@@ -1,0 +1,92 @@
+// What the handlers work with: one boot of one guest kernel, and whom they tell.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+
+#include "engine/engine.h"
+#include "engine/filter.h"
+#include "event/event.h"
+#include "guest/kernel.h"
+#include "guest/task.h"
+#include "labels/carriers.h"
+#include "labels/pattern.h"
+#include "policy/policy.h"
+
+namespace oboro::hooks {
+
+// Takes the events. Called with the lock of labels::Carriers held, so their order is the order of the changes.
+class Reporter {
+ public:
+  virtual ~Reporter() = default;
+  virtual void report(event::Event& event) = 0;
+  // Something could not be traced. `what` is a string literal; each is reported once per boot. Under a policy that
+  // denies, whatever makes the result incomplete (a lost record, too) also calls labels::Carriers::refuse_sends(),
+  // before the guest goes on.
+  virtual void incomplete(const char* what) = 0;
+  virtual void kernel_replaced() = 0;  // kexec
+};
+
+class FilterMarks;
+class Operation;
+
+// Told of processes by hooks that others need too (src/hiding).
+class ProcessWatcher {
+ public:
+  virtual ~ProcessWatcher() = default;
+  virtual void forked(Operation& op, guest::Task child) = 0;  // before it runs
+  // What a running task is really doing, where its registers say something else.
+  virtual std::optional<uint64_t> system_call_of(guest::Task running) = 0;
+};
+
+struct Environment {
+  Environment(const guest::Kernel& kernel_, labels::Carriers& carriers_, const labels::PatternSet& patterns_,
+              const policy::Policy& policy_, Reporter& reporter_)
+      : kernel(kernel_),
+        tasks(kernel_),
+        carriers(carriers_),
+        patterns(patterns_),
+        policy(policy_),
+        reporter(reporter_) {}
+
+  const guest::Kernel& kernel;
+  guest::TaskFinder tasks;
+  labels::Carriers& carriers;
+  const labels::PatternSet& patterns;
+  policy::Policy policy;
+  Reporter& reporter;
+  // Where the engine filters: most calls do not come here, so who waits for what is asked of the guest.
+  engine::Filter* filter = nullptr;
+  // There is no hook where files are opened: they are classified when they are read or written.
+  bool opens_unseen = false;
+  ProcessWatcher* watcher = nullptr;
+  FilterMarks* marks = nullptr;  // of `filter`
+
+  policy::Situation situation() const { return {.complete = carriers.sends_refused() == nullptr}; }
+
+  void know_name(const engine::KnownName& name) {
+    const auto lock = carriers.lock();  // the filter is told by one thread at a time
+    filter->add_name(name);
+  }
+  void forget_name(uint64_t dentry) {
+    const auto lock = carriers.lock();
+    filter->remove_name(dentry);
+  }
+
+  // GS base of a vCPU in kernel mode: that of its per-CPU area, the same for the whole boot. So it is asked for once;
+  // reading a register is the dearest part of a hook that changes nothing.
+  uint64_t gs_base(engine::Vcpu& vcpu) {
+    if (vcpu.index() >= gs_bases_.size()) return vcpu.reg(arch::Reg::gs_base);
+    auto& known = gs_bases_[vcpu.index()];
+    uint64_t value = known.load(std::memory_order_relaxed);
+    if (!value) known.store(value = vcpu.reg(arch::Reg::gs_base), std::memory_order_relaxed);
+    return value;
+  }
+
+ private:
+  std::array<std::atomic<uint64_t>, 64> gs_bases_{};
+};
+
+}  // namespace oboro::hooks
