@@ -1,11 +1,10 @@
 // What every engine (TCG plugin, KVM interposer, fake) offers to the hooks above it.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <optional>
 
 #include "arch/x86_64/registers.h"
+#include "engine/response.h"
 
 namespace oboro::engine {
 
@@ -24,21 +23,5 @@ class Vcpu {
 inline bool was_reset(Vcpu& vcpu) {
   return (vcpu.reg(arch::Reg::cs) & 0xffff) == arch::kResetCs && !(vcpu.reg(arch::Reg::cr0) & arch::kCr0Pe);
 }
-
-// Where the vCPU goes on instead of in the hooked function, and with which registers.
-struct Detour {
-  uint64_t rip = 0;  // 0: in the hooked function after all
-  uint64_t rsp = 0;
-  std::optional<uint64_t> rax;          // else as it is, like all other registers
-  std::array<uint64_t, 4> arguments{};  // of the function at rip
-  unsigned argument_count = 0;
-};
-
-// What becomes of the hooked call.
-struct Verdict {
-  bool deny = false;  // the function returns `result` at once instead of running
-  int64_t result = 0;
-  std::optional<Detour> detour;
-};
 
 }  // namespace oboro::engine

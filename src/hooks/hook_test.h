@@ -59,15 +59,23 @@ class HookTest : public testing::Test {
     plain = guest.make_file(disk, "plain", 12);
   }
 
+  // What a handler has made of the call.
+  struct Answer {
+    explicit Answer(const engine::Response& response) {
+      if (const auto* back = std::get_if<engine::Return>(&response)) deny = true, result = back->value;
+    }
+    bool deny = false;
+    int64_t result = 0;
+  };
   // At the start of a kernel function, called by task with these arguments.
-  engine::Verdict call(Symbol function, Gva task, std::initializer_list<uint64_t> arguments = {}) {
+  Answer call(Symbol function, Gva task, std::initializer_list<uint64_t> arguments = {}) {
     if (!environment) begin();
     guest.run(vcpu, task);
     vcpu.set_arguments(arguments);
     Operation operation(*environment, vcpu);
     for (const HookPoint& point : hook_points())
       if (point.function == function && is_of_interest(point)) dispatch(point, operation);
-    return operation.verdict;
+    return Answer(operation.response);
   }
   void begin() {
     environment = std::make_unique<Environment>(guest.kernel(), state, patterns, policy, reporter);

@@ -42,10 +42,7 @@ void Operation::classify(const Node& file, uint64_t labels, std::string_view pat
 policy::Decision Operation::decide(Carrier from, Carrier to, uint64_t labels, policy::Channel channel) {
   const policy::Decision decision =
       policy::decide(env.policy, env.situation(), {system_call(), tgid(), from, to, labels, channel});
-  if (decision.denies()) {
-    verdict.deny = true;
-    verdict.result = -decision.error;
-  }
+  if (decision.denies()) deny(decision.error);
   return decision;
 }
 

@@ -25,7 +25,11 @@ class Operation {
   Environment& env;
   engine::Vcpu& vcpu;
   guest::Reader r;
-  engine::Verdict verdict;
+  engine::Response response;  // what becomes of the hooked call
+
+  // The hooked function returns -error instead of running.
+  void deny(int32_t error) { response = engine::Return{-error, {}}; }
+  bool denied() const { return std::holds_alternative<engine::Return>(response); }
 
   // --- what the vCPU stands at
   // The running task and its process. Found when first asked for: many hooks end before.

@@ -15,12 +15,12 @@ class RefusedSends : public HookTest {
  protected:
   RefusedSends() : HookTest(kRoom / 2) { policy.leak = policy::Verdict::deny; }
 
-  engine::Verdict send(Gva task, Gva sock, Gva message = Gva()) {
+  Answer send(Gva task, Gva sock, Gva message = Gva()) {
     guest.set_system_call(task, SYS_sendto);
     if (!message) message = guest.allocate();
     return call(Symbol::fn_socket_sendmsg, task, {guest.socket(sock).value, message.value, 5});
   }
-  engine::Verdict send_to(Gva task, const char* address, uint16_t port = 9) {
+  Answer send_to(Gva task, const char* address, uint16_t port = 9) {
     return send(task, guest.udp(endpoint("0.0.0.0", 50000)), guest.message_to(endpoint(address, port)));
   }
   Gva remote(uint16_t port = 40000) { return guest.tcp(endpoint("10.0.2.15", port), endpoint("192.0.2.1", 443)); }
@@ -44,7 +44,7 @@ TEST_F(RefusedSends, AChildThatCouldNotBeLabelledSendsNothing) {
   gaps();
   const Gva sock = remote();
   for (int i = 0; i < 2; ++i) {
-    const engine::Verdict verdict = send(child, sock);
+    const Answer verdict = send(child, sock);
     EXPECT_TRUE(verdict.deny);
     EXPECT_EQ(verdict.result, -1);
   }

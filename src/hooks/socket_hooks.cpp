@@ -44,7 +44,7 @@ void send_datagram(Operation& op, Sock sock, const IpEndpoint& to) {
   const bool multicast = to.address.is_multicast();
   const Gva net = multicast ? sock.net(op.r) : guest::namespace_of_address(op.r, sock.net(op.r), to.address);
   if (multicast || !net) op.leave(sock, to);
-  if (op.verdict.deny || !net || !op.labels()) return;
+  if (op.denied() || !net || !op.labels()) return;
   std::vector<Sock> receivers;
   if (!guest::udp_receivers(op.r, net, to, receivers))
     op.env.reporter.incomplete("the table of UDP sockets could not be read to its end");

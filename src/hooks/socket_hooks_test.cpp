@@ -10,7 +10,7 @@ using guest::SocketType;
 
 class SocketHooks : public HookTest {
  protected:
-  engine::Verdict send(Gva task, Gva sock, Gva message = Gva()) {
+  Answer send(Gva task, Gva sock, Gva message = Gva()) {
     guest.set_system_call(task, SYS_sendto);
     if (!message) message = guest.allocate();
     return call(Symbol::fn_socket_sendmsg, task, {guest.socket(sock).value, message.value, 5});
@@ -208,7 +208,7 @@ TEST_F(TcpHooks, DenyRefusesEverySendAndLabelsNothing) {
   EXPECT_FALSE(send(writer, sock).deny);
   label(writer);
   for (int i = 0; i < 2; ++i) {
-    const engine::Verdict verdict = send(writer, sock);
+    const Answer verdict = send(writer, sock);
     EXPECT_TRUE(verdict.deny);
     EXPECT_EQ(verdict.result, -1);
   }

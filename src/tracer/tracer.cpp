@@ -273,7 +273,7 @@ bool Tracer::ask_to_go_on(const std::string& why) {
   return answer && answer->type == 'C';
 }
 
-engine::Verdict Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) {
+engine::Response Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) {
   hooks::Operation operation(*environment_, vcpu);
   // What the kernel does before there is a program is its own start: it unpacks its initial file system, for one. The
   // engine may have armed before or after that.
@@ -282,7 +282,7 @@ engine::Verdict Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) 
     programs_seen_.store(true, std::memory_order_relaxed);
   }
   hooks::dispatch(point, operation);
-  return operation.verdict;
+  return operation.response;
 }
 
 void Tracer::boot_ended(std::string_view how) {

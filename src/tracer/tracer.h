@@ -30,7 +30,7 @@ namespace oboro::tracer {
 struct ArmedHook {
   uint64_t address;
   const hooks::HookPoint* point;
-  bool may_steer;    // may be refused or led elsewhere (Verdict): the engine must be able to set registers
+  bool may_steer;    // what its handler answers is to be applied: the engine must be able to set registers
   bool filter_only;  // of use only for an engine that filters
 };
 
@@ -76,7 +76,9 @@ class Tracer final : public hooks::Reporter {
 
   const link::Settings& settings() const { return settings_; }
 
-  engine::Verdict hook(const hooks::HookPoint& point, engine::Vcpu& vcpu);
+  engine::Response hook(const hooks::HookPoint& point, engine::Vcpu& vcpu);
+  // What hook() answered could not be applied.
+  void not_answered() { incomplete("a hooked call could not be answered: its return address is not in memory"); }
   uint64_t records() { return ring_.counters().records; }
   void count_stop() { ring_.counters().stops.fetch_add(1, std::memory_order_relaxed); }
 

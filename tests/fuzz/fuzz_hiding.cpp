@@ -147,7 +147,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   FakeThread second(guest, guest.make_thread(101), 1), third(guest, guest.make_process(200), 2);
   FakeThread* const all[] = {&guest.first, &second, &third};
   unsigned steps = 0;
-  guest.may_go_on = [&](const engine::Detour&) {
+  guest.may_go_on = [&](const engine::Call&) {
     // What the proxy was asked is answered somehow.
     while (const auto asked = world.proxys->receive(storage)) {
       proxy::Frame frame;
@@ -165,11 +165,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   };
   guest.takes_time = false;
   unsigned depth = 0;
-  guest.instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
+  guest.instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
     const auto kind = input.take<uint8_t>();
     if (kind < 200) return std::nullopt;
-    if (kind < 205) all[kind % 3]->vcpu.set(arch::Reg::rsp, to.rsp + kind);
-    if (kind < 210) guest::Writer(guest.guest.kernel()).put(Gva(to.rsp), some_word(input, guest));
+    if (kind < 205) all[kind % 3]->vcpu.set(arch::Reg::rsp, to.stack.value + kind);
+    if (kind < 210) guest::Writer(guest.guest.kernel()).put(to.stack, some_word(input, guest));
     // It sleeps, and another vCPU enters a hook.
     if (kind >= 240 && depth < 3) {
       ++depth;

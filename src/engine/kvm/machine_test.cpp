@@ -303,11 +303,19 @@ TEST_F(MachineTest, RegistersGoBackWithTheNextEntry) {
   registers.rdi = 7;
   EXPECT_EQ(vcpu.reg(arch::Reg::rdi), 7u);
   EXPECT_EQ(vcpu.run().kvm_dirty_regs, 0u);
-  vcpu.return_from_function(0x3000, -1);
-  EXPECT_EQ(registers.rip, 0x3000u);
-  EXPECT_EQ(registers.rsp, 0x1008u);
+  vcpu.set(arch::Reg::rax, UINT64_MAX);
   EXPECT_EQ(registers.rax, UINT64_MAX);
-  EXPECT_TRUE(vcpu.run().kvm_dirty_regs & KVM_SYNC_X86_REGS);
+  EXPECT_EQ(vcpu.run().kvm_dirty_regs, uint64_t{KVM_SYNC_X86_REGS});
+  for (const arch::Reg reg : arch::kArguments) {
+    vcpu.set(reg, 100 + static_cast<uint64_t>(reg));
+    EXPECT_EQ(vcpu.reg(reg), 100 + static_cast<uint64_t>(reg));
+  }
+  vcpu.set(arch::Reg::rsp, 0x1008);
+  EXPECT_EQ(registers.rsp, 0x1008u);
+  vcpu.run().kvm_dirty_regs = 0;
+  vcpu.set_rip(0x3000);
+  EXPECT_EQ(registers.rip, 0x3000u);
+  EXPECT_EQ(vcpu.run().kvm_dirty_regs, uint64_t{KVM_SYNC_X86_REGS});
 }
 
 }  // namespace

@@ -59,19 +59,37 @@ void KvmVcpu::set_rip(uint64_t rip) {
   run_->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
 }
 
-void KvmVcpu::return_from_function(uint64_t target, int64_t result) {
-  run_->s.regs.regs.rax = static_cast<uint64_t>(result);
-  run_->s.regs.regs.rsp += sizeof target;
-  set_rip(target);
-}
-
-void KvmVcpu::detour(const Detour& to) {
-  kvm_regs& regs = run_->s.regs.regs;
-  const std::array<decltype(&regs.rdi), 4> arguments{&regs.rdi, &regs.rsi, &regs.rdx, &regs.rcx};
-  for (size_t i = 0; i < to.argument_count; ++i) *arguments[i] = to.arguments[i];
-  if (to.rax) regs.rax = *to.rax;
-  regs.rsp = to.rsp;
-  set_rip(to.rip ? to.rip : regs.rip);
+void KvmVcpu::set(arch::Reg reg, uint64_t value) {
+  kvm_regs& r = run_->s.regs.regs;
+  switch (reg) {
+    case arch::Reg::rax:
+      r.rax = value;
+      break;
+    case arch::Reg::rdi:
+      r.rdi = value;
+      break;
+    case arch::Reg::rsi:
+      r.rsi = value;
+      break;
+    case arch::Reg::rdx:
+      r.rdx = value;
+      break;
+    case arch::Reg::rcx:
+      r.rcx = value;
+      break;
+    case arch::Reg::r8:
+      r.r8 = value;
+      break;
+    case arch::Reg::r9:
+      r.r9 = value;
+      break;
+    case arch::Reg::rsp:
+      r.rsp = value;
+      break;
+    default:
+      return;
+  }
+  run_->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
 }
 
 void KvmVcpu::resume_from_breakpoint() {

@@ -28,10 +28,8 @@ class KvmVcpu final : public Vcpu {
   uint64_t rip() const { return run_->s.regs.regs.rip; }
   // Where the vCPU goes on; takes effect with the next KVM_RUN, as do the following.
   void set_rip(uint64_t rip);
-  // Makes the hooked function, none of which has run, return to `target` (the word at rsp) with `result`.
-  void return_from_function(uint64_t target, int64_t result);
-  // Goes on elsewhere; at set_rip()'s if that is the hooked function.
-  void detour(const Detour& to);
+  // rax, rsp, or one of arch::kArguments.
+  void set(arch::Reg reg, uint64_t value);
   // Executes the instruction at rip even though a breakpoint is set there.
   void resume_from_breakpoint();
 

@@ -36,24 +36,14 @@ uint64_t TcgVcpu::reg(arch::Reg reg) {
   return value;
 }
 
-void TcgVcpu::return_from_function(int64_t result) {
-  const uint64_t stack = reg(arch::Reg::rsp);
-  uint64_t target = 0;
+bool TcgVcpu::read_word(Gva at, uint64_t& out) {
   g_byte_array_set_size(buffer_, 0);
-  if (qemu_plugin_read_memory_vaddr(stack, buffer_, sizeof target)) std::memcpy(&target, buffer_->data, sizeof target);
-  write(arch::Reg::rax, static_cast<uint64_t>(result));
-  write(arch::Reg::rsp, stack + sizeof target);
-  qemu_plugin_set_pc(target);
+  if (!qemu_plugin_read_memory_vaddr(at.value, buffer_, sizeof out) || buffer_->len < sizeof out) return false;
+  std::memcpy(&out, buffer_->data, sizeof out);
+  return true;
 }
 
-void TcgVcpu::detour(const Detour& to) {
-  for (size_t i = 0; i < to.argument_count; ++i) write(arch::kArguments[i], to.arguments[i]);
-  if (to.rax) write(arch::Reg::rax, *to.rax);
-  write(arch::Reg::rsp, to.rsp);
-  if (to.rip) qemu_plugin_set_pc(to.rip);
-}
-
-void TcgVcpu::write(arch::Reg reg, uint64_t value) {
+void TcgVcpu::set(arch::Reg reg, uint64_t value) {
   g_byte_array_set_size(buffer_, sizeof value);
   std::memcpy(buffer_->data, &value, sizeof value);
   qemu_plugin_write_register(handles_[static_cast<size_t>(reg)], buffer_);

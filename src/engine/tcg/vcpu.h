@@ -15,14 +15,12 @@ class TcgVcpu final : public Vcpu {
 
   unsigned index() const override { return index_; }
   uint64_t reg(arch::Reg reg) override;
-  // Makes the function at whose first instruction the vCPU stands return `result`. Does not return.
-  [[noreturn]] void return_from_function(int64_t result);
-  // Goes on elsewhere. Returns only if that is the hooked function.
-  void detour(const Detour& to);
+  // For apply() (engine/response.h), in a callback that may write registers.
+  void set(arch::Reg reg, uint64_t value);
+  bool read_word(Gva at, uint64_t& out);
+  [[noreturn]] void go_to(Gva at) { qemu_plugin_set_pc(at.value); }
 
  private:
-  void write(arch::Reg reg, uint64_t value);
-
   unsigned index_ = 0;
   std::array<qemu_plugin_register*, static_cast<size_t>(arch::Reg::count)> handles_{};
   GByteArray* buffer_ = nullptr;

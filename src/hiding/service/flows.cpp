@@ -89,7 +89,9 @@ bool may_send(Thread& thread, const OpenFile& file, std::span<const std::byte> a
   object.protocol = file.type == SOCK_STREAM ? "tcp" : "udp";
   object.remote = address.empty() ? file.peer.get() : endpoint_of(address);
   op.leave(object, digest(object.remote.address, object.remote.port ^ uint64_t{file.handle} << 32));
-  return !std::exchange(op.verdict.deny, false);
+  const bool denied = op.denied();
+  op.response = engine::GoOn{};  // of the system call, not of what the hook's function does
+  return !denied;
 }
 
 event::Endpoint endpoint_of(std::span<const std::byte> address) {

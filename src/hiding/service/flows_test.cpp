@@ -141,8 +141,8 @@ TEST_P(FlowsTest, EachPieceOfALongWriteIsLookedAt) {
   std::array<uint64_t, 4> parts{FakeDispatch::kUser + 100, 900000, FakeDispatch::kUser + 100, 900000};
   std::memcpy(guest->user.data(), parts.data(), sizeof parts);
   bool once = false;
-  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
-    const bool last = to.rip == guest->guest.symbol(Symbol::call_copy_from_user).value &&
+  guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
+    const bool last = to.function == guest->guest.symbol(Symbol::call_copy_from_user) &&
                       to.arguments[1] > FakeDispatch::kUser + 800000;
     if (last && !std::exchange(once, true)) set_labels(1);
     return std::nullopt;

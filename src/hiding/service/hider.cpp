@@ -301,10 +301,7 @@ void Hider::exits(Operation& op) {
 
 // The hooked function runs after all, as it was called.
 void Hider::run_function(Operation& op, const Thread& thread) {
-  engine::Detour& to = op.verdict.detour.emplace();
-  to.rsp = thread.entry_stack();
-  to.arguments = thread.entry_arguments();
-  to.argument_count = static_cast<unsigned>(to.arguments.size());
+  op.response = engine::RunAs{Gva(thread.entry_stack()), thread.entry_arguments()};
 }
 
 void Hider::timed_system_call(Operation& op) {
@@ -365,10 +362,7 @@ void Hider::system_call(Operation& op) {
 // syscall_user_dispatch() returns at once: false, and the kernel executes the call; or true, and it does not, and tells
 // no tracer of the guest's.
 void Hider::finish_call(Operation& op, Thread& thread, Gva registers, Outcome outcome) {
-  engine::Detour& to = op.verdict.detour.emplace();
-  to.rip = op.r.at<uint64_t>(Gva(thread.entry_stack()));
-  to.rsp = thread.entry_stack() + sizeof(uint64_t);
-  to.rax = outcome.native ? 0 : 1;
+  op.response = engine::Return{outcome.native ? 0 : 1, Gva(thread.entry_stack())};
   if (thread.shown) writer_.put(registers, *std::exchange(thread.shown, std::nullopt));
   if (!outcome.native) {
     counters_.hidden_calls.fetch_add(1, std::memory_order_relaxed);

@@ -24,7 +24,7 @@
 
 namespace oboro::hiding {
 
-// Functions hooked for hidden services alone. All of their handlers may steer (Verdict::detour).
+// Functions hooked for hidden services alone. All of their handlers answer with any engine::Response.
 std::span<const hooks::HookPoint> hook_points();
 
 class Hider final : public hooks::ProcessWatcher {

@@ -19,10 +19,10 @@ using fake::FakeThread;
 
 class HostileTest : public HiderTest {
  protected:
-  bool is(const engine::Detour& to, Symbol function) const { return to.rip == guest->guest.symbol(function).value; }
+  bool is(const engine::Call& to, Symbol function) const { return to.function == guest->guest.symbol(function); }
   // That function of the kernel does nothing, and returns this.
   void returns(Symbol function, uint64_t value) {
-    guest->instead = [=, this](const engine::Detour& to) {
+    guest->instead = [=, this](const engine::Call& to) {
       return is(to, function) ? std::optional(value) : std::nullopt;
     };
   }
@@ -259,7 +259,7 @@ class ForgedProxyTest : public testing::Test {
   }
   // Every call is answered with this, whatever it is.
   void answers(std::array<int64_t, 4> arguments, std::vector<std::byte> first = {}) {
-    guest->may_go_on = [this, arguments, bytes = std::move(first)](const engine::Detour&) {
+    guest->may_go_on = [this, arguments, bytes = std::move(first)](const engine::Call&) {
       while (const auto asked = forger->receive(storage)) {
         proxy::Frame frame;
         frame.id = asked->id;
@@ -325,7 +325,7 @@ TEST_F(ForgedProxyTest, AReceiveThatIsToHaveAllAsksUntilItHas) {
   ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_STREAM, 0}), 0);
   const std::vector<std::byte> data(proxy::kMaxData, std::byte{'x'});
   std::vector<int64_t> asked_for;
-  guest->may_go_on = [&](const engine::Detour&) {
+  guest->may_go_on = [&](const engine::Call&) {
     while (const auto asked = forger->receive(storage)) {
       if (asked->op != proxy::Op::receive) continue;
       asked_for.push_back(asked->arguments[0]);
@@ -414,7 +414,7 @@ TEST_F(ForgedProxyTest, AWaitEndsWithAProxyThatAnswersNothing) {
   const pollfd polled{0, POLLIN, 0};
   std::memcpy(guest->user.data(), &polled, sizeof polled);
   unsigned steps = 0;
-  guest->may_go_on = [&](const engine::Detour&) {
+  guest->may_go_on = [&](const engine::Call&) {
     if (++steps == 200) life.reset();  // long after the time was over
     return steps < 5000;
   };

@@ -159,9 +159,9 @@ TEST_P(HiderTest, ACallThatEndsWhenServicesRetireLeavesTheNextOneToGiveBackMemor
   guest->user_in_ram = false;
   ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   ASSERT_EQ(open_file("/var/secret/a"), 1) << "it has memory from here on";
-  guest->may_go_on = [&, pauses = 0](const engine::Detour& to) mutable {
-    const bool pause = to.rip == guest->guest.symbol(Symbol::call_yield).value ||
-                       to.rip == guest->guest.symbol(Symbol::call_schedule_hrtimeout).value;
+  guest->may_go_on = [&, pauses = 0](const engine::Call& to) mutable {
+    const bool pause = to.function == guest->guest.symbol(Symbol::call_yield) ||
+                       to.function == guest->guest.symbol(Symbol::call_schedule_hrtimeout);
     return !pause || ++pauses != 3 || !guest->hider.retire(true).empty();
   };
   EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), -EIO);
@@ -181,9 +181,9 @@ TEST_P(HiderTest, WhoIsMarkedDoesNotDependOnTheHook) {
 // What a program hands over is nearly always in RAM: then nothing of the guest's kernel is called for it.
 TEST_P(HiderTest, ArgumentsInRamAreReadWithoutTheKernel) {
   unsigned copies = 0;
-  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
-    copies += to.rip == guest->guest.symbol(Symbol::call_copy_from_user).value ||
-              to.rip == guest->guest.symbol(Symbol::call_strncpy_from_user).value;
+  guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
+    copies += to.function == guest->guest.symbol(Symbol::call_copy_from_user) ||
+              to.function == guest->guest.symbol(Symbol::call_strncpy_from_user);
     return std::nullopt;
   };
   for (const bool in_ram : {true, false}) {

@@ -78,9 +78,9 @@ class HiderTest : public testing::TestWithParam<Wait> {
   }
   // The vCPU does not come back from it: somebody else's turn, or death.
   void stop_at_pause(unsigned number) {
-    guest->may_go_on = [this, left = number](const engine::Detour& to) mutable {
-      const bool pause = to.rip == guest->guest.symbol(Symbol::call_yield).value ||
-                         to.rip == guest->guest.symbol(Symbol::call_schedule_hrtimeout).value;
+    guest->may_go_on = [this, left = number](const engine::Call& to) mutable {
+      const bool pause = to.function == guest->guest.symbol(Symbol::call_yield) ||
+                         to.function == guest->guest.symbol(Symbol::call_schedule_hrtimeout);
       return !pause || --left > 0;
     };
   }

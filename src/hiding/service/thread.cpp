@@ -107,12 +107,9 @@ bool Thread::follow_files(Gva now) {
 }
 
 void Thread::detour() {
-  engine::Detour& to = operation_->verdict.detour.emplace();
-  to.rip = pending_->function.value;
-  to.rsp = entry_stack_ - kFrame;
-  to.arguments = pending_->arguments;
-  to.argument_count = pending_->argument_count;
-  writer_.put(Gva(to.rsp), entry_function_);
+  const Gva stack(entry_stack_ - kFrame);
+  writer_.put(stack, entry_function_);
+  operation_->response = engine::Call{pending_->function, stack, pending_->arguments, pending_->argument_count};
 }
 
 Routine<bool> Thread::need_buffer() {

@@ -102,7 +102,7 @@ class Thread {
   // A task runs on one vCPU at a time, says its kernel, which may be hostile. False: another vCPU is at it.
   bool take() { return !taken_.exchange(true, std::memory_order_acquire); }
   void leave() { taken_.store(false, std::memory_order_release); }
-  // Starts a routine at a hook of a function, or goes on with it. What the vCPU is to do then is in op.verdict, unless
+  // Starts a routine at a hook of a function, or goes on with it. What the vCPU is to do then is in op.response, unless
   // the routine has come to its end: its outcome.
   std::optional<Outcome> enter(hooks::Operation& op, guest::Symbol function,
                                Routine<Outcome> (*start)(Thread&, SystemCall), const SystemCall& call);

@@ -72,8 +72,8 @@ TEST_P(WaitingTest, AnEpollInstanceWhoseSocketsAreGoneWithTheirProxyIsTheKernels
 TEST_P(WaitingTest, WithoutAProxyAnEpollInstanceStillHasTheGuestsOwn) {
   watch_a_socket(EPOLLIN, 77);
   kill_proxy();
-  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
-    if (to.rip != guest->guest.symbol(Symbol::call_sys_epoll_wait).value) return std::nullopt;
+  guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
+    if (to.function != guest->guest.symbol(Symbol::call_sys_epoll_wait)) return std::nullopt;
     epoll_event event{};
     event.data.u64 = 88;
     std::memcpy(guest->user.data() + 500, &event, sizeof event);
@@ -102,9 +102,9 @@ TEST_P(WaitingTest, AnEpollWaitEndsWhenServicesRetire) {
 
 TEST_P(WaitingTest, AnEpollInstanceIsNotTakenForAClosedOneWithAllTheSameMemory) {
   watch_a_socket(EPOLLOUT);
-  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
-    return to.rip == guest->guest.symbol(Symbol::call_sys_epoll_create1).value ? std::optional<uint64_t>(0)
-                                                                               : std::nullopt;
+  guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
+    return to.function == guest->guest.symbol(Symbol::call_sys_epoll_create1) ? std::optional<uint64_t>(0)
+                                                                              : std::nullopt;
   };
   ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
   EXPECT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, 0}), End::native) << "it watches nothing that is hidden";
@@ -148,15 +148,15 @@ TEST_P(WaitingTest, AWaitForBothWorldsSleepsInTheKernelsOwnWait) {
   std::memcpy(guest->user.data(), polled, sizeof polled);
   unsigned slept = 0, looked = 0;
   bool ready = false;
-  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
-    if (to.rip == guest->guest.symbol(Symbol::call_sys_poll).value) {
+  guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
+    if (to.function == guest->guest.symbol(Symbol::call_sys_poll)) {
       ++looked;
       pollfd* all = reinterpret_cast<pollfd*>(guest->user.data());
       all[0].revents = POLLNVAL;  // as the kernel sees ours
       all[1].revents = ready ? POLLIN : 0;
       return 1 + ready;
     }
-    if (to.rip != guest->guest.symbol(Symbol::call_do_select).value) return std::nullopt;
+    if (to.function != guest->guest.symbol(Symbol::call_do_select)) return std::nullopt;
     EXPECT_EQ(to.arguments[0], kFar + 1);
     EXPECT_EQ(guest->guest.word(Gva(guest->guest.word(Gva(to.arguments[1])))), 0u) << "ours are not in the sets";
     EXPECT_EQ(guest->guest.word(Gva(guest->guest.word(Gva(to.arguments[1])) + 8)), uint64_t{1} << (kFar - 64));
@@ -187,8 +187,8 @@ TEST_P(WaitingTest, AWakeUpThatWasMeantForAnotherWaitIsNoSignal) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "only a sleep is told of signals";
   ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   unsigned sleeps = 0;
-  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
-    if (to.rip != guest->guest.symbol(Symbol::call_schedule_hrtimeout).value) return std::nullopt;
+  guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
+    if (to.function != guest->guest.symbol(Symbol::call_schedule_hrtimeout)) return std::nullopt;
     if (++sleeps == 4) guest->sleep_result = -EINTR;  // a true one, after that
     if (sleeps != 1) return std::nullopt;
     return static_cast<uint64_t>(-EINTR);
@@ -219,10 +219,10 @@ TEST_P(WaitingTest, ASignalThatIsThereAtOnceEndsAPollOfBothWorldsAsAnyOther) {
   watch_a_socket(EPOLLIN);
   constexpr uint64_t kTime = FakeDispatch::kUser + 400, kMask = FakeDispatch::kUser + 500;
   bool restored = false;
-  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
-    restored |= to.rip == guest->guest.symbol(Symbol::call_sys_epoll_pwait).value;
+  guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
+    restored |= to.function == guest->guest.symbol(Symbol::call_sys_epoll_pwait);
     constexpr int64_t kRestartBlocked = -516;  // ERESTART_RESTARTBLOCK
-    if (to.rip == guest->guest.symbol(Symbol::call_sys_poll).value) return kRestartBlocked;
+    if (to.function == guest->guest.symbol(Symbol::call_sys_poll)) return kRestartBlocked;
     return std::nullopt;
   };
   guest->sleep_result = -EINTR;
@@ -285,9 +285,9 @@ TEST_P(WaitingTest, TheFirstSleepIsAsLongAsSuchACallIsExpectedToTake) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "only that sleeps";
   Expectation& expectation = services[0]->expectations[static_cast<size_t>(proxy::Op::access)];
   std::vector<uint64_t> slept;
-  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
-    EXPECT_NE(to.rip, guest->guest.symbol(Symbol::call_yield).value);
-    if (to.rip == guest->guest.symbol(Symbol::call_schedule_hrtimeout).value)
+  guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
+    EXPECT_NE(to.function, guest->guest.symbol(Symbol::call_yield));
+    if (to.function == guest->guest.symbol(Symbol::call_schedule_hrtimeout))
       slept.push_back(guest->guest.word(Gva(to.arguments[0])));
     return std::nullopt;
   };
@@ -308,9 +308,9 @@ TEST_P(WaitingTest, WhereOthersWantTheCpuABriefWaitKeepsIt) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "the others always do the same";
   unsigned pauses = 0;
   bool slow = true;
-  guest->instead = [&](const engine::Detour& to) -> std::optional<uint64_t> {
-    const bool yields = to.rip == guest->guest.symbol(Symbol::call_yield).value;
-    pauses += yields || to.rip == guest->guest.symbol(Symbol::call_schedule_hrtimeout).value;
+  guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
+    const bool yields = to.function == guest->guest.symbol(Symbol::call_yield);
+    pauses += yields || to.function == guest->guest.symbol(Symbol::call_schedule_hrtimeout);
     if (yields && std::exchange(slow, false)) usleep(200'000);  // somebody else has run
     return std::nullopt;
   };

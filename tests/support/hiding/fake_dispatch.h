@@ -148,7 +148,7 @@ class FakeDispatch {
     return Gva(word(Gva(guest.get(table, Field::fdtable_fd)) + number * 8));
   }
   void close_all() { guest.write(bits_of(leader), std::array<uint64_t, 4>{}); }  // as exit_files() does
-  uint64_t execute(const engine::Detour& to, Gva task);
+  uint64_t execute(const engine::Call& to, Gva task);
 
   FakeGuest guest;
 
@@ -170,9 +170,9 @@ class FakeDispatch {
   int64_t sleep_result = 0;  // of schedule_hrtimeout: -EINTR, a signal is there
   bool takes_time = true;    // to sleep; a proxy in another thread needs some
   size_t pages = 0;          // that were got and not freed
-  std::function<bool(const engine::Detour&)> may_go_on;
+  std::function<bool(const engine::Call&)> may_go_on;
   // Instead of what the function does: a hostile kernel.
-  std::function<std::optional<uint64_t>(const engine::Detour&)> instead;
+  std::function<std::optional<uint64_t>(const engine::Call&)> instead;
 
  private:
   uint64_t word(Gva at) { return guest.word(at); }
@@ -226,10 +226,10 @@ class FakeDispatch {
   std::vector<Gva> spare_;
 };
 
-inline uint64_t FakeDispatch::execute(const engine::Detour& to, Gva task) {
+inline uint64_t FakeDispatch::execute(const engine::Call& to, Gva task) {
   if (instead)
     if (const auto value = instead(to)) return *value;
-  const auto is = [&](guest::Symbol function) { return to.rip == guest.symbol(function).value; };
+  const auto is = [&](guest::Symbol function) { return to.function == guest.symbol(function); };
   const auto& a = to.arguments;
   uint64_t part = 0;
   if (is(Symbol::call_yield)) {
@@ -308,24 +308,26 @@ inline FakeThread::End FakeThread::go_on(guest::Symbol function) {
   for (const hooks::HookPoint& one : hiding::hook_points())
     if (one.function == function) point = &one;
   for (unsigned step = 0; step < kMostSteps; ++step) {
-    std::optional<engine::Detour> to;
+    engine::Response response;
     {
       hooks::Operation operation(kernel_.environment, vcpu);
       hooks::dispatch(*point, operation);
-      to = operation.verdict.detour;
+      response = operation.response;
     }
-    if (!to || to->rip == 0) return End::ran;
-    if (to->rip == kReturn) {
-      returns_to_caller += to->rsp == (stack_ + 8).value;
-      return to->rax.value_or(0) ? End::answered : End::native;
+    if (const auto* back = std::get_if<engine::Return>(&response)) {
+      const Gva from = back->stack ? *back->stack : Gva(vcpu.reg(arch::Reg::rsp));
+      returns_to_caller += from == stack_ && kernel_.guest.word(from) == kReturn;
+      return back->value ? End::answered : End::native;
     }
-    vcpu.set(arch::Reg::rsp, to->rsp + 8);
+    const auto* to = std::get_if<engine::Call>(&response);
+    if (!to) return End::ran;
+    vcpu.set(arch::Reg::rsp, to->stack.value + 8);
     if (kernel_.may_go_on && !kernel_.may_go_on(*to)) return End::stuck;
     vcpu.set(arch::Reg::rax, kernel_.execute(*to, task));
     // A function may leave anything in the registers of its arguments.
     for (const arch::Reg reg : arch::kArguments) vcpu.set(reg, 0x5a5a5a5a5a5a5a5a);
     uint64_t back = 0;
-    if (!kernel_.guest.kernel().read(Gva(to->rsp), &back, sizeof back)) return End::stuck;
+    if (!kernel_.guest.kernel().read(to->stack, &back, sizeof back)) return End::stuck;
     if (back != kernel_.guest.symbol(function).value) return End::stuck;
   }
   return End::stuck;

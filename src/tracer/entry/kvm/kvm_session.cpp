@@ -26,6 +26,16 @@ constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0
 
 void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
 
+// For engine::apply(): a vCPU whose set_rip() is that of the hooked function.
+struct AtHook {
+  KvmVcpu& vcpu;
+  const guest::Kernel& kernel;
+  uint64_t reg(arch::Reg reg) { return vcpu.reg(reg); }
+  void set(arch::Reg reg, uint64_t value) { vcpu.set(reg, value); }
+  bool read_word(Gva at, uint64_t& out) { return kernel.read(at, &out, sizeof out); }
+  void go_to(Gva at) { vcpu.set_rip(at.value); }
+};
+
 }  // namespace
 
 Result<void> KvmSession::set_up() {
@@ -295,13 +305,10 @@ bool KvmSession::trapped(KvmVcpu& vcpu) {
     vcpu.set_rip(trap->second.original);
   else
     vcpu.resume_from_breakpoint();
-  const engine::Verdict verdict = tracer_->hook(*hook.point, vcpu);
+  const engine::Response response = tracer_->hook(*hook.point, vcpu);
   if (begun && tracer_->records() == records) times_.end(begun);  // of those that changed nothing
-  uint64_t back = 0;
-  if (verdict.detour && hook.may_steer)
-    vcpu.detour(*verdict.detour);
-  else if (verdict.deny && hook.may_steer && tracer_->kernel().read(Gva(vcpu.reg(arch::Reg::rsp)), &back, sizeof back))
-    vcpu.return_from_function(back, verdict.result);
+  AtHook at{vcpu, tracer_->kernel()};
+  if (hook.may_steer && !engine::apply(response, at)) tracer_->not_answered();
   if (tracer_->kernel_was_replaced()) end_boot(vcpu, "kexec", Code::ends);  // by this vCPU or another one's hook
   return true;
 }

@@ -123,10 +123,9 @@ void on_hook(unsigned index, void* data) {
   if (plugin->phase != Phase::armed) return;
   const auto* hook = static_cast<const ArmedHook*>(data);
   TcgVcpu& vcpu = plugin->vcpus[index];
-  const engine::Verdict verdict = plugin->tracer->hook(*hook->point, vcpu);
-  if (plugin->tracer->kernel_was_replaced()) end_boot("kexec");  // on this vCPU or on another: the verdict holds
-  if (verdict.detour && hook->may_steer) return vcpu.detour(*verdict.detour);
-  if (verdict.deny && hook->may_steer) vcpu.return_from_function(verdict.result);
+  const engine::Response response = plugin->tracer->hook(*hook->point, vcpu);
+  if (plugin->tracer->kernel_was_replaced()) end_boot("kexec");  // on this vCPU or on another: the answer holds
+  if (hook->may_steer && !engine::apply(response, vcpu)) plugin->tracer->not_answered();
 }
 
 bool is_wrmsr(const qemu_plugin_insn* insn) {
