@@ -26,6 +26,7 @@ function(oboro_library name)
 endfunction()
 
 add_custom_target(unit-tests)
+add_custom_target(programs)  # what a user runs, without the tests
 
 # oboro_test(file.cpp [NAME name] [THREADS] [DEPS libs...] [DEFINITIONS macros...] [NEEDS targets...]): a GoogleTest
 # binary that stands beside its source; run by ctest. THREADS: it runs code of ours in several threads at once; only such
