@@ -5,12 +5,16 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/io_error.h"
 #include "store/files.h"
 
 namespace oboro::store {
 namespace {
+
+constexpr int kLockTries = 50;
+constexpr useconds_t kLockRetryUs = 1000;
 
 std::string from_environment(const char* name) {
   const char* value = std::getenv(name);
@@ -49,11 +53,17 @@ Result<void> create_state_directory(const std::string& path) {
   return check_state_directory(path);
 }
 
+std::string lock_path(const std::string& state_directory) { return state_directory + "/lock"; }
+
 Result<StateLock> StateLock::take(const std::string& state_directory) {
-  const std::string path = state_directory + "/lock";
+  const std::string path = lock_path(state_directory);
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return io_error(path);
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+  // Who asks is_taken() has a lock for a moment.
+  int locked = -1;
+  for (int i = 0; i < kLockTries && (locked = ::flock(fd.get(), LOCK_EX | LOCK_NB)) != 0 && errno == EWOULDBLOCK; ++i)
+    ::usleep(kLockRetryUs);
+  if (locked != 0) {
     if (errno != EWOULDBLOCK) return io_error(path);
     auto owner = read_file(path, 64);
     const std::string pid = owner ? owner->substr(0, owner->find('\n')) : "";
@@ -66,7 +76,7 @@ Result<StateLock> StateLock::take(const std::string& state_directory) {
 }
 
 bool StateLock::is_taken(const std::string& state_directory) {
-  const UniqueFd fd(::open((state_directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd fd(::open(lock_path(state_directory).c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return false;
   return ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }

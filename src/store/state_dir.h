@@ -17,6 +17,8 @@ Result<void> check_state_directory(const std::string& path);
 // Creates it, and its parents, mode 0700, if it is not there; then checks it.
 Result<void> create_state_directory(const std::string& path);
 
+std::string lock_path(const std::string& state_directory);
+
 // Makes this process the only `oboro run` of the directory for as long as the lock lives, by whatever end.
 class StateLock {
  public:

@@ -1,7 +1,12 @@
 #include "store/state_dir.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "store/files.h"
 #include "store/status.h"
@@ -60,6 +65,28 @@ TEST(StateLock, OneAtATime) {
   }
   EXPECT_FALSE(StateLock::is_taken(temp.path()));
   EXPECT_TRUE(StateLock::take(temp.path()));
+}
+
+TEST(StateLock, WhoAsksDoesNotKeepARunFromStarting) {
+  const TempDirectory temp;
+  ASSERT_TRUE(StateLock::take(temp.path()));
+  const pid_t child = ::fork();  // its lock stands as long as is_taken() would have it at worst
+  if (child == 0) {
+    const UniqueFd fd(::open(lock_path(temp.path()).c_str(), O_RDONLY));
+    for (int i = 0; i < 10000; ++i) {
+      ::flock(fd.get(), LOCK_SH);
+      ::usleep(10);
+      ::flock(fd.get(), LOCK_UN);
+      ::usleep(200);
+    }
+    ::_exit(0);
+  }
+  int taken = 0;
+  for (int i = 0; i < 50; ++i)
+    if (StateLock::take(temp.path())) ++taken;
+  EXPECT_EQ(taken, 50);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
 }
 
 TEST(Status, RoundTrip) {
