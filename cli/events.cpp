@@ -1,12 +1,18 @@
 // oboro events: the journal, filtered, as text or JSON.
 #include <CLI/CLI.hpp>
-#include <cstdio>
+#include <cerrno>
+#include <csignal>
 #include <fmt/format.h>
+#include <iterator>
 #include <memory>
+#include <poll.h>
+#include <unistd.h>
 
+#include "base/number.h"
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
+#include "store/files.h"
 #include "store/json.h"
 
 namespace oboro::cli {
@@ -15,13 +21,16 @@ namespace {
 constexpr char kEventsFooter[] = R"(Examples:
   oboro events --kind leak
   oboro events -f --json | jq -r 'select(.kind == "leak") | .object.remote.address'
+  oboro events -f --json --cursor /var/lib/exporter/web.cursor | exporter
+                      goes on, after any crash, where it was: each event at least once
 
 Kinds: started armed reset stopped classified diffusion leak exec exited closed renamed linked unlinked removed incomplete
 lost hidden warning refused. Times are UTC.
 
 Exit status: 0 shown; 1 something failed; 2 usage.)";
 
-constexpr int kFollowMs = 1000;
+constexpr size_t kMaxCursorFile = 128;
+constexpr uint64_t kBatch = 4096;  // events between two looks at whether they were taken
 
 struct EventsArguments {
   std::string directory;
@@ -31,6 +40,8 @@ struct EventsArguments {
   std::string label;
   uint32_t pid = 0;
   uint64_t since = 0;
+  std::string from;         // a cursor, or a number
+  std::string cursor_file;  // empty: none
 };
 
 class Filter {
@@ -53,43 +64,122 @@ class Filter {
   uint64_t kinds_ = 0;
 };
 
+struct Start {
+  stream::Cursor cursor;
+  uint64_t seq = 0;  // events before this one are passed over
+};
+
+Result<Start> parse_start(const std::string& text) {
+  Start start;
+  if (text.empty() || parse_number(text, start.seq)) return start;
+  auto cursor = stream::Cursor::parse(text);
+  if (!cursor) return Error{Errc::invalid, "--from: " + cursor.error().message + ", nor the number of an event"};
+  start.cursor = *cursor;
+  return start;
+}
+
+// What the file says; if it is not there yet, what --from says.
+Result<Start> find_start(const EventsArguments& arguments) {
+  auto start = parse_start(arguments.from);
+  if (!start || arguments.cursor_file.empty()) return start;
+  auto text = store::read_file(arguments.cursor_file, kMaxCursorFile);
+  if (!text && text.error().code == Errc::not_found) return start;
+  if (!text) return text.error();
+  auto cursor = stream::Cursor::parse(*text);
+  if (!cursor) return Error{Errc::invalid, arguments.cursor_file + ": " + cursor.error().message};
+  return Start{*cursor, 0};
+}
+
+class EventPrinter {
+ public:
+  EventPrinter(const EventsArguments& arguments, stream::Reader reader, const Start& start)
+      : arguments_(arguments),
+        filter_(arguments),
+        reader_(std::move(reader)),
+        from_(start.seq),
+        stored_(reader_.cursor()) {}
+
+  Result<void> show_all() {
+    // The descriptor first, or an event could come unnoticed.
+    if (arguments_.follow)
+      if (auto fd = reader_.poll_fd(); !fd) return fd.error();
+    event::Event event;
+    for (uint64_t count = 1;; ++count) {
+      auto more = reader_.next(event);
+      if (!more) return more.error();
+      tell_damage();
+      if (*more) show(event);
+      if (*more && count % kBatch != 0) continue;
+      if (!finish_output()) return {};
+      if (auto stored = store_cursor(); !stored) return stored;
+      if (*more) continue;
+      if (!arguments_.follow || !wait()) break;
+    }
+    if (!reader_.ring_problem().empty()) message(reader_.ring_problem());
+    if (damaged_ > reader_.damage().first.size()) message(fmt::format("{} damaged lines in all", damaged_));
+    return {};
+  }
+
+ private:
+  void tell_damage() {
+    const store::Damage& damage = reader_.damage();
+    for (; damaged_ < damage.count; ++damaged_)
+      if (damaged_ < damage.first.size()) message(shown_damage(damage.first[damaged_]));
+  }
+
+  void show(const event::Event& event) {
+    if (event.seq < from_) return;
+    from_ = 0;  // from here on everything, notes included
+    const store::LabelNames& labels = reader_.labels();
+    if (!filter_.passes(event, labels)) return;
+    line_.clear();
+    if (arguments_.json) {
+      write_event(event, labels, reader_.vm(), line_);
+    } else {
+      const std::string text = shown_event(event, labels);
+      line_ = fmt::format("{:>6} {}  {}", event.seq, shown_time(event.time_ns), coloured(colour_of(event), text));
+    }
+    line_ += '\n';
+    print(line_);
+  }
+
+  // Only once what it stands behind has left our hands.
+  Result<void> store_cursor() {
+    if (arguments_.cursor_file.empty() || from_ != 0 || reader_.cursor() == stored_) return {};
+    stored_ = reader_.cursor();
+    return store::write_file_atomically(arguments_.cursor_file, stored_.text() + "\n");
+  }
+
+  // Until there may be a further event. False: nobody reads our output any more.
+  bool wait() {
+    const auto fd = reader_.poll_fd();
+    pollfd waiting[] = {{fd ? *fd : -1, POLLIN, 0}, {STDOUT_FILENO, 0, 0}};
+    while (::poll(waiting, std::size(waiting), -1) < 0 && errno == EINTR) continue;
+    return waiting[1].revents == 0;
+  }
+
+  const EventsArguments& arguments_;
+  const Filter filter_;
+  stream::Reader reader_;
+  uint64_t from_;
+  stream::Cursor stored_;
+  uint64_t damaged_ = 0;
+  std::string line_;
+};
+
 int execute(const EventsArguments& arguments) {
+  if (auto parsed = parse_start(arguments.from); !parsed) return fail(parsed.error(), kExitUsage);
+  auto start = find_start(arguments);
+  if (!start) return fail(start.error(), kExitFailed);
   auto directory = state_directory(arguments.directory);
   if (!directory) return fail(directory.error(), kExitFailed);
-  auto view = open_view(*directory);
-  if (!view) return fail(view.error(), kExitFailed);
-  const Filter filter(arguments);
-  event::Event event;
-  std::string line;
-  uint64_t damaged = 0;
-  for (;;) {
-    auto more = view->next(event);
-    if (!more) return fail(more.error(), kExitFailed);
-    for (; damaged < view->damage().count; ++damaged)
-      if (damaged < view->damage().first.size()) {
-        const auto& damage = view->damage().first[damaged];
-        message(fmt::format("damaged line {} of events.jsonl: {}", damage.number, damage.reason));
-      }
-    if (!*more) {
-      if (!finish_output()) return kExitFailed;
-      if (!arguments.follow) break;
-      view->wait(kFollowMs);
-      continue;
-    }
-    if (!filter.passes(event, view->labels())) continue;
-    line.clear();
-    if (arguments.json) {
-      write_event(event, view->labels(), view->vm(), line);
-    } else {
-      const std::string text = shown_event(event, view->labels());
-      line = fmt::format("{:>6} {}  {}", event.seq, shown_time(event.time_ns), coloured(colour_of(event), text));
-    }
-    line += '\n';
-    print(line);
-  }
-  if (!view->ring_problem().empty()) message(view->ring_problem());
-  if (damaged > view->damage().first.size()) message(fmt::format("{} damaged lines in all", damaged));
-  return kExitOk;
+  auto reader = open_reader(*directory, start->cursor);
+  if (!reader) return fail(reader.error(), kExitFailed);
+  // That nobody reads any more is an end as any other.
+  std::signal(SIGPIPE, SIG_IGN);
+  if (auto shown = EventPrinter(arguments, std::move(*reader), *start).show_all(); !shown)
+    return fail(shown.error(), kExitFailed);
+  return finish_output() || output_closed() ? kExitOk : kExitFailed;
 }
 
 }  // namespace
@@ -110,6 +200,11 @@ void add_events(CLI::App& app, int& exit_code) {
   verb->add_option("--label", a->label, "Only events of this label")->type_name("LABEL");
   verb->add_option("--pid", a->pid, "Only events that this process has a part in")->type_name("N");
   verb->add_option("--since", a->since, "Only events from this number on")->type_name("SEQ");
+  verb->add_option("--from", a->from, "Begin with the event of this number, or behind this cursor")
+      ->type_name("SEQ|CURSOR");
+  verb->add_option("--cursor", a->cursor_file,
+                   "Begin behind the cursor in this file, if it is there; keep in it how far the output has come")
+      ->type_name("FILE");
   add_state_option(*verb, a->directory);
   verb->callback([a, &exit_code] { exit_code = execute(*a); });
 }

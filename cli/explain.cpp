@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 
 #include "base/number.h"
@@ -29,43 +30,49 @@ struct ExplainArguments {
 
 using Events = std::unordered_map<uint64_t, event::Event>;  // by their place among all
 
-// A second pass over the journal, which keeps only what the chains name: the state need not hold every event.
-Result<Events> collect(const std::string& directory, const std::vector<history::Chain>& chains) {
-  Events out;
-  for (const auto& chain : chains)
-    for (const uint64_t order : chain.orders) out.emplace(order, event::Event{});
-  auto checked = state_directory(directory);
-  if (!checked) return checked.error();
-  auto view = open_view(*checked);
-  if (!view) return view.error();
-  event::Event event;
-  size_t found = 0;
-  for (uint64_t order = 1; found < out.size(); ++order) {
-    auto more = view->next(event);
-    if (!more) return more.error();
-    if (!*more) break;
-    const auto at = out.find(order);
-    if (at == out.end()) continue;
-    at->second = event;
-    ++found;
-  }
-  return out;
-}
+// Watches the events go by, once. The state need not hold them, nor do we: where those stand that gave an object a
+// label is enough to fetch the few that a chain names.
+class Trail {
+ public:
+  explicit Trail(uint64_t leak_seq) : leak_seq_(leak_seq) {}
 
-// The leak of this number, and where it stands.
-Result<std::pair<uint64_t, event::Event>> find_event(const std::string& directory, uint64_t seq) {
-  auto checked = state_directory(directory);
-  if (!checked) return checked.error();
-  auto view = open_view(*checked);
-  if (!view) return view.error();
-  event::Event event;
-  for (uint64_t order = 1;; ++order) {
-    auto more = view->next(event);
-    if (!more) return more.error();
-    if (!*more) return Error{Errc::not_found, fmt::format("no event has the number {}", seq)};
-    if (event.seq == seq) return std::pair{order, event};
+  void saw(const Loaded& loaded, const event::Event& event) {
+    const uint64_t order = loaded.state.events();
+    if (std::exchange(gains_, loaded.state.gains()) != loaded.state.gains()) keep(order, loaded.reader.place(), event);
+    if (leak_seq_ != 0 && !leak_ && event.seq == leak_seq_) leak_.emplace(order, event);
   }
-}
+  const std::optional<std::pair<uint64_t, event::Event>>& leak() const { return leak_; }
+
+  Result<Events> fetch(stream::Reader& reader, const std::vector<history::Chain>& chains) const {
+    Events out;
+    if (leak_) out.emplace(leak_->first, leak_->second);
+    for (const auto& chain : chains)
+      for (const uint64_t order : chain.orders) {
+        if (const auto at = of_ring_.find(order); at != of_ring_.end()) out.insert(*at);
+        const auto at = places_.find(order);
+        if (at == places_.end() || out.contains(order)) continue;
+        auto event = reader.read_at(at->second);
+        if (!event) return event.error();
+        out.emplace(order, std::move(*event));
+      }
+    return out;
+  }
+
+ private:
+  void keep(uint64_t order, std::optional<uint64_t> place, const event::Event& event) {
+    if (place) {
+      places_.emplace(order, *place);
+    } else {
+      of_ring_.emplace(order, event);
+    }
+  }
+
+  uint64_t leak_seq_;
+  uint64_t gains_ = 0;
+  std::unordered_map<uint64_t, uint64_t> places_;  // of the lines, by the events' place among all
+  Events of_ring_;
+  std::optional<std::pair<uint64_t, event::Event>> leak_;
+};
 
 std::string step_line(size_t number, const event::Event& event, const store::LabelNames& labels) {
   return fmt::format("  {}. {}  {}\n", number, shown_time(event.time_ns),
@@ -75,11 +82,12 @@ std::string step_line(size_t number, const event::Event& event, const store::Lab
 void show(const Loaded& loaded, const event::Object& object, const std::vector<history::Chain>& chains,
           const Events& events) {
   for (const auto& chain : chains) {
-    print(fmt::format("{}  has label {}\n", shown_object(object), shown_labels(chain.labels, loaded.labels)));
+    print(fmt::format("{}  has label {}\n", shown_object(object), shown_labels(chain.labels, loaded.reader.labels())));
     if (!chain.complete) print("  how it got there first is not known: records are missing\n");
     size_t number = 0;
     for (const uint64_t order : chain.orders)
-      if (const auto at = events.find(order); at != events.end()) print(step_line(++number, at->second, loaded.labels));
+      if (const auto at = events.find(order); at != events.end())
+        print(step_line(++number, at->second, loaded.reader.labels()));
   }
 }
 
@@ -91,13 +99,13 @@ void show_json(const Loaded& loaded, const event::Object& object, const std::vec
     json.begin("object");
     store::write_object(json, object);
     json.end();
-    json.list("labels", loaded.labels.names(chain.labels));
+    json.list("labels", loaded.reader.labels().names(chain.labels));
     json.boolean("complete", chain.complete);
     json.begin_list("events");
     for (const uint64_t order : chain.orders)
       if (const auto at = events.find(order); at != events.end()) {
         json.item();
-        store::write_event(at->second, loaded.labels, loaded.vm, line);
+        store::write_event(at->second, loaded.reader.labels(), loaded.reader.vm(), line);
       }
     json.end_list();
     json.end();
@@ -119,16 +127,14 @@ int execute(const ExplainArguments& arguments) {
         {Errc::invalid, "\"" + what + "\" is neither an absolute path, a PID, an identity such as s12, nor @SEQ"},
         kExitUsage);
 
-  auto loaded = load(arguments.directory);
+  Trail trail(seq);
+  auto loaded = load(arguments.directory, [&](const Loaded& so_far, const event::Event& e) { trail.saw(so_far, e); });
   if (!loaded) return fail(loaded.error(), kExitFailed);
   const history::TrackedObject* object = nullptr;
-  event::Event leak;
-  uint64_t leak_order = 0;
   if (is_leak) {
-    auto found = find_event(arguments.directory, seq);
-    if (!found) return fail(found.error(), found.error().code == Errc::not_found ? kExitNotFound : kExitFailed);
-    std::tie(leak_order, leak) = *found;
-    object = loaded->state.find(history::object_key(leak.from.type, leak.from.id));
+    if (!trail.leak()) return fail({Errc::not_found, fmt::format("no event has the number {}", seq)}, kExitNotFound);
+    const event::Object& from = trail.leak()->second.from;
+    object = loaded->state.find(history::object_key(from.type, from.id));
   } else if (is_id) {
     object = loaded->state.find(history::object_key(type, id));
   } else {
@@ -140,12 +146,12 @@ int execute(const ExplainArguments& arguments) {
   }
   std::vector<history::Chain> chains = loaded->state.explain(*object);
   if (is_leak) {
-    std::erase_if(chains, [&](const auto& chain) { return (chain.labels & leak.labels) == 0; });
-    for (auto& chain : chains) chain.orders.push_back(leak_order);
+    std::erase_if(chains, [&](const auto& chain) { return (chain.labels & trail.leak()->second.labels) == 0; });
+    for (auto& chain : chains) chain.orders.push_back(trail.leak()->first);
   }
-  auto events = collect(arguments.directory, chains);
+  auto events = trail.fetch(loaded->reader, chains);
   if (!events) return fail(events.error(), kExitFailed);
-  const event::Object described = is_leak ? leak.object : loaded->state.describe(*object);
+  const event::Object described = is_leak ? trail.leak()->second.object : loaded->state.describe(*object);
   (arguments.json ? show_json : show)(*loaded, described, chains, *events);
   if (!finish_output()) return kExitFailed;
   warn(loaded->problems);

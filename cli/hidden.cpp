@@ -35,12 +35,12 @@ std::string json_line(const Used& used) {
 int list_hidden(const std::string& directory, bool as_json) {
   auto checked = state_directory(directory);
   if (!checked) return fail(checked.error(), kExitFailed);
-  auto view = open_view(*checked);
-  if (!view) return fail(view.error(), kExitFailed);
+  auto reader = open_reader(*checked);
+  if (!reader) return fail(reader.error(), kExitFailed);
   std::map<std::pair<std::string, std::string>, Used> all;
   event::Event event;
   for (;;) {
-    auto more = view->next(event);
+    auto more = reader->next(event);
     if (!more) return fail(more.error(), kExitFailed);
     if (!*more) break;
     if (event.kind != event::Kind::hidden) continue;

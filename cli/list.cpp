@@ -50,7 +50,7 @@ std::string json_line(const Loaded& loaded, const TrackedObject& object) {
   const event::Object described = loaded.state.describe(object);
   store::write_object(json, described);
   if (object.type == ObjectType::file) json.list("paths", loaded.state.paths(object));
-  json.list("labels", loaded.labels.names(object.labels));
+  json.list("labels", loaded.reader.labels().names(object.labels));
   json.text("since", store::format_time(object.since_ns));
   json.text("state", state_of(object));
   json.end();
@@ -62,7 +62,7 @@ std::vector<std::string> row(const Loaded& loaded, const TrackedObject& object) 
   const auto paths = loaded.state.paths(object);
   for (size_t i = 1; i < paths.size(); ++i) what += (i == 1 ? "  also " : ", ") + shown(paths[i]);
   return {store::object_id(object.type, object.id), std::string(state_of(object)),
-          shown_labels(object.labels, loaded.labels), shown_time(object.since_ns), what};
+          shown_labels(object.labels, loaded.reader.labels()), shown_time(object.since_ns), what};
 }
 
 int execute(const ListArguments& arguments) {

@@ -6,6 +6,21 @@
 #include "store/state_dir.h"
 
 namespace oboro::cli {
+namespace {
+
+std::vector<std::string> problems_of(const history::History& state, const stream::Reader& reader) {
+  std::vector<std::string> out = state.incomplete_reasons();
+  if (state.lost() > 0) out.push_back(fmt::format("{} records were lost", state.lost()));
+  if (state.out_of_order() > 0) out.push_back(fmt::format("{} events are out of order", state.out_of_order()));
+  const store::Damage& damage = reader.damage();
+  for (const auto& line : damage.first) out.push_back(shown_damage(line));
+  if (damage.count > damage.first.size())
+    out.push_back(fmt::format("{} more damaged lines", damage.count - damage.first.size()));
+  if (!reader.ring_problem().empty()) out.push_back(reader.ring_problem());
+  return out;
+}
+
+}  // namespace
 
 void add_state_option(CLI::App& verb, std::string& directory) {
   verb.add_option("--state", directory, "State directory (default: $OBORO_STATE, else ~/.local/state/oboro/default)")
@@ -22,43 +37,34 @@ Result<std::string> state_directory(const std::string& given) {
   return directory;
 }
 
-Result<stream::EventView> open_view(const std::string& directory) {
-  auto view = stream::EventView::open(directory);
-  if (!view && view.error().code == Errc::not_found)
+Result<stream::Reader> open_reader(const std::string& directory, const stream::Cursor& from) {
+  auto reader = stream::Reader::open(directory, from);
+  if (!reader && reader.error().code == Errc::not_found)
     return Error{Errc::not_found, directory + ": no journal there; oboro run makes it"};
-  return view;
+  return reader;
 }
 
-Result<Loaded> load(const std::string& directory) {
+Result<Loaded> load(const std::string& directory, const Onlooker& onlooker) {
   auto checked = state_directory(directory);
   if (!checked) return checked.error();
-  auto view = open_view(*checked);
-  if (!view) return view.error();
-  Loaded loaded;
+  auto reader = open_reader(*checked);
+  if (!reader) return reader.error();
+  Loaded loaded{std::move(*reader), {}, {}};
   event::Event event;
   for (;;) {
-    auto more = view->next(event);
+    auto more = loaded.reader.next(event);
     if (!more) return more.error();
     if (!*more) break;
     loaded.state.apply(event);
+    if (onlooker) onlooker(loaded, event);
   }
-  loaded.labels = view->labels();
-  loaded.vm = view->vm();
-  loaded.problems = problems_of(loaded.state, *view);
+  loaded.problems = problems_of(loaded.state, loaded.reader);
   return loaded;
 }
 
-std::vector<std::string> problems_of(const history::History& state, const stream::EventView& view) {
-  std::vector<std::string> out = state.incomplete_reasons();
-  if (state.lost() > 0) out.push_back(fmt::format("{} records were lost", state.lost()));
-  if (state.out_of_order() > 0) out.push_back(fmt::format("{} events are out of order", state.out_of_order()));
-  const store::Damage& damage = view.damage();
-  for (const auto& line : damage.first)
-    out.push_back(fmt::format("damaged line {} of events.jsonl: {}", line.number, line.reason));
-  if (damage.count > damage.first.size())
-    out.push_back(fmt::format("{} more damaged lines", damage.count - damage.first.size()));
-  if (!view.ring_problem().empty()) out.push_back(view.ring_problem());
-  return out;
+std::string shown_damage(const store::Damage::Line& line) {
+  const std::string which = line.number != 0 ? std::to_string(line.number) : fmt::format("at byte {}", line.offset);
+  return fmt::format("damaged line {} of events.jsonl: {}", which, line.reason);
 }
 
 void warn(const std::vector<std::string>& problems) {

@@ -2,18 +2,19 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "history/history.h"
 #include "store/label_names.h"
-#include "stream/view.h"
+#include "stream/reader.h"
 
 namespace oboro::cli {
 
 struct Loaded {
+  stream::Reader reader;  // at the end
   history::History state;
-  store::LabelNames labels;
-  std::string vm;
   std::vector<std::string> problems;  // why the picture may be incomplete, one line each
 };
 
@@ -21,10 +22,13 @@ struct Loaded {
 void add_state_option(CLI::App& verb, std::string& directory);
 // The directory that is meant, checked.
 Result<std::string> state_directory(const std::string& given);
-Result<stream::EventView> open_view(const std::string& directory);
-Result<Loaded> load(const std::string& directory);
+Result<stream::Reader> open_reader(const std::string& directory, const stream::Cursor& from = {});
+// Called behind each event: what is there so far (without `problems`), and the event.
+using Onlooker = std::function<void(const Loaded&, const event::Event&)>;
+// All events, read once. `directory` as it was given.
+Result<Loaded> load(const std::string& directory, const Onlooker& onlooker = {});
 
-std::vector<std::string> problems_of(const history::History& state, const stream::EventView& view);
+std::string shown_damage(const store::Damage::Line& line);
 // Says on standard error that what was shown is incomplete, if it is.
 void warn(const std::vector<std::string>& problems);
 

@@ -166,15 +166,24 @@ Colour colour_of(const Event& event) {
   }
 }
 
-void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+namespace {
+int output_error = 0;  // the first one
+}
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() && output_error == 0) output_error = errno;
+}
 
 void message(std::string_view text) { fmt::print(stderr, "oboro: {}\n", shown(text)); }
 
 bool finish_output() {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return true;
-  message(fmt::format("standard output: {}", std::strerror(errno)));
+  if (std::fflush(stdout) != 0 && output_error == 0) output_error = errno;
+  if (output_error == 0) return true;
+  if (!output_closed()) message(fmt::format("standard output: {}", std::strerror(output_error)));
   return false;
 }
+
+bool output_closed() { return output_error == EPIPE; }
 
 int fail(const Error& error, int exit_code) {
   message(error.message);

@@ -29,8 +29,9 @@ Colour colour_of(const event::Event& event);
 
 void print(std::string_view text);    // to standard output, as it is
 void message(std::string_view text);  // "oboro: text" to standard error, escaped
-// False, and a message, if standard output could not take everything.
+// False, and a message, if standard output could not take everything. No message if nobody reads it any more.
 bool finish_output();
+bool output_closed();  // whether that is why
 
 // Pads the cells of all rows but the last one of each to columns.
 std::string table(const std::vector<std::vector<std::string>>& rows);

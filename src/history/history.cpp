@@ -152,6 +152,7 @@ void History::gain(TrackedObject& object, uint64_t labels, ObjectKey from, bool 
   if (fresh == 0) return;
   object.labels |= fresh;
   object.gains.push_back({order_, fresh, from, classified});
+  ++gains_;
 }
 
 void History::spread(const Event& event, bool classified) {

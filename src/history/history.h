@@ -1,6 +1,9 @@
 // The present state of the guest's classified information, folded from all events: what bears labels, since when, from
 // where, under which names; what has ended; and whether the picture is complete.
 //
+// It knows events and nothing else: where they come from, and what a label is called, is the caller's
+// (stream/reader.h).
+//
 // Every event counts, in whatever order it comes: a damaged or hostile journal gives a wrong or incomplete picture,
 // said to be incomplete, but costs neither more time than events nor more memory than kMaxObjects objects.
 //
@@ -102,6 +105,7 @@ class History {
 
   uint64_t present(event::ObjectType type) const { return present_[static_cast<size_t>(type)]; }
   uint64_t events() const { return order_; }
+  uint64_t gains() const { return gains_; }  // how often an object got a label: changes with the events that Gain names
   uint64_t last_seq() const { return last_seq_; }
   uint64_t next_id() const { return next_id_; }  // no object has it, or a higher one
   uint32_t boot() const { return boot_; }
@@ -152,6 +156,7 @@ class History {
   uint64_t order_ = 0;
   uint64_t last_seq_ = 0;
   uint64_t next_id_ = 1;
+  uint64_t gains_ = 0;
   uint64_t gaps_ = 0;
   uint64_t announced_lost_ = 0;
   uint64_t out_of_order_ = 0;

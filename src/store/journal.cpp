@@ -15,10 +15,26 @@ using event::Event;
 using event::Kind;
 
 constexpr size_t kBlock = 256 * 1024;
+constexpr size_t kFirstLook = 8 * 1024;  // most lines are shorter
 
 bool is_urgent(const Event& event) {
   return event.kind == Kind::leak || event.verdict == event::Verdict::deny || event.kind == Kind::lost ||
          event.kind == Kind::incomplete || event.kind == Kind::stopped || event.kind == Kind::classified;
+}
+
+// What is there now, at most `wanted` bytes. False, with errno, if it cannot be read.
+bool read_block(int fd, size_t wanted, uint64_t offset, std::string& block) {
+  block.resize(wanted);
+  size_t done = 0;
+  while (done < wanted) {
+    const ssize_t count = ::pread(fd, block.data() + done, wanted - done, static_cast<off_t>(offset + done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return false;
+    if (count == 0) break;
+    done += static_cast<size_t>(count);
+  }
+  block.resize(done);
+  return true;
 }
 
 // The last `bound` bytes of the file, and where they begin.
@@ -26,18 +42,10 @@ bool read_end(int fd, size_t bound, std::string& text, off_t& begin) {
   struct stat status {};
   if (::fstat(fd, &status) != 0) return false;
   begin = std::max<off_t>(0, status.st_size - static_cast<off_t>(bound));
-  text.resize(static_cast<size_t>(status.st_size - begin));
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t count = ::pread(fd, text.data() + done, text.size() - done, begin + static_cast<off_t>(done));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return false;
-    if (count == 0) break;
-    done += static_cast<size_t>(count);
-  }
-  text.resize(done);
-  return true;
+  return read_block(fd, static_cast<size_t>(status.st_size - begin), static_cast<uint64_t>(begin), text);
 }
+
+std::string too_long() { return "longer than " + std::to_string(kMaxLine) + " bytes"; }
 
 }  // namespace
 
@@ -153,60 +161,86 @@ Result<void> Appender::sync() {
   return {};
 }
 
-Result<JournalReader> JournalReader::open(const std::string& path) {
+Result<JournalReader> JournalReader::open(const std::string& path, uint64_t offset) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return io_error(path);
-  return JournalReader(std::move(fd));
+  return JournalReader(std::move(fd), offset);
 }
 
-void JournalReader::damaged(std::string reason) {
+void JournalReader::damaged(uint64_t offset, std::string reason) {
   ++damage_.count;
-  if (damage_.first.size() < Damage::kMaxKept) damage_.first.push_back({lines_, std::move(reason)});
+  if (damage_.first.size() < Damage::kMaxKept)
+    damage_.first.push_back({numbered_ ? lines_ : 0, offset, std::move(reason)});
 }
 
+// Reads from the beginning of the line that has no end in the buffer, so that all of a line comes from one look at the
+// file: between two looks its torn beginning may have been cut off, and something else be in its place. False: there is
+// no line to take now.
 Result<bool> JournalReader::fill() {
-  if (at_ > 0) {
-    buffer_.erase(0, at_);
-    searched_ -= at_;
-    at_ = 0;
+  size_t wanted = kBlock;
+  while (wanted <= buffer_.size() - at_) wanted *= 2;
+  base_ += at_;
+  at_ = line_at_ = line_size_ = 0;
+  if (!read_block(fd_.get(), wanted, base_, buffer_)) return io_error("journal");
+  return buffer_.size() == wanted || buffer_.find('\n') != std::string::npos;
+}
+
+// False: it has no end yet.
+Result<bool> JournalReader::skip_long_line() {
+  std::string block;
+  const uint64_t begin = base_ + at_;
+  for (uint64_t offset = begin + kMaxLine;; offset += block.size()) {
+    if (!read_block(fd_.get(), kBlock, offset, block)) return io_error("journal");
+    if (block.empty()) {  // as fill(): the next look begins with the line
+      buffer_.clear();
+      base_ = begin;
+      at_ = line_at_ = line_size_ = 0;
+      return false;
+    }
+    const size_t end = block.find('\n');
+    if (end == std::string::npos) continue;
+    buffer_.clear();
+    base_ = offset + end + 1;
+    at_ = line_at_ = line_size_ = 0;
+    ++lines_;
+    damaged(begin, too_long());
+    return true;
   }
-  const size_t old = buffer_.size();
-  buffer_.resize(old + kBlock);
-  ssize_t count = 0;
-  do {
-    count = ::read(fd_.get(), buffer_.data() + old, kBlock);
-  } while (count < 0 && errno == EINTR);
-  buffer_.resize(old + static_cast<size_t>(std::max<ssize_t>(count, 0)));
-  if (count < 0) return io_error("journal");
-  return count > 0;
 }
 
 Result<bool> JournalReader::next(Event& event, LabelNames& labels, std::string* vm) {
   for (;;) {
-    const size_t end = buffer_.find('\n', searched_);
+    const size_t end = buffer_.find('\n', at_);
     if (end == std::string::npos) {
-      searched_ = buffer_.size();
-      if (searched_ - at_ > kMaxLine) {  // drop what is there, and the rest of the line as it comes
-        too_long_ = true;
-        at_ = searched_;
-      }
-      auto more = fill();
+      auto more = buffer_.size() - at_ > kMaxLine ? skip_long_line() : fill();
       if (!more || !*more) return more;
       continue;
     }
-    const std::string_view line(buffer_.data() + at_, end - at_);
-    at_ = searched_ = end + 1;
+    line_at_ = at_;
+    line_size_ = end - at_;
+    at_ = end + 1;
     ++lines_;
-    if (std::exchange(too_long_, false) || line.size() > kMaxLine) {
-      damaged("longer than " + std::to_string(kMaxLine) + " bytes");
+    if (line_size_ > kMaxLine) {
+      damaged(line_begin(), too_long());
       continue;
     }
-    auto parsed = read_event(line, labels, vm);
+    auto parsed = read_event(line(), labels, vm);
     if (parsed) {
       event = std::move(*parsed);
       return true;
     }
-    damaged(parsed.error().message);
+    damaged(line_begin(), parsed.error().message);
+  }
+}
+
+Result<Event> JournalReader::read_at(uint64_t offset, LabelNames& labels) const {
+  std::string block;
+  for (size_t wanted = kFirstLook;; wanted = kMaxLine + 1) {
+    if (!read_block(fd_.get(), wanted, offset, block)) return io_error("journal");
+    if (const size_t end = block.find('\n'); end != std::string::npos)
+      return read_event(std::string_view(block).substr(0, end), labels);
+    if (block.size() < wanted || wanted > kMaxLine)
+      return Error{Errc::invalid, "journal: no line begins at byte " + std::to_string(offset)};
   }
 }
 

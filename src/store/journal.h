@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/fd.h"
@@ -66,7 +67,8 @@ class Appender {
 // Lines that are not events.
 struct Damage {
   struct Line {
-    uint64_t number = 0;  // from 1
+    uint64_t number = 0;  // from 1; 0: not known, as the journal was not read from its beginning
+    uint64_t offset = 0;  // of its first byte
     std::string reason;
   };
   static constexpr size_t kMaxKept = 20;
@@ -74,28 +76,37 @@ struct Damage {
   std::vector<Line> first;  // at most kMaxKept
 };
 
+// What has no end yet is not taken, and read anew the next time: the end of a journal may be cut (Appender::open) while
+// it is read.
 class JournalReader {
  public:
-  // Error: not_found, io.
-  static Result<JournalReader> open(const std::string& path);
+  // `offset`: where a line begins. Error: not_found, io.
+  static Result<JournalReader> open(const std::string& path, uint64_t offset = 0);
 
   // The next event, in the order of the journal; damaged lines are skipped and go to damage(). False: no whole line is
   // there (yet). Labels unknown to the table are added to it. Errors: io.
   Result<bool> next(event::Event& event, LabelNames& labels, std::string* vm = nullptr);
+  // Of the event that next() gave last: its line, without '\n', until the next call; where that begins and ends.
+  std::string_view line() const { return std::string_view(buffer_).substr(line_at_, line_size_); }
+  uint64_t line_begin() const { return base_ + line_at_; }
+  uint64_t line_end() const { return line_begin() + line_size_ + 1; }
+  // The event whose line begins there. Errors: invalid, io.
+  Result<event::Event> read_at(uint64_t offset, LabelNames& labels) const;
   const Damage& damage() const { return damage_; }
-  uint64_t lines() const { return lines_; }
-  size_t unfinished() const { return buffer_.size() - at_; }  // bytes of a line without an end
+  int fd() const { return fd_.get(); }
 
  private:
-  explicit JournalReader(UniqueFd fd) : fd_(std::move(fd)) {}
+  JournalReader(UniqueFd fd, uint64_t offset) : fd_(std::move(fd)), base_(offset), numbered_(offset == 0) {}
   Result<bool> fill();
-  void damaged(std::string reason);
+  Result<bool> skip_long_line();
+  void damaged(uint64_t offset, std::string reason);
 
   UniqueFd fd_;
   std::string buffer_;
-  size_t at_ = 0;
-  size_t searched_ = 0;  // of buffer_: no '\n' before it
-  bool too_long_ = false;
+  uint64_t base_ = 0;  // where buffer_ begins in the file
+  size_t at_ = 0;      // of buffer_: what was not taken begins there
+  size_t line_at_ = 0, line_size_ = 0;
+  bool numbered_ = true;
   uint64_t lines_ = 0;
   Damage damage_;
 };

@@ -12,8 +12,8 @@
 #include "event/codec.h"
 #include "store/journal.h"
 #include "store/json.h"
+#include "stream/reader.h"
 #include "stream/ring.h"
-#include "stream/view.h"
 #include "tests/support/base/testing.h"
 #include "tests/support/store/testing.h"
 
@@ -26,10 +26,10 @@ using store::testing::TempDirectory;
 
 std::vector<uint64_t> seqs(const std::string& directory) {
   std::vector<uint64_t> out;
-  auto view = EventView::open(directory);
-  EXPECT_TRUE(view) << view.error().message;
+  auto reader = Reader::open(directory);
+  EXPECT_TRUE(reader) << reader.error().message;
   Event event;
-  while (*view->next(event)) out.push_back(event.seq);
+  while (*reader->next(event)) out.push_back(event.seq);
   return out;
 }
 
@@ -105,15 +105,15 @@ TEST(Journal, DamagedLinesAreSkippedAndCounted) {
     text += "\nnot json\n" + std::string(store::kMaxLine + 10, 'x') + "\n";
   }
   directory.write("events.jsonl", text + std::string(5000, '\0') + "\n");
-  auto view = EventView::open(directory.path());
+  auto reader = Reader::open(directory.path());
   Event event;
   uint64_t count = 0;
-  while (*view->next(event)) EXPECT_EQ(event.seq, ++count);
+  while (*reader->next(event)) EXPECT_EQ(event.seq, ++count);
   EXPECT_EQ(count, 3u);
-  EXPECT_EQ(view->damage().count, 7u);
-  EXPECT_EQ(view->damage().first.front().number, 2u);
-  EXPECT_NE(view->damage().first[1].reason.find("longer than"), std::string::npos);
-  EXPECT_EQ(view->damage().first.back().number, 10u);
+  EXPECT_EQ(reader->damage().count, 7u);
+  EXPECT_EQ(reader->damage().first.front().number, 2u);
+  EXPECT_NE(reader->damage().first[1].reason.find("longer than"), std::string::npos);
+  EXPECT_EQ(reader->damage().first.back().number, 10u);
 }
 
 TEST(Journal, FullDiskLosesNothing) {
@@ -203,8 +203,8 @@ TEST(Recorder, RecordsThatAreNoEventsAreReported) {
   ASSERT_TRUE(ring->push(std::vector<std::byte>(10, std::byte{0xaa})));
   events.skip(1);
   push(*ring, events.make(Kind::warning));
-  auto view = EventView::open(directory.path());
-  EXPECT_FALSE(view);  // no journal yet
+  auto reader = Reader::open(directory.path());
+  EXPECT_FALSE(reader);  // no journal yet
   store::Appender appender = open(directory);
   auto pumped = drain_ring(directory.path(), appender, {}, "vm");
   ASSERT_TRUE(pumped);
@@ -221,27 +221,6 @@ TEST(Recorder, DamagedRingIsSetAside) {
   EXPECT_EQ(pumped->damaged, 1u);
   EXPECT_EQ(directory.read("ring.damaged"), "nonsense");
   EXPECT_NE(directory.read("events.jsonl").find("\"lost\""), std::string::npos);
-}
-
-TEST(EventView, FollowsJournalAndRingWithoutRepeating) {
-  const TempDirectory directory;
-  store::testing::Events events;
-  store::Appender appender = open(directory);
-  auto ring = Ring::create(ring_path(directory.path()), 1 << 20);
-  auto view = EventView::open(directory.path());
-  Recorder recorder(appender, {}, "vm");
-  Event event;
-  uint64_t expected = 0;
-  for (int round = 0; round < 50; ++round) {
-    push(*ring, events.make(Kind::warning));
-    if (round % 3 == 0) {
-      while (*view->next(event)) EXPECT_EQ(event.seq, ++expected);  // seen in the ring...
-    }
-    ASSERT_TRUE(recorder.pump(*ring));
-    view->wait(round % 10 == 0 ? 50 : 0);
-    while (*view->next(event)) EXPECT_EQ(event.seq, ++expected);  // ...and not again in the journal
-  }
-  EXPECT_EQ(expected, 50u);
 }
 
 }  // namespace

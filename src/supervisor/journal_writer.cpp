@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "history/history.h"
-#include "stream/view.h"
+#include "stream/reader.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -34,12 +34,12 @@ bool parse_uuid(std::string_view text, std::array<uint8_t, 16>& out) {
 // What the tracer has to know from before: the journal, read back.
 Result<link::Settings> read_back(const std::string& state_dir) {
   link::Settings settings;
-  Result<stream::EventView> view = stream::EventView::open(state_dir);
-  if (!view) return view.error();
+  Result<stream::Reader> reader = stream::Reader::open(state_dir);
+  if (!reader) return reader.error();
   history::History state;
   event::Event event;
   for (;;) {
-    const Result<bool> more = view->next(event);
+    const Result<bool> more = reader->next(event);
     if (!more) return more.error();
     if (!*more) break;
     state.apply(event);

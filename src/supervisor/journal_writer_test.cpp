@@ -3,7 +3,7 @@
 #include <chrono>
 #include <thread>
 
-#include "stream/view.h"
+#include "stream/reader.h"
 #include "tests/support/store/testing.h"
 
 namespace oboro::supervisor {
@@ -13,11 +13,11 @@ using event::Kind;
 
 std::vector<event::Event> events_in(const std::string& state_dir) {
   std::vector<event::Event> events;
-  auto view = stream::EventView::open(state_dir);
-  EXPECT_TRUE(view) << view.error().message;
+  auto reader = stream::Reader::open(state_dir);
+  EXPECT_TRUE(reader) << reader.error().message;
   event::Event event;
   for (;;) {
-    const Result<bool> more = view ? view->next(event) : Result<bool>(false);
+    const Result<bool> more = reader ? reader->next(event) : Result<bool>(false);
     if (!more || !*more) return events;
     events.push_back(event);
   }

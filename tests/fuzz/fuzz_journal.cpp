@@ -1,26 +1,51 @@
-// A damaged or hostile journal, through everything that is made of it: events, state, explanations, JSON again.
+// A damaged or hostile journal, through everything that is made of it: events, state, explanations, JSON again; and
+// read on from a cursor.
 #include <cstdlib>
+#include <fcntl.h>
 #include <string>
-#include <sys/mman.h>
 #include <unistd.h>
+#include <vector>
 
 #include "history/history.h"
-#include "store/journal.h"
 #include "store/json.h"
+#include "stream/reader.h"
+
+namespace {
+
+// A state directory of this process, with only a journal in it.
+struct Directory {
+  char path[32] = "/tmp/oboro-fuzz-XXXXXX";
+  int journal = -1;
+  Directory() {
+    if (::mkdtemp(path) == nullptr) std::abort();
+    journal = ::open(oboro::store::journal_path(path).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (journal < 0) std::abort();
+  }
+  ~Directory() {
+    ::unlink(oboro::store::journal_path(path).c_str());
+    ::rmdir(path);
+  }
+};
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace oboro;
-  static const int file = ::memfd_create("journal", MFD_CLOEXEC);
+  static const Directory directory;
+  const int file = directory.journal;
   if (::ftruncate(file, 0) != 0 || ::pwrite(file, data, size, 0) != static_cast<ssize_t>(size)) std::abort();
-  auto reader = store::JournalReader::open("/proc/self/fd/" + std::to_string(file));
+  auto reader = stream::Reader::open(directory.path);
   if (!reader) std::abort();
   store::LabelNames labels;
   history::History state;
   event::Event event;
-  std::string vm;
   std::string line;
-  while (*reader->next(event, labels, &vm)) {
+  std::vector<stream::Cursor> cursors{reader->cursor()};
+  while (*reader->next(event)) {
     state.apply(event);
+    cursors.push_back(reader->cursor());
+    labels = reader->labels();
+    const std::string& vm = reader->vm();
     // What was read is written and read again without a change.
     line.clear();
     write_event(event, labels, vm, line);
@@ -30,6 +55,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     write_event(*again, labels, vm, twice);
     if (twice != line) std::abort();
   }
+  // From any cursor the rest is the rest (with all labels in use, which lines are too many depends on where one began).
+  const size_t at = size % cursors.size();
+  auto resumed = stream::Reader::open(directory.path, cursors[at]);
+  if (!resumed) std::abort();
+  const bool full = reader->labels().size() == store::LabelNames::kMaxLabels;
+  for (size_t i = at + 1; i < cursors.size() && !full; ++i)
+    if (!*resumed->next(event) || resumed->cursor() != cursors[i]) std::abort();
+  if (!full && *resumed->next(event)) std::abort();
   for (size_t type = 1; type < static_cast<size_t>(event::ObjectType::count); ++type)
     for (const auto* object : state.objects(static_cast<event::ObjectType>(type))) {
       (void)state.paths(*object);

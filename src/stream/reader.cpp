@@ -1,0 +1,180 @@
+#include "stream/reader.h"
+
+#include <algorithm>
+#include <poll.h>
+#include <span>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/io_error.h"
+#include "event/codec.h"
+#include "store/state_dir.h"
+#include "stream/crc32c.h"
+#include "stream/recorder.h"
+#include "stream/ring.h"
+
+namespace oboro::stream {
+namespace {
+
+// A file is closed a moment before its lock is released.
+constexpr int kLooksAfterClose = 20;
+constexpr long kLookAgainNs = 20'000'000;
+
+}  // namespace
+
+Result<Reader> Reader::open(const std::string& state_directory, const Cursor& from) {
+  auto labels = store::LabelNames::load(state_directory);
+  if (!labels) return labels.error();
+  const std::string path = store::journal_path(state_directory);
+  auto journal = store::JournalReader::open(path);
+  if (!journal) return journal.error();
+  auto found = find_cursor(journal->fd(), path, from);
+  if (!found) return found.error();
+  std::string vm;
+  if (found->offset != 0) {
+    // An event of the ring does not name the machine: the first line does.
+    event::Event first;
+    if (auto got = journal->next(first, *labels, &vm); !got) return got.error();
+    journal = store::JournalReader::open(path, found->offset);
+    if (!journal) return journal.error();
+  }
+  Reader reader(state_directory, std::move(*journal), std::move(*labels), *found);
+  reader.vm_ = std::move(vm);
+  return reader;
+}
+
+Result<bool> Reader::next_of_journal(event::Event& event) {
+  auto got = journal_.next(event, labels_, &vm_);
+  if (!got || !*got) return got;
+  if (cursor_.offset == 0) {
+    auto identity = identify_journal(journal_.fd());
+    if (!identity) return identity.error();
+    cursor_.journal = *identity;
+  }
+  // As the recorder does it that brings a ring over: the last number counts, not the highest.
+  if (event.seq != 0) last_seq_ = event.seq;
+  cursor_.offset = journal_.line_end();
+  cursor_.seq = last_seq_;
+  cursor_.line = crc32c(std::as_bytes(std::span(journal_.line())));
+  place_ = journal_.line_begin();
+  return true;
+}
+
+Result<bool> Reader::next(event::Event& event) {
+  for (;;) {
+    auto got = next_of_journal(event);
+    if (!got) return got;
+    if (*got) {
+      if (event.seq != 0 && shown_.erase(event.seq) != 0) continue;
+      return true;
+    }
+    // The notices first, the journal after them: what comes after the last look is noticed again.
+    if (take_notices()) {
+      ring_looked_at_ = false;
+      continue;
+    }
+    // And the ring before the journal: what moves from one to the other meanwhile is then in both, and is told by its
+    // number. The other way round it could be seen in neither.
+    if (!std::exchange(ring_looked_at_, true)) {
+      look_into_ring();
+      continue;
+    }
+    break;
+  }
+  while (!from_ring_.empty()) {
+    event = std::move(from_ring_.front());
+    from_ring_.pop_front();
+    if (event.seq <= last_seq_ || !shown_.insert(event.seq).second) continue;
+    place_.reset();
+    return true;
+  }
+  ring_looked_at_ = false;
+  return false;
+}
+
+// Only where no run is there: a run empties it at once by itself.
+void Reader::look_into_ring() {
+  from_ring_.clear();
+  ring_problem_.clear();
+  if (watch_) watch_run();
+  if (store::StateLock::is_taken(directory_)) {
+    if (looks_left_ == 0 || !watch_) return;
+    --looks_left_;
+    const itimerspec once{{0, 0}, {0, kLookAgainNs}};
+    ::timerfd_settime(watch_->timer.get(), 0, &once, nullptr);
+    return;
+  }
+  looks_left_ = 0;
+  const auto ring = Ring::open_read_only(ring_path(directory_));
+  if (!ring) {
+    // A run that has begun meanwhile may be just making it.
+    if (ring.error().code != Errc::not_found && !store::StateLock::is_taken(directory_))
+      ring_problem_ = ring.error().message;
+    return;
+  }
+  std::vector<std::byte> record;
+  uint64_t position = 0;
+  for (bool damaged = false; ring->peek(position, record, &damaged) || damaged;) {
+    auto event = damaged ? Result<event::Event>(Error{Errc::invalid, "damaged record"}) : event::decode(record);
+    if (event) {
+      from_ring_.push_back(std::move(*event));
+    } else {
+      ring_problem_ = ring_path(directory_) + ": " + event.error().message;
+    }
+    if (damaged) break;
+  }
+}
+
+// Files are watched, not the directory, in which subscribers may keep their cursors. That a run was killed is told by
+// the lock, which it closes; that its QEMU, which can outlive it for a moment, fills the ring no more, by the ring.
+Result<int> Reader::poll_fd() {
+  if (watch_) return watch_->both.get();
+  Watch watch{UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)),
+              UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
+              UniqueFd(::epoll_create1(EPOLL_CLOEXEC))};
+  if (!watch.inotify) return io_error("inotify (fs.inotify.max_user_instances may be too small)");
+  const std::string path = store::journal_path(directory_);
+  if (::inotify_add_watch(watch.inotify.get(), path.c_str(), IN_MODIFY) < 0) return io_error("inotify: " + path);
+  for (const UniqueFd* fd : {&watch.inotify, &watch.timer}) {
+    epoll_event readable{.events = EPOLLIN, .data = {}};
+    if (!*fd || ::epoll_ctl(watch.both.get(), EPOLL_CTL_ADD, fd->get(), &readable) != 0) return io_error("epoll");
+  }
+  watch_ = std::move(watch);
+  return watch_->both.get();
+}
+
+// The ring is another file in each run, and there is no lock before the first one. To add what is watched already does
+// nothing, and a file that is not there will make itself heard in the journal.
+void Reader::watch_run() {
+  for (const std::string& path : {store::lock_path(directory_), ring_path(directory_)})
+    ::inotify_add_watch(watch_->inotify.get(), path.c_str(), IN_CLOSE_WRITE);
+}
+
+// Whether something was noticed since the last time that can mean a further event.
+bool Reader::take_notices() {
+  if (!watch_) return false;
+  uint64_t expirations = 0;
+  bool noticed = ::read(watch_->timer.get(), &expirations, sizeof expirations) > 0;
+  alignas(inotify_event) char buffer[4096];
+  for (ssize_t size = 0; (size = ::read(watch_->inotify.get(), buffer, sizeof buffer)) > 0; noticed = true)
+    for (const char* at = buffer; at < buffer + size;) {
+      const auto& notice = *reinterpret_cast<const inotify_event*>(at);
+      at += sizeof notice + notice.len;
+      if ((notice.mask & (IN_CLOSE_WRITE | IN_Q_OVERFLOW)) != 0) looks_left_ = kLooksAfterClose;
+    }
+  return noticed;
+}
+
+Result<void> Reader::wait(int timeout_ms) {
+  const bool first = !watch_;
+  auto fd = poll_fd();
+  if (!fd) return fd.error();
+  if (first) return {};
+  pollfd waiting{*fd, POLLIN, 0};
+  if (::poll(&waiting, 1, timeout_ms) < 0 && errno != EINTR) return io_error("poll");
+  return {};
+}
+
+}  // namespace oboro::stream

@@ -1,0 +1,82 @@
+// All events of a state directory, in order, for whoever subscribes to them: the verbs of the command line, exporters.
+// It reads the journal, and where a run was killed, behind it what still waits in the ring. Changes nothing; works
+// while the guest runs and after. A reader that is slow keeps nobody waiting: it only reads files.
+//
+// At least once: a subscriber that stores cursor() when it is done with an event, and opens with that later, misses
+// none, whoever was killed in between. What it gets twice are the events that it had got since it stored the cursor,
+// and what it got from the ring: those have a place in the journal only once the next run has brought them over. One
+// Reader gives no event twice.
+//
+// Threads: one at a time.
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <unordered_set>
+
+#include "event/event.h"
+#include "store/journal.h"
+#include "store/label_names.h"
+#include "stream/cursor.h"
+
+namespace oboro::stream {
+
+class Reader {
+ public:
+  // Goes on behind the cursor without reading what is before it. Errors: not_found (no journal there), invalid (a
+  // cursor of another journal, or one whose line is not there: find_cursor), io.
+  static Result<Reader> open(const std::string& state_directory, const Cursor& from = {});
+
+  // False: there is no further one now. Error: io.
+  Result<bool> next(event::Event& event);
+  const Cursor& cursor() const { return cursor_; }  // behind the last event that was given
+
+  // Readable once there may be a further event after next() gave false; next() makes it unreadable again. There is one
+  // from the first call on: call it before that next(). Errors: io (no inotify instance is left...).
+  Result<int> poll_fd();
+  // Sleeps until then, at most timeout_ms (-1: for ever); the first call returns at once. Errors: as poll_fd().
+  Result<void> wait(int timeout_ms = -1);
+
+  // Where the line of the last event is, for read_at(); none: it came from the ring.
+  std::optional<uint64_t> place() const { return place_; }
+  Result<event::Event> read_at(uint64_t place) { return journal_.read_at(place, labels_); }
+
+  const store::LabelNames& labels() const { return labels_; }
+  const std::string& vm() const { return vm_; }  // of the last event that named it
+  const store::Damage& damage() const { return journal_.damage(); }
+  // What is wrong with the ring, if something is.
+  const std::string& ring_problem() const { return ring_problem_; }
+
+ private:
+  // What tells of changes: inotify on the files, and a timer (look_into_ring); both behind one descriptor.
+  struct Watch {
+    UniqueFd inotify, timer, both;
+  };
+  Reader(std::string state_directory, store::JournalReader journal, store::LabelNames labels, const Cursor& from)
+      : directory_(std::move(state_directory)),
+        journal_(std::move(journal)),
+        labels_(std::move(labels)),
+        cursor_(from),
+        last_seq_(from.seq) {}
+  Result<bool> next_of_journal(event::Event& event);
+  void watch_run();
+  bool take_notices();
+  void look_into_ring();
+
+  std::string directory_;
+  store::JournalReader journal_;
+  store::LabelNames labels_;
+  Cursor cursor_;
+  std::optional<Watch> watch_;
+  std::optional<uint64_t> place_;
+  std::string vm_;
+  std::string ring_problem_;
+  bool ring_looked_at_ = false;  // from_ring_ was filled before the journal is read to its end
+  int looks_left_ = 0;           // at a run that seems to be ending
+  std::deque<event::Event> from_ring_;
+  std::unordered_set<uint64_t> shown_;  // sequence numbers given out from the ring: the journal will have them later
+  uint64_t last_seq_ = 0;               // of the journal
+};
+
+}  // namespace oboro::stream
