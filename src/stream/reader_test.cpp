@@ -338,6 +338,7 @@ TEST(Reader, SleepsWhileNothingHappens) {
       if (!recorder.record(note)) ::_exit(5);
     }
     if (random() % 3 != 0 && !recorder.pump(*ring)) ::_exit(6);
+    ::usleep(static_cast<useconds_t>(random() % 1000));  // it need not be fast, only be killed anywhere
   }
 }
 
