@@ -10,9 +10,28 @@
 
 namespace oboro::hooks {
 
+// What runs at a hook: a function, or a member function of something that lives as long as the hook.
+class Handler {
+ public:
+  constexpr Handler(void (*function)(Operation&)) : function_(function) {}
+  template <auto Method, typename Object>
+  static Handler of(Object& object) {
+    return {[](Operation& op, void* context) { (static_cast<Object*>(context)->*Method)(op); }, &object};
+  }
+  void operator()(Operation& op) const { object_ ? method_(op, object_) : function_(op); }
+
+ private:
+  Handler(void (*method)(Operation&, void*), void* object) : method_(method), object_(object) {}
+  union {
+    void (*function_)(Operation&);
+    void (*method_)(Operation&, void*);
+  };
+  void* object_ = nullptr;
+};
+
 struct HookPoint {
   guest::Symbol function;
-  void (*handler)(Operation&);
+  Handler handler;
   bool leads_out;         // what it is about may leave the machine, or go where labels cannot follow: it may be denied
   Interest interest;      // calls of no interest need not reach the handler
   std::string_view what;  // for `oboro status` when the kernel lacks an optional one: what is then not traced

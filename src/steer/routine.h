@@ -1,6 +1,6 @@
-// Routines: what is done for a hidden thread between its system call and its answer, written as if it could wait. Each
-// time it has something for the guest's kernel to do, or time to pass, it is suspended, and the vCPU goes on; when that
-// kernel comes back to the hook, it goes on too (thread.h).
+// Routines: what is done for a task of the guest between the hook of a function that it has called and that function's
+// end, written as if it could wait. Each time it has something for the guest's kernel to do, or time to pass, it is
+// suspended, and the vCPU goes on; when that kernel comes back to the hook, it goes on too (steered_task.h).
 //
 // Threads: a routine runs on one vCPU thread at a time, from resumption to suspension.
 #pragma once

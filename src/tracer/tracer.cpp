@@ -180,10 +180,11 @@ bool Tracer::programs_run() const {
 void Tracer::not_placed(const ArmedHook& hook) {
   --hook_count_;
   incomplete(hook.point->what.data());
-  const auto hiding = hiding::hook_points();
+  if (!hider_) return;
+  const auto hiding = hider_->hook_points();
   if (hook.point < hiding.data() || hook.point >= hiding.data() + hiding.size()) return;
   environment_->watcher = nullptr;  // half of it would be worse than none
-  hider_.reset();
+  hider_->hide_nothing();           // it stays, as do its other hooks
 }
 
 Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
@@ -222,7 +223,7 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
                                                           : hiding::Wait::park;
     hider_ = std::make_unique<hiding::Hider>(*kernel_, services_, wait, ring_.counters());
     environment_->watcher = hider_.get();
-    for (const hooks::HookPoint& point : hiding::hook_points())
+    for (const hooks::HookPoint& point : hider_->hook_points())
       armed.push_back({kernel_->symbol(point.function).value, &point, true, false});
   }
   hook_count_ =
@@ -306,7 +307,7 @@ void Tracer::boot_ended(std::string_view how) {
 }
 
 std::string Tracer::retire(bool patient) {
-  if (!hider_) return {};
+  if (!hider_ || !environment_->watcher) return {};
   unseen("hidden services run on without their proxies");  // from here on, whatever becomes of the hooks
   return hider_->retire(patient);
 }

@@ -161,6 +161,38 @@ TEST_F(TracerTest, MissingOptionalFunctionsAreGapsAndDenyIsForThoseThatCan) {
   EXPECT_EQ(ring->counters().incomplete, 1u);
 }
 
+// The engine keeps those hooks that it has placed, and goes on calling their handlers.
+TEST_F(TracerTest, WhereAHookOfHiddenServicesCannotBePlacedNoneIsHidden) {
+  for (const bool placed : {true, false}) {
+    std::vector<std::unique_ptr<hiding::Service>> services;
+    auto& service = *services.emplace_back(std::make_unique<hiding::Service>());
+    service.name = "web";
+    service.exe = "/service";
+    auto fds = proxy::Channel::create();
+    ASSERT_TRUE(fds);
+    int alive[2];
+    ASSERT_EQ(pipe(alive), 0);
+    const UniqueFd lives(alive[1]);
+    service.proxy = std::make_unique<hiding::ProxyClient>(
+        std::move(*proxy::Channel::attach(std::move(*fds), proxy::Channel::Side::tracer)), UniqueFd(alive[0]));
+    make(1 << 20, std::move(services));
+    const auto armed = arm();
+    ASSERT_TRUE(armed) << armed.error().message;
+    const auto at = [&](Symbol function) {
+      return *std::find_if(armed->begin(), armed->end(), [&](auto& one) { return one.point->function == function; });
+    };
+    if (!placed) tracer->not_placed(at(Symbol::fn_exit_files));
+    const Gva started = guest.task(placed ? 300 : 301, "service"), program = guest.allocate();
+    guest.set(program, guest::Field::binprm_file, guest.open(guest.make_file(disk, "service", placed ? 12 : 13)));
+    guest.run(vcpu, started);
+    vcpu.set_arguments({program.value});
+    tracer->hook(*at(Symbol::fn_bprm_committed_creds).point, vcpu);
+    const auto work = guest.get(started, guest::Field::thread_info_syscall_work);
+    EXPECT_EQ(work >> (guest.profile[guest::Field::syscall_user_dispatch_bit] & 63) & 1, placed);
+    EXPECT_EQ(tracer->retire(false), "");
+  }
+}
+
 TEST_F(TracerTest, BadPatternIsRefused) {
   settings.rules = {{"[", 1}};
   Result<stream::Ring> none = Error{};

@@ -33,7 +33,7 @@ class TracerTest : public testing::Test {
     vcpu.set(arch::Reg::cr3, guest.memory.root());
     guest.run(vcpu, task);
   }
-  void make(size_t ring_size = 1 << 20) {
+  void make(size_t ring_size = 1 << 20, std::vector<std::unique_ptr<hiding::Service>> services = {}) {
     char path[] = "/tmp/oboro-tracer-test-XXXXXX";
     ASSERT_TRUE(mkdtemp(path));
     const std::string file = std::string(path) + "/ring";
@@ -47,7 +47,8 @@ class TracerTest : public testing::Test {
     int pair[2];
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     supervisor.reset(pair[1]);
-    auto made = Tracer::create(guest.memory.ram(), settings, std::move(*created), UniqueFd(pair[0]));
+    auto made =
+        Tracer::create(guest.memory.ram(), settings, std::move(*created), UniqueFd(pair[0]), std::move(services));
     ASSERT_TRUE(made) << made.error().message;
     tracer = std::move(*made);
   }

@@ -1,4 +1,5 @@
-// flock and fcntl's record locks. Who has to wait asks again, as between any two pauses (thread.h): a signal ends that.
+// flock and fcntl's record locks. Who has to wait asks again, as between any two pauses (steer/wait.cpp): a signal ends
+// that.
 
 #include <cerrno>
 #include <cstring>

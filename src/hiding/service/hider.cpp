@@ -25,26 +25,6 @@ constexpr uint64_t kDispatch = 59;      // PR_SET_SYSCALL_USER_DISPATCH
 constexpr size_t kMostThreads = 16384;  // of one service
 constexpr const char* kTooManyDescriptors = "a process of a hidden service has lost descriptors: there are too many";
 
-Hider& hider_of(Operation& op) { return static_cast<Hider&>(*op.env.watcher); }
-
-void on_system_call(Operation& op) {
-  if (op.env.watcher) hider_of(op).timed_system_call(op);
-}
-void on_committed_creds(Operation& op) {
-  if (op.env.watcher) hider_of(op).executed(op);
-}
-void on_exit_files(Operation& op) {
-  if (op.env.watcher) hider_of(op).exits(op);
-}
-
-using hooks::Interest;
-// A routine comes back to the hook with other registers: when that is of interest must not depend on arguments.
-constexpr hooks::HookPoint kPoints[] = {
-    {Symbol::fn_syscall_user_dispatch, on_system_call, true, Interest::every_call, "calls of hidden services"},
-    {Symbol::fn_bprm_committed_creds, on_committed_creds, true, Interest::executed, "starts of hidden services"},
-    {Symbol::fn_exit_files, on_exit_files, true, Interest::managed, "ends of hidden services"},
-};
-
 Routine<Outcome> start_free(Thread& thread, SystemCall) { return thread.free_buffer(); }
 
 // After a fork or an exec the guest knows nothing of our numbers: they are reserved again, before anything else.
@@ -85,42 +65,19 @@ Routine<Outcome> leave_at_exec(Thread& thread, SystemCall) { return close_for_ex
 
 }  // namespace
 
-std::span<const hooks::HookPoint> hook_points() { return kPoints; }
-
 std::string Hider::missing(const guest::Profile& profile) {
-  for (const Symbol symbol : {Symbol::fn_syscall_user_dispatch,
-                              Symbol::fn_bprm_committed_creds,
-                              Symbol::fn_exit_files,
-                              Symbol::call_yield,
-                              Symbol::call_schedule_hrtimeout,
-                              Symbol::call_get_free_pages,
-                              Symbol::call_free_pages,
-                              Symbol::call_copy_from_user,
-                              Symbol::call_copy_to_user,
-                              Symbol::call_strncpy_from_user,
-                              Symbol::call_get_unused_fd_flags,
-                              Symbol::call_put_unused_fd,
-                              Symbol::call_alloc_fd,
-                              Symbol::call_close_fd,
-                              Symbol::call_do_select,
-                              Symbol::call_send_sig,
-                              Symbol::call_set_user_sigmask,
-                              Symbol::call_sys_chdir,
-                              Symbol::call_sys_fchdir,
-                              Symbol::call_sys_poll,
-                              Symbol::call_sys_epoll_create1,
-                              Symbol::call_sys_epoll_ctl,
-                              Symbol::call_sys_epoll_wait,
-                              Symbol::call_sys_epoll_pwait})
+  for (const Symbol symbol :
+       {Symbol::fn_syscall_user_dispatch, Symbol::fn_bprm_committed_creds, Symbol::fn_exit_files,
+        Symbol::call_get_unused_fd_flags, Symbol::call_put_unused_fd, Symbol::call_alloc_fd, Symbol::call_close_fd,
+        Symbol::call_do_select, Symbol::call_send_sig, Symbol::call_set_user_sigmask, Symbol::call_sys_chdir,
+        Symbol::call_sys_fchdir, Symbol::call_sys_poll, Symbol::call_sys_epoll_create1, Symbol::call_sys_epoll_ctl,
+        Symbol::call_sys_epoll_wait, Symbol::call_sys_epoll_pwait})
     if (!profile.has(symbol)) return std::string(guest::name(symbol));
   for (const Field field : {Field::thread_info_syscall_work, Field::syscall_user_dispatch_bit, Field::task_on_dispatch,
-                            Field::task_dispatch_length, Field::task_state, Field::task_fs, Field::fs_struct_pwd,
-                            Field::fs_struct_root, Field::fs_struct_umask, Field::fdtable_open_fds})
+                            Field::task_dispatch_length, Field::task_fs, Field::fs_struct_pwd, Field::fs_struct_root,
+                            Field::fs_struct_umask, Field::fdtable_open_fds})
     if (!profile.has(field)) return std::string(guest::name(field));
-  if (profile[Field::pt_regs_di] != offsetof(Registers, di) ||
-      profile[Field::pt_regs_orig_ax] != offsetof(Registers, orig_ax))
-    return "struct pt_regs as it is elsewhere";
-  return {};
+  return std::string(steer::SteeredTask::missing(profile));
 }
 
 std::vector<std::string> Hider::executables(std::span<const std::unique_ptr<Service>> services) {
@@ -257,7 +214,7 @@ std::optional<uint64_t> Hider::system_call_of(guest::Task running) {
 void Hider::executed(Operation& op) {
   Held thread = take(op, op.task().at);
   const Gva program = op.pointer(0);
-  const bool going_on = thread && thread->comes_back(op, Symbol::fn_bprm_committed_creds);
+  const bool going_on = thread && thread->comes_back(op.vcpu, Symbol::fn_bprm_committed_creds);
   Service* service = nullptr;
   if (!going_on) {
     if (retired_) return;
@@ -293,16 +250,14 @@ void Hider::exits(Operation& op) {
   const Held thread = take(op, op.task().at);
   if (!thread) return;
   // Of a child that was never born: nothing of ours.
-  if (!thread->comes_back(op, Symbol::fn_exit_files) && op.pointer(0) != op.task().at) return;
+  if (!thread->comes_back(op.vcpu, Symbol::fn_exit_files) && op.pointer(0) != op.task().at) return;
   if (!thread->enter(op, Symbol::fn_exit_files, start_free, {})) return;
   run_function(op, *thread);
   remove(op, op.task());
 }
 
 // The hooked function runs after all, as it was called.
-void Hider::run_function(Operation& op, const Thread& thread) {
-  op.response = engine::RunAs{Gva(thread.entry_stack()), thread.entry_arguments()};
-}
+void Hider::run_function(Operation& op, const Thread& thread) { op.response = thread.runs(); }
 
 void Hider::timed_system_call(Operation& op) {
   const uint64_t begin = now_ns();
@@ -314,7 +269,7 @@ void Hider::system_call(Operation& op) {
   const Held thread = take(op, op.task().at);
   if (!thread) return;  // a program that uses this mechanism itself
   const Symbol here = Symbol::fn_syscall_user_dispatch;
-  if (thread->comes_back(op, here)) {
+  if (thread->comes_back(op.vcpu, here)) {
     const Gva registers(thread->entry_arguments()[0]);
     if (const auto outcome = thread->enter(op, here, nullptr, {})) finish_call(op, *thread, registers, *outcome);
     return;
@@ -362,7 +317,7 @@ void Hider::system_call(Operation& op) {
 // syscall_user_dispatch() returns at once: false, and the kernel executes the call; or true, and it does not, and tells
 // no tracer of the guest's.
 void Hider::finish_call(Operation& op, Thread& thread, Gva registers, Outcome outcome) {
-  op.response = engine::Return{outcome.native ? 0 : 1, Gva(thread.entry_stack())};
+  op.response = thread.returns(outcome.native ? 0 : 1);
   if (thread.shown) writer_.put(registers, *std::exchange(thread.shown, std::nullopt));
   if (!outcome.native) {
     counters_.hidden_calls.fetch_add(1, std::memory_order_relaxed);

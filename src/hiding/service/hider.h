@@ -8,6 +8,7 @@
 // Threads: any vCPU thread.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -24,21 +25,26 @@
 
 namespace oboro::hiding {
 
-// Functions hooked for hidden services alone. All of their handlers answer with any engine::Response.
-std::span<const hooks::HookPoint> hook_points();
-
 class Hider final : public hooks::ProcessWatcher {
  public:
   // services and kernel must outlive this, which is of one boot.
   Hider(const guest::Kernel& kernel, std::span<const std::unique_ptr<Service>> services, Wait wait,
         stream::RingCounters& counters)
       : kernel_(kernel), writer_(kernel), services_(services), wait_(wait), counters_(counters) {}
+  Hider(const Hider&) = delete;
+  Hider& operator=(const Hider&) = delete;
+
+  // Functions hooked for hidden services alone. All of their handlers answer with any engine::Response.
+  std::span<const hooks::HookPoint> hook_points() const { return points_; }
 
   // Why services cannot be hidden in this kernel; empty: they can.
   static std::string missing(const guest::Profile& profile);
 
   // The file names of the services' programs; none: a service may be any program (it is known by its unit only).
   static std::vector<std::string> executables(std::span<const std::unique_ptr<Service>> services);
+
+  // Before any thread is hidden: none will be.
+  void hide_nothing() { retired_ = true; }
 
   // From now on nothing is hidden: calls that wait end with -EIO, and each thread gives back its memory with its next
   // call, and is forgotten. patient: one that has not done so keeps its mark until it does; else none keeps it. Empty:
@@ -70,6 +76,15 @@ class Hider final : public hooks::ProcessWatcher {
   void finish_call(hooks::Operation& op, Thread& thread, Gva registers, Outcome outcome);
   static void run_function(hooks::Operation& op, const Thread& thread);
 
+  // A routine comes back to the hook with other registers: when that is of interest must not depend on arguments.
+  const std::array<hooks::HookPoint, 3> points_{{
+      {guest::Symbol::fn_syscall_user_dispatch, hooks::Handler::of<&Hider::timed_system_call>(*this), true,
+       hooks::Interest::every_call, "calls of hidden services"},
+      {guest::Symbol::fn_bprm_committed_creds, hooks::Handler::of<&Hider::executed>(*this), true,
+       hooks::Interest::executed, "starts of hidden services"},
+      {guest::Symbol::fn_exit_files, hooks::Handler::of<&Hider::exits>(*this), true, hooks::Interest::managed,
+       "ends of hidden services"},
+  }};
   const guest::Kernel& kernel_;
   guest::Writer writer_;
   std::span<const std::unique_ptr<Service>> services_;

@@ -8,6 +8,20 @@ namespace oboro::hiding {
 using proxy::Frame;
 using proxy::Op;
 
+namespace {
+
+constexpr uint64_t kSilenceNs = 2'000'000;  // without an answer: is the proxy there? Asking is a system call
+// A call that goes on when services retire waits for its answer so long, and so often: a slow machine has time.
+constexpr uint64_t kLastAnswerNs = 50'000'000;
+constexpr unsigned kLastAnswerRounds = 60;
+
+}  // namespace
+
+bool OnItsWay::gone(uint64_t waited_ns, unsigned pauses) {
+  if ((waited_ns > kSilenceNs || proxy_.lied()) && proxy_.dead()) return true;
+  return pauses > kLastAnswerRounds && waited_ns > kLastAnswerNs && proxy_.given_up();
+}
+
 std::optional<uint64_t> ProxyClient::begin(Frame call) {
   const std::lock_guard lock(mutex_);
   send_late();

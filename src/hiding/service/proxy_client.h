@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/fd.h"
@@ -17,6 +18,7 @@
 #include "hiding/service/budget.h"
 #include "proxy/channel.h"
 #include "proxy/wire.h"
+#include "steer/answerable.h"
 
 namespace oboro::hiding {
 
@@ -83,20 +85,27 @@ class ProxyClient {
 };
 
 // A call on its way; if nobody waits for it any more, it is abandoned. (A routine may end at any of its waits.)
-class OnItsWay {
+class OnItsWay final : public steer::Answerable {
  public:
-  OnItsWay(ProxyClient& proxy, uint64_t id) : proxy_(&proxy), id_(id) {}
+  OnItsWay(ProxyClient& proxy, uint64_t id) : proxy_(proxy), id_(id) {}
   OnItsWay(const OnItsWay&) = delete;
   OnItsWay& operator=(const OnItsWay&) = delete;
-  ~OnItsWay() {
-    if (proxy_) proxy_->abandon(id_);
+  ~OnItsWay() override {
+    if (!answer_) proxy_.abandon(id_);
   }
-  void answered() { proxy_ = nullptr; }
-  uint64_t id() const { return id_; }
+  bool ready() override {
+    if (!answer_) answer_ = proxy_.take(id_);
+    return answer_.has_value();
+  }
+  bool gone(uint64_t waited_ns, unsigned pauses) override;
+  void stand(uint64_t nanoseconds) override { proxy_.wait(id_, nanoseconds); }
+  void cancel() override { proxy_.cancel(id_); }
+  Answer take() { return std::move(*answer_); }  // once, when it is ready()
 
  private:
-  ProxyClient* proxy_;
-  uint64_t id_;
+  ProxyClient& proxy_;
+  const uint64_t id_;
+  std::optional<Answer> answer_;
 };
 
 }  // namespace oboro::hiding

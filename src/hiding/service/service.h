@@ -12,17 +12,12 @@
 
 #include "hiding/service/descriptors.h"
 #include "hiding/service/proxy_client.h"
-#include "hiding/wait/expectation.h"
 #include "labels/pattern.h"
+#include "steer/answerable.h"
 
 namespace oboro::hiding {
 
-// How a thread waits for its proxy.
-enum class Wait : uint8_t {
-  block,  // the vCPU stands still meanwhile (the older method, for comparison)
-  yield,  // sched_yield in the guest's kernel until the answer is there (the paper's)
-  park,   // a few of those, or for a moment the first, then sleeps (docs/decisions/011)
-};
+using steer::Wait;
 
 struct Service {
   std::string name;
@@ -33,9 +28,10 @@ struct Service {
   std::vector<labels::Pattern> files;
   std::unique_ptr<ProxyClient> proxy;
   RecordLocks locks;
-  std::atomic<size_t> descriptor_count{0};                                        // of all its tables
-  std::array<Expectation, static_cast<size_t>(proxy::Op::count)> expectations{};  // of calls that wait for nobody
-  std::mutex epolls_mutex;                                                        // also of the instances themselves
+  std::atomic<size_t> descriptor_count{0};  // of all its tables
+  std::array<steer::Expectation, static_cast<size_t>(proxy::Op::count)>
+      expectations{};                                       // of calls that wait for nobody
+  std::mutex epolls_mutex;                                  // also of the instances themselves
   std::map<uint64_t, std::weak_ptr<EpollInstance>> epolls;  // by struct file; tables of descriptors hold them
 
   // How often `what` has been refused by now. (A service that was taken over can name many things.)

@@ -42,10 +42,11 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
       frame.op = Op::poll;
       frame.first = std::as_bytes(std::span(ours));
       if (const auto id = proxy.begin(frame)) call.emplace(proxy, *id);
-      waiting.call = call ? call->id() : 0;
+      waiting.asked = call ? &*call : nullptr;
     }
-    std::optional<Answer> answer = call ? proxy.take(call->id()) : std::nullopt;
-    if (answer) {
+    std::optional<Answer> answer;
+    if (call && call->ready()) {
+      answer = call->take();
       const auto bytes = answer->frame.first;
       if (bytes.size() == ours.size() * sizeof(pollfd)) {
         std::vector<pollfd> got(ours.size());
@@ -54,7 +55,7 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
       }
       // No room in the proxy for a wait more: it is asked again after a pause.
       const bool refused = !over && answer->result() == -ENOBUFS && !proxy.gone();
-      call->answered();
+      waiting.asked = nullptr;
       call.reset();
       if (refused) answer.reset();
     }
@@ -67,8 +68,8 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
       over = answer || dead || waited.native != 0 || now_ns() >= deadline;
       if (over && (!call || dead)) break;
       if (over) {
-        proxy.cancel(call->id());        // a last look at its side
-        waiting = {.call = call->id()};  // which is a wait of its own
+        call->cancel();               // a last look at its side
+        waiting = {.asked = &*call};  // which is a wait of its own
       }
     }
     const bool signal = over ? co_await thread.pause(waiting, Thread::Sleep::killable)
@@ -78,8 +79,8 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
     waited.interrupted = true;
     over = true;
     if (!call) break;
-    proxy.cancel(call->id());
-    waiting = {.call = call->id()};
+    call->cancel();
+    waiting = {.asked = &*call};
   }
   co_return waited;
 }

@@ -1,6 +1,6 @@
 // Waiting for descriptors of both worlds, and what the calls that do it have in common. The proxy is asked once, and
 // answers when one of its sockets is ready; the guest's own are looked at without waiting, again and again, and where a
-// pause between is a sleep (thread.h), it is in the kernel's own wait for them.
+// pause between is a sleep (steer/wait.cpp), it is in the kernel's own wait for them.
 #pragma once
 
 #include <cstdint>

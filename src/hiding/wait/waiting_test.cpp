@@ -283,7 +283,7 @@ TEST_P(WaitingTest, WhoWaitsForALockEndsWhenServicesRetire) {
 
 TEST_P(WaitingTest, TheFirstSleepIsAsLongAsSuchACallIsExpectedToTake) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "only that sleeps";
-  Expectation& expectation = services[0]->expectations[static_cast<size_t>(proxy::Op::access)];
+  steer::Expectation& expectation = services[0]->expectations[static_cast<size_t>(proxy::Op::access)];
   std::vector<uint64_t> slept;
   guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
     EXPECT_NE(to.function, guest->guest.symbol(Symbol::call_yield));
@@ -316,7 +316,7 @@ TEST_P(WaitingTest, WhereOthersWantTheCpuABriefWaitKeepsIt) {
   };
   const uint64_t path = guest->put("/var/secret");
   while (slow) ASSERT_EQ(guest->answer(SYS_access, {path, 0}), 0);
-  Expectation& expectation = services[0]->expectations[static_cast<size_t>(proxy::Op::access)];
+  steer::Expectation& expectation = services[0]->expectations[static_cast<size_t>(proxy::Op::access)];
   unsigned kept = 0;
   for (int i = 0; i < 50; ++i) {
     // As if all had been brief: a busy host has its own ideas.

@@ -305,7 +305,7 @@ inline FakeThread::End FakeThread::enter(guest::Symbol function, std::initialize
 
 inline FakeThread::End FakeThread::go_on(guest::Symbol function) {
   const hooks::HookPoint* point = nullptr;
-  for (const hooks::HookPoint& one : hiding::hook_points())
+  for (const hooks::HookPoint& one : kernel_.hider.hook_points())
     if (one.function == function) point = &one;
   for (unsigned step = 0; step < kMostSteps; ++step) {
     engine::Response response;

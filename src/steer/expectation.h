@@ -1,5 +1,5 @@
-// How long calls of one kind take in a proxy: for a first sleep that ends about when the answer is there. What is known
-// of a call is only when it was looked for in vain, and that it was there the next time.
+// How long answers of one kind take: for a first sleep that ends about when the answer is there. What is known
+// of one is only when it was looked for in vain, and that it was there the next time.
 //
 // Threads: any; of what two learn at the same time, some may be lost.
 #pragma once
@@ -8,7 +8,7 @@
 #include <atomic>
 #include <cstdint>
 
-namespace oboro::hiding {
+namespace oboro::steer {
 
 class Expectation {
  public:
@@ -31,4 +31,4 @@ class Expectation {
   std::atomic<uint64_t> ns_{0};
 };
 
-}  // namespace oboro::hiding
+}  // namespace oboro::steer

@@ -1,9 +1,9 @@
-#include "hiding/wait/expectation.h"
+#include "steer/expectation.h"
 
 #include <cstdint>
 #include <gtest/gtest.h>
 
-namespace oboro::hiding {
+namespace oboro::steer {
 namespace {
 
 // As a thread waits: a sleep of what is expected, and others of an eighth of what has been waited. How late it was.
@@ -50,4 +50,4 @@ TEST(Expectation, HasAnEnd) {
 }
 
 }  // namespace
-}  // namespace oboro::hiding
+}  // namespace oboro::steer
