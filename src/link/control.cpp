@@ -8,11 +8,14 @@
 
 namespace oboro::link {
 
-Result<void> send_message(int socket, char type, std::string_view payload, int fd) {
-  iovec parts[2] = {{&type, 1}, {const_cast<char*>(payload.data()), payload.size()}};
+Result<void> send(int socket, const Body& body, uint32_t request, int fd) {
+  std::string bytes = encode(body, request);
+  if (bytes.size() > kMaxMessage)
+    return Error{Errc::limit, fmt::format("control channel: {} is too long", name_of(type_of(body)))};
+  iovec part{bytes.data(), bytes.size()};
   msghdr header{};
-  header.msg_iov = parts;
-  header.msg_iovlen = 2;
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
   alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
   if (fd >= 0) {
     header.msg_control = space;
@@ -29,7 +32,7 @@ Result<void> send_message(int socket, char type, std::string_view payload, int f
   }
 }
 
-Result<Message> receive_message(int socket, int timeout_ms) {
+Result<Message> receive(int socket, int timeout_ms) {
   pollfd wait{socket, POLLIN, 0};
   int ready;
   do {
@@ -63,11 +66,11 @@ Result<Message> receive_message(int socket, int timeout_ms) {
       message.fd.reset(fd);
     }
   }
-  if (header.msg_flags & MSG_TRUNC) return Error{Errc::invalid, "control channel: message too long"};
-  message.type = buffer[0];
-  buffer.resize(static_cast<size_t>(size));
-  buffer.erase(0, 1);
-  message.payload = std::move(buffer);
+  if (header.msg_flags & MSG_TRUNC) return Error{Errc::limit, "control channel: message too long"};
+  Result<Envelope> envelope = decode(std::string_view(buffer).substr(0, static_cast<size_t>(size)));
+  if (!envelope) return envelope.error();
+  message.request = envelope->request;
+  message.body = std::move(envelope->body);
   return message;
 }
 

@@ -20,45 +20,50 @@ class ControlTest : public testing::Test {
 };
 
 TEST_F(ControlTest, MessagesKeepTheirBoundaries) {
-  ASSERT_TRUE(send_message(one.get(), 'K', "key"));
-  ASSERT_TRUE(send_message(one.get(), 'R', {}));
-  ASSERT_TRUE(send_message(one.get(), 'E', std::string_view("a\0b\n", 4)));
-  Result<Message> message = receive_message(other.get(), 1000);
+  ASSERT_TRUE(send(one.get(), IdentifyKernel{"key", 1}, 5));
+  ASSERT_TRUE(send(one.get(), Reset{}));
+  Result<Message> message = receive(other.get(), 1000);
   ASSERT_TRUE(message);
-  EXPECT_EQ(message->type, 'K');
-  EXPECT_EQ(message->payload, "key");
+  EXPECT_EQ(message->request, 5u);
+  ASSERT_TRUE(message->as<IdentifyKernel>());
+  EXPECT_EQ(message->as<IdentifyKernel>()->build_id, "key");
   EXPECT_FALSE(message->fd);
-  message = receive_message(other.get(), 1000);
+  message = receive(other.get(), 1000);
   ASSERT_TRUE(message);
-  EXPECT_EQ(message->type, 'R');
-  EXPECT_EQ(message->payload, "");
-  message = receive_message(other.get(), 1000);
-  ASSERT_TRUE(message);
-  EXPECT_EQ(message->payload, std::string("a\0b\n", 4));
+  EXPECT_TRUE(message->as<Reset>());
 }
 
 TEST_F(ControlTest, LongestMessageAndLonger) {
   int size = 1 << 20;
   setsockopt(one.get(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-  const std::string longest(kMaxMessage - 1, 'x');
-  ASSERT_TRUE(send_message(one.get(), 'P', longest));
-  Result<Message> message = receive_message(other.get(), 1000);
+  const std::string longest(kMaxMessage - encode(Failed{}, 0).size(), 'x');
+  ASSERT_TRUE(send(one.get(), Failed{longest}));
+  Result<Message> message = receive(other.get(), 1000);
   ASSERT_TRUE(message) << message.error().message;
-  EXPECT_EQ(message->payload, longest);
-  ASSERT_TRUE(send_message(one.get(), 'P', longest + "x"));
-  message = receive_message(other.get(), 1000);
+  EXPECT_EQ(message->as<Failed>()->why, longest);
+  EXPECT_EQ(send(one.get(), Failed{longest + "x"}).error().code, Errc::limit);
+  const std::string bytes = encode(Failed{longest + "x"}, 0);
+  ASSERT_EQ(::send(one.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+  message = receive(other.get(), 1000);
   ASSERT_FALSE(message);
-  EXPECT_EQ(message.error().code, Errc::invalid);
+  EXPECT_EQ(message.error().code, Errc::limit);
+}
+
+TEST_F(ControlTest, WhatIsNoMessageIsAnErrorAndTheChannelGoesOn) {
+  ASSERT_EQ(::send(one.get(), "nonsense", 8, 0), 8);
+  ASSERT_TRUE(send(one.get(), Ping{}));
+  EXPECT_EQ(receive(other.get(), 1000).error().code, Errc::invalid);
+  EXPECT_TRUE(receive(other.get(), 1000));
 }
 
 TEST_F(ControlTest, Descriptors) {
   int pipe_ends[2];
   ASSERT_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
   UniqueFd read_end(pipe_ends[0]), write_end(pipe_ends[1]);
-  ASSERT_TRUE(send_message(one.get(), 'K', "x", write_end.get()));
+  ASSERT_TRUE(send(one.get(), IdentifyKernel{}, 0, write_end.get()));
   write_end.reset();
   {
-    const Result<Message> message = receive_message(other.get(), 1000);
+    const Result<Message> message = receive(other.get(), 1000);
     ASSERT_TRUE(message && message->fd);
     EXPECT_TRUE(fcntl(message->fd.get(), F_GETFD) & FD_CLOEXEC);
     EXPECT_EQ(write(message->fd.get(), "y", 1), 1);
@@ -72,8 +77,8 @@ TEST_F(ControlTest, SeveralDescriptorsDoNotLeak) {
   int pipe_ends[2];
   ASSERT_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
   UniqueFd read_end(pipe_ends[0]), write_end(pipe_ends[1]);
-  char type = 'K';
-  iovec part{&type, 1};
+  std::string bytes = encode(IdentifyKernel{}, 0);
+  iovec part{bytes.data(), bytes.size()};
   alignas(cmsghdr) char space[CMSG_SPACE(3 * sizeof(int))] = {};
   msghdr header{};
   header.msg_iov = &part;
@@ -86,23 +91,23 @@ TEST_F(ControlTest, SeveralDescriptorsDoNotLeak) {
   control->cmsg_len = CMSG_LEN(3 * sizeof(int));
   const int fds[3] = {write_end.get(), write_end.get(), write_end.get()};
   memcpy(CMSG_DATA(control), fds, sizeof fds);
-  ASSERT_EQ(sendmsg(one.get(), &header, 0), 1);
+  ASSERT_GT(sendmsg(one.get(), &header, 0), 0);
   write_end.reset();
-  { const Result<Message> message = receive_message(other.get(), 1000); }
+  { const Result<Message> message = receive(other.get(), 1000); }
   char text;
   fcntl(read_end.get(), F_SETFL, O_NONBLOCK);
   EXPECT_EQ(read(read_end.get(), &text, 1), 0) << "nobody has it open";
 }
 
 TEST_F(ControlTest, TimeoutAndEnd) {
-  Result<Message> message = receive_message(other.get(), 20);
+  Result<Message> message = receive(other.get(), 20);
   ASSERT_FALSE(message);
   EXPECT_EQ(message.error().code, Errc::limit);
   one.reset();
-  message = receive_message(other.get(), 20);
+  message = receive(other.get(), 20);
   ASSERT_FALSE(message);
   EXPECT_EQ(message.error().code, Errc::io);
-  const Result<void> sent = send_message(other.get(), 'K', "x");
+  const Result<void> sent = send(other.get(), Ping{});
   ASSERT_FALSE(sent);
   EXPECT_EQ(sent.error().code, Errc::io);
 }

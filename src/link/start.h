@@ -14,11 +14,11 @@ namespace oboro::link {
 
 // What the supervisor hands over: descriptors by number (-1: not given), and the rest as it is.
 struct Start {
-  int control = -1;   // the channel of control.h
-  int settings = -1;  // memory file: Settings
-  int ring = -1;      // stream::Ring
-  int commands = -1;  // KVM: the channel by which the supervisor speaks first; closed when it is gone, as is control
-  int ram = -1;       // TCG: memory file with the guest's RAM...
+  int control = -1;       // the channel of control.h
+  int settings = -1;      // memory file: Settings
+  int ring = -1;          // stream::Ring
+  int commands = -1;      // the channel by which the supervisor speaks first; closed when it is gone, as is control
+  int ram = -1;           // TCG: memory file with the guest's RAM...
   uint64_t below_4g = 0;  // ... of which so many bytes are below 4 GiB
   std::string hooks;      // KVM: how to hook
   // Of each hidden service's proxy, in the order of the settings: the channel's three, and one that ends with it.

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "history/history.h"
@@ -90,9 +91,11 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
   // A description of its own: the consumer's lock belongs to ours.
   UniqueFd producer(::open(stream::ring_path(state_dir).c_str(), O_RDWR | O_CLOEXEC));
   if (!producer) return Error{Errc::io, fmt::format("{}: {}", stream::ring_path(state_dir), strerror(errno))};
+  UniqueFd troubled(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!troubled) return Error{Errc::io, fmt::format("eventfd: {}", strerror(errno))};
   std::unique_ptr<JournalWriter> writer(new JournalWriter(state_dir, vm, std::move(*lock), std::move(*appender),
                                                           std::move(*labels), std::move(*ring), std::move(producer),
-                                                          std::move(*settings)));
+                                                          std::move(troubled), std::move(*settings)));
   if (torn)
     writer->complain(
         fmt::format("the journal ended in the middle of a line; its {} bytes were moved to events.torn", torn));
@@ -100,7 +103,8 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
 }
 
 JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
-                             store::LabelNames labels, stream::Ring ring, UniqueFd producer, link::Settings settings)
+                             store::LabelNames labels, stream::Ring ring, UniqueFd producer, UniqueFd troubled,
+                             link::Settings settings)
     : state_dir_(std::move(state_dir)),
       lock_(std::move(lock)),
       appender_(std::move(appender)),
@@ -108,7 +112,8 @@ JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::State
       ring_(std::move(ring)),
       producer_(std::move(producer)),
       settings_(std::move(settings)),
-      recorder_(appender_, labels_, std::move(vm)) {}
+      recorder_(appender_, labels_, std::move(vm)),
+      troubled_(std::move(troubled)) {}
 
 JournalWriter::~JournalWriter() {
   ending_ = true;
@@ -190,10 +195,13 @@ void JournalWriter::warn(std::string what) {
 void JournalWriter::complain(std::string what) {
   const std::lock_guard lock(words_mutex_);
   trouble_ = trouble_ ? *trouble_ + "; " + what : std::move(what);
+  eventfd_write(troubled_.get(), 1);
 }
 
 std::optional<std::string> JournalWriter::trouble() {
   const std::lock_guard lock(words_mutex_);
+  eventfd_t count;
+  eventfd_read(troubled_.get(), &count);
   return std::exchange(trouble_, std::nullopt);
 }
 

@@ -41,12 +41,15 @@ class JournalWriter {
   Result<void> finish(std::string detail);  // the tracer has ended: writes what is left, then `stopped`
   // Journals a `warning`, on the thread.
   void warn(std::string what);
-  // What went wrong since the last call and the user should hear now.
+  // What went wrong since the last call and the user should hear now; trouble_fd() is readable as long as there is
+  // some.
+  int trouble_fd() const { return troubled_.get(); }
   std::optional<std::string> trouble();
 
  private:
   JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
-                store::LabelNames labels, stream::Ring ring, UniqueFd producer, link::Settings settings);
+                store::LabelNames labels, stream::Ring ring, UniqueFd producer, UniqueFd troubled,
+                link::Settings settings);
   void work();
   void complain(std::string what);
   void write_warnings();
@@ -63,6 +66,7 @@ class JournalWriter {
   std::thread thread_;
   std::mutex words_mutex_;
   std::optional<std::string> trouble_;
+  UniqueFd troubled_;  // eventfd
   std::vector<std::string> warnings_;
   bool refusing_ = false;
 };

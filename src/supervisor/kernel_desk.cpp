@@ -1,11 +1,8 @@
 #include "supervisor/kernel_desk.h"
 
-#include <cstdlib>
 #include <fmt/format.h>
 #include <utility>
-#include <vector>
 
-#include "guest/profile/sandbox.h"
 #include "supervisor/say.h"
 
 namespace oboro::supervisor {
@@ -14,65 +11,94 @@ namespace {
 // What a busy host may need, or one that is emulated itself. A guest whose tables keep the builder busy does not get so
 // much: of the processor it has less (lockdown.cpp).
 constexpr int kProfileTimeoutMs = 60000;
+constexpr size_t kMostWords = 4096;  // of a builder, for the tracer
 
 }  // namespace
 
-using Served = KernelDesk::Served;
+Result<void> KernelDesk::open() {
+  Result<Loop::Watch> watch = loop_.readable(socket_, [this] { hear(); });
+  if (!watch) return watch.error();
+  watch_ = std::move(*watch);
+  return {};
+}
+
+void KernelDesk::close() {
+  watch_.drop();
+  job_.reset();
+  held_.reset();
+  doubtful_.reset();
+}
+
+void KernelDesk::end_if_failed(const Result<void>& result) {
+  if (result) return;
+  close();
+  failed_(result.error());
+}
 
 // Whatever the channel's trouble is, there is nobody to talk to any more.
-Result<Served> KernelDesk::serve() {
-  Result<link::Message> message = link::receive_message(socket_, 0);
-  if (!message && message.error().code == Errc::io) return Served::tracer_is_gone;
-  if (!message) return message.error();
-  switch (message->type) {
-    case 'K':
-      return identify(*message);
-    case 'A':
-      return armed(message->payload);
-    case 'V':
+void KernelDesk::hear() {
+  Result<link::Message> message = link::receive(socket_, 0);
+  if (!message && message.error().code == Errc::io) {
+    tracer_is_gone_ = true;
+    watch_.drop();
+    return;
+  }
+  end_if_failed(message ? serve(*message) : message.error());
+}
+
+Result<void> KernelDesk::serve(link::Message& message) {
+  switch (message.type()) {
+    case link::Type::IdentifyKernel:
+      return identify(message);
+    case link::Type::Armed:
+      return armed(*message.as<link::Armed>());
+    case link::Type::MachineFound:
       machine_found_ = true;
-      return Served::yes;
-    case 'W': {
-      if (status_.state != "detaching") say(fmt::format("the guest is not let go yet: {}", message->payload));
+      return {};
+    case link::Type::NotDetached: {
+      const std::string& who = message.as<link::NotDetached>()->who;
+      if (status_.state != "detaching") say(fmt::format("the guest is not let go yet: {}", who));
       status_.state = "detaching";
-      status_.error = message->payload;
+      status_.error = who;
       return save();
     }
-    case 'D': {
+    case link::Type::Detached:
       status_.state = "detached";
       status_.error.clear();
-      say(fmt::format("the guest runs on untraced: {}", message->payload));
+      say(fmt::format("the guest runs on untraced: {}", message.as<link::Detached>()->why));
       return save();
-    }
-    case 'R': {
+    case link::Type::Reset:
       status_.state = "booting";
       return save();
-    }
-    case 'U':
-      return refuse(message->payload);
+    case link::Type::Untraceable:
+      return refuse(message.as<link::Untraceable>()->why);
     default:
-      return Error{Errc::invalid, "the tracer sent a message that is not understood"};
+      return Error{Errc::invalid,
+                   fmt::format("the tracer sent {}, which is not understood from it", link::name_of(message.type()))};
   }
 }
 
 // The state directory cannot be written: what this run does would not be known.
-Result<Served> KernelDesk::save() {
+Result<void> KernelDesk::save() {
   if (auto written = store::write_status(state_dir_, status_); !written)
     return Error{written.error().code, "the guest was ended: " + written.error().message};
-  return Served::yes;
+  return {};
 }
 
-Served KernelDesk::answer(char type, std::string_view payload) const {
-  return link::send_message(socket_, type, payload) ? Served::yes : Served::tracer_is_gone;
+void KernelDesk::answer(const link::Body& body) {
+  if (link::send(socket_, body)) return;
+  tracer_is_gone_ = true;
+  watch_.drop();
 }
 
-Result<Served> KernelDesk::refuse(const std::string& why) {
+Result<void> KernelDesk::refuse(const std::string& why) {
   status_.error = why;
   if (allow_untraced_) {
     say(fmt::format("NOT TRACED: {}. The guest runs on untraced, as --allow-untraced asks for.", why));
     status_.state = "untraced";
     if (auto written = store::write_status(state_dir_, status_); !written) say(written.error().message);
-    return answer('C', {});
+    answer(link::GoOn{});
+    return {};
   }
   untraceable_ = true;
   return Error{Errc::unsupported,
@@ -81,47 +107,77 @@ Result<Served> KernelDesk::refuse(const std::string& why) {
                            why)};
 }
 
-// Lines: release, build ID, hooks, 1 if the profile was cached, milliseconds.
-Result<Served> KernelDesk::armed(std::string_view payload) {
-  std::vector<std::string> lines;
-  while (!payload.empty()) {
-    const size_t end = payload.find('\n');
-    lines.emplace_back(payload.substr(0, end));
-    payload = end == std::string_view::npos ? std::string_view() : payload.substr(end + 1);
-  }
-  if (lines.size() != 5) return Error{Errc::invalid, "the tracer sent a message that is not understood"};
+Result<void> KernelDesk::armed(const link::Armed& message) {
   status_.state = "tracing";
-  status_.kernel_release = lines[0];
-  status_.build_id = lines[1];
-  status_.hooks_armed = strtoull(lines[2].c_str(), nullptr, 10);
-  status_.profile_cached = lines[3] == "1";
-  status_.arm_ms = strtod(lines[4].c_str(), nullptr);
+  status_.kernel_release = message.release;
+  status_.build_id = message.build_id;
+  status_.hooks_armed = message.hooks;
+  status_.profile_cached = message.cached;
+  status_.arm_ms = static_cast<double>(message.microseconds) / 1000;
   was_armed_ = true;
   if (auto saved = save(); !saved) return saved;
-  const std::optional<Kernel> kernel = std::exchange(doubtful_, std::nullopt);
-  return kernel ? verify(*kernel) : Served::yes;
+  std::optional<Kernel> kernel = std::exchange(doubtful_, std::nullopt);
+  // It is in the cache already, and its guest runs.
+  return kernel ? build(std::move(*kernel)) : Result<void>();
 }
 
-Result<Served> KernelDesk::identify(link::Message& message) {
-  const size_t space = message.payload.find(' ');
-  char* end = nullptr;
-  const std::string base_text = space == std::string::npos ? std::string() : message.payload.substr(space + 1);
-  const uint64_t base = strtoull(base_text.c_str(), &end, 16);
-  if (!message.fd || base_text.empty() || *end) return answer('E', "malformed question about a kernel");
-  Kernel kernel{message.payload.substr(0, space), Gva(base), std::move(message.fd), {}};
+Result<void> KernelDesk::identify(link::Message& message) {
+  // One that is verified decides over the run, however soon the guest boots again; one that is only built does not, if
+  // its guest has a new question.
+  if (job_ && !job_->kernel.cached.empty()) {
+    held_ = std::move(message);
+    return {};
+  }
+  job_.reset();
+  doubtful_.reset();
+  const auto& question = *message.as<link::IdentifyKernel>();
+  if (!message.fd) {
+    answer(link::Failed{"a question about a kernel without its image"});
+    return {};
+  }
+  Kernel kernel{question.build_id, Gva(question.base), std::move(message.fd), {}};
   if (const auto cached = kernel.key.empty() ? std::nullopt : cache_.load(kernel.key)) {
     kernel.cached = cached->format();
     doubtful_ = std::move(kernel);
-    return answer('P', doubtful_->cached);
+    answer(link::KernelProfile{true, doubtful_->cached});
+    return {};
   }
-  Result<guest::Profile> profile = build(kernel);
-  if (!profile) return answer('E', profile.error().message.substr(0, 4096));
-  remember(kernel, *profile);
-  return answer('N', profile->format());
+  return build(std::move(kernel));
 }
 
-Result<guest::Profile> KernelDesk::build(const Kernel& kernel) const {
-  return guest::build_profile_sandboxed(kernel.image.get(), kernel.base, builder_, kProfileTimeoutMs);
+Result<void> KernelDesk::build(Kernel kernel) {
+  Result<guest::ProfileBuild> build =
+      guest::ProfileBuild::start(kernel.image.get(), kernel.base, builder_, kProfileTimeoutMs);
+  if (!build) return built(kernel, build.error());
+  Result<Loop::Watch> watch = loop_.readable(build->poll_fd(), [this] { proceed(); });
+  if (!watch) return watch.error();
+  job_.emplace(Job{std::move(kernel), std::move(*build), std::move(*watch)});
+  return {};
+}
+
+void KernelDesk::proceed() {
+  const std::optional<Result<guest::Profile>> profile = job_->build.proceed();
+  if (!profile) return;
+  const Kernel kernel = std::move(job_->kernel);
+  job_.reset();
+  Result<void> done = built(kernel, *profile);
+  if (done && held_) {
+    link::Message question = std::move(*held_);
+    held_.reset();
+    done = identify(question);
+  }
+  end_if_failed(done);
+}
+
+Result<void> KernelDesk::built(const Kernel& kernel, const Result<guest::Profile>& profile) {
+  if (!kernel.cached.empty()) return verified(kernel, profile);
+  if (!profile) {
+    answer(link::Failed{profile.error().message.substr(0, kMostWords)});
+    return {};
+  }
+  remember(kernel, *profile);
+  answer(link::KernelProfile{false, profile->format()});
+  return {};
 }
 
 void KernelDesk::remember(const Kernel& kernel, const guest::Profile& profile) const {
@@ -132,9 +188,8 @@ void KernelDesk::remember(const Kernel& kernel, const guest::Profile& profile) c
 
 // A build ID is only what a kernel says of itself: another guest, with a kernel that lies, may have filled the cache.
 // So what was cached is held against this kernel's own tables, while the guest runs already.
-Result<Served> KernelDesk::verify(const Kernel& kernel) {
-  const Result<guest::Profile> profile = build(kernel);
-  if (profile && profile->format() == kernel.cached) return Served::yes;
+Result<void> KernelDesk::verified(const Kernel& kernel, const Result<guest::Profile>& profile) const {
+  if (profile && profile->format() == kernel.cached) return {};
   if (!profile)
     return Error{
         profile.error().code,

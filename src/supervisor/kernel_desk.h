@@ -1,6 +1,7 @@
-// Answers what the tracer asks on its control channel: which kernel is this, may this guest run on?
+// What the tracer says on its control channel: which kernel is this, may this guest run on, how far is it?
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,27 +10,38 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "guest/profile/cache.h"
+#include "guest/profile/sandbox.h"
 #include "link/control.h"
 #include "store/status.h"
+#include "supervisor/loop.h"
 
 namespace oboro::supervisor {
 
-// Answers the tracer's questions about kernels.
+// Answers the tracer's questions about kernels, and writes down what it tells. A profile is built beside everything
+// else.
 class KernelDesk {
  public:
-  // builder: path of oboro-profile. status is kept up to date, in memory and in state_dir. All of them outlive this.
-  KernelDesk(const std::string& builder, bool allow_untraced, int socket, store::Status& status,
-             const std::string& state_dir, std::string_view cache_directory)
-      : builder_(builder),
+  // failed: every error ends the run; nothing is done here any more. That the tracer is gone is no error.
+  using Failed = std::function<void(const Error&)>;
+  // builder: path of oboro-profile. socket: our end of the control channel, O_NONBLOCK. status is kept up to date, in
+  // memory and in state_dir. All of them outlive this.
+  KernelDesk(Loop& loop, const std::string& builder, bool allow_untraced, int socket, store::Status& status,
+             const std::string& state_dir, std::string_view cache_directory, Failed failed)
+      : loop_(loop),
+        builder_(builder),
         allow_untraced_(allow_untraced),
         socket_(socket),
         status_(status),
         state_dir_(state_dir),
-        cache_(cache_directory) {}
+        cache_(cache_directory),
+        failed_(std::move(failed)) {}
 
-  enum class Served { yes, tracer_is_gone };
-  // One message. Every error ends the run; that the tracer is gone is none.
-  Result<Served> serve();
+  Result<void> open();
+  // Hears nothing more; ends what is being built.
+  void close();
+
+  bool tracer_is_gone() const { return tracer_is_gone_; }
+  bool is_building() const { return job_.has_value(); }
   bool untraceable() const { return untraceable_; }
   bool was_armed() const { return was_armed_; }
   bool machine_found() const { return machine_found_; }  // the tracer is between a virtual machine and its VMM
@@ -40,28 +52,45 @@ class KernelDesk {
     std::string key;
     Gva base;
     UniqueFd image;
-    std::string cached;  // the profile's text
+    std::string cached;  // the profile's text; empty: none was
+  };
+  // Its profile, being built.
+  struct Job {
+    Kernel kernel;
+    guest::ProfileBuild build;
+    Loop::Watch watch;
   };
 
-  Result<Served> refuse(const std::string& why);
-  Result<Served> identify(link::Message& message);
-  Served answer(char type, std::string_view payload) const;
-  Result<Served> armed(std::string_view payload);
-  Result<Served> save();
-  Result<Served> verify(const Kernel& kernel);
-  Result<guest::Profile> build(const Kernel& kernel) const;
+  void hear();
+  Result<void> serve(link::Message& message);
+  Result<void> refuse(const std::string& why);
+  Result<void> identify(link::Message& message);
+  Result<void> armed(const link::Armed& message);
+  Result<void> save();
+  void answer(const link::Body& body);
+  Result<void> build(Kernel kernel);
+  void proceed();
+  Result<void> built(const Kernel& kernel, const Result<guest::Profile>& profile);
+  Result<void> verified(const Kernel& kernel, const Result<guest::Profile>& profile) const;
   void remember(const Kernel& kernel, const guest::Profile& profile) const;
+  void end_if_failed(const Result<void>& result);
 
+  Loop& loop_;
   const std::string& builder_;
   bool allow_untraced_;
   int socket_;
   store::Status& status_;
   const std::string& state_dir_;
   guest::ProfileCache cache_;
+  Failed failed_;
+  Loop::Watch watch_;
+  bool tracer_is_gone_ = false;
   bool untraceable_ = false;
   bool was_armed_ = false;
   bool machine_found_ = false;
   std::optional<Kernel> doubtful_;
+  std::optional<Job> job_;
+  std::optional<link::Message> held_;  // a question that waits until a profile has been verified
 };
 
 }  // namespace oboro::supervisor

@@ -1,5 +1,6 @@
 #include "supervisor/run_socket.h"
 
+#include <chrono>
 #include <errno.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -8,13 +9,15 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <unordered_map>
+#include <utility>
 
 namespace oboro::supervisor {
 namespace {
 
 constexpr char kName[] = "run.sock";
 constexpr size_t kMaxRequest = 4096;
-constexpr int kRequestMs = 100;
+constexpr std::chrono::milliseconds kRequest{1000}, kReply{10000};
 constexpr int kAnswerMs = 10000;
 
 // A socket's path is short: the directory is named by a descriptor, however long its own path is.
@@ -54,18 +57,71 @@ Result<RunSocket> RunSocket::listen(const std::string& state_dir) {
   return RunSocket(std::move(fd), path);
 }
 
+struct RunSocket::Client {
+  UniqueFd fd;
+  Loop::Watch request, time;
+};
+
+struct RunSocket::Server : std::enable_shared_from_this<RunSocket::Server> {
+  explicit Server(Loop& on, Handler what) : loop(on), handler(std::move(what)) {}
+  void accept(int fd);
+  void hear(uint64_t number);
+  void reply(uint64_t number, std::string_view answer);
+
+  Loop& loop;
+  Handler handler;
+  Loop::Watch watch;
+  uint64_t last = 0;
+  std::unordered_map<uint64_t, Client> clients;
+};
+
+RunSocket::RunSocket(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+
 RunSocket::~RunSocket() {
   if (fd_) unlink(path_.c_str());
 }
 
-void RunSocket::serve(const std::function<std::string(std::string_view)>& answer) const {
-  const UniqueFd client(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!client || !readable(client.get(), kRequestMs)) return;
+Result<void> RunSocket::serve(Loop& loop, Handler handler) {
+  auto server = std::make_shared<Server>(loop, std::move(handler));
+  Result<Loop::Watch> watch = loop.readable(fd_.get(), [at = server.get(), fd = fd_.get()] { at->accept(fd); });
+  if (!watch) return watch.error();
+  server->watch = std::move(*watch);
+  server_ = std::move(server);
+  return {};
+}
+
+void RunSocket::Server::accept(int fd) {
+  UniqueFd socket(accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!socket || clients.size() >= kMostClients) return;
+  const uint64_t number = ++last;
+  Result<Loop::Watch> request = loop.readable(socket.get(), [this, number] { hear(number); });
+  Result<Loop::Watch> time = loop.after(kRequest, [this, number] { clients.erase(number); });
+  if (request && time)
+    clients.insert_or_assign(number, Client{std::move(socket), std::move(*request), std::move(*time)});
+}
+
+void RunSocket::Server::hear(uint64_t number) {
+  Client& client = clients.at(number);
   char request[kMaxRequest];
-  const ssize_t size = recv(client.get(), request, sizeof request, 0);
-  if (size <= 0) return;
-  const std::string text = answer({request, static_cast<size_t>(size)});
-  (void)send(client.get(), text.data(), text.size(), MSG_NOSIGNAL);
+  const ssize_t size = recv(client.fd.get(), request, sizeof request, 0);
+  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  Result<Loop::Watch> time = loop.after(kReply, [this, number] { clients.erase(number); });
+  if (size <= 0 || !time) {
+    clients.erase(number);
+    return;
+  }
+  client.request.drop();
+  client.time = std::move(*time);
+  handler({request, static_cast<size_t>(size)}, [at = weak_from_this(), number](std::string_view answer) {
+    if (const auto server = at.lock()) server->reply(number, answer);
+  });
+}
+
+void RunSocket::Server::reply(uint64_t number, std::string_view answer) {
+  const auto client = clients.find(number);
+  if (client == clients.end()) return;
+  (void)send(client->second.fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
+  clients.erase(client);
 }
 
 Result<std::string> ask_run(const std::string& state_dir, std::string_view request) {

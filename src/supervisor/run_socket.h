@@ -3,31 +3,39 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "supervisor/loop.h"
 
 namespace oboro::supervisor {
 
 class RunSocket {
  public:
+  static constexpr size_t kMostClients = 32;
+  // Once, at any time: the client waits. Of no effect when that has been too long, or the socket is gone.
+  using Reply = std::function<void(std::string_view answer)>;
+  using Handler = std::function<void(std::string_view request, Reply reply)>;
+
   // Takes the place of one that a run before left. Errors: io.
   static Result<RunSocket> listen(const std::string& state_dir);
   ~RunSocket();
   RunSocket(RunSocket&&) noexcept = default;
   RunSocket& operator=(RunSocket&&) = delete;
 
-  int poll_fd() const { return fd_.get(); }
-  // One client: its request to `answer`, whose text goes back. Never waits: a client that has not sent its request in
-  // the moment of connecting is turned away.
-  void serve(const std::function<std::string(std::string_view)>& answer) const;
+  // From now on. A client that has not sent its request after a second is turned away. Errors: io.
+  Result<void> serve(Loop& loop, Handler handler);
 
  private:
-  RunSocket(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  struct Client;
+  struct Server;
+  RunSocket(UniqueFd fd, std::string path);
   UniqueFd fd_;
   std::string path_;
+  std::shared_ptr<Server> server_;
 };
 
 // The other side. Errors: not_found (nothing runs there), io, limit (no answer in time).

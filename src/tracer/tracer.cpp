@@ -129,13 +129,16 @@ Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
   const std::string key = guest::kernel_build_id(copy);
   munmap(map, layout.image_size);
 
-  const std::string question = fmt::format("{} {:x}", key, layout.image_base.value);
-  if (auto sent = link::send_message(control_.get(), 'K', question, file.get()); !sent) return sent.error();
-  Result<link::Message> answer = link::receive_message(control_.get(), kProfileTimeoutMs);
+  if (auto sent = link::send(control_.get(), link::IdentifyKernel{key, layout.image_base.value}, 0, file.get()); !sent)
+    return sent.error();
+  Result<link::Message> answer = link::receive(control_.get(), kProfileTimeoutMs);
   if (!answer) return answer.error();
-  profile_cached_ = answer->type == 'P';
-  if (answer->type == 'P' || answer->type == 'N') return guest::Profile::parse(answer->payload);
-  return Error{Errc::unsupported, answer->payload};
+  if (const auto* profile = answer->as<link::KernelProfile>()) {
+    profile_cached_ = profile->cached;
+    return guest::Profile::parse(profile->text);
+  }
+  const auto* failed = answer->as<link::Failed>();
+  return Error{Errc::unsupported, failed ? failed->why : "the supervisor's answer is none to this question"};
 }
 
 Result<void> Tracer::identify(engine::Vcpu& vcpu) {
@@ -262,16 +265,15 @@ void Tracer::armed() {
     const auto lock = state_.lock();
     report(event);
   }
-  (void)link::send_message(control_.get(), 'A',
-                           fmt::format("{}\n{}\n{}\n{}\n{}.{:03}", profile.release, profile.build_id, hook_count_,
-                                       profile_cached_ ? 1 : 0, took_us / 1000, took_us % 1000));
+  (void)link::send(control_.get(),
+                   link::Armed{profile.release, profile.build_id, hook_count_, profile_cached_, took_us});
 }
 
 bool Tracer::ask_to_go_on(const std::string& why) {
   incomplete("the guest kernel cannot be traced");
-  if (!link::send_message(control_.get(), 'U', why)) return false;
-  const Result<link::Message> answer = link::receive_message(control_.get(), kGoOnTimeoutMs);
-  return answer && answer->type == 'C';
+  if (!link::send(control_.get(), link::Untraceable{why})) return false;
+  const Result<link::Message> answer = link::receive(control_.get(), kGoOnTimeoutMs);
+  return answer && answer->as<link::GoOn>();
 }
 
 engine::Response Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) {
@@ -303,7 +305,7 @@ void Tracer::boot_ended(std::string_view how) {
   ring_.counters().hooks_armed = 0;
   ++boot_;
   update_counters();
-  (void)link::send_message(control_.get(), 'R', {});
+  (void)link::send(control_.get(), link::Reset{});
 }
 
 std::string Tracer::retire(bool patient) {
@@ -314,10 +316,10 @@ std::string Tracer::retire(bool patient) {
 
 void Tracer::not_detached(std::string_view who) {
   unseen("hidden services keep their hooks in place: not let go yet");
-  (void)link::send_message(control_.get(), 'W', who);
+  (void)link::send(control_.get(), link::NotDetached{std::string(who)});
 }
 
-void Tracer::machine_found() { (void)link::send_message(control_.get(), 'V', {}); }
+void Tracer::machine_found() { (void)link::send(control_.get(), link::MachineFound{}); }
 
 void Tracer::detached(std::string_view why) {
   incomplete("the guest runs on untraced");
@@ -325,7 +327,7 @@ void Tracer::detached(std::string_view why) {
   if (environment_) environment_->filter = nullptr, environment_->marks = nullptr;
   state_.watch(nullptr);
   ring_.counters().hooks_armed = 0;
-  (void)link::send_message(control_.get(), 'D', why);
+  (void)link::send(control_.get(), link::Detached{std::string(why)});
 }
 
 void Tracer::update_counters() {

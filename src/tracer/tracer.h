@@ -79,6 +79,7 @@ class Tracer final : public hooks::Reporter {
   engine::Response hook(const hooks::HookPoint& point, engine::Vcpu& vcpu);
   // What hook() answered could not be applied.
   void not_answered() { incomplete("a hooked call could not be answered: its return address is not in memory"); }
+  const stream::RingCounters& counters() const { return ring_.counters(); }  // any thread: they are atomic
   uint64_t records() { return ring_.counters().records; }
   void count_stop() { ring_.counters().stops.fetch_add(1, std::memory_order_relaxed); }
 

@@ -35,7 +35,7 @@ TEST_F(DenyingTracerTest, NothingLeavesOnceTheResultIsIncomplete) {
     EXPECT_EQ(told[1].detail, "refused because the result is incomplete: " + told[0].detail);
     // Labels that a file should have had are missing in the next boot, too.
     tracer->boot_ended("reset");
-    (void)link::receive_message(supervisor.get(), 1000);
+    (void)link::receive(supervisor.get(), 1000);
     asked.clear();
     ASSERT_TRUE(arm());
     EXPECT_FALSE(sends());
@@ -67,13 +67,13 @@ TEST_F(DenyingTracerTest, ALostRecordCountsToo) {
     EXPECT_TRUE(sends());
     tracer->boot_ended(std::string(200, 'x'));  // which the next boot follows without further ado
     if (ring->counters().lost == 0) {
-      (void)link::receive_message(supervisor.get(), 1000);
+      (void)link::receive(supervisor.get(), 1000);
       asked.clear();
       ASSERT_TRUE(arm());
     }
   }
   events();
-  (void)link::receive_message(supervisor.get(), 1000);
+  (void)link::receive(supervisor.get(), 1000);
   asked.clear();
   ASSERT_TRUE(arm());
   EXPECT_FALSE(sends());

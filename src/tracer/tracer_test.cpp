@@ -22,16 +22,16 @@ TEST_F(TracerTest, ArmsWithACachedProfile) {
     EXPECT_FALSE(hook.may_steer);
   }
   ASSERT_EQ(asked.size(), 1u);
-  EXPECT_EQ(asked[0].type, 'K');
+  EXPECT_EQ(asked[0].type(), link::Type::IdentifyKernel);
   tracer->armed();
   const auto told = events();
   ASSERT_EQ(told.size(), 1u);
   EXPECT_EQ(told[0].kind, Kind::armed);
   EXPECT_NE(told[0].detail.find("6.1.0-fake"), std::string::npos);
   EXPECT_NE(told[0].detail.find("cached"), std::string::npos);
-  const Result<link::Message> status = link::receive_message(supervisor.get(), 1000);
+  const Result<link::Message> status = link::receive(supervisor.get(), 1000);
   ASSERT_TRUE(status);
-  EXPECT_EQ(status->type, 'A');
+  EXPECT_EQ(status->type(), link::Type::Armed);
   // The engine does not filter, so what only a filter needs is not in.
   EXPECT_EQ(
       ring->counters().hooks_armed,
@@ -43,7 +43,7 @@ TEST_F(TracerTest, FollowsAKernelThatStarts) {
   make();
   const Gva state = guest.symbol(guest::Symbol::system_state);
   EXPECT_EQ(tracer->progress(), Tracer::Progress::gone) << "nothing is known yet";
-  answer({{'P', guest.profile.format()}});
+  answer({link::KernelProfile{true, guest.profile.format()}});
   ASSERT_TRUE(tracer->identify(vcpu));
   supervising.join();
   EXPECT_EQ(tracer->progress(), Tracer::Progress::booting);
@@ -58,7 +58,7 @@ TEST_F(TracerTest, FollowsAKernelThatStarts) {
 
 TEST_F(TracerTest, NoticesThatAnotherKernelHasCome) {
   make();
-  answer({{'P', guest.profile.format()}});
+  answer({link::KernelProfile{true, guest.profile.format()}});
   ASSERT_TRUE(tracer->identify(vcpu));
   supervising.join();
   guest.write(guest.symbol(guest::Symbol::linux_banner), uint64_t{0x7878787878787878});
@@ -69,13 +69,14 @@ TEST_F(TracerTest, ShowsTheSupervisorACopyOfTheImage) {
   make();
   const std::string word = "somewhere in the image";
   guest.write(fake::kImageBase + 0x20, word.data(), word.size());
-  answer({{'N', guest.profile.format()}});
+  answer({link::KernelProfile{false, guest.profile.format()}});
   const auto armed = tracer->arm(vcpu);
   supervising.join();
   ASSERT_TRUE(armed) << armed.error().message;
   ASSERT_EQ(asked.size(), 1u);
-  EXPECT_EQ(asked[0].type, 'K');
-  EXPECT_EQ(asked[0].payload, "1111111122222222 ffffffff81000000");
+  EXPECT_EQ(asked[0].type(), link::Type::IdentifyKernel);
+  EXPECT_EQ(asked[0].as<link::IdentifyKernel>()->build_id, "1111111122222222");
+  EXPECT_EQ(asked[0].as<link::IdentifyKernel>()->base, 0xffffffff81000000);
   tracer->armed();
   EXPECT_NE(events().at(0).detail.find("new profile"), std::string::npos);
   struct stat info {};
@@ -111,11 +112,11 @@ TEST_F(TracerTest, NoKernelImage) {
   vcpu.set(arch::Reg::cr3, 0x7ffffffffffff000);  // nowhere
   EXPECT_FALSE(tracer->arm(vcpu));
 
-  answer({{'C', ""}});
+  answer({link::GoOn{}});
   EXPECT_TRUE(tracer->ask_to_go_on(armed.error().message));
   supervising.join();
-  EXPECT_EQ(asked.at(0).type, 'U');
-  EXPECT_EQ(asked.at(0).payload, armed.error().message);
+  ASSERT_TRUE(asked.at(0).as<link::Untraceable>());
+  EXPECT_EQ(asked.at(0).as<link::Untraceable>()->why, armed.error().message);
   EXPECT_EQ(events().at(0).kind, Kind::incomplete);
   supervisor.reset();
   EXPECT_FALSE(tracer->ask_to_go_on("x")) << "nobody to ask";
@@ -125,19 +126,19 @@ TEST_F(TracerTest, NoBuildIdMeansNothingCached) {
   guest.write(fake::kImageBase + 0x10c, uint32_t{0});
   make();
   EXPECT_TRUE(arm());
-  EXPECT_EQ(asked.at(0).payload, " ffffffff81000000");
+  EXPECT_EQ(asked.at(0).as<link::IdentifyKernel>()->build_id, "");
 }
 
 TEST_F(TracerTest, BadAnswersAreErrors) {
   make();
-  const std::pair<char, std::string> bad[] = {{'P', "nonsense"}, {'E', "because"}, {'?', ""}};
-  for (const auto& one : bad) {
+  const link::Body bad[] = {link::KernelProfile{true, "nonsense"}, link::Failed{"because"}, link::GoOn{}};
+  for (const link::Body& one : bad) {
     answer({one});
     const auto armed = tracer->arm(vcpu);
     supervising.join();
     EXPECT_FALSE(armed);
   }
-  answer({{'E', "BTF is missing"}});
+  answer({link::Failed{"BTF is missing"}});
   const auto armed = tracer->arm(vcpu);
   supervising.join();
   ASSERT_FALSE(armed);
@@ -257,7 +258,7 @@ TEST_F(TracerTest, ResetKeepsOnlyFiles) {
   EXPECT_EQ(ring->counters().managed_processes, 0u);
   EXPECT_EQ(ring->counters().managed_files, 1u);
   EXPECT_EQ(ring->counters().hooks_armed, 0u);
-  EXPECT_EQ(link::receive_message(supervisor.get(), 1000)->type, 'R');
+  EXPECT_EQ(link::receive(supervisor.get(), 1000)->type(), link::Type::Reset);
 
   // The next boot: the same file in another inode, and no other object is what it was.
   settings.rules.clear();
@@ -322,7 +323,7 @@ TEST_F(TracerTest, EachGapIsToldOnceABoot) {
   for (int i = 0; i < 3; ++i) hook(Symbol::fn_d_delete, {1});
   EXPECT_EQ(events().size(), 1u);
   tracer->boot_ended("reset");
-  ASSERT_TRUE((void(link::receive_message(supervisor.get(), 1000)), arm()));
+  ASSERT_TRUE((void(link::receive(supervisor.get(), 1000)), arm()));
   events();
   hook(Symbol::fn_d_delete, {1});
   EXPECT_EQ(events().size(), 1u);

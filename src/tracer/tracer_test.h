@@ -52,19 +52,19 @@ class TracerTest : public testing::Test {
     ASSERT_TRUE(made) << made.error().message;
     tracer = std::move(*made);
   }
-  // What the supervisor says to each message, in order: an empty type ends it.
-  void answer(std::vector<std::pair<char, std::string>> answers) {
+  // What the supervisor says to each message, in order.
+  void answer(std::vector<link::Body> answers) {
     supervising = std::thread([this, answers = std::move(answers)] {
-      for (const auto& [type, payload] : answers) {
-        Result<link::Message> message = link::receive_message(supervisor.get(), 5000);
+      for (const link::Body& body : answers) {
+        Result<link::Message> message = link::receive(supervisor.get(), 5000);
         if (!message) return;
         asked.push_back(std::move(*message));
-        (void)link::send_message(supervisor.get(), type, payload);
+        (void)link::send(supervisor.get(), body);
       }
     });
   }
   Result<std::vector<ArmedHook>> arm() {
-    answer({{'P', guest.profile.format()}});
+    answer({link::KernelProfile{true, guest.profile.format()}});
     auto armed = tracer->arm(vcpu);
     supervising.join();
     return armed;

@@ -117,7 +117,7 @@ void run_handlers(FakeGuest& guest, Input& script, fake::FakeVcpu& vcpu, size_t 
   NullReporter reporter;
   labels::Carriers state(1024, 1);
   hooks::Policy policy;
-  policy.deny_leaks = count & 1;
+  policy.leak = count & 1 ? policy::Verdict::deny : policy::Verdict::alert;
   hooks::Environment environment(guest.kernel(), state, patterns, policy, reporter);
   const auto points = hooks::hook_points();
   for (size_t i = 0; i < count; ++i) {

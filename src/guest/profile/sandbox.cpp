@@ -3,15 +3,16 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <exception>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <optional>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,8 +20,6 @@
 
 namespace oboro::guest {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMaxOutput = 1 << 20;
 constexpr size_t kMaxMessage = 4096;  // of standard error
@@ -61,18 +60,14 @@ class Child {
     }
   }
 
-  // Its wait status; nothing if it has not ended by then.
-  std::optional<int> wait(Clock::time_point deadline) {
-    while (true) {
-      int status = 0;
-      const pid_t ended = waitpid(pid_, &status, WNOHANG);
-      if (ended == pid_ || (ended < 0 && errno != EINTR)) {
-        pid_ = -1;
-        return ended < 0 ? -1 : status;
-      }
-      if (Clock::now() >= deadline) return std::nullopt;
-      poll(nullptr, 0, 1);
-    }
+  pid_t pid() const { return pid_; }
+  // Its wait status, if it has ended.
+  std::optional<int> ended() {
+    int status = 0;
+    const pid_t ended = waitpid(pid_, &status, WNOHANG);
+    if (ended == 0 || (ended < 0 && errno == EINTR)) return std::nullopt;
+    pid_ = -1;
+    return ended < 0 ? -1 : status;
   }
 
  private:
@@ -140,20 +135,6 @@ bool drain(Stream& stream) {
   }
 }
 
-Result<void> read_both(Stream& output, Stream& errors, Clock::time_point deadline) {
-  while (output.fd || errors.fd) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    std::array<pollfd, 2> polled = {pollfd{output.fd.get(), POLLIN, 0}, pollfd{errors.fd.get(), POLLIN, 0}};
-    const int ready = left > 0 ? poll(polled.data(), polled.size(), static_cast<int>(left)) : 0;
-    if (ready < 0 && errno == EINTR) continue;
-    if (ready < 0) return builder_error("poll", errno);
-    if (ready == 0) return Error{Errc::limit, "profile builder: out of time"};
-    if ((polled[0].revents && !drain(output)) || (polled[1].revents && !drain(errors)))
-      return Error{Errc::limit, "profile builder: says too much"};
-  }
-  return {};
-}
-
 // The first line, harmless to print: a builder that a guest has taken over could send a terminal anything.
 std::string printable_line(std::string_view text) {
   std::string line(text.substr(0, text.find('\n')));
@@ -162,39 +143,89 @@ std::string printable_line(std::string_view text) {
   return line;
 }
 
-Result<Profile> run(int image_fd, Gva base, std::string_view builder_path, int timeout_ms) {
-  const auto deadline = Clock::now() + std::chrono::milliseconds(std::max(timeout_ms, 0));
-  const UniqueFd image(fcntl(image_fd, F_DUPFD_CLOEXEC, kLowestFd));
-  if (!image) return builder_error("the image", errno);
-  auto out = make_pipe();
-  if (!out) return out.error();
-  auto err = make_pipe();
-  if (!err) return err.error();
-  const auto pid = spawn(std::string(builder_path), base, image.get(), out->write.get(), err->write.get());
-  if (!pid) return pid.error();
-  Child child(*pid);
-  out->write.reset();
-  err->write.reset();
-
-  Stream output{std::move(out->read), kMaxOutput}, errors{std::move(err->read), kMaxMessage};
-  if (const auto read = read_both(output, errors, deadline); !read) return read.error();
-  const auto status = child.wait(deadline);
-  if (!status) return Error{Errc::limit, "profile builder: out of time"};
-  const std::string message = printable_line(errors.text);
-  if (WIFEXITED(*status) && WEXITSTATUS(*status) == kNotTraceable) return Error{Errc::unsupported, message};
-  if (WIFSIGNALED(*status) && WTERMSIG(*status) == SIGXCPU)
+Result<Profile> result_of(int status, const std::string& output, const std::string& errors) {
+  const std::string message = printable_line(errors);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kNotTraceable) return Error{Errc::unsupported, message};
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
     return Error{Errc::limit, "profile builder: out of processor time"};
-  if (WIFSIGNALED(*status))
-    return Error{Errc::internal, fmt::format("profile builder: killed by signal {} {}", WTERMSIG(*status), message)};
-  if (*status != 0) return Error{Errc::internal, fmt::format("profile builder: failed: {}", message)};
-  return Profile::parse(output.text);
+  if (WIFSIGNALED(status))
+    return Error{Errc::internal, fmt::format("profile builder: killed by signal {} {}", WTERMSIG(status), message)};
+  if (status != 0) return Error{Errc::internal, fmt::format("profile builder: failed: {}", message)};
+  return Profile::parse(output);
 }
 
 }  // namespace
 
-Result<Profile> build_profile_sandboxed(int image_fd, Gva base, std::string_view builder_path, int timeout_ms) {
+struct ProfileBuild::Work {
+  Work(pid_t pid, UniqueFd out, UniqueFd err)
+      : child(pid), output{std::move(out), kMaxOutput}, errors{std::move(err), kMaxMessage} {}
+  Result<void> watch(int timeout_ms);
+  std::optional<Result<Profile>> proceed();
+
+  Child child;
+  Stream output, errors;
+  UniqueFd end;  // pidfd
+  UniqueFd timer;
+  UniqueFd all;  // an epoll of those
+  std::optional<int> status;
+};
+
+Result<void> ProfileBuild::Work::watch(int timeout_ms) {
+  end.reset(static_cast<int>(syscall(SYS_pidfd_open, child.pid(), 0)));
+  timer.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  all.reset(epoll_create1(EPOLL_CLOEXEC));
+  if (!end || !timer || !all) return builder_error("pidfd, timer or epoll", errno);
+  itimerspec when{};
+  when.it_value.tv_sec = timeout_ms / 1000;
+  when.it_value.tv_nsec = timeout_ms % 1000 * 1000000L + 1;  // all zero would be never
+  if (timerfd_settime(timer.get(), 0, &when, nullptr) != 0) return builder_error("timer", errno);
+  for (const int fd : {output.fd.get(), errors.fd.get(), end.get(), timer.get()}) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    if (epoll_ctl(all.get(), EPOLL_CTL_ADD, fd, &event) != 0) return builder_error("epoll", errno);
+  }
+  return {};
+}
+
+std::optional<Result<Profile>> ProfileBuild::Work::proceed() {
+  for (Stream* stream : {&output, &errors})
+    if (stream->fd && !drain(*stream)) return Error{Errc::limit, "profile builder: says too much"};
+  if (!status && (status = child.ended())) end.reset();  // or it could be read for ever
+  if (status && !output.fd && !errors.fd) return result_of(*status, output.text, errors.text);
+  uint64_t times;
+  if (read(timer.get(), &times, sizeof times) == sizeof times)
+    return Error{Errc::limit, "profile builder: out of time"};
+  return std::nullopt;
+}
+
+ProfileBuild::ProfileBuild(std::unique_ptr<Work> work) : work_(std::move(work)) {}
+ProfileBuild::ProfileBuild(ProfileBuild&&) noexcept = default;
+ProfileBuild& ProfileBuild::operator=(ProfileBuild&&) noexcept = default;
+ProfileBuild::~ProfileBuild() = default;
+
+int ProfileBuild::poll_fd() const { return work_->all.get(); }
+
+Result<ProfileBuild> ProfileBuild::start(int image_fd, Gva base, std::string_view builder_path, int timeout_ms) {
   try {
-    return run(image_fd, base, builder_path, timeout_ms);
+    const UniqueFd image(fcntl(image_fd, F_DUPFD_CLOEXEC, kLowestFd));
+    if (!image) return builder_error("the image", errno);
+    auto out = make_pipe();
+    if (!out) return out.error();
+    auto err = make_pipe();
+    if (!err) return err.error();
+    const auto pid = spawn(std::string(builder_path), base, image.get(), out->write.get(), err->write.get());
+    if (!pid) return pid.error();
+    auto work = std::make_unique<Work>(*pid, std::move(out->read), std::move(err->read));
+    if (auto watched = work->watch(std::max(timeout_ms, 0)); !watched) return watched.error();
+    return ProfileBuild(std::move(work));
+  } catch (const std::exception& error) {  // no memory
+    return Error{Errc::limit, error.what()};
+  }
+}
+
+std::optional<Result<Profile>> ProfileBuild::proceed() {
+  try {
+    return work_->proceed();
   } catch (const std::exception& error) {  // no memory
     return Error{Errc::limit, error.what()};
   }

@@ -1,7 +1,8 @@
 // The host's side of the sandboxed builder (oboro-profile, see main.cpp).
 #pragma once
 
-#include <string>
+#include <memory>
+#include <optional>
 #include <string_view>
 
 #include "base/address.h"
@@ -10,12 +11,28 @@
 
 namespace oboro::guest {
 
-// Runs builder_path over the image in the memory file image_fd, mapped in the guest at base, and reads the profile
-// back. What it says is not believed but parsed and validated like any file: its process has read a guest's bytes.
-// Blocks up to timeout_ms; then the builder is killed. The environment and the file descriptors of this process are not
-// passed on. image_fd stays the caller's. Any thread.
-// Errors: unsupported (the kernel cannot be traced: the message is the builder's), io (it could not be started), limit
-// (time or size), invalid (its answer), internal (it failed or died).
-Result<Profile> build_profile_sandboxed(int image_fd, Gva base, std::string_view builder_path, int timeout_ms);
+// A builder at work. What it says is not believed but parsed and validated like any file: its process has read a
+// guest's bytes. Nothing here waits for it. One thread.
+class ProfileBuild {
+ public:
+  // Starts builder_path over the image in the memory file image_fd, mapped in the guest at base. The environment and
+  // the file descriptors of this process are not passed on. image_fd stays the caller's. Errors: io, limit (memory).
+  static Result<ProfileBuild> start(int image_fd, Gva base, std::string_view builder_path, int timeout_ms);
+  ProfileBuild(ProfileBuild&&) noexcept;
+  ProfileBuild& operator=(ProfileBuild&&) noexcept;
+  ~ProfileBuild();  // ends the builder if it still works
+
+  // Readable when proceed() has something to do; also when the time is over.
+  int poll_fd() const;
+  // The profile that the builder has found, once it has ended. Once only. Errors: unsupported (the kernel cannot be
+  // traced: the message is the builder's), limit (time or size; then the builder is to be ended), invalid (its answer),
+  // internal (it failed or died).
+  std::optional<Result<Profile>> proceed();
+
+ private:
+  struct Work;
+  explicit ProfileBuild(std::unique_ptr<Work> work);
+  std::unique_ptr<Work> work_;
+};
 
 }  // namespace oboro::guest

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -41,10 +42,21 @@ class Script {
   std::string path_;
 };
 
+// The whole of it, for who has nothing else to do.
+Result<Profile> build(int image, Gva base, const std::string& builder, int timeout_ms) {
+  Result<ProfileBuild> work = ProfileBuild::start(image, base, builder, timeout_ms);
+  if (!work) return work.error();
+  for (;;) {
+    pollfd something{work->poll_fd(), POLLIN, 0};
+    EXPECT_EQ(poll(&something, 1, 60000), 1) << "it says when its time is over";
+    if (auto result = work->proceed()) return std::move(*result);
+  }
+}
+
 Error error_of(const std::string& script, int timeout_ms = 5000) {
   const Script builder(script);
   const UniqueFd image = memory_file(std::vector<std::byte>(4096));
-  const auto profile = build_profile_sandboxed(image.get(), Gva(0xffffffff80000000), builder.path(), timeout_ms);
+  const auto profile = build(image.get(), Gva(0xffffffff80000000), builder.path(), timeout_ms);
   EXPECT_FALSE(profile);
   return profile ? Error{} : profile.error();
 }
@@ -52,7 +64,7 @@ Error error_of(const std::string& script, int timeout_ms = 5000) {
 TEST(SandboxedBuild, AgreesWithTheBuilder) {
   const FakeKernel kernel = testing::make_fake_kernel(KallsymsLayout::since_7_0);
   const UniqueFd image = memory_file(kernel.image);
-  const auto profile = build_profile_sandboxed(image.get(), Gva(kernel.base), OBORO_PROFILE_PROGRAM, 20000);
+  const auto profile = build(image.get(), Gva(kernel.base), OBORO_PROFILE_PROGRAM, 20000);
   ASSERT_TRUE(profile) << profile.error().message;
   const auto direct = build_profile(kernel.image, Gva(kernel.base));
   ASSERT_TRUE(direct);
@@ -61,7 +73,7 @@ TEST(SandboxedBuild, AgreesWithTheBuilder) {
 
 TEST(SandboxedBuild, SaysWhyAKernelCannotBeTraced) {
   const UniqueFd image = memory_file(std::vector<std::byte>(1 << 20));
-  const auto profile = build_profile_sandboxed(image.get(), Gva(0xffffffff80000000), OBORO_PROFILE_PROGRAM, 20000);
+  const auto profile = build(image.get(), Gva(0xffffffff80000000), OBORO_PROFILE_PROGRAM, 20000);
   ASSERT_FALSE(profile);
   EXPECT_EQ(profile.error().code, Errc::unsupported);
   EXPECT_NE(profile.error().message.find("no kallsyms"), std::string::npos) << profile.error().message;
@@ -87,6 +99,21 @@ TEST(SandboxedBuild, EndsInTime) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
 }
 
+TEST(SandboxedBuild, NeverWaitsAndSleepsWhileThereIsNothingToDo) {
+  // Its output ends before it does, and the other way round.
+  for (const char* script : {"exec >&- 2>&-; exec sleep 60", "sleep 5 & exit 0"}) {
+    const Script builder(script);
+    const UniqueFd image = memory_file(std::vector<std::byte>(4096));
+    Result<ProfileBuild> work = ProfileBuild::start(image.get(), Gva(0), builder.path(), 600000);
+    ASSERT_TRUE(work) << work.error().message;
+    pollfd something{work->poll_fd(), POLLIN, 0};
+    for (int turns = 0; poll(&something, 1, 1000) == 1; ++turns) {
+      ASSERT_FALSE(work->proceed()) << script;
+      ASSERT_LT(turns, 100) << script << ": what has been seen is seen again and again";
+    }
+  }
+}
+
 TEST(SandboxedBuild, PassesNothingOn) {
   // Environment: a shell adds PWD and the like by itself. Descriptors: 3 is the image, and sh may hold its script open.
   setenv("OBORO_SECRET", "1", 1);
@@ -100,8 +127,8 @@ TEST(SandboxedBuild, PassesNothingOn) {
 
 TEST(SandboxedBuild, NeedsABuilderAndAnImage) {
   const UniqueFd image = memory_file(std::vector<std::byte>(4096));
-  EXPECT_EQ(build_profile_sandboxed(image.get(), Gva(0), "/nonexistent/builder", 1000).error().code, Errc::io);
-  EXPECT_EQ(build_profile_sandboxed(-1, Gva(0), OBORO_PROFILE_PROGRAM, 1000).error().code, Errc::io);
+  EXPECT_EQ(build(image.get(), Gva(0), "/nonexistent/builder", 1000).error().code, Errc::io);
+  EXPECT_EQ(build(-1, Gva(0), OBORO_PROFILE_PROGRAM, 1000).error().code, Errc::io);
 }
 
 }  // namespace

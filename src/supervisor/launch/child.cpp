@@ -61,7 +61,7 @@ Result<Child> Child::start(const std::vector<std::string>& command, const std::v
   }
   UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd) {
-    kill(pid, SIGKILL);
+    ::kill(pid, SIGKILL);
     waitpid(pid, nullptr, 0);
     return Error{Errc::io, fmt::format("pidfd_open: {}", strerror(errno))};
   }
@@ -78,22 +78,17 @@ Child::Child(Child&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)), ours_(other.ours_), pidfd_(std::move(other.pidfd_)) {}
 
 Child::~Child() {
-  if (pid_ > 0 && ours_) end(0);
+  if (pid_ <= 0 || !ours_) return;
+  kill();
+  wait();
 }
 
 // By descriptor: its PID may be another's by now.
 void Child::signal(int number) const { syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0); }
 
-std::optional<int> Child::end(int grace_ms) {
-  if (pid_ <= 0) return std::nullopt;
-  if (grace_ms > 0) {
-    signal(SIGTERM);
-    if (!ends_within(grace_ms)) signal(SIGKILL);
-  } else {
-    signal(SIGKILL);
-  }
-  return wait();
-}
+void Child::terminate() const { signal(SIGTERM); }
+
+void Child::kill() const { signal(SIGKILL); }
 
 bool Child::ends_within(int timeout_ms) const {
   pollfd ended{pidfd_.get(), POLLIN, 0};

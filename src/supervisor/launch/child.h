@@ -26,10 +26,10 @@ class Child {
 
   pid_t pid() const { return pid_; }
   int poll_fd() const { return pidfd_.get(); }  // readable when the child has ended
-  // SIGTERM, after a grace period SIGKILL; returns its wait status, which only parents are told.
-  std::optional<int> end(int grace_ms);
-  std::optional<int> wait();
-  bool ends_within(int timeout_ms) const;  // by itself
+  void terminate() const;                       // SIGTERM
+  void kill() const;                            // SIGKILL
+  std::optional<int> wait();                    // its wait status, which only parents are told
+  bool ends_within(int timeout_ms) const;       // by itself
 
  private:
   Child(pid_t pid, UniqueFd pidfd, bool ours) : pid_(pid), ours_(ours), pidfd_(std::move(pidfd)) {}

@@ -43,7 +43,8 @@ bool is_executable(const std::string& path) {
 }
 
 std::string start_of(const Inherited& fds) {
-  std::string text = fmt::format("control={},settings={},ring={}", fds.control, fds.settings, fds.ring);
+  std::string text =
+      fmt::format("control={},settings={},ring={},commands={}", fds.control, fds.settings, fds.ring, fds.commands);
   for (const std::vector<int>& proxy : fds.proxies) text += fmt::format(",proxy={}", fmt::join(proxy, ":"));
   return text;
 }
@@ -114,8 +115,7 @@ Result<void> check(const Machine& m) {
 }
 
 std::vector<std::string> kvm_environment(const Machine& m, const Parts& parts, const Inherited& fds) {
-  return {"LD_PRELOAD=" + preload(parts),
-          fmt::format("OBORO_KVM={},commands={},hooks={}", start_of(fds), fds.commands, m.hooks)};
+  return {"LD_PRELOAD=" + preload(parts), fmt::format("OBORO_KVM={},hooks={}", start_of(fds), m.hooks)};
 }
 
 Command qemu_command(const Machine& m, const std::vector<disk::ResolvedDisk>& disks, const Parts& parts,

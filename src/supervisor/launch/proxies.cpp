@@ -1,5 +1,6 @@
 #include "supervisor/launch/proxies.h"
 
+#include <algorithm>
 #include <arpa/inet.h>
 #include <array>
 #include <cerrno>
@@ -22,9 +23,8 @@
 namespace oboro::supervisor {
 namespace {
 
-constexpr int kReadyMs = 180000;     // a machine that is interpreted, on a busy host
-constexpr int kSayAfterMs = 2000;    // and then every so often
-constexpr int kSwitchOffMs = 30000;  // it writes what it has
+constexpr int kReadyMs = 180000;   // a machine that is interpreted, on a busy host
+constexpr int kSayAfterMs = 2000;  // and then every so often
 
 // The directories of a pattern that it names without a wildcard: those that a service expects to be there.
 std::string fixed_directory(std::string_view pattern) {
@@ -191,15 +191,42 @@ Result<void> Proxies::wait_until_ready() {
 }
 
 Proxies::~Proxies() {
+  end();
+  for (const One& one : all_)
+    if (!one.over() && one.child.ends_within(kSwitchOffMs)) one.machine[0].ends_within(kSwitchOffMs);
+  give_up();
+}
+
+void Proxies::end() {
   for (One& one : all_) one.life.reset();
-  // One that is not ready yet has written nothing.
-  for (One& one : all_)
-    if (!one.machine.empty() && !one.ready && one.child.ends_within(kSwitchOffMs) &&
-        !one.machine[0].ends_within(kSwitchOffMs))
+}
+
+// One that is not ready yet has written nothing.
+bool Proxies::One::over() const {
+  return machine.empty() || ready || (child.ends_within(0) && machine[0].ends_within(0));
+}
+
+bool Proxies::over() const {
+  return std::all_of(all_.begin(), all_.end(), [](const One& one) { return one.over(); });
+}
+
+void Proxies::give_up() {
+  for (const One& one : all_)
+    if (!one.over())
       say(
           fmt::format("the machine of the proxy of {} does not switch itself off and is ended: what it had not "
                       "written yet is lost",
                       one.name));
+  all_.clear();
+}
+
+std::vector<int> Proxies::poll_fds() const {
+  std::vector<int> fds;
+  for (const One& one : all_) {
+    fds.push_back(one.child.poll_fd());
+    for (const Child& machine : one.machine) fds.push_back(machine.poll_fd());
+  }
+  return fds;
 }
 
 std::optional<std::string> Proxies::ended() {

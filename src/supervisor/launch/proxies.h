@@ -36,8 +36,16 @@ class Proxies {
   Proxies() = default;
   Proxies(Proxies&&) = default;
   Proxies& operator=(Proxies&&) = default;
-  // Machines are told first and given some seconds to write what they have.
-  ~Proxies();
+  ~Proxies();  // end(), and waits until it is over
+
+  static constexpr int kSwitchOffMs = 30000;  // for a machine, to write what it has
+  // The guest has ended: they end as well, machines after they have written what they have. over(): all of them have,
+  // or need not be waited for; give_up(): those that have not, end now.
+  void end();
+  bool over() const;
+  void give_up();
+  // Each is readable once one of their processes has ended.
+  std::vector<int> poll_fds() const;
 
   // For the tracer, in the order of the services: the channel's memory, for-proxy and for-tracer, and one that ends
   // with the proxy.
@@ -54,6 +62,7 @@ class Proxies {
     UniqueFd life;               // our end
     UniqueFd ready;              // machines: a byte comes when the proxy is there
     bool ended = false;
+    bool over() const;
   };
   Result<void> wait_until_ready();
 

@@ -16,10 +16,10 @@ TEST_F(KvmSessionTest, HooksGoOnlyWhenNoHandlerUsesThem) {
   auto handler = calls(1, Symbol::fn_file_open);
   wait_until_held(cpus[1]);
   command_detach();
-  EXPECT_FALSE(told('D', kShort));
+  EXPECT_FALSE(told<link::Detached>(kShort));
   EXPECT_TRUE(hooked(Symbol::fn_file_open));
   release(cpus[1]);
-  EXPECT_TRUE(told('D'));
+  EXPECT_TRUE(told<link::Detached>());
   EXPECT_FALSE(hooked(Symbol::fn_file_open));
   EXPECT_EQ(end_of(std::move(handler)).rip, guest.symbol(Symbol::fn_file_open).value + 5);
 }
@@ -30,9 +30,9 @@ TEST_F(KvmSessionTest, ABootEndsOnlyWhenNoHandlerUsesIt) {
   auto handler = calls(1, Symbol::fn_file_open);
   wait_until_held(cpus[1]);
   auto kexec = calls(0, Symbol::fn_machine_kexec);
-  EXPECT_FALSE(told('R', kShort));
+  EXPECT_FALSE(told<link::Reset>(kShort));
   release(cpus[1]);
-  EXPECT_TRUE(told('R'));
+  EXPECT_TRUE(told<link::Reset>());
   end_of(std::move(handler));
   end_of(std::move(kexec));
   EXPECT_FALSE(hooked(Symbol::fn_file_open));
@@ -45,11 +45,11 @@ TEST_F(KvmSessionTest, TwoThatEndTheBootDoNotWaitForEachOther) {
   auto second = calls(1, Symbol::fn_machine_kexec);
   wait_until_held(cpus[1]);
   auto first = calls(0, Symbol::fn_machine_kexec);
-  EXPECT_FALSE(told('R', kShort));
+  EXPECT_FALSE(told<link::Reset>(kShort));
   release(cpus[1]);
   end_of(std::move(first));
   end_of(std::move(second));
-  EXPECT_TRUE(told('R'));
+  EXPECT_TRUE(told<link::Reset>());
 }
 
 // While one looks which kernel that is, two more want to look; one of them arms then.
@@ -62,26 +62,26 @@ TEST_F(KvmSessionTest, WhoWaitsToLookHowFarTheBootIsDoesNotHoldUpArming) {
   auto first = looks(2);
   wait_until_held(cpus[2]);
   auto second = looks(0), third = looks(1);
-  EXPECT_FALSE(told('A', kShort));
+  EXPECT_FALSE(told<link::Armed>(kShort));
   release(cpus[2]);
   end_of(std::move(first));
   end_of(std::move(second));
   end_of(std::move(third));
-  EXPECT_TRUE(told('A'));
+  EXPECT_TRUE(told<link::Armed>());
 }
 
 TEST_F(KvmSessionTest, AResetIsOneInRealMode) {
   boot();
   cpus[0].sregs.cs.selector = kUserCode;
   session().vcpu_was_reset(*cpus[0].vcpu);
-  EXPECT_FALSE(told('R', kShort)) << "a program that stands at that address";
+  EXPECT_FALSE(told<link::Reset>(kShort)) << "a program that stands at that address";
   cpus[1].sregs.cr0 = 0x60000010;
   cpus[1].sregs.cs.selector = arch::kResetCs;
   session().vcpu_was_reset(*cpus[1].vcpu);
-  EXPECT_FALSE(told('R', kShort)) << "one that the guest starts";
+  EXPECT_FALSE(told<link::Reset>(kShort)) << "one that the guest starts";
   cpus[0].sregs = cpus[1].sregs;
   session().vcpu_was_reset(*cpus[0].vcpu);
-  EXPECT_TRUE(told('R'));
+  EXPECT_TRUE(told<link::Reset>());
 }
 
 class LettingGoTest : public KvmSessionTest, public testing::WithParamInterface<bool> {
@@ -123,16 +123,16 @@ TEST_P(LettingGoTest, HooksStayWhileAThreadIsInTheGuestsKernel) {
   const kvm_regs away = begin_call();
   EXPECT_EQ(away.rip, guest.symbol(Symbol::call_get_free_pages).value);
   let_go();
-  const auto stays = told('W');
+  const auto stays = told<link::NotDetached>();
   ASSERT_TRUE(stays);
-  EXPECT_NE(stays->find("process 101 (hidden service web)"), std::string::npos) << *stays;
+  EXPECT_NE(stays->who.find("process 101 (hidden service web)"), std::string::npos) << stays->who;
   EXPECT_FALSE(is_marked());
-  EXPECT_FALSE(told('D', 0));
+  EXPECT_FALSE(told<link::Detached>(0));
   EXPECT_TRUE(hooked(Symbol::fn_syscall_user_dispatch));
   const kvm_regs end = come_back(away);
   EXPECT_EQ(end.rip, kCaller);
   EXPECT_EQ(end.rax, 1u) << "answered: there was no memory";
-  EXPECT_TRUE(told('D'));
+  EXPECT_TRUE(told<link::Detached>());
   EXPECT_FALSE(hooked(Symbol::fn_syscall_user_dispatch));
 }
 
@@ -140,8 +140,8 @@ TEST_P(LettingGoTest, AThreadThatSleepsElsewhereIsNotWaitedForLong) {
   boot();
   start_service(1);
   let_go();
-  EXPECT_TRUE(told('D'));
-  EXPECT_FALSE(told('W', 0));
+  EXPECT_TRUE(told<link::Detached>());
+  EXPECT_FALSE(told<link::NotDetached>(0));
   EXPECT_FALSE(is_marked());
 }
 
@@ -150,10 +150,10 @@ TEST_P(LettingGoTest, ANewBootIsNotWaitedFor) {
   start_service(1);
   begin_call();
   let_go();
-  ASSERT_TRUE(told('W'));
+  ASSERT_TRUE(told<link::NotDetached>());
   call(0, Symbol::fn_machine_kexec);
-  EXPECT_TRUE(told('R'));
-  EXPECT_TRUE(told('D')) << "what kept the hooks is gone";
+  EXPECT_TRUE(told<link::Reset>());
+  EXPECT_TRUE(told<link::Detached>()) << "what kept the hooks is gone";
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, LettingGoTest, testing::Bool(),

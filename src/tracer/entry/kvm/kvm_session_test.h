@@ -147,7 +147,7 @@ class KvmSessionTest : public testing::Test {
     exit_somewhere(cpus[0]);
     guest.write(guest.symbol(Symbol::system_state), uint32_t{1});
     exit_somewhere(cpus[0]);
-    ASSERT_TRUE(told('A')) << "not armed";
+    ASSERT_TRUE(told<link::Armed>()) << "not armed";
     for (size_t i = 0; i < 2; ++i) {
       tasks[i] = guest.task(100 + static_cast<uint32_t>(i), "service");
       const Gva table(guest.get(Gva(guest.get(tasks[i], Field::task_files)), Field::files_struct_fdt));
@@ -203,18 +203,19 @@ class KvmSessionTest : public testing::Test {
 
   bool hooked(Symbol function) { return guest.word(guest.symbol(function)) % 256 == 0xe6; }
   // What the supervisor was told, within this time.
-  std::optional<std::string> told(char type, int within_ms = 10000) {
+  template <typename T>
+  std::optional<T> told(int within_ms = 10000) {
     for (int waited = 0;; waited += 5) {
       {
         const std::lock_guard lock(mutex);
         for (const link::Message& message : messages)
-          if (message.type == type) return message.payload;
+          if (const T* one = message.as<T>()) return *one;
       }
       if (waited >= within_ms) return std::nullopt;
       usleep(5000);
     }
   }
-  void command_detach() { ASSERT_TRUE(link::send_message(commands.get(), 'D', "")); }
+  void command_detach() { ASSERT_TRUE(link::send(commands.get(), link::Detach{}, 1)); }
 
   // A program of the hidden service starts on this vCPU.
   void start_service(size_t i) {
@@ -246,9 +247,10 @@ class KvmSessionTest : public testing::Test {
   }
   void supervise() {
     while (!over) {
-      Result<link::Message> message = link::receive_message(control.get(), 10);
+      Result<link::Message> message = link::receive(control.get(), 10);
       if (!message) continue;
-      if (message->type == 'K') (void)link::send_message(control.get(), 'P', guest.profile.format());
+      if (message->as<link::IdentifyKernel>())
+        (void)link::send(control.get(), link::KernelProfile{true, guest.profile.format()});
       const std::lock_guard lock(mutex);
       messages.push_back(std::move(*message));
     }

@@ -100,15 +100,15 @@ class PreloadTest : public testing::Test {
     EXPECT_EQ(read_all(out.get()), "ok\n");
     EXPECT_EQ(read_all(errors.get()), "");
   }
-  // The types of the messages that the engine side sent until it ended; each question is answered with a yes.
+  // The names of the messages that the engine side sent until it ended; each question is answered with a yes.
   std::string messages() {
     std::string types;
     for (;;) {
-      const Result<link::Message> message = link::receive_message(control.get(), 5000);
+      const Result<link::Message> message = link::receive(control.get(), 5000);
       if (!message) return types;
-      types += message->type;
-      if (message->type == 'U') {
-        EXPECT_TRUE(link::send_message(control.get(), 'C', ""));
+      types += link::name_of(message->type());
+      if (message->as<link::Untraceable>()) {
+        EXPECT_TRUE(link::send(control.get(), link::GoOn{}));
       }
     }
   }
@@ -152,7 +152,7 @@ TEST_F(PreloadTest, AKvmThatSharesNoRegistersIsRefused) {
 
 TEST_F(PreloadTest, ResultsOfKvmRunAreTheVmms) {
   play("errors", start());
-  EXPECT_EQ(messages(), "V");
+  EXPECT_EQ(messages(), "MachineFound");
   expect_fine();
 }
 
@@ -164,7 +164,7 @@ TEST_F(PreloadTest, TheGuestsOwnUseOfTheTrapPortIsTheVmms) {
 TEST_F(PreloadTest, RegistersAndMemoryWithoutSenseDoNoHarm) {
   play("nonsense", start());
   const std::string types = messages();  // it may take it for a kernel, but not for one that it can trace
-  EXPECT_TRUE(types == "V" || types == "VU") << types;
+  EXPECT_TRUE(types == "MachineFound" || types == "MachineFoundUntraceable") << types;
   expect_fine();
 }
 
@@ -172,7 +172,7 @@ TEST_F(PreloadTest, OfTwoCopiesOneTraces) {
   const std::string copy = path + "/copy.so";
   ASSERT_EQ(std::system(fmt::format("cp '{}' '{}'", OBORO_KVM_LIBRARY, copy).c_str()), 0);
   play("errors", start(), OBORO_KVM_LIBRARY ":" + copy);
-  EXPECT_EQ(messages(), "V");
+  EXPECT_EQ(messages(), "MachineFound");
   expect_fine();
 }
 
@@ -192,7 +192,7 @@ TEST_F(PreloadTest, WhatTheVmmStartsIsNotTraced) {
 
 TEST_F(PreloadTest, NothingRunsUntracedWithoutTheSupervisorsWord) {
   play("programs-first", start());
-  EXPECT_EQ(messages(), "VU");
+  EXPECT_EQ(messages(), "MachineFoundUntraceable");
   expect_fine();
 }
 
@@ -216,8 +216,8 @@ TEST_P(SupervisorGoneTest, BeforeTheVmmNothingRuns) {
 
 TEST_P(SupervisorGoneTest, BeforeTheGuestIsTracedTheVmmEnds) {
   play("runs", start());
-  const Result<link::Message> message = link::receive_message(control.get(), 5000);
-  ASSERT_TRUE(message && message->type == 'V');
+  const Result<link::Message> message = link::receive(control.get(), 5000);
+  ASSERT_TRUE(message && message->as<link::MachineFound>());
   supervisor_ends();
   expect_ended();
 }

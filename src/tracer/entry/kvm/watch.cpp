@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "link/control.h"
+#include "tracer/commands.h"
 #include "tracer/entry/kvm/kvm_session.h"
 #include "tracer/entry/kvm/last_words.h"
 
@@ -51,11 +52,16 @@ void KvmSession::watch() {
     if (ready < 0 && errno == EINTR) continue;
     if (ready != 0 && !alone) {
       const Result<link::Message> message = ready > 0 && waits[0].revents && !waits[1].revents
-                                                ? link::receive_message(start_.commands, 0)
+                                                ? link::receive(start_.commands, 0)
                                                 : Result<link::Message>(Error{});
       if (!going.why) going.since = std::chrono::steady_clock::now();
-      if (message && message->type == 'D') going.why = "asked for";
-      if (!message) {
+      if (message) {
+        // That it has begun; how it ends, the control channel tells.
+        const bool detach = message->as<link::Detach>();
+        if (detach) going.why = "asked for";
+        (void)link::send(start_.commands, detach ? link::Body(link::Done{}) : answer(*tracer_, message->body),
+                         message->request);
+      } else {
         alone = true;
         if (!lost(going)) return;
       }

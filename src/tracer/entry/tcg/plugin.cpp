@@ -25,6 +25,7 @@
 
 #include "engine/tcg/plugin_api.h"
 #include "engine/tcg/vcpu.h"
+#include "tracer/commands.h"
 #include "tracer/make.h"
 
 namespace oboro::tracer {
@@ -170,6 +171,7 @@ void on_vcpu_init(unsigned index, void*) {
 
 // Everything that can fail does so here, before the guest has run an instruction.
 Result<void> set_up(const link::Start& start) {
+  if (start.commands < 0) return Error{Errc::invalid, "commands is missing"};
   Result<std::span<const std::byte>> ram = link::map_whole(start.ram, !start.proxies.empty());
   if (!ram) return Error{ram.error().code, "guest RAM: " + ram.error().message};
   // The PC machine types put what does not fit below the PCI hole above 4 GiB.
@@ -180,6 +182,7 @@ Result<void> set_up(const link::Start& start) {
   Result<std::unique_ptr<Tracer>> tracer = make_tracer(plugin->memory, start);
   if (!tracer) return tracer.error();
   plugin->tracer = std::move(*tracer);
+  start_commands_thread(*plugin->tracer, start.commands);
   return {};
 }
 

@@ -1,0 +1,282 @@
+#include "supervisor/guest.h"
+
+#include <array>
+#include <chrono>
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
+
+#include "base/io_error.h"
+#include "supervisor/say.h"
+
+namespace oboro::supervisor {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kEndGrace{5000};
+// From the start of QEMU to its first vCPU: to get all of a large guest's memory beforehand takes minutes. That QEMU
+// loads the tracer and is to use KVM is known before; this is for one that does something else all the same.
+constexpr milliseconds kMachineTimeout{600000};
+
+Result<UniqueFd> memory_file(const char* name, std::string_view content) {
+  UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) return io_error(name);
+  if (!write_all(fd.get(), content)) return io_error(name);
+  return fd;
+}
+
+// Our end never waits for a tracer that does not read.
+Result<void> channel(UniqueFd& ours, UniqueFd& theirs) {
+  std::array<int, 2> pair{};
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) return io_error("socketpair");
+  ours.reset(pair[0]);
+  theirs.reset(pair[1]);
+  if (fcntl(ours.get(), F_SETFL, O_NONBLOCK) != 0) return io_error("socketpair");
+  return {};
+}
+
+// A signal that ends us has been sent and not been handled yet.
+bool is_to_end() {
+  sigset_t pending;
+  sigpending(&pending);
+  return sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM) || sigismember(&pending, SIGHUP);
+}
+
+// What a client of the run's socket may have the tracer asked.
+std::optional<link::Body> request_of(std::string_view text) {
+  if (text == "detach") return link::Detach{};
+  if (text == "stats") return link::GetStats{};
+  if (text == "ping") return link::Ping{};
+  return std::nullopt;
+}
+
+std::string words_of(const Result<link::Body>& answer) {
+  if (!answer) return answer.error().message;
+  if (const auto* failed = std::get_if<link::Failed>(&*answer)) return failed->why;
+  return std::holds_alternative<link::Done>(*answer) ? "ok" : link::text_of(*answer);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Guest>> Guest::prepare(Options options, link::SupervisorLoss loss) {
+  std::unique_ptr<Guest> guest(new Guest(std::move(options)));
+  if (auto made = guest->make(loss); !made) return made.error();
+  return guest;
+}
+
+Result<void> Guest::make(link::SupervisorLoss loss) {
+  Machine& machine = options_.machine;
+  if (machine.qemu.empty()) {
+    Result<std::string> found = find_qemu();
+    if (!found) return found.error();
+    machine.qemu = *found;
+  }
+  Result<std::string> version = qemu_version(machine.qemu, machine.engine, options_.parts);
+  if (!version) return version.error();
+  version_ = *version;
+
+  Result<std::unique_ptr<JournalWriter>> opened = JournalWriter::open(options_.state_dir, machine.vm, options_.rules);
+  if (!opened) return opened.error();
+  journal_ = std::move(*opened);
+  // Now that the state directory is ours, and before the guest can write to any of them.
+  Result<std::vector<disk::ResolvedDisk>> disks = disk::resolve(machine.disks, options_.state_dir);
+  if (!disks) return disks.error();
+  disks_ = std::move(*disks);
+  link::Settings settings = journal_->settings();
+  settings.policy = options_.policy;
+  settings.capacity = options_.capacity;
+  settings.on_supervisor_loss = loss;
+  settings.wait = options_.wait;
+  for (const HiddenService& service : options_.hidden) settings.services.push_back(service);
+  Result<Proxies> proxies = Proxies::start(options_.hidden, options_.state_dir, options_.proxy);
+  if (!proxies) return proxies.error();
+  proxies_ = std::move(*proxies);
+  Result<UniqueFd> settings_file = memory_file("oboro-settings", settings.format());
+  if (!settings_file) return settings_file.error();
+  settings_ = std::move(*settings_file);
+  ram_.reset(memfd_create("oboro-guest-ram", MFD_CLOEXEC));
+  if (!ram_ || ftruncate(ram_.get(), static_cast<off_t>(machine.memory)) != 0) return io_error("guest RAM");
+  if (auto made = channel(control_, control_end_); !made) return made;
+  if (auto made = channel(commands_, commands_end_); !made) return made;
+  Result<RunSocket> socket = RunSocket::listen(options_.state_dir);
+  if (!socket) return socket.error();
+  socket_.emplace(std::move(*socket));
+  return {};
+}
+
+Inherited Guest::inherited() const {
+  return {ram_.get(),          control_end_.get(),   settings_.get(), journal_->producer_fd(),
+          commands_end_.get(), proxies_.tracer_fds()};
+}
+
+Result<void> Guest::begin() {
+  status_.engine = options_.machine.engine == Engine::kvm ? "kvm" : "tcg";
+  if (auto started = journal_->start(fmt::format("engine {}, QEMU {}", status_.engine, version_)); !started)
+    return started;
+  status_.qemu = version_;
+  status_.vm = options_.machine.vm;
+  status_.state = "booting";
+  status_.pid = static_cast<uint64_t>(getpid());
+  status_.started = stream::now_ns();
+  auto written = store::write_status(options_.state_dir, status_);
+  if (!written) (void)journal_->finish(written.error().message);
+  return written;
+}
+
+void Guest::give_up(const Error& why) { (void)finish(why.message, true); }
+
+// The run's end, in the journal and in the state directory.
+Result<void> Guest::finish(const std::string& how, bool failed) {
+  Result<void> written = journal_->finish(how);
+  status_.state = failed ? "failed" : "ended";
+  status_.ended = stream::now_ns();
+  if (failed) status_.error = how;
+  if (auto saved = store::write_status(options_.state_dir, status_); !saved && written) written = saved;
+  return written;
+}
+
+Result<void> Guest::add(Result<Loop::Watch> watch, Loop::Watch& kept) {
+  if (!watch) return watch.error();
+  kept = std::move(*watch);
+  return {};
+}
+
+Result<void> Guest::watch(Loop& loop, Child qemu, std::function<void()> over) {
+  loop_ = &loop;
+  qemu_.emplace(std::move(qemu));
+  on_over_ = std::move(over);
+  control_end_.reset();
+  commands_end_.reset();
+  desk_.emplace(loop, options_.builder, options_.allow_untraced, control_.get(), status_, options_.state_dir,
+                cache_directory(), [this](const Error& why) { fail(why); });
+  tracer_.emplace(loop, commands_.get());
+  // The desk first: what the tracer said last is heard before its end.
+  if (auto done = desk_->open(); !done) return done;
+  if (auto done = tracer_->open(); !done) return done;
+  if (auto done = socket_->serve(
+          loop, [this](std::string_view text, RunSocket::Reply reply) { request(text, std::move(reply)); });
+      !done)
+    return done;
+  if (auto done = add(loop.readable(qemu_->poll_fd(), [this] { qemu_ended(); }), qemu_watch_); !done) return done;
+  const auto tell = [this] {
+    if (const auto trouble = journal_->trouble()) say(*trouble);
+  };
+  if (auto done = add(loop.readable(journal_->trouble_fd(), tell), trouble_watch_); !done) return done;
+  if (auto done = watch_proxies(); !done) return done;
+  if (options_.machine.engine != Engine::kvm) return {};
+  const auto machine_due = [this] {
+    if (!desk_->machine_found())
+      fail({Errc::unsupported, "QEMU runs, but not with KVM: this guest would not be traced"});
+  };
+  return add(loop.after(kMachineTimeout, machine_due), timer_);
+}
+
+// Each is watched until it has something to say, and that is its end.
+Result<void> Guest::watch_proxies() {
+  const std::vector<int> fds = proxies_.poll_fds();
+  proxy_watches_.resize(fds.size());
+  for (size_t i = 0; i < fds.size(); ++i) {
+    const auto ended = [this, i] {
+      proxy_watches_[i].drop();
+      proxy_ended();
+    };
+    if (auto done = add(loop_->readable(fds[i], ended), proxy_watches_[i]); !done) return done;
+  }
+  return {};
+}
+
+void Guest::proxy_ended() {
+  if (phase_ == Phase::proxies_end) {
+    if (proxies_.over()) over();
+    return;
+  }
+  const auto what = proxies_.ended();
+  // Or the signal that ends us all was for them, too.
+  if (!what || phase_ == Phase::ending || is_to_end()) return;
+  say(*what);
+  journal_->warn(*what);
+}
+
+void Guest::request(std::string_view text, RunSocket::Reply reply) {
+  if (text == "status") return reply(status_.state);
+  if (const auto body = request_of(text))
+    return tracer_->ask(*body,
+                        [reply = std::move(reply)](const Result<link::Body>& answer) { reply(words_of(answer)); });
+  reply("the request is not understood");
+}
+
+void Guest::fail(const Error& why) {
+  if (!failure_) failure_ = why;
+  end();
+}
+
+void Guest::end() {
+  if (phase_ != Phase::running) return;
+  phase_ = Phase::ending;
+  desk_->close();
+  qemu_->terminate();
+  // Without a timer nobody would come back to it.
+  if (!add(loop_->after(kEndGrace, [this] { qemu_->kill(); }), timer_)) qemu_->kill();
+}
+
+void Guest::qemu_ended() {
+  phase_ = Phase::proxies_end;
+  qemu_watch_.drop();
+  timer_.drop();
+  trouble_watch_.drop();
+  proxy_watches_.clear();
+  desk_->close();
+  socket_.reset();
+  const std::optional<int> status = qemu_->wait();
+  // How a process that is not our child ended, nobody tells us.
+  const bool clean = !status || (WIFEXITED(*status) && WEXITSTATUS(*status) == 0);
+  const std::string how = clean                ? std::string("the guest ended")
+                          : WIFEXITED(*status) ? fmt::format("QEMU ended with status {}", WEXITSTATUS(*status))
+                                               : fmt::format("QEMU was ended by signal {}", WTERMSIG(*status));
+  if (status && WIFEXITED(*status)) status_.exit = WEXITSTATUS(*status);
+  const Result<void> written = finish(failure_ ? failure_->message : how, failure_ || !clean);
+  if (const auto trouble = journal_->trouble()) say(*trouble);
+  if (failure_ && !desk_->untraceable())
+    ending_.emplace(*failure_);
+  else if (!failure_ && !written)
+    ending_.emplace(written.error());
+  else
+    ending_.emplace(end_of(how, clean));
+  end_proxies();
+}
+
+Ending Guest::end_of(const std::string& how, bool clean) const {
+  if (failure_) {
+    say(failure_->message);
+    return Ending::not_traceable;
+  }
+  if (clean) return Ending::guest_ended;
+  say(desk_->was_armed() ? how : how + " before the guest could be traced");
+  return Ending::failed;
+}
+
+void Guest::end_proxies() {
+  proxies_.end();
+  const auto late = [this] {
+    proxies_.give_up();
+    over();
+  };
+  if (proxies_.over()) return over();
+  if (!watch_proxies() || !add(loop_->after(milliseconds(Proxies::kSwitchOffMs), late), timer_)) late();
+}
+
+void Guest::over() {
+  if (std::exchange(phase_, Phase::over) == Phase::over) return;
+  timer_.drop();
+  proxy_watches_.clear();
+  on_over_();
+}
+
+}  // namespace oboro::supervisor

@@ -1,0 +1,89 @@
+// One traced guest: its QEMU, journal, proxies, kernel desk, run socket and status, as handlers on an event loop.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "disk/resolve.h"
+#include "store/status.h"
+#include "supervisor/journal_writer.h"
+#include "supervisor/kernel_desk.h"
+#include "supervisor/launch/child.h"
+#include "supervisor/launch/machine.h"
+#include "supervisor/launch/proxies.h"
+#include "supervisor/loop.h"
+#include "supervisor/options.h"
+#include "supervisor/run_socket.h"
+#include "supervisor/tracer_line.h"
+
+namespace oboro::supervisor {
+
+class Guest {
+ public:
+  // Everything that its QEMU needs to be traced. Waits for the machines of proxies. options: their machine's engine is
+  // decided. loss: what becomes of the guest without us. Errors: those of what is started, and io.
+  static Result<std::unique_ptr<Guest>> prepare(Options options, link::SupervisorLoss loss);
+
+  const Machine& machine() const { return options_.machine; }
+  const std::vector<disk::ResolvedDisk>& disks() const { return disks_; }
+  // What QEMU inherits: valid until watch().
+  Inherited inherited() const;
+
+  // The run's begin, in journal and status. Nothing else can fail before the guest may run.
+  Result<void> begin();
+  // After begin(): the guest is not going to run.
+  void give_up(const Error& why);
+  // Until QEMU has ended and everything else after it; then `over`, once. QEMU may be a process that is not our child.
+  // From here on nothing blocks but the last of the journal, when QEMU has ended. loop outlives this.
+  Result<void> watch(Loop& loop, Child qemu, std::function<void()> over);
+  // QEMU is asked to end; after a grace period it is killed.
+  void end();
+  // Once over. Errors end a run, too.
+  const Result<Ending>& ending() const { return *ending_; }
+
+ private:
+  enum class Phase { running, ending, proxies_end, over };
+
+  explicit Guest(Options options) : options_(std::move(options)) {}
+  Result<void> make(link::SupervisorLoss loss);
+  Result<void> add(Result<Loop::Watch> watch, Loop::Watch& kept);
+  Result<void> watch_proxies();
+  void proxy_ended();
+  void request(std::string_view text, RunSocket::Reply reply);
+  void fail(const Error& why);
+  void qemu_ended();
+  Ending end_of(const std::string& how, bool clean) const;
+  void end_proxies();
+  void over();
+  Result<void> finish(const std::string& how, bool failed);
+
+  Options options_;
+  std::vector<disk::ResolvedDisk> disks_;
+  std::string version_;
+  std::unique_ptr<JournalWriter> journal_;
+  UniqueFd settings_, ram_;
+  UniqueFd control_, commands_;          // our ends
+  UniqueFd control_end_, commands_end_;  // the tracer's
+  Proxies proxies_;
+  std::optional<RunSocket> socket_;
+  store::Status status_;
+
+  // From watch() on.
+  Loop* loop_ = nullptr;
+  Phase phase_ = Phase::running;
+  std::optional<Child> qemu_;
+  std::optional<KernelDesk> desk_;
+  std::optional<TracerLine> tracer_;
+  std::function<void()> on_over_;
+  std::optional<Error> failure_;
+  std::optional<Result<Ending>> ending_;
+  Loop::Watch qemu_watch_, trouble_watch_, timer_;  // timer_: of the phase
+  std::vector<Loop::Watch> proxy_watches_;
+};
+
+}  // namespace oboro::supervisor

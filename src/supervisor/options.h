@@ -1,0 +1,33 @@
+// What `oboro run` and `oboro-qemu` ask for.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "link/settings.h"
+#include "supervisor/journal_writer.h"
+#include "supervisor/launch/machine.h"
+#include "supervisor/launch/proxies.h"
+
+namespace oboro::supervisor {
+
+struct Options {
+  Machine machine;
+  std::string state_dir;
+  std::vector<Rule> rules;
+  policy::Policy policy;
+  uint64_t capacity = link::Settings::kDefaultCapacity;  // managed objects that there is room for
+  // Not set: pause where leaks are denied, else detach. Not for run(), whose QEMU always ends with it.
+  std::optional<link::SupervisorLoss> on_supervisor_loss;
+  bool allow_untraced = false;
+  Parts parts;
+  std::string builder;  // oboro-profile
+  ProxyPlace proxy;     // where proxies of hidden services run
+  std::vector<HiddenService> hidden;
+  std::string wait = "park";  // how hidden services wait: block, yield, park
+};
+
+enum class Ending { guest_ended, failed, not_traceable };
+
+}  // namespace oboro::supervisor

@@ -1,0 +1,50 @@
+#include "tracer/commands.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <thread>
+
+namespace oboro::tracer {
+
+link::Body answer(const Tracer& tracer, const link::Body& request) {
+  switch (link::type_of(request)) {
+    case link::Type::Ping:
+      return link::Done{};
+    case link::Type::GetStats: {
+      const stream::RingCounters& c = tracer.counters();
+      return link::Stats{.hooks_armed = c.hooks_armed,
+                         .records = c.records,
+                         .lost = c.lost,
+                         .incomplete = c.incomplete,
+                         .managed_files = c.managed_files,
+                         .managed_processes = c.managed_processes,
+                         .managed_sockets = c.managed_sockets,
+                         .stops = c.stops,
+                         .hidden_calls = c.hidden_calls,
+                         .boot = c.boot};
+    }
+    case link::Type::Detach:
+      return link::Failed{"only a guest on engine kvm can be let go; with tcg, the tracer ends with the guest"};
+    default:
+      return link::Failed{fmt::format("{} is no request", link::name_of(link::type_of(request)))};
+  }
+}
+
+void serve_commands(const Tracer& tracer, int commands) {
+  for (;;) {
+    const Result<link::Message> request = link::receive(commands, -1);
+    // Of what it does not understand it cannot say whose question it was: the supervisor gives up waiting by itself.
+    if (!request && request.error().code != Errc::io) continue;
+    if (!request || !link::send(commands, answer(tracer, request->body), request->request)) return;
+  }
+}
+
+void start_commands_thread(const Tracer& tracer, int commands) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread([&tracer, commands] { serve_commands(tracer, commands); }).detach();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+}  // namespace oboro::tracer
