@@ -5,6 +5,7 @@
 #include "cli/load.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
+#include "event/detail.h"
 #include "store/json.h"
 
 namespace oboro::cli {
@@ -24,7 +25,7 @@ std::string json_line(const Used& used) {
   json.always("events", used.events);
   json.always("pid", used.last.subject.pid);
   json.text("comm", used.last.subject.comm);
-  json.text("last", used.last.detail);
+  json.text("last", event::what_was_done(used.last.as<event::Hidden>()));
   json.text("time", store::format_time(used.last.time_ns));
   json.end();
   return line + "\n";
@@ -44,9 +45,7 @@ int list_hidden(const std::string& directory, bool as_json) {
     if (!more) return fail(more.error(), kExitFailed);
     if (!*more) break;
     if (event.kind != event::Kind::hidden) continue;
-    const size_t colon = event.detail.find(": ");
-    const std::string service = event.detail.substr(0, colon);
-    if (colon != std::string::npos) event.detail.erase(0, colon + 2);
+    const std::string& service = event.as<event::Hidden>().service;
     std::string what = event.object.type == event::ObjectType::none ? fmt::format("process {}", event.subject.pid)
                                                                     : shown_object(event.object);
     Used& used = all[{service, std::move(what)}];
@@ -59,9 +58,10 @@ int list_hidden(const std::string& directory, bool as_json) {
     if (as_json)
       print(json_line(used));
     else
-      rows.push_back({shown(used.service), key.second,
-                      shown(fmt::format("{} ({})", used.last.subject.comm, used.last.subject.pid)),
-                      fmt::format("{}", used.events), shown_time(used.last.time_ns) + "  " + shown(used.last.detail)});
+      rows.push_back(
+          {shown(used.service), key.second,
+           shown(fmt::format("{} ({})", used.last.subject.comm, used.last.subject.pid)), fmt::format("{}", used.events),
+           shown_time(used.last.time_ns) + "  " + shown(event::what_was_done(used.last.as<event::Hidden>()))});
   }
   if (rows.size() > 1) print(table(rows));
   if (!finish_output()) return kExitFailed;

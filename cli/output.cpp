@@ -10,6 +10,7 @@
 
 #include "base/utf8.h"
 #include "cli/verbs.h"
+#include "event/detail.h"
 #include "store/json.h"
 
 namespace oboro::cli {
@@ -115,7 +116,7 @@ std::string shown_event(const Event& event, const store::LabelNames& names) {
   if (event.labels != 0) out += fmt::format(" [{}]", shown_labels(event.labels, names));
   const std::string object = shown_object(event.object);
   const bool has_object = event.object.type != ObjectType::none;
-  const std::string detail = shown(event.detail);
+  const std::string detail = shown(event::detail(event));
   switch (event.kind) {
     case Kind::classified:
       return fmt::format("{} {}  by pattern {}{}", out, object, detail, shown_by(event));
@@ -129,8 +130,7 @@ std::string shown_event(const Event& event, const store::LabelNames& names) {
     case Kind::renamed:
       return fmt::format("{} {} -> {}{}", out, detail, object, shown_by(event));
     case Kind::exec:
-      return fmt::format("{} {} executes {}", out, shown_process(event.object.process),
-                         shown(event.object.path.empty() ? event.subject.exe : event.object.path));
+      return fmt::format("{} {} executes {}", out, shown_process(event.subject), shown(event.object.process.exe));
     case Kind::exited:
     case Kind::closed:
       return fmt::format("{} {}", out, object);

@@ -1,6 +1,6 @@
-// Encoding: fixed-width little-endian integers, and strings as u16 length and bytes, in the order below. A field is
-// only ever added together with a new version number: both sides come from the same build, an old ring is drained by
-// the same version or refused.
+// Encoding: a version, the envelope and the kind's payload, in the order of schema.def: fixed-width little-endian
+// integers, strings as u16 length and bytes, lists as u8 count and strings. A field is only ever added together with a
+// new version number: both sides come from the same build, an old ring is drained by the same version or refused.
 #include "event/codec.h"
 
 #include <algorithm>
@@ -12,11 +12,30 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "integers are copied as they are");
 
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
 
-// What one event can take at most: 2 objects and 1 subject, each with its process.
-constexpr size_t kFixedBound = 1024;
-static_assert(kFixedBound + 3 * kMaxPath + 6 * kMaxExe + 6 * kMaxName + 8 * kMaxWord <= kMaxEncoded);
+// What an encoding can take at most, by schema.def.
+template <typename T>
+constexpr size_t kMaxSize = 0;
+template <typename Type>
+constexpr size_t max_size(size_t bound) {
+  if constexpr (requires { Type::max_size(bound); })
+    return Type::max_size(bound);
+  else
+    return kMaxSize<typename Type::Value>;
+}
+#define RECORD(Type, doc) \
+  template <>             \
+  constexpr size_t kMaxSize<Type> = 0
+#define KIND(kind, Type, doc) RECORD(Type, doc)
+#define FIELD(member, type_, key, bound, doc) +max_size<field::type_>(bound)
+#define END() ;
+#include "event/schema.def"
+constexpr size_t kMaxPayload = std::max({
+#define KIND(kind, Type, doc) kMaxSize<Type>,
+#include "event/schema.def"
+});
+static_assert(1 + kMaxSize<Envelope> + kMaxPayload <= kMaxEncoded);
 
 class Writer {
  public:
@@ -35,6 +54,19 @@ class Writer {
     const auto length = static_cast<uint16_t>(std::min(value.size(), bound));
     integer(length);
     raw(value.data(), length);
+  }
+  void flag(bool value) { integer(static_cast<uint8_t>(value)); }
+  void strings(const std::vector<std::string>& values, size_t bound) {
+    const size_t count_at = out_.size();
+    integer(uint8_t{0});
+    uint8_t count = 0;
+    for (const std::string& value : values) {
+      if (count == kMaxArgumentCount || (bound == 0 && !value.empty())) break;
+      string(value, bound);
+      bound -= std::min(bound, value.size());
+      ++count;
+    }
+    out_[count_at] = std::byte{count};
   }
 
  private:
@@ -68,6 +100,21 @@ class Reader {
     if (length > bound) return fail("string too long");
     if (take(length, "string")) value.assign(reinterpret_cast<const char*>(bytes_.data() + at_ - length), length);
   }
+  void flag(bool& value) {
+    uint8_t raw = 0;
+    integer(raw);
+    if (raw > 1) return fail("flag out of range");
+    value = raw != 0;
+  }
+  void strings(std::vector<std::string>& values, size_t bound) {
+    uint8_t count = 0;
+    integer(count);
+    if (count > kMaxArgumentCount) return fail("list too long");
+    for (; count > 0 && !failed(); --count) {
+      string(values.emplace_back(), bound);
+      bound -= std::min(bound, values.back().size());
+    }
+  }
   void finish() {
     if (!failed() && at_ != bytes_.size()) fail("bytes after the end");
   }
@@ -93,52 +140,32 @@ class Reader {
   std::string message_;
 };
 
-// One description for both directions: Coder is Writer or Reader, and E, S, O are const or not.
-template <typename Coder, typename S>
-void subject_fields(Coder& coder, S& subject) {
-  coder.integer(subject.pid);
-  coder.integer(subject.tid);
-  coder.integer(subject.start_time_ns);
-  coder.string(subject.comm, kMaxWord);
-  coder.string(subject.exe, kMaxExe);
-  coder.string(subject.cgroup, kMaxExe);
-}
-
-template <typename Coder, typename E>
-void endpoint_fields(Coder& coder, E& endpoint) {
-  coder.string(endpoint.address, kMaxName);
-  coder.integer(endpoint.port);
-}
-
-template <typename Coder, typename O>
-void object_fields(Coder& coder, O& object) {
-  coder.enumerator(object.type);
-  if (object.type == ObjectType::none) return;
-  coder.integer(object.id);
-  coder.string(object.path, kMaxPath);
-  coder.integer(object.inode);
-  coder.integer(object.generation);
-  coder.string(object.fs, kMaxName);
-  coder.string(object.fs_type, kMaxWord);
-  subject_fields(coder, object.process);
-  coder.string(object.protocol, kMaxWord);
-  endpoint_fields(coder, object.local);
-  endpoint_fields(coder, object.remote);
-}
-
-template <typename Coder, typename E>
-void event_fields(Coder& coder, E& event) {
-  coder.enumerator(event.kind);
-  coder.enumerator(event.verdict);
-  coder.integer(event.seq);
-  coder.integer(event.time_ns);
-  coder.integer(event.boot);
-  coder.integer(event.labels);
-  coder.string(event.syscall, kMaxWord);
-  subject_fields(coder, event.subject);
-  object_fields(coder, event.from);
-  object_fields(coder, event.object);
-  coder.string(event.detail, kMaxPath);
+// One description for both directions: Coder is Writer or Reader, and the record is const or not.
+template <typename Coder, typename Record>
+void code(Coder& coder, Record& record) {
+  // Of no object there is nothing but that.
+  if constexpr (std::is_same_v<std::remove_const_t<Record>, Object>) {
+    coder.enumerator(record.type);
+    if (record.type == ObjectType::none) return;
+  }
+  for_each_field(record, [&](auto type, auto& member, const FieldInfo& info) {
+    using Type = decltype(type);
+    using Value = typename Type::Value;
+    if constexpr (std::is_same_v<Type, field::Type>)
+      return;  // done
+    else if constexpr (std::is_same_v<Value, std::string>)
+      coder.string(member, info.bound);
+    else if constexpr (std::is_same_v<Value, std::vector<std::string>>)
+      coder.strings(member, info.bound);
+    else if constexpr (std::is_same_v<Value, bool>)
+      coder.flag(member);
+    else if constexpr (std::is_enum_v<Value>)
+      coder.enumerator(member);
+    else if constexpr (std::is_integral_v<Value>)
+      coder.integer(member);
+    else
+      code(coder, member);
+  });
 }
 
 }  // namespace
@@ -146,7 +173,8 @@ void event_fields(Coder& coder, E& event) {
 void encode(const Event& event, std::vector<std::byte>& out) {
   Writer writer(out);
   writer.integer(kVersion);
-  event_fields(writer, event);
+  code(writer, static_cast<const Envelope&>(event));
+  with_payload(event, [&](const auto& payload) { code(writer, payload); });
 }
 
 Result<Event> decode(std::span<const std::byte> bytes) {
@@ -155,7 +183,8 @@ Result<Event> decode(std::span<const std::byte> bytes) {
   reader.integer(version);
   if (!reader.failed() && version != kVersion) reader.fail("unknown version");
   Event event;
-  event_fields(reader, event);
+  code(reader, static_cast<Envelope&>(event));
+  fill_payload(event.data, event.kind, [&](auto& payload) { code(reader, payload); });
   reader.finish();
   if (reader.failed()) return Error{Errc::invalid, reader.message()};
   return event;

@@ -11,13 +11,7 @@
 
 namespace oboro::event {
 
-inline constexpr size_t kMaxEncoded = 64 * 1024;  // no encoding is longer: longer strings are cut to their bound
-
-// Bounds of the strings, in bytes.
-inline constexpr size_t kMaxPath = 8192;  // Object::path, Event::detail (of `renamed` a path)
-inline constexpr size_t kMaxExe = 4096;   // Subject::exe, Subject::cgroup
-inline constexpr size_t kMaxName = 256;   // Endpoint::address, Object::fs
-inline constexpr size_t kMaxWord = 64;    // comm, syscall, protocol, fs_type
+inline constexpr size_t kMaxEncoded = 80 * 1024;  // no encoding is longer: longer strings are cut to their bound
 
 // Appends the encoding to out. Allocates only if out's capacity does not do: reserve kMaxEncoded once on a vCPU thread.
 void encode(const Event& event, std::vector<std::byte>& out);

@@ -1,5 +1,7 @@
 #include "event/event.h"
 
+#include <array>
+
 namespace oboro::event {
 namespace {
 
@@ -10,9 +12,10 @@ constexpr std::string_view pick(const std::array<std::string_view, N>& names, En
   return index < N ? names[index] : "unknown";
 }
 
-constexpr std::array<std::string_view, 19> kKinds = {
-    "started", "armed",  "reset",    "stopped", "classified", "diffusion", "leak",   "exec",    "exited", "closed",
-    "renamed", "linked", "unlinked", "removed", "incomplete", "lost",      "hidden", "warning", "refused"};
+constexpr std::array kKinds = {
+#define KIND(kind, Type, doc) std::string_view(#kind),
+#include "event/schema.def"
+};
 constexpr std::array<std::string_view, 8> kObjectTypes = {"none", "file",     "process", "socket",
                                                           "pipe", "terminal", "queue",   "memory"};
 constexpr std::array<std::string_view, 3> kVerdicts = {"allow", "alert", "deny"};

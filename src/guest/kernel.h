@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <type_traits>
 
@@ -36,6 +37,10 @@ class Kernel {
   const Layout& layout() const { return layout_; }
   Gva symbol(Symbol symbol) const;  // null if the kernel has none; per-CPU offsets are returned as they are
   bool is_direct_map(Gva va) const { return va.value - direct_map_ < direct_map_size_; }
+  // Where in RAM that lies which is at va in the direct map; nothing for other addresses.
+  std::optional<Gpa> physical(Gva va) const {
+    return is_direct_map(va) ? std::optional(Gpa(va.value - direct_map_)) : std::nullopt;
+  }
   bool is_kernel_pointer(Gva va) const { return va.value >> 47 == 0x1ffff || va.value >> 56 == 0xff; }
 
   // Copies out.size() bytes at va. False if any of them is not mapped to RAM.

@@ -1,7 +1,6 @@
 #include "history/history.h"
 
 #include <algorithm>
-#include <charconv>
 
 namespace oboro::history {
 
@@ -47,7 +46,7 @@ void History::apply(const Event& event) {
   boot_ = std::max(boot_, event.boot);
   if ((event.kind == Kind::incomplete || event.kind == Kind::lost) && event.verdict == event::Verdict::deny &&
       sends_refused_.empty())
-    sends_refused_ = event.kind == Kind::lost ? "records were lost" : event.detail;
+    sends_refused_ = event.kind == Kind::lost ? "records were lost" : event.as<event::Incomplete>().reason;
   switch (event.kind) {
     case Kind::started:
       warnings_.clear();
@@ -70,7 +69,7 @@ void History::apply(const Event& event) {
       spread(event, false);
       break;
     case Kind::exec:
-      if (auto* process = tracked(event.object)) executed(*process, event);
+      if (auto* process = tracked(event.object)) update_process(*process, event.object.process);
       break;
     case Kind::exited:
     case Kind::closed:
@@ -90,16 +89,13 @@ void History::apply(const Event& event) {
       break;
     }
     case Kind::incomplete:
-      incomplete(event.detail);
+      incomplete(event.as<event::Incomplete>().reason);
       break;
-    case Kind::lost: {
-      uint64_t count = 1;
-      std::from_chars(event.detail.data(), event.detail.data() + event.detail.size(), count);
-      announced_lost_ += std::max<uint64_t>(count, 1);
+    case Kind::lost:
+      announced_lost_ += std::max<uint64_t>(event.as<event::Lost>().count, 1);
       break;
-    }
     case Kind::warning:
-      add_once(warnings_, event.detail);
+      add_once(warnings_, event.as<event::Warning>().text);
       break;
     case Kind::stopped:  // what the guest held when it ended stays to be asked for, until the next run starts
     case Kind::hidden:
@@ -180,16 +176,6 @@ void History::spread(const Event& event, bool classified) {
   }
 }
 
-// The event is from before the kernel has changed the process: object.path is the program it will be.
-void History::executed(TrackedObject& object, const Event& event) {
-  event::Subject after = event.object.process;
-  if (!event.object.path.empty()) {
-    after.exe = event.object.path;
-    after.comm = event.object.path.substr(event.object.path.rfind('/') + 1).substr(0, 15);
-  }
-  update_process(object, after);
-}
-
 void History::update_process(TrackedObject& object, const event::Subject& subject) {
   auto* process = std::get_if<event::Subject>(&object.detail);
   if (process == nullptr || subject.pid != process->pid) return;
@@ -235,23 +221,24 @@ void History::drop_name(ObjectKey key, PathTree::Node node, bool clear, std::str
 // An exchange (RENAME_EXCHANGE) is two renames, of which the second one is the first one backwards, of another inode. A
 // rename and one back again are of the same inode.
 bool History::completes_exchange(const Event& event) const {
-  return event.detail == last_rename_.to && event.object.path == last_rename_.from &&
+  return event.as<event::Renamed>().old_path == last_rename_.to && event.object.path == last_rename_.from &&
          event.object.fs == last_rename_.fs && event.object.inode != last_rename_.inode;
 }
 
 void History::rename(const Event& event) {
   const std::string& fs = event.object.fs;
+  const std::string& old_path = event.as<event::Renamed>().old_path;
   if (completes_exchange(event)) {
     tree_.put_back(last_rename_.displaced, fs, event.object.path);
     last_rename_ = {};
   } else {
-    const bool known = tree_.find(fs, event.detail) != PathTree::kNone;
+    const bool known = tree_.find(fs, old_path) != PathTree::kNone;
     const PathTree::Node target = tree_.find(fs, event.object.path);
-    const auto displaced = tree_.rename(fs, event.detail, event.object.path);
+    const auto displaced = tree_.rename(fs, old_path, event.object.path);
     if (displaced.file != 0) drop_name(displaced.file, target, false, event.object.path);
     // If nothing had the old name, nothing was moved, and the other half is a rename as any other.
     last_rename_ = {};
-    if (known) last_rename_ = {fs, event.detail, event.object.path, event.object.inode, displaced.directory};
+    if (known) last_rename_ = {fs, old_path, event.object.path, event.object.inode, displaced.directory};
   }
   // Its old name may have been unknown to us, or it was displaced as the other half of an exchange.
   if (event.object.type == ObjectType::file)

@@ -125,7 +125,6 @@ class History {
   TrackedObject* tracked(const event::Object& object);
   void spread(const event::Event& event, bool classified);
   void gain(TrackedObject& object, uint64_t labels, ObjectKey from, bool classified);
-  void executed(TrackedObject& object, const event::Event& event);
   void update_process(TrackedObject& object, const event::Subject& subject);
   void rename(const event::Event& event);
   void add_name(TrackedObject& file, std::string_view path);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <gtest/gtest.h>
 
+#include "event/detail.h"
 #include "tests/support/store/testing.h"
 
 namespace oboro::history {
@@ -23,7 +24,7 @@ std::vector<std::string> paths_of(const History& state, uint64_t id) {
 
 Event renamed(Events& events, event::Object object, std::string from) {
   Event event = events.make(Kind::renamed, std::move(object));
-  event.detail = std::move(from);
+  event.set(event::Renamed{std::move(from)});
   return event;
 }
 
@@ -59,9 +60,9 @@ TEST(History, ExplainsFromTheFileToTheSocket) {
 TEST(History, SaysWhySendsAreRefusedUntilTheNextRun) {
   History state;
   Events events;
-  const auto make = [&](Kind kind, std::string detail, event::Verdict verdict) {
+  const auto make = [&](Kind kind, std::string_view detail, event::Verdict verdict) {
     Event event = events.make(kind);
-    event.detail = std::move(detail);
+    event::adopt_detail(event, detail);
     event.verdict = verdict;
     return event;
   };
@@ -258,8 +259,8 @@ TEST(History, ProcessesExecAndExit) {
   Events events;
   state.apply(events.make(Kind::classified, file(1, "/srv/a"), {}, 1));
   state.apply(events.make(Kind::diffusion, process(2, 812, "bash"), file(1, "/srv/a"), 1));
-  Event exec = events.make(Kind::exec, process(2, 812, "bash"), {}, 1);
-  exec.object.path = "/usr/bin/curl";
+  Event exec = events.make(Kind::exec, process(2, 812, "curl"), {}, 1);
+  exec.set(event::Exec{"/usr/bin/bash"});
   state.apply(exec);
   EXPECT_EQ(state.describe(*state.find_process(812)).process.exe, "/usr/bin/curl");
   EXPECT_EQ(state.describe(*state.find_process(812)).process.comm, "curl");
@@ -275,13 +276,13 @@ TEST(History, Completeness) {
   Events events;
   for (int i = 0; i < 3; ++i) {
     Event event = events.make(Kind::incomplete);
-    event.detail = "a 32-bit process shares memory";
+    event.set(event::Incomplete{"a 32-bit process shares memory"});
     state.apply(event);
   }
   EXPECT_EQ(state.incomplete_reasons().size(), 1u);
   EXPECT_EQ(state.incomplete_events(), 3u);
   Event lost = events.make(Kind::lost);
-  lost.detail = "12 records: the ring was full";
+  lost.set(event::Lost{12, false, "the ring was full"});
   state.apply(lost);
   EXPECT_EQ(state.lost(), 12u);
   Event jump = events.make(Kind::warning);
@@ -297,7 +298,7 @@ TEST(History, WarningsAreOfTheRun) {
   Events events;
   const auto warn = [&](std::string detail) {
     Event event = events.make(Kind::warning);
-    event.detail = std::move(detail);
+    event.set(event::Warning{std::move(detail)});
     state.apply(event);
   };
   using Texts = std::vector<std::string>;

@@ -1,6 +1,7 @@
 #include "hooks/describe.h"
 
 #include "arch/x86_64/syscalls.h"
+#include "guest/who.h"
 #include "hooks/operation.h"
 
 namespace oboro::hooks {
@@ -18,8 +19,28 @@ event::Subject subject_of(guest::Reader& r, guest::Task of) {
   return s;
 }
 
+namespace {
+
+// What is not there to be read makes no result incomplete: so by a reader of its own.
+void add_who(Operation& op, guest::Task of, event::Subject& out) {
+  const auto kernel = [&] { return guest::Reader(op.env.kernel); };
+  guest::Runner runner = guest::runner_of(out.cgroup);
+  out.unit = std::move(runner.unit);
+  out.container = std::move(runner.container);
+  guest::Reader parent = kernel(), user = kernel(), login = kernel();
+  out.parent = guest::parent(parent, of);
+  out.uid = guest::user(user, of).value_or(event::kNoUser);
+  out.login_uid = guest::login_user(login, of).value_or(event::kNoUser);
+  if (of.at != op.task().at) return;  // another vCPU may be changing its memory
+  guest::Reader arguments = kernel();
+  out.argv = guest::arguments(arguments, of);
+}
+
+}  // namespace
+
 void describe_subject(Operation& op, event::Event& event, guest::Task of) {
   event.subject = subject_of(op.r, of);
+  add_who(op, of, event.subject);
   event.syscall = arch::syscall_name(of.at == op.task().at ? op.system_call() : op.env.tasks.system_call(op.r, of));
 }
 

@@ -11,6 +11,7 @@ namespace oboro::hooks {
 class Operation;
 struct Node;
 
+// Which process it is. Who that is, only a subject says.
 event::Subject subject_of(guest::Reader& r, guest::Task of);
 // The event's subject and system call: those of the task.
 void describe_subject(Operation& op, event::Event& event, guest::Task of);

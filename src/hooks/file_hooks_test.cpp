@@ -1,5 +1,6 @@
 #include <sys/syscall.h>
 
+#include "event/detail.h"
 #include "hooks/hook_test.h"
 
 namespace oboro::hooks {
@@ -127,7 +128,7 @@ TEST_F(FileHooks, PatternsClassifyAtOpen) {
   EXPECT_EQ(labels(inode(secret)), kSecret);
   EXPECT_EQ(labels(identity(secret)), kSecret);
   ASSERT_EQ(reporter.events.size(), 1u);
-  EXPECT_EQ(reporter.events[0].detail, "/secret");
+  EXPECT_EQ(event::detail(reporter.events[0]), "/secret");
   EXPECT_EQ(told(), Told{"classified /secret"});
   EXPECT_EQ(labels(reader), 0u) << "open is not read";
   open(writer, guest.open(secret));
@@ -257,7 +258,7 @@ TEST_F(FileHooks, NamesComeAndGo) {
   EXPECT_EQ(told(), Told{"linked /other"});
   call(Symbol::fn_d_move, reader, {secret.value, other_name.value});
   ASSERT_EQ(reporter.events.size(), 1u);
-  EXPECT_EQ(reporter.events[0].detail, "/secret");
+  EXPECT_EQ(event::detail(reporter.events[0]), "/secret");
   EXPECT_EQ(told(), Told{"renamed /other"});
   call(Symbol::fn_d_move, reader, {plain.value, secret.value});
   EXPECT_EQ(told(), Told{"unlinked /secret"}) << "replaced by a file without labels";

@@ -77,48 +77,36 @@ Carrier Operation::identity_of(guest::Inode inode) {
   return failed ? Carrier() : identity;
 }
 
-void Operation::report(Kind kind, const Node& node, uint64_t labels, std::string detail, std::string path) {
+void Operation::report(Kind kind, const Node& node, uint64_t labels, std::string old_path) {
   const auto lock = env.carriers.lock();
   event::Event event;
   event.kind = kind;
+  if (kind == Kind::renamed) event.set(event::Renamed{std::move(old_path)});
   event.labels = labels;
-  event.detail = std::move(detail);
   describe_subject(*this, event, task());
   describe(r, node, event.object);
   event.object.id = env.carriers.find(node.carrier).id;
-  if (!path.empty()) event.object.path = std::move(path);
   env.reporter.report(event);
 }
 
-void Operation::report_exec(const std::string& filename, std::string exe, uint64_t labels) {
+void Operation::report_exec(const std::string& filename, std::string exe, std::vector<std::string> argv,
+                            uint64_t labels) {
   const auto lock = env.carriers.lock();
   event::Event event;
-  event.kind = Kind::exec;
   event.labels = labels;
   describe_subject(*this, event, task());
-  event.detail = event.subject.exe;                                             // what it was before
-  event.subject.comm = filename.substr(filename.rfind('/') + 1).substr(0, 15);  // TASK_COMM_LEN, as the kernel will
-  event.subject.exe = std::move(exe);
+  event::Subject& after = event.subject;
+  event.set(event::Exec{std::move(after.exe)});
+  after.comm = filename.substr(filename.rfind('/') + 1).substr(0, 15);  // TASK_COMM_LEN, as the kernel will
+  after.exe = std::move(exe);
+  after.argv = std::move(argv);
   event.object.type = ObjectType::process;
-  event.object.process = event.subject;
+  event.object.process = {after.pid, after.tid, after.start_time_ns, after.comm, after.exe, after.cgroup};
   event.object.id = env.carriers.find(process()).id;
   env.reporter.report(event);
 }
 
 namespace {
-
-std::string why(policy::Reason reason, const char* incomplete) {
-  switch (reason) {
-    case policy::Reason::incomplete:
-      return std::string("refused because the result is incomplete: ") + incomplete;
-    case policy::Reason::untraced:
-      return "refused because it could not be traced";
-    case policy::Reason::leak:
-    case policy::Reason::none:
-      break;
-  }
-  return {};
-}
 
 uint64_t send_digest(guest::Sock sock, const guest::IpEndpoint& to) {
   uint64_t digest = (sock.at.value ^ to.port) * 0x9e3779b97f4a7c15;
@@ -146,10 +134,11 @@ void Operation::send(policy::Channel channel, uint64_t digest, const char* untra
 
   const auto lock = env.carriers.lock();
   event::Event event;
-  event.kind = decision.reason == policy::Reason::leak ? Kind::leak : Kind::refused;
+  event.kind = Kind::leak;
+  if (decision.reason == policy::Reason::incomplete) event.set(event::Refused{true, env.carriers.sends_refused()});
+  if (decision.reason == policy::Reason::untraced) event.set(event::Refused{false, "it could not be traced"});
   event.labels = labels;
   event.verdict = decision.denies() ? event::Verdict::deny : event::Verdict::alert;
-  event.detail = why(decision.reason, env.carriers.sends_refused());
   describe_subject(*this, event, task());
   if (labels) {
     describe(r, running(), event.from);

@@ -86,9 +86,10 @@ class Operation {
 
   // --- events. Slow path; takes the lock.
   // About an object that is or was managed.
-  void report(event::Kind kind, const Node& node, uint64_t labels, std::string detail = {}, std::string path = {});
+  void report(event::Kind kind, const Node& node, uint64_t labels, std::string old_path = {});
   // The running process executes another program; filename as it was asked for, exe the true path of what runs.
-  void report_exec(const std::string& filename, std::string exe, uint64_t labels);
+  // The event says what the process is from then on; its user is still the one that it was.
+  void report_exec(const std::string& filename, std::string exe, std::vector<std::string> argv, uint64_t labels);
 
  private:
   void find_task();

@@ -2,6 +2,7 @@
 
 #include <sys/syscall.h>
 
+#include "guest/who.h"
 #include "hooks/table.h"
 
 namespace oboro::hooks {
@@ -30,8 +31,9 @@ void on_begin_new_exec(Operation& op) {
   if (!labels) return;
   const Gva program = op.pointer(0);
   const guest::File file{op.r.pointer(program, Field::binprm_file)};
+  guest::Reader arguments(op.env.kernel);  // that they cannot be read makes nothing incomplete
   op.report_exec(op.r.string(op.r.pointer(program, Field::binprm_filename), guest::kMaxPath),
-                 file.at ? file.path(op.r) : std::string(), labels);
+                 file.at ? file.path(op.r) : std::string(), guest::arguments_of_program(arguments, program), labels);
 }
 
 // The thread-group ID is free for reuse after this.

@@ -1,3 +1,4 @@
+#include <cstring>
 #include <sys/syscall.h>
 
 #include "hooks/hook_test.h"
@@ -74,12 +75,59 @@ TEST_F(ProcessHooks, Exec) {
   call(Symbol::fn_begin_new_exec, reader, {program.value});
   ASSERT_EQ(reporter.events.size(), 1u);
   const event::Event event = reporter.events[0];
-  EXPECT_EQ(event.detail, "/secret") << "what it was";
+  EXPECT_EQ(event.as<event::Exec>().previous, "/secret");
+  EXPECT_EQ(event.object.process.exe, "/plain");
+  EXPECT_EQ(event.object.path, "");
   EXPECT_EQ(event.subject.exe, "/plain");
   EXPECT_EQ(event.subject.comm, "a-name-of-more-");
   EXPECT_EQ(event.labels, kSecret);
   EXPECT_EQ(told(), Told{"exec 100"});
   EXPECT_EQ(labels(reader), kSecret);
+}
+
+TEST_F(ProcessHooks, ASubjectSaysWhoItIs) {
+  constexpr Gva kStack{0x7ffc00000000};
+  constexpr std::string_view kOld("sh\0-i\0", 6), kNew("curl\0-s\0HOME=/\0", 15);
+  const auto stack = guest.map_user(kStack, fake::kPageSize);
+  std::memcpy(stack.data(), kOld.data(), kOld.size());
+  std::memcpy(stack.data() + 100, kNew.data(), kNew.size());
+  const Gva mm = guest.mm(reader), program = guest.allocate(), cred = guest.allocate();
+  guest.set(mm, Field::mm_pgd, fake::kDirectMap + guest.memory.root());
+  guest.set(mm, Field::mm_arg_start, kStack.value);
+  guest.set(mm, Field::mm_arg_end, kStack.value + kOld.size());
+  guest.set(cred, Field::cred_uid, uint32_t{33});
+  guest.set(reader, Field::task_cred, cred);
+  guest.set(reader, Field::task_loginuid, uint32_t{1000});
+  guest.set(reader, Field::task_real_parent, writer);
+  label_file(secret);
+  read(reader, guest.open(secret));
+  using Argv = std::vector<std::string>;
+  const event::Subject before = reporter.events.at(0).subject;
+  EXPECT_EQ(before.argv, (Argv{"sh", "-i"}));
+  EXPECT_EQ(before.uid, 33u);
+  EXPECT_EQ(before.login_uid, 1000u);
+  EXPECT_EQ(before.parent, 200u);
+  EXPECT_EQ(reporter.events[0].object.process.argv, Argv{}) << "an object is only which process it is";
+
+  guest.set(program, Field::binprm_file, guest.open(plain));
+  guest.set(program, Field::binprm_filename, guest.string("/plain"));
+  guest.set(program, Field::binprm_mm, mm);
+  guest.set(program, Field::binprm_p, kStack.value + 100);
+  guest.set(program, Field::binprm_argc, uint32_t{2});
+  call(Symbol::fn_begin_new_exec, reader, {program.value});
+  EXPECT_EQ(reporter.events.at(1).subject.argv, (Argv{"curl", "-s"})) << "of the program to be";
+  EXPECT_EQ(reporter.gaps, std::vector<std::string>{});
+}
+
+TEST_F(ProcessHooks, WhatIsNotThereToSayWhoMakesNothingIncomplete) {
+  guest.set(reader, Field::task_cred, Gva(0xdead000000000000));
+  guest.set(reader, Field::task_real_parent, Gva(0xdead000000000000));
+  guest.set(guest.mm(reader), Field::mm_pgd, Gva(0xdead000000000000));
+  guest.set(guest.mm(reader), Field::mm_arg_end, uint64_t{100});
+  label_file(secret);
+  read(reader, guest.open(secret));
+  EXPECT_EQ(reporter.events.at(0).subject.uid, event::kNoUser);
+  EXPECT_EQ(reporter.gaps, std::vector<std::string>{});
 }
 
 TEST_F(ProcessHooks, SharedMemoryOfVforkAndCloneVm) {

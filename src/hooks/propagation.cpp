@@ -130,9 +130,8 @@ void Propagation::classify(const Node& file, uint64_t labels, std::string_view p
   if (spread.full) env_.reporter.incomplete(kFull);
   if (!spread.added) return;
   event::Event event;
-  event.kind = Kind::classified;
+  event.set(event::Classified{std::string(pattern)});
   event.labels = spread.added;
-  event.detail = pattern;
   describe_subject(op_, event, op_.task());
   describe(r_, file, event.object);
   event.object.id = spread.to_id;

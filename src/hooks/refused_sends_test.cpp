@@ -1,6 +1,7 @@
 // A denying run that has lost track of labels: nothing leaves any more, whoever sends it.
 #include <sys/syscall.h>
 
+#include "event/detail.h"
 #include "hooks/hook_test.h"
 
 namespace oboro::hooks {
@@ -50,7 +51,7 @@ TEST_F(RefusedSends, AChildThatCouldNotBeLabelledSendsNothing) {
   }
   ASSERT_EQ(reporter.events.size(), 1u) << "told once for a socket and where it leads to";
   EXPECT_EQ(reporter.events[0].verdict, event::Verdict::deny);
-  EXPECT_EQ(reporter.events[0].detail, std::string("refused because the result is incomplete: ") + kFull);
+  EXPECT_EQ(event::detail(reporter.events[0]), std::string("refused because the result is incomplete: ") + kFull);
   EXPECT_EQ(reporter.events[0].subject.pid, 300u);
   EXPECT_EQ(told(), Told{"refused tcp 10.0.2.15:40000-192.0.2.1:443"});
 }
@@ -141,7 +142,7 @@ TEST_F(RefusedSends, TheFirstReasonStays) {
   reporter.incomplete("other");
   EXPECT_EQ(gaps().size(), 2u);
   EXPECT_TRUE(send(reader, remote()).deny);
-  EXPECT_EQ(reporter.events.at(0).detail, "refused because the result is incomplete: one");
+  EXPECT_EQ(event::detail(reporter.events.at(0)), "refused because the result is incomplete: one");
 }
 
 // To refuse it is enough there: everybody else goes on sending.
@@ -159,7 +160,7 @@ TEST_F(RefusedSends, WhatCannotBeTracedIsRefusedToWhoIsManagedAndToNobodyElse) {
   for (const event::Event& event : reporter.events) {
     EXPECT_EQ(event.kind, Kind::refused);
     EXPECT_EQ(event.labels, kSecret);
-    EXPECT_EQ(event.detail, "refused because it could not be traced");
+    EXPECT_EQ(event::detail(event), "refused because it could not be traced");
   }
   EXPECT_EQ(gaps(), Told{}) << "nothing went anywhere";
   EXPECT_FALSE(send(reader, raw, guest.message_to(endpoint("127.0.0.1", 0))).deny);

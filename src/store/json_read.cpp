@@ -4,6 +4,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "event/detail.h"
 #include "store/json.h"
 
 namespace oboro::store {
@@ -12,7 +13,9 @@ namespace {
 using Json = nlohmann::json;
 
 // Where the parser stands: one entry per open object that we know, and a count of open values that we skip.
-enum class Place : uint8_t { none, root, subject, from, object, local, remote };
+enum class Place : uint8_t { none, root, subject, from, object, local, remote, payload };
+// The list of which the parser stands in the middle.
+enum class List : uint8_t { none, labels, argv };
 
 class EventReader : public nlohmann::json_sax<Json> {
  public:
@@ -31,13 +34,15 @@ class EventReader : public nlohmann::json_sax<Json> {
     return true;
   }
   bool start_array(std::size_t) override {
-    if (skipping_ > 0 || place() != Place::root || key_ != "labels") return skip_in();
-    in_labels_ = true;
-    return true;
+    if (skipping_ > 0 || list_ != List::none) return skip_in();
+    list_ = place() == Place::root && key_ == "labels" ? List::labels
+            : list_of_texts(key_) != nullptr           ? List::argv
+                                                       : List::none;
+    return list_ != List::none || skip_in();
   }
   bool end_array() override {
     if (skipping_ > 0) return skip_out();
-    in_labels_ = false;
+    list_ = List::none;
     return true;
   }
   bool key(string_t& text) override {
@@ -47,49 +52,22 @@ class EventReader : public nlohmann::json_sax<Json> {
 
   bool string(string_t& text) override {
     if (skipping_ > 0) return true;
-    if (in_labels_) return label(text);
-    switch (place()) {
-      case Place::none:
-        return fail("not an object");
-      case Place::root:
-        return root_text(text);
-      case Place::subject:
-        return subject_text(event.subject, text);
-      case Place::from:
-      case Place::object:
-        return object_text(current(), text);
-      case Place::local:
-      case Place::remote:
-        if (key_ == "address") endpoint().address = bytes_from_json(text);
-        return true;
-    }
-    return true;
+    if (list_ == List::labels) return label(text);
+    if (list_ == List::argv) return argument(text);
+    if (place() == Place::root) return root_text(text);
+    return in_record([&](auto& record) { return set_text(record, text); });
   }
   bool number_unsigned(number_unsigned_t value) override {
     if (skipping_ > 0) return true;
-    if (in_labels_) return fail("a label that is not a string");
-    switch (place()) {
-      case Place::none:
-        return fail("not an object");
-      case Place::root:
-        if (key_ == "seq") event.seq = value;
-        if (key_ == "boot") return narrow(value, event.boot);
-        return true;
-      case Place::subject:
-        return subject_number(event.subject, value);
-      case Place::from:
-      case Place::object:
-        if (key_ == "inode") current().inode = value;
-        if (key_ == "generation") return narrow(value, current().generation);
-        return subject_number(current().process, value);
-      case Place::local:
-      case Place::remote:
-        return key_ == "port" ? narrow(value, endpoint().port) : true;
-    }
-    return true;
+    if (list_ != List::none) return fail("\"" + key_ + "\" holds what is not a string");
+    if (place() == Place::root) return set_number(static_cast<event::Envelope&>(event), value);
+    return in_record([&](auto& record) { return set_number(record, value); });
+  }
+  bool boolean(bool value) override {
+    if (skipping_ > 0 || place() != Place::payload || list_ != List::none) return other();
+    return in_record([&](auto& record) { return set_flag(record, value); });
   }
   bool null() override { return other(); }
-  bool boolean(bool) override { return other(); }
   bool number_integer(number_integer_t) override { return other(); }
   bool number_float(number_float_t, const string_t&) override { return other(); }
   bool binary(binary_t&) override { return other(); }
@@ -102,6 +80,8 @@ class EventReader : public nlohmann::json_sax<Json> {
   Errc code = Errc::invalid;
   bool saw_kind = false;
   bool saw_time = false;
+  std::string words;                              // `detail`
+  event::Kind payload_kind = event::Kind::count;  // of which there was a payload
 
  private:
   Place place() const { return depth_ == 0 ? Place::none : places_[depth_ - 1]; }
@@ -112,12 +92,13 @@ class EventReader : public nlohmann::json_sax<Json> {
     return event.object;
   }
   event::Endpoint& endpoint() { return place() == Place::local ? current().local : current().remote; }
-  Place enter() const {
+  Place enter() {
     switch (place()) {
       case Place::none:
         return Place::root;
       case Place::root:
-        if (in_labels_) return Place::none;
+        if (list_ != List::none) return Place::none;
+        if (begin_payload()) return Place::payload;
         return key_ == "subject"  ? Place::subject
                : key_ == "from"   ? Place::from
                : key_ == "object" ? Place::object
@@ -141,7 +122,9 @@ class EventReader : public nlohmann::json_sax<Json> {
     if (problem.empty()) problem = std::move(what);
     return false;
   }
-  bool other() { return skipping_ > 0 || (!in_labels_ && place() != Place::none) || fail("a value of a wrong type"); }
+  bool other() {
+    return skipping_ > 0 || (list_ == List::none && place() != Place::none) || fail("a value of a wrong type");
+  }
   template <typename T>
   bool narrow(uint64_t value, T& out) {
     if (value > std::numeric_limits<T>::max()) return fail("\"" + key_ + "\" is too large");
@@ -160,35 +143,111 @@ class EventReader : public nlohmann::json_sax<Json> {
   bool root_text(const std::string& text) {
     if (key_ == "time") return (saw_time = parse_time(text, event.time_ns)) || fail("\"time\" is not a time");
     if (key_ == "kind") return (saw_kind = parse(text, event.kind)) || fail("\"kind\" is unknown");
-    if (key_ == "verdict") return parse(text, event.verdict) || fail("\"verdict\" is unknown");
-    if (key_ == "syscall") event.syscall = bytes_from_json(text);
-    if (key_ == "detail") event.detail = bytes_from_json(text);
+    if (key_ == "detail") words = bytes_from_json(text);
     if (key_ == "vm" && vm_ != nullptr) *vm_ = bytes_from_json(text);
+    return set_text(static_cast<event::Envelope&>(event), text);
+  }
+  bool begin_payload() {
+    event::Kind kind{};
+    if (!parse(key_, kind)) return false;
+    event::fill_payload(event.data, kind, [](auto&) {});
+    payload_kind = kind;
     return true;
   }
-  bool subject_text(event::Subject& subject, const std::string& text) {
-    if (key_ == "comm") subject.comm = bytes_from_json(text);
-    if (key_ == "exe") subject.exe = bytes_from_json(text);
-    if (key_ == "cgroup") subject.cgroup = bytes_from_json(text);
-    return true;
-  }
-  bool subject_number(event::Subject& subject, uint64_t value) {
-    if (key_ == "pid") return narrow(value, subject.pid);
-    if (key_ == "tid") return narrow(value, subject.tid);
-    if (key_ == "start") subject.start_time_ns = value;
-    return true;
-  }
-  bool object_text(event::Object& object, const std::string& text) {
-    if (key_ == "type") return parse(text, object.type) || fail("\"type\" is unknown");
-    if (key_ == "id") {
-      event::ObjectType type = event::ObjectType::none;
-      return parse_object_id(text, type, object.id) || fail("\"id\" is not an object id");
+  // Calls fn with the record in whose braces the parser is.
+  template <typename Fn>
+  bool in_record(Fn fn) {
+    switch (place()) {
+      case Place::none:
+        return fail("not an object");
+      case Place::subject:
+        return fn(event.subject);
+      case Place::from:
+      case Place::object:
+        return fn(current());
+      case Place::local:
+      case Place::remote:
+        return fn(endpoint());
+      case Place::payload:
+        return std::visit(
+            [&](auto& payload) {
+              if constexpr (std::is_same_v<decltype(payload), std::monostate&>)
+                return true;
+              else
+                return fn(payload);
+            },
+            event.data);
+      case Place::root:
+        break;
     }
-    if (key_ == "path") object.path = bytes_from_json(text);
-    if (key_ == "fs") object.fs = bytes_from_json(text);
-    if (key_ == "fs_type") object.fs_type = bytes_from_json(text);
-    if (key_ == "protocol") object.protocol = bytes_from_json(text);
-    return subject_text(object.process, text);
+    return true;
+  }
+  template <typename Record>
+  bool set_text(Record& record, const std::string& text) {
+    bool good = true;
+    for_each_field(record, [&](auto type, auto& member, const event::FieldInfo& info) {
+      using Type = decltype(type);
+      using Value = typename Type::Value;
+      if constexpr (std::is_same_v<Type, event::field::Process>) {
+        if (info.key.empty()) good = good && set_text(member, text);
+      } else if (info.key != key_) {
+        return;
+      } else if constexpr (std::is_same_v<Value, std::string>) {
+        member = bytes_from_json(text);
+      } else if constexpr (std::is_same_v<Type, event::field::Id>) {
+        event::ObjectType letter = event::ObjectType::none;
+        good = parse_object_id(text, letter, member) || fail("\"id\" is not an object id");
+      } else if constexpr (std::is_enum_v<Value>) {
+        good = parse(text, member) || fail("\"" + key_ + "\" is unknown");
+      }
+    });
+    return good;
+  }
+  template <typename Record>
+  bool set_number(Record& record, uint64_t value) {
+    bool good = true;
+    for_each_field(record, [&](auto type, auto& member, const event::FieldInfo& info) {
+      using Type = decltype(type);
+      using Value = typename Type::Value;
+      if constexpr (std::is_same_v<Type, event::field::Process>) {
+        if (info.key.empty()) good = good && set_number(member, value);
+      } else if constexpr (std::is_integral_v<Value> && !std::is_same_v<Value, bool> &&
+                           !std::is_same_v<Type, event::field::Id> && !std::is_same_v<Type, event::field::Time> &&
+                           !std::is_same_v<Type, event::field::Labels>) {
+        if (info.key == key_) good = narrow(value, member);
+      }
+    });
+    return good;
+  }
+  template <typename Record>
+  bool set_flag(Record& record, bool value) {
+    for_each_field(record, [&](auto type, auto& member, const event::FieldInfo& info) {
+      if constexpr (std::is_same_v<decltype(type), event::field::Flag>)
+        if (info.key == key_) member = value;
+    });
+    return true;
+  }
+  std::vector<std::string>* list_of_texts(std::string_view key) {
+    if (key != "argv") return nullptr;
+    switch (place()) {
+      case Place::subject:
+        return &event.subject.argv;
+      case Place::from:
+      case Place::object:
+        return &current().process.argv;
+      default:
+        return nullptr;
+    }
+  }
+  // A line may be anybody's: no more is taken than the tracer would have told.
+  bool argument(const std::string& text) {
+    auto& argv = *list_of_texts("argv");
+    std::string bytes = bytes_from_json(text);
+    size_t before = 0;
+    for (const std::string& one : argv) before += one.size();
+    if (argv.size() < event::kMaxArgumentCount && before + bytes.size() <= event::kMaxArguments)
+      argv.push_back(std::move(bytes));
+    return true;
   }
 
   LabelNames& labels_;
@@ -196,7 +255,7 @@ class EventReader : public nlohmann::json_sax<Json> {
   std::array<Place, 4> places_{};
   size_t depth_ = 0;
   size_t skipping_ = 0;
-  bool in_labels_ = false;
+  List list_ = List::none;
   std::string key_;
 };
 
@@ -213,6 +272,8 @@ Result<event::Event> read_event(std::string_view line, LabelNames& labels, std::
   if (good && !reader.saw_kind) reader.problem = "no \"kind\"";
   if (good && !reader.saw_time) reader.problem = "no \"time\"";
   if (!reader.problem.empty()) return Error{reader.code, reader.problem};
+  // A journal of before the payloads says the same in words.
+  if (reader.payload_kind != reader.event.kind) event::adopt_detail(reader.event, reader.words);
   return std::move(reader.event);
 }
 

@@ -30,18 +30,20 @@ Event full_event() {
   event.syscall = "sendto";
   event.subject = {812, 813, 5, "curl", "/usr/bin/curl", "/user.slice"};
   event.verdict = event::Verdict::alert;
-  event.detail = "something";
+  event.subject.uid = 0;
+  event.subject.argv = {"curl", "-s", "\xff"};
   return event;
 }
 
 TEST(Json, Schema) {
-  EXPECT_EQ(line_of(full_event()),
-            R"({"time":"2026-11-22T21:45:56.001000000Z","seq":1,"vm":"demo","boot":1,"kind":"leak",)"
-            R"("labels":["plan","hr"],"syscall":"sendto","subject":{"pid":812,"tid":813,"start":5,"comm":"curl",)"
-            R"("exe":"/usr/bin/curl","cgroup":"/user.slice"},"from":{"type":"process","id":"p4","pid":812,"tid":812,)"
-            R"("start":5000000004,"comm":"curl","exe":"/usr/bin/curl"},"object":{"type":"socket","id":"s5",)"
-            R"("protocol":"tcp","local":{"address":"10.0.2.15","port":40000},)"
-            R"("remote":{"address":"10.0.2.2","port":443}},"verdict":"alert","detail":"something"})");
+  EXPECT_EQ(
+      line_of(full_event()),
+      R"({"time":"2026-11-22T21:45:56.001000000Z","seq":1,"vm":"demo","boot":1,"kind":"leak",)"
+      R"("labels":["plan","hr"],"syscall":"sendto","subject":{"pid":812,"tid":813,"start":5,"comm":"curl",)"
+      R"("exe":"/usr/bin/curl","cgroup":"/user.slice","uid":0,"argv":["curl","-s","\u0000\u00ff"]},"from":{"type":"process","id":"p4","pid":812,"tid":812,)"
+      R"("start":5000000004,"comm":"curl","exe":"/usr/bin/curl"},"object":{"type":"socket","id":"s5",)"
+      R"("protocol":"tcp","local":{"address":"10.0.2.15","port":40000},)"
+      R"("remote":{"address":"10.0.2.2","port":443}},"verdict":"alert"})");
 }
 
 TEST(Json, RoundTrip) {
@@ -56,6 +58,44 @@ TEST(Json, RoundTrip) {
   EXPECT_EQ(vm, "demo");
   EXPECT_EQ(back->labels, 3u);
   EXPECT_EQ(back->from.generation, 7u);
+}
+
+std::string both_ways(std::string_view members) {
+  LabelNames labels;
+  const auto event = read_event("{\"time\":\"2026-11-22T21:45:56.000000001Z\"," + std::string(members) + "}", labels);
+  if (!event) return event.error().message;
+  std::string out;
+  write_event(*event, labels, {}, out);
+  return out.substr(out.find(",\"kind") + 1);
+}
+
+TEST(Json, PayloadAndItsWords) {
+  const std::string line =
+      R"("kind":"armed","armed":{"release":"6.1","build_id":"4f","hooks":61,"cached":true,"took_us":212480},)"
+      R"("detail":"Linux 6.1, build ID 4f, 61 hooks, cached profile, 212.480 ms"})";
+  EXPECT_EQ(both_ways(line.substr(0, line.size() - 1)), line);
+  EXPECT_EQ(both_ways(R"("kind":"armed","detail":"Linux 6.1, build ID 4f, 61 hooks, cached profile, 212.480 ms")"),
+            line)
+      << "an old journal";
+}
+
+TEST(Json, WordsAreNotReadWhereThereIsAPayload) {
+  EXPECT_EQ(both_ways(R"("kind":"lost","lost":{"count":2},"detail":"77 records")"),
+            R"("kind":"lost","lost":{"count":2},"detail":"2 records"})");
+  EXPECT_EQ(both_ways(R"("lost":{"count":2},"kind":"lost")"),
+            R"("kind":"lost","lost":{"count":2},"detail":"2 records"})");
+  EXPECT_EQ(both_ways(R"("kind":"lost","warning":{"text":"x"},"detail":"77 records")"),
+            R"("kind":"lost","lost":{"count":77},"detail":"77 records"})");
+}
+
+TEST(Json, ArgumentsAreBounded) {
+  std::string argv;
+  for (int i = 0; i < 1000; ++i) argv += "\"" + std::string(100, 'x') + "\",";
+  LabelNames labels;
+  const auto event = read_event(
+      R"({"kind":"exited","time":"2026-11-22T21:45:56.000000001Z","subject":{"argv":[)" + argv + "\"\"]}}", labels);
+  ASSERT_TRUE(event) << event.error().message;
+  EXPECT_EQ(event->subject.argv.size(), 41u);  // 4096 bytes; the empty one still fits
 }
 
 TEST(Json, EveryByteStringSurvives) {

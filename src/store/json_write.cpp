@@ -3,6 +3,7 @@
 #include <ctime>
 
 #include "base/utf8.h"
+#include "event/detail.h"
 #include "store/json.h"
 
 namespace oboro::store {
@@ -136,64 +137,96 @@ void JsonLine::begin(std::string_view key) {
 
 namespace {
 
-void write_endpoint(JsonLine& json, std::string_view key, const event::Endpoint& endpoint) {
-  if (endpoint.address.empty() && endpoint.port == 0) return;
+// What is not written is empty: a record of which nothing is set has no member at all.
+template <typename Record>
+void write_fields(JsonLine& json, const Record& record);
+
+bool is_empty(const event::Object& object) { return object.type == event::ObjectType::none; }
+bool is_empty(const event::Subject& process) { return process.pid == 0; }
+bool is_empty(const event::Endpoint& end) { return end.address.empty() && end.port == 0; }
+
+template <typename Record>
+void write_nested(JsonLine& json, std::string_view key, const Record& record) {
+  if (is_empty(record)) return;
   json.begin(key);
-  json.text("address", endpoint.address);
-  json.number("port", endpoint.port);
+  write_fields(json, record);
   json.end();
+}
+
+template <typename Record>
+void write_fields(JsonLine& json, const Record& record) {
+  for_each_field(record, [&](auto type, const auto& member, const event::FieldInfo& info) {
+    using Type = decltype(type);
+    using Value = typename Type::Value;
+    if constexpr (std::is_same_v<Type, event::field::Id>) {
+      if (member != 0) json.text(info.key, object_id(record.type, member));
+    } else if constexpr (std::is_same_v<Type, event::field::Time>) {
+      json.text(info.key, format_time(member));
+    } else if constexpr (std::is_same_v<Type, event::field::User>) {
+      if (member != event::kNoUser) json.always(info.key, member);
+    } else if constexpr (std::is_same_v<Value, std::string>) {
+      json.text(info.key, member);
+    } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
+      if (!member.empty()) json.list(info.key, member);
+    } else if constexpr (std::is_same_v<Value, bool>) {
+      if (member) json.boolean(info.key, true);
+    } else if constexpr (std::is_enum_v<Value>) {
+      json.text(info.key, name(member));
+    } else if constexpr (std::is_integral_v<Value>) {
+      json.number(info.key, member);
+    } else if (info.key.empty()) {
+      write_fields(json, member);
+    } else {
+      write_nested(json, info.key, member);
+    }
+  });
+}
+
+// An object named as the kind. None if nothing is in it.
+void write_payload(JsonLine& json, const event::Event& event, std::string& out) {
+  event::with_payload(event, [&](const auto& payload) {
+    std::string inside;
+    JsonLine fields(inside);
+    write_fields(fields, payload);
+    if (inside.size() > 1) {
+      json.begin(name(event.kind));
+      out.append(inside, 1);
+      json.end();
+    }
+  });
 }
 
 }  // namespace
 
-void write_subject(JsonLine& json, const event::Subject& subject) {
-  json.number("pid", subject.pid);
-  json.number("tid", subject.tid);
-  json.number("start", subject.start_time_ns);
-  json.text("comm", subject.comm);
-  json.text("exe", subject.exe);
-  json.text("cgroup", subject.cgroup);
-}
-
-void write_object(JsonLine& json, const event::Object& object) {
-  json.text("type", name(object.type));
-  if (object.id != 0) json.text("id", object_id(object.type, object.id));
-  json.text("path", object.path);
-  json.number("inode", object.inode);
-  json.number("generation", object.generation);
-  json.text("fs", object.fs);
-  json.text("fs_type", object.fs_type);
-  write_subject(json, object.process);
-  json.text("protocol", object.protocol);
-  write_endpoint(json, "local", object.local);
-  write_endpoint(json, "remote", object.remote);
-}
+void write_subject(JsonLine& json, const event::Subject& subject) { write_fields(json, subject); }
+void write_object(JsonLine& json, const event::Object& object) { write_fields(json, object); }
 
 void write_event(const event::Event& event, const LabelNames& labels, std::string_view vm, std::string& out) {
   JsonLine json(out);
-  json.text("time", format_time(event.time_ns));
-  json.number("seq", event.seq);
-  json.text("vm", vm);
-  json.number("boot", event.boot);
-  json.text("kind", name(event.kind));
-  if (event.labels != 0) json.list("labels", labels.names(event.labels));
-  json.text("syscall", event.syscall);
-  if (event.subject.pid != 0) {
-    json.begin("subject");
-    write_subject(json, event.subject);
-    json.end();
-  }
-  for (const auto& [key, object] : {std::pair<std::string_view, const event::Object&>{"from", event.from},
-                                    std::pair<std::string_view, const event::Object&>{"object", event.object}}) {
-    if (object.type == event::ObjectType::none) continue;
-    json.begin(key);
-    write_object(json, object);
-    json.end();
-  }
-  // What no policy decided about has no verdict worth a member; `allow` of a flow says that it went through.
-  if (event.kind == event::Kind::leak || event.kind == event::Kind::diffusion || event.verdict != event::Verdict::allow)
-    json.text("verdict", name(event.verdict));
-  json.text("detail", event.detail);
+  const auto& envelope = static_cast<const event::Envelope&>(event);
+  for_each_field(envelope, [&](auto type, const auto& member, const event::FieldInfo& info) {
+    using Type = decltype(type);
+    if constexpr (std::is_same_v<Type, event::field::Labels>) {
+      if (member != 0) json.list(info.key, labels.names(member));
+    } else if constexpr (std::is_same_v<Type, event::field::Answer>) {
+      // What no policy decided about has no verdict worth a member; `allow` of a flow says that it went through.
+      if (event.kind == event::Kind::leak || event.kind == event::Kind::diffusion || member != event::Verdict::allow)
+        json.text(info.key, name(member));
+    } else if constexpr (std::is_same_v<Type, event::field::Time>) {
+      json.text(info.key, format_time(member));
+    } else if constexpr (std::is_same_v<typename Type::Value, std::string>) {
+      json.text(info.key, member);
+    } else if constexpr (std::is_enum_v<typename Type::Value>) {
+      json.text(info.key, name(member));
+    } else if constexpr (std::is_integral_v<typename Type::Value>) {
+      if (info.key == "boot") json.text("vm", vm);
+      json.number(info.key, member);
+    } else {
+      write_nested(json, info.key, member);
+    }
+  });
+  write_payload(json, event, out);
+  json.text("detail", event::detail(event));
   json.end();
 }
 

@@ -326,7 +326,7 @@ TEST(Reader, SleepsWhileNothingHappens) {
       event.kind = Kind::exited;
       event.time_ns = now_ns();
       event.seq = seq + 1;
-      event.detail = std::string(random() % 200, 'd');
+      event.set(event::Warning{std::string(random() % 200, 'd')});
       bytes.clear();
       encode(event, bytes);
       if (!ring->push(bytes)) break;
@@ -334,7 +334,7 @@ TEST(Reader, SleepsWhileNothingHappens) {
     }
     if (random() % 3 == 0) {
       Event note;
-      note.detail = "note " + std::to_string(seed) + " " + std::to_string(notes++);
+      note.set(event::Warning{"note " + std::to_string(seed) + " " + std::to_string(notes++)});
       if (!recorder.record(note)) ::_exit(5);
     }
     if (random() % 3 != 0 && !recorder.pump(*ring)) ::_exit(6);
@@ -356,7 +356,7 @@ TEST(Reader, MissesNothingWhoeverIsKilled) {
     Event event;
     uint64_t count = 0;
     for (; count < at_most && *reader->next(event); ++count) {
-      const std::string name = event.seq != 0 ? std::to_string(event.seq) : event.detail;
+      const std::string name = event.seq != 0 ? std::to_string(event.seq) : event.as<event::Warning>().text;
       EXPECT_TRUE(by_this_reader.insert(name).second) << "one reader gave it twice: " << name;
       if (given[name]++ > 0) {
         ++twice;

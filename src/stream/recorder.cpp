@@ -23,11 +23,8 @@ uint64_t now_ns() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
-void Recorder::note(Kind kind, std::string detail) {
-  Event event;
-  event.kind = kind;
+void Recorder::note(Event event) {
   event.time_ns = now_ns();
-  event.detail = std::move(detail);
   appender_.append(event, labels_, vm_);
 }
 
@@ -39,9 +36,11 @@ Result<void> Recorder::flush() {
     return result;
   }
   if (refused_since_ns_ != 0) {
-    note(Kind::warning, "the journal could not be written for " +
-                            std::to_string((now_ns() - refused_since_ns_) / 1'000'000) +
-                            " ms; no record was lost by that");
+    Event event;
+    event.set(event::Warning{"the journal could not be written for " +
+                             std::to_string((now_ns() - refused_since_ns_) / 1'000'000) +
+                             " ms; no record was lost by that"});
+    note(std::move(event));
     refused_since_ns_ = 0;
     return appender_.flush();
   }
@@ -58,13 +57,17 @@ Result<Pumped> Recorder::pump(Ring& ring) {
     more = ring.peek(position, record, &damaged);
     if (damaged) {
       ++pumped.damaged;
-      note(Kind::lost, "1 or more records: the ring was damaged");
+      Event lost;
+      lost.set(event::Lost{1, true, "the ring was damaged"});
+      note(std::move(lost));
     }
     if (more) {
       auto event = event::decode(record);
       if (!event) {
         ++pumped.damaged;
-        note(Kind::lost, "1 record: " + event.error().message);
+        Event lost;
+        lost.set(event::Lost{1, false, event.error().message});
+        note(std::move(lost));
       } else if (event->seq != 0 && event->seq <= duplicates_until_) {
         ++pumped.duplicates;
       } else {
@@ -97,8 +100,7 @@ Result<Pumped> drain_ring(const std::string& state_directory, store::Appender& a
   if (!ring) {
     if (::rename(path.c_str(), (path + ".damaged").c_str()) != 0) return ring.error();
     Event event;
-    event.kind = Kind::lost;
-    event.detail = "1 or more records: " + ring.error().message;
+    event.set(event::Lost{1, true, ring.error().message});
     if (auto recorded = recorder.record(event); !recorded) return recorded.error();
     return Pumped{.damaged = 1};
   }

@@ -283,7 +283,10 @@ Result<void> Ring::lock_consumer() {
   return io_error("ring: lock");
 }
 
-RingCounters& Ring::counters() { return header_->counters; }
+RingCounters& Ring::counters() {
+  static_assert(offsetof(Header, counters) == 192, "as docs/formats.md says");
+  return header_->counters;
+}
 const RingCounters& Ring::counters() const { return header_->counters; }
 int Ring::fd() const { return fd_.get(); }
 

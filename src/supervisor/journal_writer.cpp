@@ -120,12 +120,11 @@ JournalWriter::~JournalWriter() {
   if (thread_.joinable()) thread_.join();
 }
 
-Result<void> JournalWriter::start(std::string detail) {
+Result<void> JournalWriter::start(std::string engine, std::string qemu) {
   event::Event event;
-  event.kind = event::Kind::started;
+  event.set(event::Started{std::move(engine), std::move(qemu)});
   event.seq = settings_.first_seq - 1;
   event.boot = settings_.boot;
-  event.detail = std::move(detail);
   if (auto done = recorder_.record(std::move(event)); !done) return done;
   thread_ = std::thread([this] { work(); });
   return {};
@@ -150,7 +149,7 @@ void JournalWriter::work() {
   }
 }
 
-Result<void> JournalWriter::finish(std::string detail) {
+Result<void> JournalWriter::finish(std::string how) {
   ending_ = true;
   if (thread_.joinable()) thread_.join();
   Result<stream::Pumped> pumped = recorder_.pump(ring_);
@@ -162,10 +161,9 @@ Result<void> JournalWriter::finish(std::string detail) {
   if (!pumped) return pumped.error();
   write_warnings();
   event::Event event;
-  event.kind = event::Kind::stopped;
+  event.set(event::Stopped{std::move(how)});
   event.seq = appender_.last_seq() + 1;
   event.boot = std::max(settings_.boot, static_cast<uint32_t>(ring_.counters().boot.load()));
-  event.detail = std::move(detail);
   if (auto done = recorder_.record(std::move(event)); !done) return done;
   return appender_.sync();
 }
@@ -179,9 +177,8 @@ void JournalWriter::write_warnings() {
   }
   for (std::string& what : warnings) {
     event::Event event;
-    event.kind = event::Kind::warning;
+    event.set(event::Warning{std::move(what)});
     event.boot = std::max(settings_.boot, static_cast<uint32_t>(ring_.counters().boot.load()));
-    event.detail = std::move(what);
     // What cannot be written waits in the appender, and the next pump tells of it.
     (void)recorder_.record(std::move(event));
   }

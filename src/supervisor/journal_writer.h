@@ -37,8 +37,8 @@ class JournalWriter {
   const link::Settings& settings() const { return settings_; }
   int producer_fd() const { return producer_.get(); }  // the ring, for the tracer
 
-  Result<void> start(std::string detail);   // journals `started`; the thread runs from here on
-  Result<void> finish(std::string detail);  // the tracer has ended: writes what is left, then `stopped`
+  Result<void> start(std::string engine, std::string qemu);  // journals `started`; the thread runs from here on
+  Result<void> finish(std::string how);  // the tracer has ended: writes what is left, then `stopped`
   // Journals a `warning`, on the thread.
   void warn(std::string what);
   // What went wrong since the last call and the user should hear now; trouble_fd() is readable as long as there is

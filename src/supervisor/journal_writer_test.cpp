@@ -3,6 +3,7 @@
 #include <chrono>
 #include <thread>
 
+#include "event/detail.h"
 #include "stream/reader.h"
 #include "tests/support/store/testing.h"
 
@@ -30,7 +31,7 @@ TEST(JournalWriter, WarningsStandBesideTheSequence) {
     auto journal = JournalWriter::open(state, "guest", {});
     ASSERT_TRUE(journal) << journal.error().message;
     (*journal)->warn("before it begins");
-    ASSERT_TRUE((*journal)->start("engine"));
+    ASSERT_TRUE((*journal)->start("tcg", "11.1.3"));
     (*journal)->warn("the proxy of a service has ended");
     for (int i = 0; i < 500 && events_in(state).size() < 3; ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -40,12 +41,12 @@ TEST(JournalWriter, WarningsStandBesideTheSequence) {
   }
   std::vector<std::pair<Kind, std::string>> found;
   for (const event::Event& event : events_in(state)) {
-    found.emplace_back(event.kind, event.detail);
+    found.emplace_back(event.kind, event::detail(event));
     EXPECT_EQ(event.seq == 0, event.kind == Kind::warning);
     EXPECT_EQ(event.boot, 1u);
     EXPECT_GT(event.time_ns, 0u);
   }
-  EXPECT_EQ(found, (std::vector<std::pair<Kind, std::string>>{{Kind::started, "engine"},
+  EXPECT_EQ(found, (std::vector<std::pair<Kind, std::string>>{{Kind::started, "engine tcg, QEMU 11.1.3"},
                                                               {Kind::warning, "before it begins"},
                                                               {Kind::warning, "the proxy of a service has ended"},
                                                               {Kind::warning, "at the end"},

@@ -256,10 +256,8 @@ void Tracer::armed() {
   const uint64_t took_us = (now_ns(CLOCK_MONOTONIC) - arm_started_ns_) / 1000;
   const guest::Profile& profile = kernel_->profile();
   event::Event event;
-  event.kind = event::Kind::armed;
-  event.detail =
-      fmt::format("Linux {}, build ID {}, {} hooks, {} profile, {}.{:03} ms", profile.release, profile.build_id,
-                  hook_count_, profile_cached_ ? "cached" : "new", took_us / 1000, took_us % 1000);
+  event.set(
+      event::Armed{profile.release, profile.build_id, static_cast<uint32_t>(hook_count_), profile_cached_, took_us});
   ring_.counters().hooks_armed = hook_count_;
   {
     const auto lock = state_.lock();
@@ -297,8 +295,7 @@ void Tracer::boot_ended(std::string_view how) {
   if (environment_) environment_->filter = nullptr, environment_->marks = nullptr;
   state_.watch(nullptr);
   event::Event event;
-  event.kind = event::Kind::reset;
-  event.detail = how;
+  event.set(event::Reset{std::string(how)});
   report(event);
   state_.retain([&](labels::Carrier c, labels::Entry) { return c.kind() == labels::CarrierKind::file; });
   for (auto& reason : incomplete_reasons_) reason.store(nullptr, std::memory_order_relaxed);
@@ -343,9 +340,8 @@ void Tracer::report(event::Event& event) {
   stream::RingCounters& counters = ring_.counters();
   if (lost_unreported_ && event.kind != event::Kind::lost && !ring_stuck_) {
     event::Event lost;
-    lost.kind = event::Kind::lost;
     const uint64_t count = std::exchange(lost_unreported_, 0);
-    lost.detail = fmt::format("{} records", count);
+    lost.set(event::Lost{count, false, {}});
     if (settings_.policy.wants_complete()) lost.verdict = event::Verdict::deny;
     report(lost);
     if (ring_stuck_) lost_unreported_ += count;  // that record was lost too: still to be told
@@ -389,8 +385,7 @@ void Tracer::incomplete(const char* what) {
     }
     ring_.counters().incomplete += 1;
     event::Event event;
-    event.kind = event::Kind::incomplete;
-    event.detail = what;
+    event.set(event::Incomplete{what});
     if (settings_.policy.wants_complete()) event.verdict = event::Verdict::deny;
     const auto lock = state_.lock();
     report(event);

@@ -1,4 +1,5 @@
 // A denying run: whatever makes the result incomplete, nothing leaves from then on.
+#include "event/detail.h"
 #include "tracer/tracer_test.h"
 
 namespace oboro::tracer {
@@ -32,7 +33,7 @@ TEST_F(DenyingTracerTest, NothingLeavesOnceTheResultIsIncomplete) {
     EXPECT_EQ(told[0].verdict, deny ? event::Verdict::deny : event::Verdict::allow);
     if (!deny) return;
     EXPECT_EQ(told[1].kind, Kind::refused);
-    EXPECT_EQ(told[1].detail, "refused because the result is incomplete: " + told[0].detail);
+    EXPECT_EQ(event::detail(told[1]), "refused because the result is incomplete: " + event::detail(told[0]));
     // Labels that a file should have had are missing in the next boot, too.
     tracer->boot_ended("reset");
     (void)link::receive(supervisor.get(), 1000);
@@ -81,7 +82,7 @@ TEST_F(DenyingTracerTest, ALostRecordCountsToo) {
   const auto told = events();
   ASSERT_EQ(told.size(), 3u);
   EXPECT_EQ(told[0].kind, Kind::refused);
-  EXPECT_EQ(told[0].detail, "refused because the result is incomplete: records were lost");
+  EXPECT_EQ(event::detail(told[0]), "refused because the result is incomplete: records were lost");
   EXPECT_EQ(told[1].kind, Kind::lost);
   EXPECT_EQ(told[1].verdict, event::Verdict::deny);
 }

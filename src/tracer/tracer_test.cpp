@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "event/detail.h"
 #include "guest/profile/build.h"
 
 namespace oboro::tracer {
@@ -27,8 +28,8 @@ TEST_F(TracerTest, ArmsWithACachedProfile) {
   const auto told = events();
   ASSERT_EQ(told.size(), 1u);
   EXPECT_EQ(told[0].kind, Kind::armed);
-  EXPECT_NE(told[0].detail.find("6.1.0-fake"), std::string::npos);
-  EXPECT_NE(told[0].detail.find("cached"), std::string::npos);
+  EXPECT_EQ(told[0].as<event::Armed>().release, "6.1.0-fake");
+  EXPECT_TRUE(told[0].as<event::Armed>().cached);
   const Result<link::Message> status = link::receive(supervisor.get(), 1000);
   ASSERT_TRUE(status);
   EXPECT_EQ(status->type(), link::Type::Armed);
@@ -78,7 +79,7 @@ TEST_F(TracerTest, ShowsTheSupervisorACopyOfTheImage) {
   EXPECT_EQ(asked[0].as<link::IdentifyKernel>()->build_id, "1111111122222222");
   EXPECT_EQ(asked[0].as<link::IdentifyKernel>()->base, 0xffffffff81000000);
   tracer->armed();
-  EXPECT_NE(events().at(0).detail.find("new profile"), std::string::npos);
+  EXPECT_FALSE(events().at(0).as<event::Armed>().cached);
   struct stat info {};
   ASSERT_EQ(fstat(asked[0].fd.get(), &info), 0);
   EXPECT_EQ(static_cast<uint64_t>(info.st_size), fake::kImageSize);
@@ -158,7 +159,7 @@ TEST_F(TracerTest, MissingOptionalFunctionsAreGapsAndDenyIsForThoseThatCan) {
   const auto told = events();
   ASSERT_EQ(told.size(), 1u);
   EXPECT_EQ(told[0].kind, Kind::incomplete);
-  EXPECT_EQ(told[0].detail, "tee");
+  EXPECT_EQ(event::detail(told[0]), "tee");
   EXPECT_EQ(ring->counters().incomplete, 1u);
 }
 
@@ -254,7 +255,7 @@ TEST_F(TracerTest, ResetKeepsOnlyFiles) {
   tracer->boot_ended("kexec");
   auto told = events();
   EXPECT_EQ(told.back().kind, Kind::reset);
-  EXPECT_EQ(told.back().detail, "kexec");
+  EXPECT_EQ(event::detail(told.back()), "kexec");
   EXPECT_EQ(ring->counters().managed_processes, 0u);
   EXPECT_EQ(ring->counters().managed_files, 1u);
   EXPECT_EQ(ring->counters().hooks_armed, 0u);
@@ -311,9 +312,9 @@ TEST_F(TracerTest, FullRingLosesRecordsAndSaysSo) {
   tracer->boot_ended("and again");
   const auto told = events();
   ASSERT_EQ(told.size(), 3u);
-  EXPECT_EQ(told[0].detail, "room again");
+  EXPECT_EQ(event::detail(told[0]), "room again");
   EXPECT_EQ(told[1].kind, Kind::lost);
-  EXPECT_EQ(told[1].detail, std::to_string(lost) + " records");
+  EXPECT_EQ(told[1].as<event::Lost>().count, lost);
   EXPECT_EQ(ring->counters().lost, lost);
 }
 

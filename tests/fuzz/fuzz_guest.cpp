@@ -116,7 +116,7 @@ void run_handlers(FakeGuest& guest, Input& script, fake::FakeVcpu& vcpu, size_t 
   }();
   NullReporter reporter;
   labels::Carriers state(1024, 1);
-  hooks::Policy policy;
+  policy::Policy policy;
   policy.leak = count & 1 ? policy::Verdict::deny : policy::Verdict::alert;
   hooks::Environment environment(guest.kernel(), state, patterns, policy, reporter);
   const auto points = hooks::hook_points();

@@ -4,20 +4,20 @@ import dataclasses
 import os
 import re
 
-from . import guest
+from . import event_schema, guest
 from .cache import ToolError
 
-# As in src/event/event.h. A misspelt kind in a REJECT would hold forever, so they are checked.
-KINDS = ("started", "armed", "reset", "stopped", "classified", "diffusion", "leak", "exec", "exited", "closed", "renamed",
-         "linked", "unlinked", "removed", "incomplete", "lost", "hidden", "warning", "refused")
+# A misspelt kind in a REJECT would hold forever, so they are checked.
+KINDS = event_schema.kinds()
 OBJECTS = ("file", "process", "socket", "pipe", "terminal", "queue", "memory")
 ALIASES = {
     "type": "object.type", "path": "object.path", "inode": "object.inode", "fs": "object.fs", "fs_type": "object.fs_type",
     "protocol": "object.protocol", "saddr": "object.local.address", "sport": "object.local.port",
     "daddr": "object.remote.address", "dport": "object.remote.port", "pid": "subject.pid", "tid": "subject.tid",
-    "comm": "subject.comm", "exe": "subject.exe", "cgroup": "subject.cgroup"}
+    "comm": "subject.comm", "exe": "subject.exe", "cgroup": "subject.cgroup",
+    "unit": "subject.unit", "uid": "subject.uid", "parent": "subject.parent"}
 TOP = ("time", "seq", "vm", "boot", "kind", "labels", "syscall", "verdict", "detail")
-ROOTS = ("subject", "from", "object")
+ROOTS = ("subject", "from", "object", *KINDS)
 ENTRY_ALIASES = {"saddr": "local.address", "sport": "local.port", "daddr": "remote.address", "dport": "remote.port"}
 SINGLE = ("NAME", "ENGINE", "GUEST", "CPUS", "MEMORY", "CONFIG", "STATUS", "TIMEOUT", "DISK", "NETWORK", "SHARE")
 REPEATED = ("KERNEL", "PACKAGES", "MODULES", "FILE", "CLASSIFY", "ARGS", "HOST", "RUN", "REBOOT", "EXPECT", "REJECT", "OUTPUT",

@@ -97,7 +97,7 @@ TEST_P(UnsupportedTest, OnWhatIsNotHiddenTheyAreTheKernels) {
   };
   guest->reporter.kept.clear();
   for (const auto& call : kCalls) EXPECT_EQ(guest->call(call.number, call.arguments), End::native) << call.number;
-  for (const event::Event& one : guest->reporter.kept) ADD_FAILURE() << one.detail << " " << one.object.path;
+  for (const event::Event& one : guest->reporter.kept) ADD_FAILURE() << event::detail(one) << " " << one.object.path;
 }
 
 // The guest's kernel is in another directory: it would take these for something else.

@@ -19,11 +19,10 @@ std::string error_text(int64_t error) {
   return text ? text : fmt::format("error {}", error);
 }
 
-void send(Thread& thread, event::Event& event, std::string detail, int64_t result) {
+void send(Thread& thread, event::Event& event, std::string operation, int64_t result) {
   hooks::Operation& op = thread.operation();
-  event.kind = event::Kind::hidden;
-  event.detail = fmt::format("{}: {}", thread.service().name, detail);
-  if (result < 0 && result != -EINPROGRESS) event.detail += " failed: " + error_text(result);
+  const bool failed = result < 0 && result != -EINPROGRESS;
+  event.set(event::Hidden{thread.service().name, std::move(operation), failed ? error_text(result) : std::string()});
   hooks::describe_subject(op, event, op.task());
   const auto lock = op.env.carriers.lock();
   event.labels = op.env.carriers.labels(op.process());
@@ -32,29 +31,29 @@ void send(Thread& thread, event::Event& event, std::string detail, int64_t resul
 
 }  // namespace
 
-void report(Thread& thread, const OpenFile& file, std::string detail, int64_t result) {
-  if (!file.is_socket) return report_path(thread, file.path, std::move(detail), result);
+void report(Thread& thread, const OpenFile& file, std::string operation, int64_t result) {
+  if (!file.is_socket) return report_path(thread, file.path, std::move(operation), result);
   event::Event event;
   event.object.type = event::ObjectType::socket;
   event.object.protocol = file.type == SOCK_STREAM ? "tcp" : "udp";
   event.object.remote = file.peer.get();
-  send(thread, event, std::move(detail), result);
+  send(thread, event, std::move(operation), result);
 }
 
-void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, std::string detail,
+void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, std::string operation,
                    int64_t result) {
   file.peer.set(endpoint_of(address));
-  report(thread, file, std::move(detail), result);
+  report(thread, file, std::move(operation), result);
 }
 
-void report_path(Thread& thread, const std::string& path, std::string detail, int64_t result) {
+void report_path(Thread& thread, const std::string& path, std::string operation, int64_t result) {
   event::Event event;
   if (!path.empty()) {
     event.object.type = event::ObjectType::file;
     event.object.path = path;
     event.object.fs_type = "hidden";
   }
-  send(thread, event, std::move(detail), result);
+  send(thread, event, std::move(operation), result);
 }
 
 void Thread::note(hooks::Operation& op, const char* what) {

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <vector>
 
+#include "event/detail.h"
 #include "hiding/service/hider.h"
 #include "tests/support/guest/fake_guest.h"
 
@@ -33,10 +34,10 @@ class SilentReporter final : public hooks::Reporter {
     reasons.emplace_back(what);
   }
   void kernel_replaced() override {}
-  // How many of a kind were kept, with that in their detail.
-  size_t count(event::Kind kind, std::string_view detail = {}) const {
+  // How many of a kind were kept, with that in their words.
+  size_t count(event::Kind kind, std::string_view words = {}) const {
     return static_cast<size_t>(std::count_if(kept.begin(), kept.end(), [&](const event::Event& one) {
-      return one.kind == kind && one.detail.find(detail) != std::string::npos;
+      return one.kind == kind && event::detail(one).find(words) != std::string::npos;
     }));
   }
   size_t events = 0;
