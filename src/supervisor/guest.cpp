@@ -118,8 +118,7 @@ Inherited Guest::inherited() const {
 
 Result<void> Guest::begin() {
   status_.engine = options_.machine.engine == Engine::kvm ? "kvm" : "tcg";
-  if (auto started = journal_->start(status_.engine, version_); !started)
-    return started;
+  if (auto started = journal_->start(status_.engine, version_); !started) return started;
   status_.qemu = version_;
   status_.vm = options_.machine.vm;
   status_.state = "booting";
