@@ -18,7 +18,10 @@ using guest::Symbol;
 
 // Answers at the nth look.
 struct Oracle final : Answerable {
-  bool ready() override { return ++looks >= answers_at || (cancels && answers_when_cancelled); }
+  bool ready() override {
+    if (cancels && answers_after_cancel && --answers_after_cancel == 0) return true;
+    return ++looks >= answers_at;
+  }
   bool gone(uint64_t, unsigned) override { return is_gone; }
   void stand(uint64_t nanoseconds) override {
     ++stands;
@@ -28,7 +31,8 @@ struct Oracle final : Answerable {
 
   unsigned looks = 0, answers_at = 1, stands = 0, cancels = 0;
   uint64_t stood_ns = 0;
-  bool is_gone = false, answers_when_cancelled = false;
+  unsigned answers_after_cancel = 0;  // so many looks; 0: never
+  bool is_gone = false;
 };
 
 // What an engine lets apply() change.
@@ -163,11 +167,12 @@ TEST_F(SteeredTaskTest, ALongWaitSleepsAndOnlyDeathEndsIt) {
 TEST_F(SteeredTaskTest, ASignalHasItCancelledAndItsAnswerIsWaitedFor) {
   SteeredTask task(guest.kernel(), guest::Task{leader}, Wait::park);
   oracle.answers_at = UINT32_MAX;
-  oracle.answers_when_cancelled = true;
+  oracle.answers_after_cancel = 60;
   signal = static_cast<uint64_t>(-EINTR);
   EXPECT_EQ(call(task, ask({.interruptible = true})), End::returned);
   EXPECT_EQ(end, WaitEnd::cancelled);
-  EXPECT_EQ(oracle.cancels, 1u);
+  EXPECT_EQ(oracle.cancels, 1u) << "the same signal, seen again";
+  EXPECT_EQ(state, static_cast<uint32_t>(SteeredTask::Sleep::killable));
 }
 
 TEST_F(SteeredTaskTest, WhoIsGoneIsNotWaitedFor) {
