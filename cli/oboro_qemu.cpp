@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "cli/installation.h"
-#include "cli/services.h"
 #include "config/config.h"
 #include "supervisor/supervisor.h"
 
@@ -135,11 +134,10 @@ int main(int argc, char** argv) {
         "this guest would, or might, run without KVM, and so untraced: give -accel kvm, no other and no -readconfig, "
         "or "
         "use `oboro run --engine tcg`");
-  for (const config::ClassifyRule& rule : config->classify) options.rules.push_back({rule.pattern, rule.label});
-  options.hidden = cli::services_of(*config);
+  options.rules = config->classify;
+  options.hidden = config->hide;
   options.policy = config->policy;
-  for (const auto& [name, loss] : link::kSupervisorLosses)
-    if (config->on_supervisor_loss == name) options.on_supervisor_loss = loss;
+  options.on_supervisor_loss = config->on_supervisor_loss;
   machine.vm = entry(arguments.value({"-name"}), "guest", true);
   if (machine.vm.empty()) machine.vm = config->vm.value_or("guest");
   if (!plain(machine.vm)) return fail(fmt::format("the guest's name '{}' cannot name its state directory", machine.vm));

@@ -5,7 +5,6 @@
 
 #include "base/size.h"
 #include "cli/installation.h"
-#include "cli/services.h"
 #include "cli/verbs.h"
 #include "config/config.h"
 #include "labels/pattern.h"
@@ -49,9 +48,9 @@ Result<void> complete(RunArguments& a) {
   if (!a.config.empty()) {
     Result<config::Config> file = config::load(a.config);
     if (!file) return file.error();
-    for (const config::ClassifyRule& rule : file->classify) o.rules.push_back({rule.pattern, rule.label});
+    o.rules = file->classify;
     o.policy = file->policy;
-    o.hidden = services_of(*file);
+    o.hidden = file->hide;
     // What the command line says goes before the file.
     supervisor::Machine& m = o.machine;
     if (a.memory.empty() && file->memory) m.memory = *file->memory;
@@ -68,7 +67,7 @@ Result<void> complete(RunArguments& a) {
   for (const std::string& text : a.classify) {
     Result<labels::Classification> rule = labels::parse_classification(text);
     if (!rule) return Error{rule.error().code, fmt::format("--classify '{}': {}", text, rule.error().message)};
-    o.rules.push_back({rule->pattern.text(), rule->label});
+    o.rules.push_back({rule->pattern.text(), 0, rule->label});
   }
   if (o.rules.empty() && o.hidden.empty())
     return Error{Errc::invalid, "nothing is classified or hidden: give --classify PATTERN[=LABEL] or --config FILE"};

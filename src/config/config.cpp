@@ -72,7 +72,7 @@ class Reader {
     if (list == nullptr) return fail(node.source().begin, "\"classify\" is not a list of tables: write [[classify]]");
     for (const toml::node& entry : *list) {
       if (error_) return true;
-      ClassifyRule rule{"", "classified"};
+      link::ClassifyRule rule{.pattern = {}, .labels = 0, .label = "classified"};
       table(entry, "[[classify]]", [&](std::string_view key, const toml::node& value) {
         if (key == "label") {
           if (text(key, value, rule.label) && !store::is_label_name(rule.label))
@@ -99,7 +99,7 @@ class Reader {
     if (services == nullptr) return fail(node.source().begin, "\"hide\" is not a table: write [hide.NAME]");
     for (const auto& [key, entry] : *services) {
       if (error_) return true;
-      HideRule rule;
+      link::HiddenService rule;
       rule.name = key.str();
       if (!store::is_label_name(rule.name) || rule.name.starts_with('.'))
         return fail(key.source().begin,
@@ -117,7 +117,7 @@ class Reader {
     return true;
   }
 
-  bool hide(std::string_view key, const toml::node& node, HideRule& rule) {
+  bool hide(std::string_view key, const toml::node& node, link::HiddenService& rule) {
     if (key == "exe") {
       if (text(key, node, rule.exe) && rule.exe[0] != '/') fail(node.source().begin, "\"exe\" is not an absolute path");
       return true;
@@ -189,10 +189,10 @@ class Reader {
     if (key != "on_supervisor_loss") return false;
     std::string value;
     if (!text(key, node, value)) return true;
-    if (value != "pause" && value != "kill" && value != "detach")
-      return fail(node.source().begin, R"("on_supervisor_loss" is neither "pause" nor "kill" nor "detach")");
-    config_.on_supervisor_loss = value;
-    return true;
+    for (const auto& [name, loss] : link::kSupervisorLosses)
+      if (value == name) config_.on_supervisor_loss = loss;
+    return config_.on_supervisor_loss ||
+           fail(node.source().begin, R"("on_supervisor_loss" is neither "pause" nor "kill" nor "detach")");
   }
 
   bool run(std::string_view key, const toml::node& node) {

@@ -41,33 +41,19 @@
 
 #include "base/result.h"
 #include "disk/option.h"
+#include "link/settings.h"
 #include "policy/policy.h"
 
 namespace oboro::config {
 
 inline constexpr size_t kMaxFile = 1024 * 1024;
 
-struct ClassifyRule {
-  std::string pattern;  // valid: labels::Pattern::parse takes it
-  std::string label;
-};
-
-struct HideRule {
-  std::string name;       // [A-Za-z0-9_.-]{1,32}
-  std::string exe, unit;  // at least one
-  bool children = false;
-  bool network = false;            // "remote"
-  std::vector<std::string> files;  // valid patterns
-  std::vector<uint16_t> listen;
-  std::optional<uint64_t> max_memory, max_files;  // bytes, and descriptors; within the bounds of proxy/limits.h
-};
-
 struct Config {
-  std::vector<HideRule> hide;
-  std::vector<ClassifyRule> classify;
+  std::vector<link::HiddenService> hide;
+  std::vector<link::ClassifyRule> classify;  // their labels by name
   policy::Policy policy;
-  std::optional<std::string> on_supervisor_loss;  // "pause", "kill" or "detach"
-  std::optional<uint64_t> memory;                 // bytes
+  std::optional<link::SupervisorLoss> on_supervisor_loss;
+  std::optional<uint64_t> memory;  // bytes
   std::optional<unsigned> cpus;
   std::optional<std::string> vm, kernel, initrd, append, qemu, state;
   std::vector<disk::Disk> disks;

@@ -31,7 +31,7 @@ append = "console=ttyS0"
   EXPECT_EQ(config->classify[0].label, "plan");
   EXPECT_EQ(config->classify[1].label, "classified");
   EXPECT_EQ(config->policy.leak, policy::Verdict::deny);
-  EXPECT_EQ(config->on_supervisor_loss, "kill");
+  EXPECT_EQ(config->on_supervisor_loss, link::SupervisorLoss::kill);
   EXPECT_EQ(config->memory, uint64_t{2} << 30);
   EXPECT_EQ(config->cpus, 2u);
   EXPECT_EQ(config->vm, "demo");
@@ -94,8 +94,8 @@ network = "none")",
                             "f");
   ASSERT_TRUE(config) << config.error().message;
   ASSERT_EQ(config->hide.size(), 2u);
-  const HideRule& agent = config->hide[0].name == "agent" ? config->hide[0] : config->hide[1];
-  const HideRule& logger = config->hide[0].name == "agent" ? config->hide[1] : config->hide[0];
+  const link::HiddenService& agent = config->hide[0].name == "agent" ? config->hide[0] : config->hide[1];
+  const link::HiddenService& logger = config->hide[0].name == "agent" ? config->hide[1] : config->hide[0];
   EXPECT_EQ(logger.exe, "/usr/sbin/rsyslogd");
   EXPECT_EQ(logger.files, (std::vector<std::string>{"/var/log/secure/**", "/etc/x"}));
   EXPECT_EQ(logger.listen, (std::vector<uint16_t>{514, 6514}));

@@ -1,8 +1,10 @@
-// What `oboro run` tells the engine side at start, through an inherited memory file: text, one line an entry.
+// What is classified and hidden, and how: each one type, from the configuration file to the tracer. And what `oboro
+// run` tells the engine side of it at start, through an inherited memory file: text, one line an entry.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,16 +23,20 @@ struct KnownFile {
 };
 
 struct ClassifyRule {
-  std::string pattern;
+  std::string pattern;  // valid: labels::Pattern::parse takes it
   uint64_t labels = 0;
+  std::string label{};  // the host's alone: the name that stands for them
 };
 
 struct HiddenService {
-  std::string name;
-  std::string exe, unit;
+  std::string name;       // [A-Za-z0-9_.-]{1,32}
+  std::string exe, unit;  // at least one
   bool children = false;
-  bool network = false;
-  std::vector<std::string> files;  // patterns
+  bool network = false;            // "remote"
+  std::vector<std::string> files;  // valid patterns
+  // The host's alone, of its proxy: ports that it may bind; bytes, and descriptors (proxy/limits.h).
+  std::vector<uint16_t> listen{};
+  std::optional<uint64_t> max_memory{}, max_files{};
 };
 
 // What becomes of a traced guest whose supervisor is gone (docs/kvm.md).

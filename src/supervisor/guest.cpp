@@ -94,7 +94,7 @@ Result<void> Guest::make(link::SupervisorLoss loss) {
   settings.capacity = options_.capacity;
   settings.on_supervisor_loss = loss;
   settings.wait = options_.wait;
-  for (const HiddenService& service : options_.hidden) settings.services.push_back(service);
+  settings.services = options_.hidden;
   Result<Proxies> proxies = Proxies::start(options_.hidden, options_.state_dir, options_.proxy);
   if (!proxies) return proxies.error();
   proxies_ = std::move(*proxies);

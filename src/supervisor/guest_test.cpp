@@ -21,7 +21,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr char kUntilTold[] = "trap 'echo told > \"$OUT/told\"; exit 0' TERM; while :; do sleep 0.05; done";
+// What SIGTERM does to it; "up" is there once that is so.
+constexpr char kEndsWhenTold[] = "trap 'echo told > \"$OUT/told\"; exit 0' TERM; echo up > \"$OUT/up\"; ";
+constexpr char kGoesOn[] = "trap 'echo told > \"$OUT/told\"' TERM; echo up > \"$OUT/up\"; ";
+constexpr char kForEver[] = "while :; do sleep 0.05; done";
 
 class GuestTest : public testing::Test {
  protected:
@@ -35,7 +38,7 @@ class GuestTest : public testing::Test {
     options.machine.memory = 4096;
     options.machine.qemu = directory.path() + "/qemu";
     options.state_dir = directory.path() + "/state";
-    options.rules = {{"/secret", "classified"}};
+    options.rules = {{"/secret", 0, "classified"}};
     options.builder = directory.path() + "/builder";
     script("builder", "exit 1");
   }
@@ -54,11 +57,12 @@ class GuestTest : public testing::Test {
     commands.reset(fcntl(fds.commands, F_DUPFD_CLOEXEC, 0));
     ASSERT_TRUE(guest->begin());
   }
-  void start(const std::string& qemu) {
-    prepare(qemu);
+  void start(const std::string& when_told = kEndsWhenTold, const std::string& work = kForEver) {
+    prepare(when_told + work);
     Result<Child> child = Child::start({options.machine.qemu}, {}, {});
     ASSERT_TRUE(child) << child.error().message;
     watch(std::move(*child));
+    turn_until([this] { return !file("up").empty(); });
   }
   void watch(Child child) {
     ASSERT_TRUE(guest->watch(*loop, std::move(child), [this] { ++overs; }));
@@ -111,7 +115,7 @@ class GuestTest : public testing::Test {
 };
 
 TEST_F(GuestTest, FromItsBeginToItsEnd) {
-  start("while [ ! -e \"$OUT/end\" ]; do sleep 0.05; done");
+  start(kEndsWhenTold, "while [ ! -e \"$OUT/end\" ]; do sleep 0.05; done");
   EXPECT_EQ(state(), "booting");
   say(link::Armed{"6.1.0", "0123", 35, true, 1500});
   turn_until([this] { return state() == "tracing"; });
@@ -130,7 +134,7 @@ TEST_F(GuestTest, FromItsBeginToItsEnd) {
 TEST_F(GuestTest, EverythingIsAnsweredWhileAProfileIsBuilt) {
   // Longer than this test may take in any case: what is answered below is not answered after it.
   script("builder", "echo $$ > \"$OUT/pid\"; exec sleep 600");
-  start(kUntilTold);
+  start();
   say(link::IdentifyKernel{"0123456789abcdef", 0xffffffff81000000});
   turn_until([this] { return !file("pid").empty(); });
   const pid_t builder = atoi(file("pid").c_str());
@@ -154,7 +158,7 @@ TEST_F(GuestTest, EverythingIsAnsweredWhileAProfileIsBuilt) {
 }
 
 TEST_F(GuestTest, AQemuThatDoesNotEndIsKilledAndNobodyWaitsForItMeanwhile) {
-  start("trap 'echo told > \"$OUT/told\"' TERM; while :; do sleep 0.05; done");
+  start(kGoesOn);
   turn();
   guest->end();
   guest->end();
@@ -167,7 +171,7 @@ TEST_F(GuestTest, AQemuThatDoesNotEndIsKilledAndNobodyWaitsForItMeanwhile) {
 }
 
 TEST_F(GuestTest, TheTracersAnswersAreTheClients) {
-  start(kUntilTold);
+  start();
   std::future<std::string> stats = asks("stats"), refused = asks("detach");
   for (int i = 0; i < 2; ++i) {
     const link::Message message = command();
@@ -194,7 +198,7 @@ TEST_F(GuestTest, TheTracersAnswersAreTheClients) {
 }
 
 TEST_F(GuestTest, WhatCannotBeTracedIsEnded) {
-  start(kUntilTold);
+  start();
   say(link::Untraceable{"why"});
   turn_until_over();
   EXPECT_EQ(file("told"), "told\n");
@@ -204,7 +208,7 @@ TEST_F(GuestTest, WhatCannotBeTracedIsEnded) {
 }
 
 TEST_F(GuestTest, AnErrorIsTheRunsEnd) {
-  start(kUntilTold);
+  start();
   say(link::GoOn{});
   turn_until_over();
   EXPECT_EQ(file("told"), "told\n");
@@ -233,7 +237,7 @@ TEST_F(GuestTest, ItsQemuNeedNotBeOurChild) {
 }
 
 TEST_F(GuestTest, ASignalForTheSupervisorEndsItsQemuInOrder) {
-  script("qemu", std::string("echo up > \"$OUT/up\"; ") + kUntilTold);
+  script("qemu", std::string(kEndsWhenTold) + kForEver);
   options.machine.kernel = "/dev/null";
   options.machine.memory = 64 << 20;
   const pid_t supervisor = fork();

@@ -62,17 +62,16 @@ Result<link::Settings> read_back(const std::string& state_dir) {
 }  // namespace
 
 Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& state_dir, const std::string& vm,
-                                                           const std::vector<Rule>& rules) {
+                                                           std::vector<link::ClassifyRule> rules) {
   if (auto made = store::create_state_directory(state_dir); !made) return made.error();
   Result<store::StateLock> lock = store::StateLock::take(state_dir);
   if (!lock) return lock.error();
   Result<store::LabelNames> labels = store::LabelNames::load(state_dir);
   if (!labels) return labels.error();
-  std::vector<link::ClassifyRule> classify;
-  for (const Rule& rule : rules) {
+  for (link::ClassifyRule& rule : rules) {
     const Result<uint64_t> bit = labels->add(rule.label);
     if (!bit) return bit.error();
-    classify.push_back({rule.pattern, *bit});
+    rule.labels = *bit;
   }
   if (auto saved = labels->save(state_dir); !saved) return saved.error();
   Result<store::Appender> appender = store::Appender::open(state_dir);
@@ -82,7 +81,7 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
   if (auto flushed = appender->sync(); !flushed) return flushed.error();
   Result<link::Settings> settings = read_back(state_dir);
   if (!settings) return settings.error();
-  settings->rules = std::move(classify);
+  settings->rules = std::move(rules);
   settings->first_seq = appender->last_seq() + 2;  // `started` comes first
 
   Result<stream::Ring> ring = stream::Ring::create(stream::ring_path(state_dir), kRingBytes);

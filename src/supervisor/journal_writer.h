@@ -20,18 +20,13 @@
 
 namespace oboro::supervisor {
 
-struct Rule {
-  std::string pattern;
-  std::string label;
-};
-
 class JournalWriter {
  public:
   // Makes the directory this run's alone, brings over what an earlier run left in the ring, and reads back which files
-  // bear labels. Errors: the state directory's (invalid, limit: another run has it, io), or rules that no label is left
-  // for.
+  // bear labels. Each rule gets the labels that its label's name stands for. Errors: the state directory's (invalid,
+  // limit: another run has it, io), or rules that no label is left for.
   static Result<std::unique_ptr<JournalWriter>> open(const std::string& state_dir, const std::string& vm,
-                                                     const std::vector<Rule>& rules);
+                                                     std::vector<link::ClassifyRule> rules);
   ~JournalWriter();
 
   const link::Settings& settings() const { return settings_; }

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "link/settings.h"
-#include "supervisor/journal_writer.h"
 #include "supervisor/launch/machine.h"
 #include "supervisor/launch/proxies.h"
 
@@ -15,7 +14,7 @@ namespace oboro::supervisor {
 struct Options {
   Machine machine;
   std::string state_dir;
-  std::vector<Rule> rules;
+  std::vector<link::ClassifyRule> rules;  // their labels by name
   policy::Policy policy;
   uint64_t capacity = link::Settings::kDefaultCapacity;  // managed objects that there is room for
   // Not set: pause where leaks are denied, else detach. Not for run(), whose QEMU always ends with it.
@@ -24,7 +23,7 @@ struct Options {
   Parts parts;
   std::string builder;  // oboro-profile
   ProxyPlace proxy;     // where proxies of hidden services run
-  std::vector<HiddenService> hidden;
+  std::vector<link::HiddenService> hidden;
   std::string wait = "park";  // how hidden services wait: block, yield, park
 };
 

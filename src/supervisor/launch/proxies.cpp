@@ -53,7 +53,7 @@ Result<Ends> sockets() {
 }
 
 // What the proxy is told of its work, wherever it runs.
-std::vector<std::string> arguments_of(const HiddenService& service) {
+std::vector<std::string> arguments_of(const link::HiddenService& service) {
   std::vector<std::string> words = {"--network", service.network ? "remote" : "none"};
   for (const uint16_t port : service.listen) words.insert(words.end(), {"--listen", std::to_string(port)});
   if (service.max_memory) words.insert(words.end(), {"--max-memory", std::to_string(*service.max_memory)});
@@ -62,7 +62,7 @@ std::vector<std::string> arguments_of(const HiddenService& service) {
 }
 
 // A machine knows neither what this host's addresses are nor which of its own mean this host.
-Result<std::vector<std::string>> denied_by(const HiddenService& service) {
+Result<std::vector<std::string>> denied_by(const link::HiddenService& service) {
   std::vector<std::string> words;
   if (!service.network) return words;
   const auto own = proxy::own_addresses();
@@ -104,10 +104,10 @@ std::string how(std::optional<int> status, bool relay) {
 
 }  // namespace
 
-Result<Proxies> Proxies::start(const std::vector<HiddenService>& services, const std::string& state_dir,
+Result<Proxies> Proxies::start(const std::vector<link::HiddenService>& services, const std::string& state_dir,
                                const ProxyPlace& place) {
   Proxies proxies;
-  for (const HiddenService& service : services) {
+  for (const link::HiddenService& service : services) {
     const std::string home = state_dir + "/hidden/" + service.name;
     // A relay has no files: its root stays empty.
     const Result<UniqueFd> root = directory(place.machine ? state_dir + "/hidden/.empty" : home);

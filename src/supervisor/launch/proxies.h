@@ -16,11 +16,6 @@
 
 namespace oboro::supervisor {
 
-struct HiddenService : link::HiddenService {
-  std::vector<uint16_t> listen;                   // ports that its proxy may bind
-  std::optional<uint64_t> max_memory, max_files;  // of its proxy (proxy/limits.h)
-};
-
 struct ProxyPlace {
   std::string program;                  // oboro-proxy
   std::optional<ProxyMachine> machine;  // nothing: a process of this host
@@ -31,7 +26,7 @@ class Proxies {
   // A process has its root in state_dir/hidden/NAME, a machine in the file system on state_dir/hidden/NAME.ext4; the
   // directories that lead to what is hidden are made. With machines, returns when all of them are there.
   // Errors: io, and what the proxy itself says on standard error.
-  static Result<Proxies> start(const std::vector<HiddenService>& services, const std::string& state_dir,
+  static Result<Proxies> start(const std::vector<link::HiddenService>& services, const std::string& state_dir,
                                const ProxyPlace& place);
   Proxies() = default;
   Proxies(Proxies&&) = default;
