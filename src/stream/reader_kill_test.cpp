@@ -40,7 +40,7 @@ constexpr int kLongMs = 20'000;  // nothing takes that long, unless it is not to
       event.kind = Kind::exited;
       event.time_ns = now_ns();
       event.seq = seq + 1;
-      event.detail = std::string(random() % 200, 'd');
+      event.set(event::Warning{std::string(random() % 200, 'd')});
       bytes.clear();
       encode(event, bytes);
       if (!ring->push(bytes)) break;
@@ -48,7 +48,7 @@ constexpr int kLongMs = 20'000;  // nothing takes that long, unless it is not to
     }
     if (random() % 3 == 0) {
       Event note;
-      note.detail = "note " + std::to_string(seed) + " " + std::to_string(notes++);
+      note.set(event::Warning{"note " + std::to_string(seed) + " " + std::to_string(notes++)});
       if (!recorder.record(note)) ::_exit(5);
     }
     if (random() % 3 != 0 && !recorder.pump(*ring)) ::_exit(6);
@@ -70,7 +70,7 @@ TEST(Reader, MissesNothingWhoeverIsKilled) {
     Event event;
     uint64_t count = 0;
     for (; count < at_most && *reader->next(event); ++count) {
-      const std::string name = event.seq != 0 ? std::to_string(event.seq) : event.detail;
+      const std::string name = event.seq != 0 ? std::to_string(event.seq) : event.as<event::Warning>().text;
       EXPECT_TRUE(by_this_reader.insert(name).second) << "one reader gave it twice: " << name;
       if (given[name]++ > 0) {
         ++twice;
@@ -121,7 +121,8 @@ TEST(Reader, MissesNothingWhoeverIsKilled) {
   store::LabelNames labels;
   Event event;
   for (; *journal->next(event, labels); ++lines)
-    EXPECT_TRUE(given.contains(event.seq != 0 ? std::to_string(event.seq) : event.detail)) << event.seq << event.detail;
+    EXPECT_TRUE(given.contains(event.seq != 0 ? std::to_string(event.seq) : event.as<event::Warning>().text))
+        << event.seq << event.as<event::Warning>().text;
   EXPECT_EQ(given.size(), lines);
   for (uint64_t seq = 1; seq <= appender->last_seq(); ++seq) ASSERT_TRUE(given.contains(std::to_string(seq))) << seq;
   EXPECT_EQ(journal->damage().count, 0u);
