@@ -34,7 +34,8 @@ class Bench {
     const Gva sending = guest_.socket(from), receiving = guest_.socket(to);
     const auto [pipe, pipe_file] = guest_.pipe();
     const Gva file = guest_.open(guest_.make_file(disk, "plain", 12));
-    environment_ = std::make_unique<hooks::Environment>(guest_.kernel(), state_, patterns_, hooks::Policy{}, reporter_);
+    environment_ =
+        std::make_unique<hooks::Environment>(guest_.kernel(), state_, patterns_, policy::Policy{}, reporter_);
     environment_->filter = &filter_;
     for (const uint32_t tgid : {100U, 200U}) (void)state_.add(1, {labels::CarrierKind::process, tgid});
 
