@@ -159,7 +159,8 @@ void write_fields(JsonLine& json, const Record& record) {
     using Type = decltype(type);
     using Value = typename Type::Value;
     if constexpr (std::is_same_v<Type, event::field::Id>) {
-      if (member != 0) json.text(info.key, object_id(record.type, member));
+      if constexpr (std::is_same_v<Record, event::Object>)  // which alone has one; clang 14 reads the rest of it, too
+        if (member != 0) json.text(info.key, object_id(record.type, member));
     } else if constexpr (std::is_same_v<Type, event::field::Time>) {
       json.text(info.key, format_time(member));
     } else if constexpr (std::is_same_v<Type, event::field::User>) {
