@@ -1,5 +1,6 @@
 // Files, pipes and terminals: open, read, write, map, name, end.
 
+#include "guest/address_space.h"
 #include "hooks/table.h"
 #include "labels/carrier.h"
 
