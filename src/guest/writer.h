@@ -1,5 +1,6 @@
-// The only place where Oboro writes to a guest's memory: for hidden services, to the stacks, structures and pages of
-// their own threads.
+// Writing to the guest's kernel memory: to the stacks, structures and pages of threads that are steered (src/steer).
+// The KVM engine writes to it, too, past this: the hooks' sites and the page-table entry of its slot (engine/kvm), the
+// marks that keep ftrace off them (tracer/entry/kvm), and, from inside the guest, the notes that its stubs leave.
 //
 // Threads: any vCPU thread, for what belongs to the thread that runs on it.
 #pragma once
