@@ -105,7 +105,8 @@ Result<size_t> Loop::turn(std::chrono::milliseconds most) {
   if (count < 0) return io_error("epoll");
   size_t done = 0;
   for (int i = 0; i < count; ++i) {
-    const auto found = state_->entries.find(events[static_cast<size_t>(i)].data.u64);
+    const uint64_t number = events[static_cast<size_t>(i)].data.u64;  // a copy: the structure is packed
+    const auto found = state_->entries.find(number);
     if (found == state_->entries.end()) continue;        // dropped in this turn
     const std::shared_ptr<Entry> entry = found->second;  // it may drop itself
     entry->handler();
