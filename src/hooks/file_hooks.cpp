@@ -371,7 +371,7 @@ Carrier carrier_of_note(Operation& op, guest::Task task, uint64_t note) {
   Carrier carrier;
   const Gva object(note & ~uint64_t{7});
   if (note & kNoteIsSocket) {
-    carrier = receiving_node(op, guest::sock_of(r, object)).carrier;
+    carrier = receiving_carrier(op, guest::sock_of(r, object));
   } else {
     const guest::File file = note & kNoteIsDescriptor ? file_of_descriptor(op, task, note >> 3) : guest::File{object};
     const guest::Inode inode = file.inode(r);
@@ -383,7 +383,7 @@ Carrier carrier_of_note(Operation& op, guest::Task task, uint64_t note) {
         carrier = Carrier(CarrierKind::terminal, terminal_of(op, file).value);
         break;
       case FileType::socket:
-        carrier = receiving_node(op, guest::sock_of(r, r.pointer(file.at, Field::file_private_data))).carrier;
+        carrier = receiving_carrier(op, guest::sock_of(r, r.pointer(file.at, Field::file_private_data)));
         break;
       default:
         carrier = Carrier(CarrierKind::queue, inode.at.value);

@@ -32,9 +32,10 @@ Carrier flow_carrier(const IpEndpoint& from, const IpEndpoint& to, Gva net) {
 }
 
 // What arrives at this end.
-Node incoming_flow(Operation& op, Sock sock) {
-  return {flow_carrier(sock.remote(op.r), sock.local(op.r), sock.net(op.r)), ConnectionNode{sock, true}};
+Carrier incoming_carrier(Operation& op, Sock sock) {
+  return flow_carrier(sock.remote(op.r), sock.local(op.r), sock.net(op.r));
 }
+Node incoming_flow(Operation& op, Sock sock) { return {incoming_carrier(op, sock), ConnectionNode{sock, true}}; }
 
 Node outgoing_flow(Operation& op, Sock sock) {
   return {flow_carrier(sock.local(op.r), sock.remote(op.r), sock.net(op.r)), ConnectionNode{sock, false}};
@@ -113,15 +114,16 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
   }
 }
 
-Node receiving_node(Operation& op, guest::Sock sock) {
-  return sock.is_tcp(op.r) ? incoming_flow(op, sock) : socket_node(sock);
+Carrier receiving_carrier(Operation& op, guest::Sock sock) {
+  return sock.is_tcp(op.r) ? incoming_carrier(op, sock) : Carrier(CarrierKind::socket, sock.at.value);
 }
 
 void receive_from_socket(Operation& op, Sock sock) {
   if (!sock.at) return;
-  const Node node = receiving_node(op, sock);
-  op.note_receiver(node.carrier);
-  op.take(node);
+  const Carrier carrier = receiving_carrier(op, sock);
+  op.note_receiver(carrier);
+  if (!op.env.carriers.labels(carrier)) return;
+  op.take(carrier.kind() == CarrierKind::flow ? Node{carrier, ConnectionNode{sock, true}} : socket_node(sock));
 }
 
 void on_socket_sendmsg(Operation& op) {

@@ -95,7 +95,7 @@ void give_to_file(Operation&, guest::File);
 // What sending on and receiving from a socket means. msghdr: null where there is none.
 void send_on_socket(Operation&, guest::Sock, Gva msghdr);
 void receive_from_socket(Operation&, guest::Sock);
-Node receiving_node(Operation&, guest::Sock);
+labels::Carrier receiving_carrier(Operation&, guest::Sock);
 // What a task that left this note (engine/filter.h) may be about to receive from; none if nothing.
 labels::Carrier carrier_of_note(Operation&, guest::Task, uint64_t note);
 
