@@ -89,10 +89,6 @@ void classify_by_path(Operation& op, guest::File file, guest::Inode inode) {
   op.classify(file_node(inode, name), labels, pattern ? pattern->text() : std::string());
 }
 
-}  // namespace
-
-namespace {
-
 // The kernel's counters of renames and of changes to mounts; they are odd while one is under way.
 struct Sequences {
   uint32_t renames, mounts;
