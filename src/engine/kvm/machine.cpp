@@ -172,10 +172,14 @@ Machine::Stopped::Stopped(Machine& machine, KvmVcpu* self) : machine_(machine), 
   machine_.stopping_.store(true, std::memory_order_seq_cst);
   for (KvmVcpu* vcpu : machine_.vcpus()) {
     if (vcpu == self) continue;
+    // Signals of this kind are queued one by one: a vCPU that gets no processor must not find hundreds. One is enough,
+    // but for a VMM that swallows it.
+    constexpr unsigned kKickAgain = 200;  // looks
+    unsigned looks = 0;
     for (;;) {
       const At at = vcpu->at_.load(std::memory_order_seq_cst);
       if (at == At::vmm) break;
-      if (at == At::guest) machine_.kick(*vcpu);  // a handler comes to its end by itself
+      if (at == At::guest && looks++ % kKickAgain == 0) machine_.kick(*vcpu);  // a handler comes to its end by itself
       pause_briefly();
     }
   }

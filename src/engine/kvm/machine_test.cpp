@@ -7,8 +7,11 @@
 #include <functional>
 #include <gtest/gtest.h>
 #include <mutex>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <thread>
+#include <time.h>
 #include <unistd.h>
 #include <vector>
 
@@ -114,6 +117,38 @@ TEST_F(MachineTest, WhileStoppedNobodyRuns) {
     std::thread([&] { EXPECT_EQ(machine.enter(*vcpu), -1); }).join();
     EXPECT_FALSE(vcpu->run().immediate_exit) << "every entry from here on would be in vain";
   }
+}
+
+// Signals of the kind that kicks are queued one by one; a vCPU that gets no processor must not find hundreds.
+TEST_F(MachineTest, WhoIsSlowToComeOutIsKickedSeldom) {
+  KvmVcpu& vcpu = add();
+  std::atomic<bool> inside{false};
+  int kicks = 0;
+  kvm = [&](int, unsigned long request, void*) {
+    if (request != KVM_RUN) return 0;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    inside = true;
+    int number = 0;
+    const timespec longest{30, 0}, at_once{0, 0};
+    for (const timespec* wait = &longest;; wait = &at_once) {
+      const int taken = sigtimedwait(&all, nullptr, wait);
+      if (taken < 0) break;
+      number = taken;
+      if (++kicks == 1) usleep(20000);  // for as long as hundreds would take
+    }
+    if (number) pthread_kill(pthread_self(), number);  // those taken did not reach the handler
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    errno = EINTR;
+    return -1;
+  };
+  std::thread thread([&] { EXPECT_EQ(machine.enter(vcpu), -1); });
+  while (!inside) usleep(10);
+  { const Machine::Stopped stopped(machine, nullptr); }
+  thread.join();
+  EXPECT_GE(kicks, 1);
+  EXPECT_LE(kicks, 10);
 }
 
 // Two that want to stop the rest at the same time, each being one of the rest to the other.
