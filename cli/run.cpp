@@ -34,7 +34,7 @@ was stopped before any of its programs ran).)";
 struct RunArguments {
   supervisor::Options options;
   std::vector<std::string> classify, disks;
-  std::string config, memory, leak, engine = "auto", proxy = "process";
+  std::string config, memory, leak, engine = "auto", proxy = "process", wait = "park";
   supervisor::ProxyMachine machine;  // with proxy "vm"
 };
 
@@ -74,6 +74,7 @@ Result<void> complete(RunArguments& a) {
   if (!o.hidden.empty() && o.machine.hooks == "debug")
     return Error{Errc::invalid, "with --hooks debug, four functions can be watched: services cannot be hidden"};
   if (a.engine != "auto") o.machine.engine = a.engine == "kvm" ? supervisor::Engine::kvm : supervisor::Engine::tcg;
+  o.wait = link::value_of(link::kWaits, a.wait).value_or(o.wait);  // CLI11 has checked the word
   if (a.leak == "deny") o.policy.leak = policy::Verdict::deny;
   if (a.leak == "alert") o.policy.leak = policy::Verdict::alert;
   if (!a.memory.empty()) {
@@ -149,7 +150,7 @@ void add_run(CLI::App& app, int& exit_code) {
   verb->add_option("--hooks", m.hooks, "KVM: auto (filter, else text), filter, text or debug; see docs/kvm.md")
       ->check(CLI::IsMember({"auto", "filter", "text", "debug"}))
       ->capture_default_str();
-  verb->add_option("--wait", a->options.wait,
+  verb->add_option("--wait", a->wait,
                    "How hidden services wait for their proxies: park, yield or block; see docs/hiding.md")
       ->check(CLI::IsMember({"park", "yield", "block"}))
       ->capture_default_str();

@@ -189,8 +189,7 @@ class Reader {
     if (key != "on_supervisor_loss") return false;
     std::string value;
     if (!text(key, node, value)) return true;
-    for (const auto& [name, loss] : link::kSupervisorLosses)
-      if (value == name) config_.on_supervisor_loss = loss;
+    config_.on_supervisor_loss = link::value_of(link::kSupervisorLosses, value);
     return config_.on_supervisor_loss ||
            fail(node.source().begin, R"("on_supervisor_loss" is neither "pause" nor "kill" nor "detach")");
   }

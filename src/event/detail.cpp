@@ -125,7 +125,16 @@ void adopt_exec(Event& event, std::string_view words) {
 }  // namespace
 
 std::string what_was_done(const Hidden& hidden) {
-  return hidden.error.empty() ? hidden.operation : hidden.operation + std::string(kFailed) + hidden.error;
+  std::string text = hidden.operation;
+  if (!hidden.access.empty()) text += " for " + hidden.access;
+  if (!hidden.other.empty()) text += (hidden.operation == "symlink" ? " to " : " from ") + hidden.other;
+  if (hidden.operation == "close")
+    text +=
+        ", " + std::to_string(hidden.bytes_read) + " bytes read, " + std::to_string(hidden.bytes_written) + " written";
+  if (hidden.refused) text += " is not possible on what is hidden";
+  if (hidden.times) text += " (" + std::to_string(hidden.times) + " times now)";
+  if (!hidden.error.empty()) text += std::string(kFailed) + hidden.error;
+  return text;
 }
 
 std::string detail(const Event& event) {

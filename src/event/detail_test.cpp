@@ -62,6 +62,18 @@ TEST(Detail, OldWordsBecomeMembers) {
   EXPECT_EQ(refused.reason, "full");
 }
 
+TEST(Detail, WhatAHiddenServiceDidIsFactsAndThenWords) {
+  EXPECT_EQ(what_was_done({.operation = "open", .error = "Input/output error", .access = "writing"}),
+            "open for writing failed: Input/output error");
+  EXPECT_EQ(what_was_done({.operation = "rename", .other = "/a"}), "rename from /a");
+  EXPECT_EQ(what_was_done({.operation = "symlink", .other = "/a"}), "symlink to /a");
+  EXPECT_EQ(what_was_done({.operation = "close", .bytes_read = 1, .bytes_written = 2}),
+            "close, 1 bytes read, 2 written");
+  EXPECT_EQ(what_was_done({.operation = "mmap", .refused = true, .times = 16}),
+            "mmap is not possible on what is hidden (16 times now)");
+  EXPECT_EQ(what_was_done({.operation = "rename from /a: b"}), "rename from /a: b") << "as older journals have it";
+}
+
 TEST(Detail, OtherWordsAreKept) {
   EXPECT_EQ(adopted<Armed>("Linux 6.1, who knows").release, "Linux 6.1, who knows");
   EXPECT_EQ(adopted<Started>("something").engine, "something");

@@ -1,6 +1,5 @@
 #include "link/settings.h"
 
-#include <algorithm>
 #include <fmt/format.h>
 
 #include "base/number.h"
@@ -66,15 +65,14 @@ bool entry(std::string_view line, Settings& out) {
   const std::string_view value = word(line);
   if (!line.empty()) return false;
   if (key == "wait") {
-    out.wait = value;
-    return value == "block" || value == "yield" || value == "park";
+    const auto known = value_of(kWaits, value);
+    out.wait = known.value_or(out.wait);
+    return known.has_value();
   }
   if (key == "on-supervisor-loss") {
-    const auto known = std::find_if(kSupervisorLosses.begin(), kSupervisorLosses.end(),
-                                    [&](const auto& one) { return one.first == value; });
-    if (known == kSupervisorLosses.end()) return false;
-    out.on_supervisor_loss = known->second;
-    return true;
+    const auto known = value_of(kSupervisorLosses, value);
+    out.on_supervisor_loss = known.value_or(out.on_supervisor_loss);
+    return known.has_value();
   }
   if (key == "leak") {
     out.policy.leak = value == "deny" ? policy::Verdict::deny : policy::Verdict::alert;
@@ -96,10 +94,9 @@ std::string Settings::format() const {
       fmt::format("first-id {}\nfirst-seq {}\nboot {}\ncapacity {}\n", first_id, first_seq, boot, capacity);
   auto out = std::back_inserter(text);
   fmt::format_to(out, "leak {}\n", policy.leak == policy::Verdict::deny ? "deny" : "alert");
-  for (const auto& [name, loss] : kSupervisorLosses)
-    if (loss == on_supervisor_loss) fmt::format_to(out, "on-supervisor-loss {}\n", name);
+  fmt::format_to(out, "on-supervisor-loss {}\n", word_for(kSupervisorLosses, on_supervisor_loss));
   for (const ClassifyRule& rule : rules) fmt::format_to(out, "rule {:x} {}\n", rule.labels, rule.pattern);
-  if (!services.empty()) fmt::format_to(out, "wait {}\n", wait);
+  if (!services.empty()) fmt::format_to(out, "wait {}\n", word_for(kWaits, wait));
   for (const HiddenService& service : services) {
     fmt::format_to(out, "service {}\n", service.name);
     if (!service.exe.empty()) fmt::format_to(out, "service-exe {}\n", service.exe);

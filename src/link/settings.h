@@ -48,6 +48,29 @@ enum class SupervisorLoss {
 constexpr std::array<std::pair<std::string_view, SupervisorLoss>, 3> kSupervisorLosses = {
     {{"pause", SupervisorLoss::pause}, {"kill", SupervisorLoss::kill}, {"detach", SupervisorLoss::detach}}};
 
+// How a hidden service's thread lets time pass while its proxy works (docs/hiding.md).
+enum class Wait : uint8_t {
+  block,  // the vCPU stands still meanwhile (the older method, for comparison)
+  yield,  // sched_yield in the guest's kernel until the answer is there (the paper's)
+  park,   // a few of those, or for a moment the first, then sleeps (docs/decisions/011)
+};
+constexpr std::array<std::pair<std::string_view, Wait>, 3> kWaits = {
+    {{"block", Wait::block}, {"yield", Wait::yield}, {"park", Wait::park}}};
+
+// What a word in such a list stands for, and the other way round.
+template <typename T, size_t kCount>
+std::optional<T> value_of(const std::array<std::pair<std::string_view, T>, kCount>& words, std::string_view word) {
+  for (const auto& [name, value] : words)
+    if (name == word) return value;
+  return std::nullopt;
+}
+template <typename T, size_t kCount>
+std::string_view word_for(const std::array<std::pair<std::string_view, T>, kCount>& words, T value) {
+  for (const auto& [name, known] : words)
+    if (known == value) return name;
+  return {};
+}
+
 struct Settings {
   static constexpr uint64_t kDefaultCapacity = 1 << 19, kMinCapacity = 16, kMaxCapacity = 1 << 26;
 
@@ -60,7 +83,7 @@ struct Settings {
   policy::Policy policy;
   SupervisorLoss on_supervisor_loss = SupervisorLoss::pause;
   std::vector<HiddenService> services;  // their proxies: Start::proxies, in the same order
-  std::string wait = "park";            // how hidden services wait: block, yield or park
+  Wait wait = Wait::park;               // of hidden services
 
   std::string format() const;
   static Result<Settings> parse(std::string_view text);  // errors: invalid (line)

@@ -103,12 +103,12 @@ TEST(Settings, MalformedLinesAreRefusedByNumber) {
 
 TEST(Settings, HiddenServicesComeThrough) {
   Settings settings;
-  settings.wait = "yield";
+  settings.wait = Wait::yield;
   settings.services.push_back({"logger", "/usr/sbin/my logger", "", true, false, {"/var/a b/**", "/c"}});
   settings.services.push_back({"agent", "", "agent.service", false, true, {}});
   const Result<Settings> parsed = Settings::parse(settings.format());
   ASSERT_TRUE(parsed) << parsed.error().message;
-  EXPECT_EQ(parsed->wait, "yield");
+  EXPECT_EQ(parsed->wait, Wait::yield);
   ASSERT_EQ(parsed->services.size(), 2u);
   const HiddenService& logger = parsed->services[0];
   EXPECT_EQ(logger.name, "logger");

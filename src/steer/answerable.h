@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "link/settings.h"
 #include "steer/clock.h"
 #include "steer/expectation.h"
 
@@ -41,11 +42,7 @@ enum class WaitEnd : uint8_t {
 };
 
 // How a task lets time pass.
-enum class Wait : uint8_t {
-  block,  // the vCPU stands still meanwhile (the older method, for comparison)
-  yield,  // sched_yield in the guest's kernel until the answer is there (the paper's)
-  park,   // a few of those, or for a moment the first, then sleeps (docs/decisions/011)
-};
+using link::Wait;
 
 // One wait: a look, a pause, a look...
 struct Waiting {

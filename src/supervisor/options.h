@@ -24,7 +24,7 @@ struct Options {
   std::string builder;  // oboro-profile
   ProxyPlace proxy;     // where proxies of hidden services run
   std::vector<link::HiddenService> hidden;
-  std::string wait = "park";  // how hidden services wait: block, yield, park
+  link::Wait wait = link::Wait::park;  // of hidden services
 };
 
 enum class Ending { guest_ended, failed, not_traceable };

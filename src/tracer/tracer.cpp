@@ -221,10 +221,7 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
   if (!services_.empty()) {
     if (const std::string missing = hiding::Hider::missing(kernel_->profile()); !missing.empty())
       return Error{Errc::unsupported, "services cannot be hidden in this kernel: it lacks " + missing};
-    const hiding::Wait wait = settings_.wait == "block"   ? hiding::Wait::block
-                              : settings_.wait == "yield" ? hiding::Wait::yield
-                                                          : hiding::Wait::park;
-    hider_ = std::make_unique<hiding::Hider>(*kernel_, services_, wait, ring_.counters());
+    hider_ = std::make_unique<hiding::Hider>(*kernel_, services_, settings_.wait, ring_.counters());
     environment_->watcher = hider_.get();
     for (const hooks::HookPoint& point : hider_->hook_points())
       armed.push_back({kernel_->symbol(point.function).value, &point, true, false});

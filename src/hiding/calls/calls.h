@@ -112,12 +112,12 @@ void take_labels(Thread& thread, const OpenFile& file);
 bool may_send(Thread& thread, const OpenFile& file, std::span<const std::byte> address);
 event::Endpoint endpoint_of(std::span<const std::byte> address);
 
-// What the service did, for the log. operation: "open for writing".
-void report(Thread& thread, const OpenFile& file, std::string operation, int64_t result = 0);
+// What the service did, for the log; its name and the error are filled in.
+void report(Thread& thread, const OpenFile& file, event::Hidden done, int64_t result = 0);
 // address: as in the call (struct sockaddr).
-void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, std::string operation,
+void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, event::Hidden done,
                    int64_t result);
-void report_path(Thread& thread, const std::string& path, std::string operation, int64_t result);
+void report_path(Thread& thread, const std::string& path, event::Hidden done, int64_t result);
 // Something a program asked for that a proxy cannot do; the error. What is asked for again and again is not reported
 // each time.
 int64_t refuse(Thread& thread, const std::string& path, std::string what, int64_t error);

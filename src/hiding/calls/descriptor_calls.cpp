@@ -115,7 +115,7 @@ Routine<int64_t> release(Thread& thread, uint32_t number) {
   if (!file) co_return -EBADF;
   if (thread.reserved(number)) co_await thread.call(Symbol::call_put_unused_fd, number);
   if (file.use_count() == 1)
-    report(thread, *file, fmt::format("close, {} bytes read, {} written", file->bytes_in, file->bytes_out));
+    report(thread, *file, {.operation = "close", .bytes_read = file->bytes_in, .bytes_written = file->bytes_out});
   co_return 0;
 }
 

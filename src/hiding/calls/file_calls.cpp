@@ -31,8 +31,9 @@ Routine<Outcome> open_at(Thread& thread, PathArgument path, uint64_t flags, uint
   if (!path.hidden) co_return Outcome{};
   mode &= ~uint64_t{umask_of(thread)};
   const Answer got = co_await thread.ask(path_frame(Op::open, path.path, {s(flags), s(mode)}));
-  report_path(thread, path.path, (flags & O_ACCMODE) == O_RDONLY ? "open for reading" : "open for writing",
-              got.result() < 0 ? got.result() : 0);
+  report_path(thread, path.path,
+              {.operation = "open", .access = (flags & O_ACCMODE) == O_RDONLY ? "reading" : "writing"},
+              std::min<int64_t>(got.result(), 0));
   if (got.result() < 0) co_return answer(got.result());
   auto file = thread.open_file(got.result());
   file->path = path.path;
@@ -212,7 +213,7 @@ Routine<Outcome> on_two_paths(Thread& thread, int from_directory, uint64_t from_
   frame.second = bytes_of(to.path);
   if (file) frame.handle = file->handle;
   const Answer got = co_await thread.ask(frame);
-  report_path(thread, to.path, fmt::format("{} from {}", what, from.path), got.result());
+  report_path(thread, to.path, {.operation = what, .other = from.path}, got.result());
   co_return answer(got.result());
 }
 Routine<Outcome> rename_call(Thread& t, SystemCall c) {
@@ -239,7 +240,7 @@ Routine<Outcome> symlink_at(Thread& thread, uint64_t target_user, int directory,
   Frame frame = path_frame(Op::symlink, target);
   frame.second = bytes_of(path.path);
   const Answer got = co_await thread.ask(frame);
-  report_path(thread, path.path, "symlink to " + target, got.result());
+  report_path(thread, path.path, {.operation = "symlink", .other = target}, got.result());
   co_return answer(got.result());
 }
 Routine<Outcome> symlink_call(Thread& t, SystemCall c) { return symlink_at(t, c.a[0], kHere, c.a[1]); }
@@ -301,7 +302,7 @@ Routine<Outcome> make_node(Thread& thread, int directory, uint64_t user, uint64_
   const Answer got = co_await thread.ask(
       path_frame(Op::open, path.path, {O_CREAT | O_EXCL | O_WRONLY, s(mode & 07777 & ~uint64_t{umask_of(thread)})}));
   if (got.result() > 0) thread.service().proxy->close(static_cast<uint32_t>(got.result()));
-  report_path(thread, path.path, "mknod", std::min<int64_t>(got.result(), 0));
+  report_path(thread, path.path, {.operation = "mknod"}, std::min<int64_t>(got.result(), 0));
   co_return answer(std::min<int64_t>(got.result(), 0));
 }
 Routine<Outcome> mknod_call(Thread& t, SystemCall c) { return make_node(t, kHere, c.a[0], c.a[1]); }
@@ -325,7 +326,7 @@ Routine<Outcome> on_path(Thread& thread, int directory, uint64_t user, Op op, st
     Frame frame = frame_of(op, *file, arguments);
     frame.second = second;
     const Answer got = co_await thread.ask(frame);
-    if (what) report(thread, *file, what, got.result());
+    if (what) report(thread, *file, {.operation = what}, got.result());
     co_return answer(got.result());
   }
   if (!path.hidden) co_return Outcome{};
@@ -333,7 +334,7 @@ Routine<Outcome> on_path(Thread& thread, int directory, uint64_t user, Op op, st
   Frame frame = path_frame(op, path.path, arguments);
   frame.second = second;
   const Answer got = co_await thread.ask(frame);
-  if (what) report_path(thread, path.path, what, got.result());
+  if (what) report_path(thread, path.path, {.operation = what}, got.result());
   co_return answer(got.result());
 }
 

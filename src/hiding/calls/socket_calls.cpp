@@ -105,7 +105,7 @@ Routine<Outcome> address_call(Thread& thread, SystemCall call) {
   Frame frame = frame_of(connects ? Op::connect : Op::bind, *file);
   frame.first = address;
   const Answer got = co_await thread.ask(frame, connects ? file->interrupted(true) : 0);
-  report_socket(thread, *file, address, connects ? "connect" : "bind", got.result());
+  report_socket(thread, *file, address, {.operation = connects ? "connect" : "bind"}, got.result());
   co_return answer(got.result());
 }
 
@@ -115,7 +115,7 @@ Routine<Outcome> listen_call(Thread& thread, SystemCall call) {
   if (!file) co_return answer(error);
   if (file->type != SOCK_STREAM) co_return answer(-EOPNOTSUPP);
   const Answer got = co_await thread.ask(frame_of(Op::listen, *file, {static_cast<int32_t>(call.a[1])}));
-  report(thread, *file, "listen", got.result());
+  report(thread, *file, {.operation = "listen"}, got.result());
   co_return answer(got.result());
 }
 
@@ -135,7 +135,7 @@ Routine<Outcome> accept_call(Thread& thread, SystemCall call) {
   file->flags = O_RDWR | (flags & SOCK_NONBLOCK ? O_NONBLOCK : 0);
   file->receive_limited = listener->receive_limited.load();
   file->send_limited = listener->send_limited.load();
-  report_socket(thread, *file, got.frame.first, "accept", 0);
+  report_socket(thread, *file, got.frame.first, {.operation = "accept"}, 0);
   if ((error = co_await give_address(thread, call.a[1], call.a[2], got.frame.first))) co_return answer(error);
   co_return answer(co_await thread.reserve(std::move(file), flags & SOCK_CLOEXEC));
 }

@@ -19,10 +19,11 @@ std::string error_text(int64_t error) {
   return text ? text : fmt::format("error {}", error);
 }
 
-void send(Thread& thread, event::Event& event, std::string operation, int64_t result) {
+void send(Thread& thread, event::Event& event, event::Hidden done, int64_t result) {
   hooks::Operation& op = thread.operation();
-  const bool failed = result < 0 && result != -EINPROGRESS;
-  event.set(event::Hidden{thread.service().name, std::move(operation), failed ? error_text(result) : std::string()});
+  done.service = thread.service().name;
+  if (result < 0 && result != -EINPROGRESS) done.error = error_text(result);
+  event.set(std::move(done));
   hooks::describe_subject(op, event, op.task());
   const auto lock = op.env.carriers.lock();
   event.labels = op.env.carriers.labels(op.process());
@@ -31,35 +32,35 @@ void send(Thread& thread, event::Event& event, std::string operation, int64_t re
 
 }  // namespace
 
-void report(Thread& thread, const OpenFile& file, std::string operation, int64_t result) {
-  if (!file.is_socket) return report_path(thread, file.path, std::move(operation), result);
+void report(Thread& thread, const OpenFile& file, event::Hidden done, int64_t result) {
+  if (!file.is_socket) return report_path(thread, file.path, std::move(done), result);
   event::Event event;
   event.object.type = event::ObjectType::socket;
   event.object.protocol = file.type == SOCK_STREAM ? "tcp" : "udp";
   event.object.remote = file.peer.get();
-  send(thread, event, std::move(operation), result);
+  send(thread, event, std::move(done), result);
 }
 
-void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, std::string operation,
+void report_socket(Thread& thread, OpenFile& file, std::span<const std::byte> address, event::Hidden done,
                    int64_t result) {
   file.peer.set(endpoint_of(address));
-  report(thread, file, std::move(operation), result);
+  report(thread, file, std::move(done), result);
 }
 
-void report_path(Thread& thread, const std::string& path, std::string operation, int64_t result) {
+void report_path(Thread& thread, const std::string& path, event::Hidden done, int64_t result) {
   event::Event event;
   if (!path.empty()) {
     event.object.type = event::ObjectType::file;
     event.object.path = path;
     event.object.fs_type = "hidden";
   }
-  send(thread, event, std::move(operation), result);
+  send(thread, event, std::move(done), result);
 }
 
 void Thread::note(hooks::Operation& op, const char* what) {
   operation_ = &op;
   number_ = op.system_call();
-  report_path(*this, {}, what, 0);
+  report_path(*this, {}, {.operation = what}, 0);
   operation_ = nullptr;
 }
 
@@ -67,8 +68,8 @@ int64_t refuse(Thread& thread, const std::string& path, std::string what, int64_
   const uint64_t times = thread.service().count_refusal(what);
   constexpr uint64_t kEachUpTo = 8;
   if (times > kEachUpTo && !std::has_single_bit(times)) return error;
-  const std::string often = times > kEachUpTo ? fmt::format(" ({} times now)", times) : std::string();
-  report_path(thread, path, fmt::format("{} is not possible on what is hidden{}", what, often), error);
+  report_path(thread, path, {.operation = std::move(what), .refused = true, .times = times > kEachUpTo ? times : 0},
+              error);
   return error;
 }
 
