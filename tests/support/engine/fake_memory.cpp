@@ -21,10 +21,10 @@ void FakeMemory::set_regions() {
   ram_.exchange({});
   uint64_t start = 0;
   for (const uint64_t page : hidden_) {
-    ram_.add(Gpa(start), std::span(base_ + start, page - start));
+    ram_.add({start, page - start, base_ + start});
     start = page + kPageSize;
   }
-  ram_.add(Gpa(start), std::span(base_ + start, size_ - start));
+  ram_.add({start, size_ - start, base_ + start});
 }
 
 void FakeMemory::hide(Gpa page) {
