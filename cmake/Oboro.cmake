@@ -28,11 +28,12 @@ endfunction()
 add_custom_target(unit-tests)
 add_custom_target(programs)  # what a user runs, without the tests
 
-# oboro_test(file.cpp [NAME name] [THREADS] [DEPS libs...] [DEFINITIONS macros...] [NEEDS targets...]): a GoogleTest
-# binary that stands beside its source; run by ctest. THREADS: it runs code of ours in several threads at once; only such
-# ones are built with ThreadSanitizer. NEEDS: programs that it starts.
+# oboro_test(file.cpp [NAME name] [THREADS] [REMOTE_RAM] [DEPS libs...] [DEFINITIONS macros...] [NEEDS targets...]): a
+# GoogleTest binary that stands beside its source; run by ctest. THREADS: it runs code of ours in several threads at once;
+# only such ones are built with ThreadSanitizer. REMOTE_RAM: a second binary runs the same tests on fake guests of whose
+# RAM nothing is mapped. NEEDS: programs that it starts.
 function(oboro_test file)
-  cmake_parse_arguments(A "THREADS" "NAME" "DEPS;DEFINITIONS;NEEDS" ${ARGN})
+  cmake_parse_arguments(A "THREADS;REMOTE_RAM" "NAME" "DEPS;DEFINITIONS;NEEDS" ${ARGN})
   if(OBORO_SANITIZE STREQUAL "thread" AND NOT A_THREADS)
     return()
   endif()
@@ -52,6 +53,15 @@ function(oboro_test file)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)
+  if(A_REMOTE_RAM)
+    string(REGEX REPLACE "_test$" "_remote_ram_test" remote ${name})
+    add_executable(${remote} $<TARGET_OBJECTS:${name}> ${CMAKE_SOURCE_DIR}/tests/support/engine/remote_ram.cpp)
+    add_dependencies(unit-tests ${remote})
+    target_link_libraries(${remote} PRIVATE oboro_flags ${A_DEPS} GTest::gtest GTest::gtest_main)
+    set_target_properties(${remote} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    add_test(NAME ${remote} COMMAND ${remote})
+    set_tests_properties(${remote} PROPERTIES TIMEOUT 120)
+  endif()
 endfunction()
 
 # oboro_fuzz(file.cpp [DEPS libs...]): a libFuzzer target; only with OBORO_FUZZ.

@@ -1,6 +1,7 @@
 #include "guest/kernel.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "arch/x86_64/page_walk.h"
 
@@ -31,31 +32,26 @@ Gva Kernel::symbol(Symbol symbol) const {
   return Gva();
 }
 
-std::span<const std::byte> Kernel::bytes_at(Gva va) const {
+std::optional<Kernel::Place> Kernel::place_of(Gva va) const {
   if (is_direct_map(va)) {
-    const auto bytes = memory_.from(Gpa(va.value - direct_map_));
-    if (!bytes.empty()) return bytes;
+    const uint64_t offset = va.value - direct_map_;
+    return Place{Gpa(offset), direct_map_size_ - offset};
   }
   const uint64_t in_image = va.value - layout_.image_base.value;
-  if (in_image < layout_.image_size) {
-    const auto bytes = memory_.from(layout_.image_start + in_image);
-    return bytes.first(std::min<uint64_t>(bytes.size(), layout_.image_size - in_image));
-  }
-  if (!is_kernel_pointer(va)) return {};
+  if (in_image < layout_.image_size) return Place{layout_.image_start + in_image, layout_.image_size - in_image};
+  if (!is_kernel_pointer(va)) return std::nullopt;
   const auto found =
       arch::walk([this](Gpa at) { return memory_.read_u64(at); }, layout_.page_table, layout_.five_levels, va);
-  if (!found) return {};
-  const auto bytes = memory_.from(found->address);
-  return bytes.first(std::min<uint64_t>(bytes.size(), found->remaining));
+  return found ? std::optional(Place{found->address, found->remaining}) : std::nullopt;
 }
 
 bool Kernel::read_in_parts(Gva va, void* out, size_t size) const {
   auto* to = static_cast<std::byte*>(out);
   while (size > 0) {
-    const auto bytes = bytes_at(va);
-    if (bytes.empty()) return false;
-    const size_t part = std::min(bytes.size(), size);
-    std::memcpy(to, bytes.data(), part);
+    const std::optional<Place> place = place_of(va);
+    if (!place) return false;
+    const size_t part = std::min<uint64_t>(place->size, size);
+    if (!memory_.read(place->at, to, part)) return false;
     to += part;
     size -= part;
     va = va + part;
@@ -64,17 +60,15 @@ bool Kernel::read_in_parts(Gva va, void* out, size_t size) const {
 }
 
 std::string Reader::string(Gva va, size_t max) {
+  constexpr uint64_t kPage = 4096;
   std::string out;
   while (out.size() < max) {
-    const auto bytes = ++reads_ <= kMaxReads ? kernel_.bytes_at(va + out.size()) : std::span<const std::byte>();
-    if (bytes.empty()) {
-      failed_ = true;
-      return out;
-    }
-    // Copied first, searched afterwards: the guest may change it in between.
+    // Copied first, searched afterwards: the guest may change it in between. A piece ends where its page does: what is
+    // behind the string's end need not be there.
     char copy[256];
-    const size_t part = std::min({bytes.size(), sizeof copy, max - out.size()});
-    std::memcpy(copy, bytes.data(), part);  // NOLINT(bugprone-not-null-terminated-result): its end is looked for
+    const Gva at = va + out.size();
+    const size_t part = std::min({sizeof copy, max - out.size(), kPage - at.value % kPage});
+    if (!bytes(at, copy, part)) return out;
     const char* end = static_cast<const char*>(std::memchr(copy, 0, part));
     out.append(copy, end ? static_cast<size_t>(end - copy) : part);
     if (end) return out;

@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -46,17 +45,16 @@ class Kernel {
   // Copies out.size() bytes at va. False if any of them is not mapped to RAM.
   bool read(Gva va, void* out, size_t size) const {
     // Nearly everything is in the direct map: no page walk, and with a constant size no call.
-    if (is_direct_map(va)) {
-      const auto bytes = memory_.from(Gpa(va.value - direct_map_));
-      if (bytes.size() >= size) {
-        std::memcpy(out, bytes.data(), size);
-        return true;
-      }
-    }
+    if (is_direct_map(va)) return memory_.read(Gpa(va.value - direct_map_), out, size);
     return read_in_parts(va, out, size);
   }
-  // The contiguous bytes at va: to the end of the page or of the direct map. Empty if not mapped.
-  std::span<const std::byte> bytes_at(Gva va) const;
+  // Where in guest physical memory va lies, and how many bytes follow it there as they do here: to the end of the page,
+  // of the image or of the direct map. nullopt if it is not mapped. (Whether it is RAM, memory() knows.)
+  struct Place {
+    Gpa at;
+    uint64_t size;
+  };
+  std::optional<Place> place_of(Gva va) const;
   const engine::PhysicalMemory& memory() const { return memory_; }
 
  private:
@@ -70,7 +68,8 @@ class Kernel {
 };
 
 // Reads structures for one intercepted operation. It has a budget: however a guest forges its structures (cycles, huge
-// counts), the walks of one operation together end after kMaxReads reads, some 20 ms; what is read from then on fails.
+// counts), the walks of one operation together end after kMaxReads reads, some 20 ms of an engine that has RAM mapped;
+// what is read from then on fails.
 class Reader {
  public:
   static constexpr uint32_t kMaxReads = 1 << 20;

@@ -36,6 +36,24 @@ TEST(Kernel, ReadCrossesPagesThatDoNotFollowEachOther) {
   EXPECT_TRUE(r.failed());
 }
 
+TEST(Kernel, ReadCrossesTheBorderOfWhatIsMapped) {
+  FakeGuest guest;
+  const Gva object = guest.allocate(3 * kPageSize);
+  guest.memory.set(*guest.kernel().physical(object), fake::FakeMemory::Page::mapped);
+  guest.memory.set(*guest.kernel().physical(object + kPageSize), fake::FakeMemory::Page::remote);
+  guest.memory.set(*guest.kernel().physical(object + 2 * kPageSize), fake::FakeMemory::Page::mapped);
+  const unsigned before = guest.memory.asked();
+  guest.write(object + kPageSize - 4, uint64_t{0x8877665544332211});
+  guest.write(object + 2 * kPageSize - 4, uint64_t{0xffeeddccbbaa9988});
+  guest.write(object + kPageSize + 200, "in what is not mapped", 22);
+  Reader r(guest.kernel());
+  EXPECT_EQ(r.at<uint64_t>(object + kPageSize - 4), 0x8877665544332211u);
+  EXPECT_EQ(r.at<uint64_t>(object + 2 * kPageSize - 4), 0xffeeddccbbaa9988u);
+  EXPECT_EQ(r.string(object + kPageSize + 200, 100), "in what is not mapped");
+  EXPECT_FALSE(r.failed());
+  EXPECT_EQ(guest.memory.asked(), before + 3);
+}
+
 TEST(Kernel, UnreadableIsZeroAndFails) {
   FakeGuest guest;
   const Gva object = guest.allocate(), next = guest.allocate();

@@ -14,26 +14,25 @@ constexpr uint64_t kPage = 4096;
 
 }  // namespace
 
-std::span<const std::byte> UserMemory::bytes_at(uint64_t at) const {
-  if (at >= arch::kUserSpaceEnd) return {};
+std::optional<Kernel::Place> UserMemory::place_of(uint64_t at) const {
+  if (at >= arch::kUserSpaceEnd) return std::nullopt;
   const engine::PhysicalMemory& memory = kernel_.memory();
   const auto found =
       arch::walk([&](Gpa entry) { return memory.read_u64(entry); }, cr3_, kernel_.layout().five_levels, Gva(at));
-  if (!found || !found->user) return {};
-  const auto bytes = memory.from(found->address);
-  return bytes.first(std::min<uint64_t>(bytes.size(), found->remaining));
+  if (!found || !found->user) return std::nullopt;
+  return Kernel::Place{found->address, found->remaining};
 }
 
 bool UserMemory::read(uint64_t at, std::span<std::byte> out) const {
   while (!out.empty()) {
-    const auto bytes = bytes_at(at);
-    const size_t part = std::min(bytes.size(), out.size());
-    if (part == 0) return false;
-    std::memcpy(out.data(), bytes.data(), part);
+    const std::optional<Kernel::Place> place = place_of(at);
+    if (!place) return false;
+    const size_t part = std::min<uint64_t>(place->size, out.size());
+    if (!kernel_.memory().read(place->at, out.data(), part)) return false;
     std::atomic_thread_fence(std::memory_order_acquire);
     // All of it: a large page may have become many small ones.
-    const auto again = bytes_at(at);
-    if (again.data() != bytes.data() || again.size() < part) return false;
+    const std::optional<Kernel::Place> again = place_of(at);
+    if (!again || again->at != place->at || again->size < part) return false;
     out = out.subspan(part);
     at += part;
   }

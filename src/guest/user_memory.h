@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -25,8 +26,8 @@ class UserMemory {
   bool read_string(uint64_t at, size_t max, std::string& out) const;
 
  private:
-  // The contiguous bytes at `at` that the process may read; empty: there are none.
-  std::span<const std::byte> bytes_at(uint64_t at) const;
+  // Where in RAM that is which the process may read at `at`; nullopt: there is nothing.
+  std::optional<Kernel::Place> place_of(uint64_t at) const;
 
   const Kernel& kernel_;
   uint64_t cr3_;

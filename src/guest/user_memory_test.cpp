@@ -42,6 +42,15 @@ TEST_F(UserMemoryTest, PagesThatFollowInTheProgramNeedNotInRam) {
   EXPECT_EQ(got.back(), std::byte{0xee});
 }
 
+TEST_F(UserMemoryTest, ReadsOverTheBorderOfWhatIsMapped) {
+  const auto page = static_cast<uint64_t>(bytes.data() - guest.memory.bytes().data());
+  guest.memory.set(Gpa(page), fake::FakeMemory::Page::mapped);
+  guest.memory.set(Gpa(page + kPageSize), fake::FakeMemory::Page::remote);
+  ASSERT_TRUE(read(kAt + 100, kPageSize));
+  EXPECT_EQ(std::memcmp(got.data(), bytes.data() + 100, got.size()), 0);
+  EXPECT_GT(guest.memory.asked(), 0u);
+}
+
 TEST_F(UserMemoryTest, WhatIsNotThereIsNotRead) {
   EXPECT_FALSE(read(kAt + 3 * kPageSize, kPageSize + 1));
   EXPECT_FALSE(read(kAt - 1, 2));

@@ -119,10 +119,8 @@ Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
     const auto found = arch::walk(read, layout.page_table, layout.five_levels, layout.image_base + offset);
     uint64_t part = 4096;
     if (found && found->address.value - layout.image_start.value == offset) {
-      const auto bytes = memory_.from(found->address);
-      part = std::min({found->remaining, uint64_t{bytes.size()}, layout.image_size - offset});
-      memcpy(copy.data() + offset, bytes.data(), part);
-      if (part == 0) part = 4096;
+      const uint64_t most = std::min(found->remaining, layout.image_size - offset);
+      if (const size_t got = memory_.read_some(found->address, copy.subspan(offset, most))) part = got;
     }
     offset += part;
   }
@@ -156,18 +154,18 @@ Result<void> Tracer::identify(engine::Vcpu& vcpu) {
 std::string Tracer::banner(const guest::Layout& layout, const guest::Profile& profile) const {
   const guest::SymbolValue& symbol = profile[guest::Symbol::linux_banner];
   if (symbol.kind != guest::SymbolValue::Kind::relative || symbol.value >= layout.image_size) return {};
-  const auto bytes = memory_.from(layout.image_start + symbol.value);
-  return {reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), kBannerSize)};
+  std::string text(kBannerSize, '\0');
+  text.resize(memory_.read_some(layout.image_start + symbol.value, std::as_writable_bytes(std::span(text))));
+  return text;
 }
 
 Tracer::Progress Tracer::progress() const {
   if (!identified_ || banner(identified_->layout, identified_->profile) != identified_->banner) return Progress::gone;
   const guest::SymbolValue& symbol = identified_->profile[guest::Symbol::system_state];
   if (symbol.kind != guest::SymbolValue::Kind::relative) return Progress::booting;
-  const auto bytes = memory_.from(identified_->layout.image_start + symbol.value);
   uint32_t state = 0;
-  if (bytes.size() >= sizeof state) memcpy(&state, bytes.data(), sizeof state);
-  return state == 0 ? Progress::booting : Progress::initialised;
+  const bool known = memory_.read(identified_->layout.image_start + symbol.value, &state, sizeof state);
+  return known && state != 0 ? Progress::initialised : Progress::booting;
 }
 
 bool Tracer::programs_run() const {

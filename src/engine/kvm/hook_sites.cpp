@@ -1,6 +1,5 @@
 #include "engine/kvm/hook_sites.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace oboro::engine::kvm {
@@ -32,24 +31,31 @@ SiteBytes jump_to(Gva nop, Gva target) {
   return jump;
 }
 
-void HookSites::add(Gva nop, std::byte* bytes, const SiteBytes& ours) {
-  Site site{nop, bytes, ours, {}};
-  std::memcpy(site.theirs.data(), bytes, kNopSize);
+bool HookSites::add(Gva nop, Gpa at, const SiteBytes& ours) {
+  Site site{nop, at, ours, {}};
+  if (!writer_.may_write(at, kNopSize) || !writer_.memory().read(at, site.theirs.data(), kNopSize)) return false;
   sites_.push_back(site);
+  return true;
 }
 
-void HookSites::install() {
-  for (const Site& site : sites_) std::memcpy(site.bytes, site.ours.data(), kNopSize);
+Gva HookSites::install() {
+  Gva failed;
+  for (const Site& site : sites_)
+    if (!writer_.write(site.at, std::as_bytes(std::span(site.ours))) && !failed) failed = site.nop;
+  return failed;
 }
 
 void HookSites::remove() {
+  SiteBytes now;
   for (const Site& site : sites_)
-    if (std::memcmp(site.bytes, site.ours.data(), kNopSize) == 0) std::memcpy(site.bytes, site.theirs.data(), kNopSize);
+    if (writer_.memory().read(site.at, now.data(), kNopSize) && now == site.ours)
+      (void)writer_.write(site.at, std::as_bytes(std::span(site.theirs)));  // what is gone needs no putting back
 }
 
 Gva HookSites::overwritten() const {
+  SiteBytes now;
   for (const Site& site : sites_)
-    if (std::memcmp(site.bytes, site.ours.data(), kNopSize) != 0) return site.nop;
+    if (writer_.memory().read(site.at, now.data(), kNopSize) && now != site.ours) return site.nop;
   return Gva();
 }
 

@@ -2,7 +2,8 @@
 // function, which the compiler left there for ftrace (-mfentry). One instruction, so no vCPU and no sleeping task can
 // stand in its middle.
 //
-// Threads: add(), install(), remove() while no vCPU runs guest code (Machine::Stopped); check() at any time.
+// Threads: add(), install(), remove() while no vCPU runs guest code (Machine::Stopped); overwritten() at any time. All
+// of them read guest memory, and so only where its mapping stays (engine/physical_memory.h).
 #pragma once
 
 #include <array>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "base/address.h"
+#include "engine/physical_writer.h"
 
 namespace oboro::engine::kvm {
 
@@ -29,22 +31,29 @@ SiteBytes jump_to(Gva nop, Gva target);
 
 class HookSites {
  public:
-  // bytes: host memory of the NOP; it must stay until clear(). What stands there now is what remove() puts back.
-  void add(Gva nop, std::byte* bytes, const SiteBytes& ours);
-  void install();
+  // memory must outlive this.
+  explicit HookSites(const PhysicalMemory& memory) : writer_(memory) {}
+
+  // at: where in RAM the NOP is. What stands there now is what remove() puts back. False: it is not to be read, or not
+  // to be written.
+  [[nodiscard]] bool add(Gva nop, Gpa at, const SiteBytes& ours);
+  // The first site that could not be written. Null if none: all are in.
+  [[nodiscard]] Gva install();
   // Puts the guest's own bytes back wherever ours still are.
   void remove();
   void clear() { sites_.clear(); }
   size_t size() const { return sites_.size(); }
-  // The first site that holds other bytes than ours: the guest has patched it. Null if none.
+  // The first site that holds other bytes than ours: the guest has patched it. Null if none. What the VMM has taken
+  // away as RAM just now runs nowhere, and is passed over.
   Gva overwritten() const;
 
  private:
   struct Site {
     Gva nop;
-    std::byte* bytes;
+    Gpa at;
     SiteBytes ours, theirs;
   };
+  PhysicalWriter writer_;
   std::vector<Site> sites_;
 };
 

@@ -29,11 +29,13 @@ TEST(HookSites, FindsTheNop) {
 
 TEST(HookSites, PutsBackWhatWasThereUnlessTheGuestHasPatchedIt) {
   uint8_t code[2][8] = {{0x0f, 0x1f, 0x44, 0, 0, 0x55}, {0x0f, 0x1f, 0x44, 0, 0, 0x56}};
-  HookSites sites;
+  PhysicalMemory memory;
+  ASSERT_TRUE(memory.add({0x1000, sizeof code, reinterpret_cast<const std::byte*>(code)}));
+  HookSites sites(memory);
   const Gva nop[2] = {Gva(0xffffffff81000000), Gva(0xffffffff81000100)};
   for (int i = 0; i < 2; ++i)
-    sites.add(nop[i], reinterpret_cast<std::byte*>(code[i]), jump_to(nop[i], Gva(0xffffffff80000000)));
-  sites.install();
+    ASSERT_TRUE(sites.add(nop[i], Gpa(0x1000) + sizeof code[0] * i, jump_to(nop[i], Gva(0xffffffff80000000))));
+  EXPECT_FALSE(sites.install());
   EXPECT_EQ(code[0][0], 0xe9);
   EXPECT_EQ(code[0][5], 0x55);
   int32_t distance;
@@ -47,6 +49,39 @@ TEST(HookSites, PutsBackWhatWasThereUnlessTheGuestHasPatchedIt) {
   EXPECT_EQ(code[1][0], 0xe8);
 }
 
+TEST(HookSites, WhatCannotBeWrittenIsNoSite) {
+  const std::byte rom[8] = {};
+  PhysicalMemory memory;
+  ASSERT_TRUE(memory.add({0x1000, sizeof rom, rom, true}));
+  HookSites sites(memory);
+  EXPECT_FALSE(sites.add(Gva(0xffffffff81000000), Gpa(0x1000), {}));
+  EXPECT_FALSE(sites.add(Gva(0xffffffff81000000), Gpa(0x2000), {})) << "no RAM";
+  EXPECT_EQ(sites.size(), 0u);
+}
+
+// The VMM takes the RAM of a site away, and brings it back.
+TEST(HookSites, WhatIsGoneIsNotOverwritten) {
+  uint8_t code[8] = {0x0f, 0x1f, 0x44, 0, 0, 0x55};
+  const PhysicalMemory::Region ram{0x1000, sizeof code, reinterpret_cast<const std::byte*>(code)};
+  PhysicalMemory memory;
+  ASSERT_TRUE(memory.add(ram));
+  HookSites sites(memory);
+  const Gva nop(0xffffffff81000000);
+  ASSERT_TRUE(sites.add(nop, Gpa(0x1000), jump_to(nop, Gva(0xffffffff80000000))));
+  memory.exchange({});
+  EXPECT_EQ(sites.install(), nop);
+  memory.exchange({ram});
+  EXPECT_FALSE(sites.install());
+  EXPECT_EQ(code[0], 0xe9);
+  memory.exchange({});
+  EXPECT_FALSE(sites.overwritten());
+  sites.remove();
+  memory.exchange({ram});
+  EXPECT_EQ(code[0], 0xe9);
+  sites.remove();
+  EXPECT_EQ(code[0], 0x0f);
+}
+
 class Mapping : public testing::Test {
  protected:
   static constexpr uint64_t kLarge = 2 << 20;
@@ -54,15 +89,13 @@ class Mapping : public testing::Test {
   Mapping() : memory(8 << 20) {
     memory.use_tables(Gpa(0x100000), Gpa(0x110000), 0x40000);
     for (uint64_t i = 0; i < 16; ++i) memory.map_large(kImage + i * kLarge, Gpa(0x200000));
-    map.set(0, {0, memory.bytes().size(), reinterpret_cast<uint64_t>(memory.bytes().data())});
   }
   fake::FakeMemory memory;
-  MemoryMap map;
 };
 
 TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
   const Gpa start(uint64_t{1} << 36);
-  const auto made = KernelMapping::make(map, memory.root(), false, kImage, start, 2 * kLarge);
+  const auto made = KernelMapping::make(memory.ram(), memory.root(), false, kImage, start, 2 * kLarge);
   ASSERT_TRUE(made);
   EXPECT_EQ(made->base().value % kLarge, 0u);
   EXPECT_GE(made->base().value, 0xffffffff80000000);
@@ -74,7 +107,7 @@ TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
     ASSERT_TRUE(found);
     EXPECT_EQ(found->address.value, start.value + offset);
   }
-  const auto next = KernelMapping::make(map, memory.root(), false, kImage, start, kLarge);
+  const auto next = KernelMapping::make(memory.ram(), memory.root(), false, kImage, start, kLarge);
   ASSERT_TRUE(next);
   EXPECT_NE(next->base().value, made->base().value);
   memory.map_large(next->base(), Gpa(0x200000));
@@ -83,9 +116,9 @@ TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
 }
 
 TEST_F(Mapping, FailsWithoutRoomOrTables) {
-  EXPECT_EQ(KernelMapping::make(map, 0x900000000, false, kImage, Gpa(), kLarge).error().code, Errc::not_found);
+  EXPECT_EQ(KernelMapping::make(memory.ram(), 0x900000000, false, kImage, Gpa(), kLarge).error().code, Errc::not_found);
   for (uint64_t va = 0xffffffff80000000; va < 0xffffffffc0000000; va += 2 * kLarge) memory.map_large(Gva(va), Gpa());
-  EXPECT_EQ(KernelMapping::make(map, memory.root(), false, kImage, Gpa(), kLarge).error().code, Errc::limit);
+  EXPECT_EQ(KernelMapping::make(memory.ram(), memory.root(), false, kImage, Gpa(), kLarge).error().code, Errc::limit);
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
 #include "engine/kvm/kernel_mapping.h"
 
-#include <atomic>
-
 #include "arch/x86_64/page_walk.h"
 
 namespace oboro::engine::kvm {
@@ -10,8 +8,6 @@ namespace {
 constexpr uint64_t kLarge = uint64_t{2} << 20;
 constexpr uint64_t kAccessed = 0x20;
 constexpr unsigned kEntries = 512;
-
-std::atomic_ref<uint64_t> word(std::byte* at) { return std::atomic_ref(*reinterpret_cast<uint64_t*>(at)); }
 
 // The table that maps `va` by pages of 2 MiB.
 std::optional<Gpa> page_middle_directory(const PhysicalMemory& memory, uint64_t cr3, bool five_levels, Gva va) {
@@ -26,26 +22,29 @@ std::optional<Gpa> page_middle_directory(const PhysicalMemory& memory, uint64_t 
 
 }  // namespace
 
-Result<KernelMapping> KernelMapping::make(const MemoryMap& map, uint64_t cr3, bool five_levels, Gva image, Gpa start,
-                                          uint64_t size) {
+Result<KernelMapping> KernelMapping::make(const PhysicalMemory& memory, uint64_t cr3, bool five_levels, Gva image,
+                                          Gpa start, uint64_t size) {
   // With page-table isolation the kernel's own table is the lower one of a pair (PTI_USER_PGTABLE_BIT).
-  const auto directory = page_middle_directory(map.memory(), cr3 & ~uint64_t{0x1000}, five_levels, image);
-  std::byte* table = directory ? map.writable(*directory, kEntries * 8) : nullptr;
-  if (!table) return Error{Errc::not_found, "the kernel's page tables cannot be read"};
+  const auto directory = page_middle_directory(memory, cr3 & ~uint64_t{0x1000}, five_levels, image);
+  uint64_t table[kEntries];
+  if (!directory || !memory.read(*directory, table, sizeof table))
+    return Error{Errc::not_found, "the kernel's page tables cannot be read"};
+  const PhysicalWriter writer(memory);
   const auto wanted = static_cast<unsigned>(size / kLarge);
-  const auto free = [&](unsigned index) { return word(table + index * 8).load() == 0; };
+  const auto free = [&](unsigned index) { return table[index] == 0; };
   // From the top down, with a free entry on both sides: nothing runs into it, nor it into anything.
   for (unsigned first = kEntries - wanted - 1; first > 0; --first) {
     bool fits = true;
     for (unsigned i = first - 1; fits && i <= first + wanted; ++i) fits = i >= kEntries || free(i);
     if (!fits) continue;
-    KernelMapping mapping;
+    KernelMapping mapping(memory);
     constexpr uint64_t kDirectorySpan = kEntries * kLarge;
     mapping.base_ = Gva((image.value & ~(kDirectorySpan - 1)) + first * kLarge);
     for (unsigned i = 0; i < wanted; ++i) {
       const uint64_t value = (start.value + i * kLarge) | arch::kPresent | arch::kLargePage | kAccessed;
-      std::byte* at = table + (first + i) * 8;
-      word(at).store(value);
+      const Gpa at = *directory + (first + i) * sizeof value;
+      if (!writer.compare_exchange(at, 0, value))
+        return Error{Errc::not_found, "the kernel's page tables cannot be written"};
       mapping.entries_.push_back({at, value});
     }
     return mapping;
@@ -55,7 +54,7 @@ Result<KernelMapping> KernelMapping::make(const MemoryMap& map, uint64_t cr3, bo
 
 bool KernelMapping::intact() const {
   for (const Entry& entry : entries_)
-    if (word(entry.at).load() != entry.value) return false;
+    if (const auto now = memory_->read_u64(entry.at); now && *now != entry.value) return false;
   return true;
 }
 

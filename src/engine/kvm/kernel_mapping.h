@@ -9,26 +9,31 @@
 
 #include "base/address.h"
 #include "base/result.h"
-#include "engine/kvm/memory_map.h"
+#include "engine/physical_writer.h"
 
 namespace oboro::engine::kvm {
 
 class KernelMapping {
  public:
   // Maps [start, start + size), both multiples of 2 MiB, with all vCPUs stopped. cr3, five_levels: of a vCPU in kernel
-  // mode. image: an address in the kernel image. Errors: not_found (page tables), limit (no room).
-  static Result<KernelMapping> make(const MemoryMap& map, uint64_t cr3, bool five_levels, Gva image, Gpa start,
+  // mode. image: an address in the kernel image. memory must outlive the mapping. Errors: not_found (page tables, or
+  // they cannot be written), limit (no room).
+  static Result<KernelMapping> make(const PhysicalMemory& memory, uint64_t cr3, bool five_levels, Gva image, Gpa start,
                                     uint64_t size);
 
   Gva base() const { return base_; }
-  // False if the guest has changed an entry.
+  // False if the guest has changed an entry. Reads guest memory: only where its mapping stays
+  // (engine/physical_memory.h). What the VMM has taken away as RAM just now leads nowhere, and is passed over.
   bool intact() const;
 
  private:
   struct Entry {
-    std::byte* at;
+    Gpa at;
     uint64_t value;
   };
+  explicit KernelMapping(const PhysicalMemory& memory) : memory_(&memory) {}
+
+  const PhysicalMemory* memory_;
   Gva base_{};
   std::vector<Entry> entries_;
 };

@@ -15,6 +15,8 @@
 #include <unistd.h>
 #include <vector>
 
+#include "engine/physical_writer.h"
+
 namespace oboro::engine::kvm {
 namespace {
 
@@ -43,6 +45,11 @@ class MachineTest : public testing::Test {
     region.memory_size = size;
     region.userspace_addr = reinterpret_cast<uint64_t>(host);
     return machine.set_memory_region(KVM_SET_USER_MEMORY_REGION, &region);
+  }
+  // Of the guest's memory; -1: there is none.
+  int byte_at(uint64_t at) {
+    std::byte byte{};
+    return machine.memory().read(Gpa(at), &byte, 1) ? static_cast<int>(byte) : -1;
   }
   Machine machine;
 };
@@ -210,33 +217,38 @@ TEST_F(MachineTest, WhileStoppedNobodyHandles) {
 TEST_F(MachineTest, ReadOnlyMemoryIsReadOnly) {
   std::byte page[4096] = {};
   EXPECT_EQ(set_region(3, 0x100000, page, sizeof page, KVM_MEM_READONLY), 0);
-  const auto bytes = machine.memory().from(Gpa(0x100005));
-  ASSERT_EQ(bytes.data(), page + 5);
-  EXPECT_FALSE(machine.memory().may_be_written(bytes));
-  EXPECT_EQ(machine.map().writable(Gpa(0x100005), 1), nullptr);
+  page[5] = std::byte{42};
+  EXPECT_EQ(byte_at(0x100005), 42);
+  const PhysicalWriter writer(machine.memory());
+  EXPECT_FALSE(writer.may_write(Gpa(0x100005), 1));
+  EXPECT_FALSE(writer.write(Gpa(0x100005), std::as_bytes(std::span("x", 1))));
+  EXPECT_EQ(byte_at(0x100005), 42);
 }
 
 TEST_F(MachineTest, MemoryComesAndGoes) {
   std::byte page[8192] = {};
   page[5] = std::byte{42};
   EXPECT_EQ(set_region(3, 0x100000, page, sizeof page), 0);
-  EXPECT_EQ(machine.memory().from(Gpa(0x100005))[0], std::byte{42});
-  EXPECT_EQ(machine.map().writable(Gpa(0x100005), 8187), page + 5);
-  EXPECT_EQ(machine.map().writable(Gpa(0x100005), 8188), nullptr);
-  EXPECT_TRUE(machine.memory().may_be_written(machine.memory().from(Gpa(0x100005))));
+  EXPECT_EQ(byte_at(0x100005), 42);
+  const PhysicalWriter writer(machine.memory());
+  EXPECT_TRUE(writer.may_write(Gpa(0x100005), 8187));
+  EXPECT_FALSE(writer.may_write(Gpa(0x100005), 8188));
+  EXPECT_TRUE(writer.write(Gpa(0x100006), std::as_bytes(std::span("x", 1))));
+  EXPECT_EQ(page[6], std::byte{'x'});
   EXPECT_TRUE(machine.map().overlaps(0x101fff, 1));
   EXPECT_FALSE(machine.map().overlaps(0x102000, 1));
   EXPECT_EQ(set_region(1 << 16 | 3, 0x500000, page, sizeof page), 0);
-  EXPECT_TRUE(machine.memory().from(Gpa(0x500000)).empty()) << "what only system management mode sees";
+  EXPECT_EQ(byte_at(0x500000), -1) << "what only system management mode sees";
   EXPECT_EQ(set_region(3, 0x100000, nullptr, 0), 0);
-  EXPECT_TRUE(machine.memory().from(Gpa(0x100005)).empty());
+  EXPECT_EQ(byte_at(0x100005), -1);
+  EXPECT_FALSE(writer.may_write(Gpa(0x100005), 1));
   kvm = [](int, unsigned long, void*) {
     errno = EINVAL;
     return -1;
   };
   EXPECT_EQ(set_region(4, 0, page, sizeof page), -1);
   EXPECT_EQ(errno, EINVAL);
-  EXPECT_TRUE(machine.memory().from(Gpa(0)).empty()) << "KVM refused it";
+  EXPECT_EQ(byte_at(0), -1) << "KVM refused it";
 }
 
 TEST_F(MachineTest, MemoryGoesOnlyWhenNobodyReadsIt) {
@@ -292,7 +304,7 @@ TEST_F(MachineTest, ASlotOfOursIsOutOfTheWay) {
   EXPECT_EQ(at->value, (uint64_t{1} << 37) - 16 * sizeof page);
   EXPECT_EQ(asked.back().slot, 62u);
   EXPECT_EQ(asked.back().flags, uint32_t{KVM_MEM_READONLY});
-  EXPECT_TRUE(machine.memory().from(*at).empty()) << "what we write is not read as the guest's";
+  EXPECT_EQ(byte_at(at->value), -1) << "what we write is not read as the guest's";
 }
 
 TEST_F(MachineTest, BreakpointsOfTheVmmGoBeforeOurs) {

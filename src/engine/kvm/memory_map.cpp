@@ -7,10 +7,9 @@ namespace oboro::engine::kvm {
 MemoryMap::Old MemoryMap::publish() {
   PhysicalMemory::Regions regions;
   for (const auto& [number, slot] : slots_)
-    regions.push_back({slot.start, {reinterpret_cast<const std::byte*>(slot.host), slot.size}, slot.read_only});
+    regions.push_back({slot.start, slot.size, reinterpret_cast<const std::byte*>(slot.host), slot.read_only});
   // The largest first: nearly every look-up is in main memory.
-  std::sort(regions.begin(), regions.end(),
-            [](const auto& a, const auto& b) { return a.bytes.size() > b.bytes.size(); });
+  std::sort(regions.begin(), regions.end(), [](const auto& a, const auto& b) { return a.size > b.size; });
   return memory_.exchange(std::move(regions));
 }
 
@@ -36,16 +35,6 @@ bool MemoryMap::overlaps(uint64_t start, uint64_t size) const {
   return std::any_of(slots_.begin(), slots_.end(), [&](const auto& entry) {
     return entry.second.start < start + size && start < entry.second.start + entry.second.size;
   });
-}
-
-std::byte* MemoryMap::writable(Gpa at, size_t size) const {
-  const std::lock_guard lock(mutex_);
-  for (const auto& [number, slot] : slots_) {
-    const uint64_t offset = at.value - slot.start;
-    if (!slot.read_only && offset < slot.size && size <= slot.size - offset)
-      return reinterpret_cast<std::byte*>(slot.host + offset);
-  }
-  return nullptr;
 }
 
 }  // namespace oboro::engine::kvm

@@ -4,7 +4,6 @@
 // Threads: set() and remove() by any thread; what the tracer reads is memory(), without a lock.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -33,9 +32,6 @@ class MemoryMap {
   bool has(uint32_t slot) const;
   // Whether anything is mapped in [start, start + size).
   bool overlaps(uint64_t start, uint64_t size) const;
-  // Host memory to write guest physical [at, at + size) by; null unless one slot holds all of it. The one way by which
-  // the engine writes to a guest.
-  std::byte* writable(Gpa at, size_t size) const;
 
  private:
   Old publish();

@@ -1,8 +1,11 @@
 #include "tests/support/engine/fake_memory.h"
 
+#include <algorithm>
+#include <cstring>
 #include <new>
 #include <stdexcept>
 #include <sys/mman.h>
+#include <utility>
 
 #include "arch/x86_64/page_walk.h"
 
@@ -18,23 +21,51 @@ FakeMemory::FakeMemory(size_t size) : size_(size) {
 FakeMemory::~FakeMemory() { munmap(base_, size_); }
 
 void FakeMemory::set_regions() {
-  ram_.exchange({});
+  engine::PhysicalMemory::Regions regions;
+  const auto add = [&](uint64_t start, uint64_t size, Page what) {
+    if (size == 0 || what == Page::hidden) return;
+    regions.push_back({start, size, what == Page::remote ? nullptr : base_ + start, what == Page::rom});
+  };
+  const Page rule = all_ram_is_remote ? Page::remote : Page::mapped;
   uint64_t start = 0;
-  for (const uint64_t page : hidden_) {
-    ram_.add(Gpa(start), std::span(base_ + start, page - start));
+  for (const auto& [page, what] : pages_) {
+    add(start, page - start, rule);
+    add(page, kPageSize, what);
     start = page + kPageSize;
   }
-  ram_.add(Gpa(start), std::span(base_ + start, size_ - start));
+  add(start, size_ - start, rule);
+  ram_.exchange(std::move(regions));
 }
 
-void FakeMemory::hide(Gpa page) {
-  hidden_.insert(page.value & ~(kPageSize - 1));
+void FakeMemory::set(Gpa page, Page what) {
+  pages_[page.value & ~(kPageSize - 1)] = what;
   set_regions();
 }
 
 void FakeMemory::show_all() {
-  hidden_.clear();
+  pages_.clear();
   set_regions();
+}
+
+// No more than a page at a time, as far as a call of such an engine may reach.
+size_t FakeMemory::read(Gpa at, std::span<std::byte> out) {
+  ++asked_;
+  const size_t part = std::min(out.size(), kPageSize - at.value % kPageSize);
+  std::memcpy(out.data(), base_ + at.value, part);
+  return part;
+}
+
+size_t FakeMemory::write(Gpa at, std::span<const std::byte> bytes) {
+  ++asked_;
+  const size_t part = std::min(bytes.size(), kPageSize - at.value % kPageSize);
+  std::memcpy(base_ + at.value, bytes.data(), part);
+  return part;
+}
+
+std::optional<uint64_t> FakeMemory::compare_exchange(Gpa at, uint64_t expected, uint64_t desired) {
+  ++asked_;
+  std::atomic_ref(*reinterpret_cast<uint64_t*>(base_ + at.value)).compare_exchange_strong(expected, desired);
+  return expected;
 }
 
 void FakeMemory::use_tables(Gpa root, Gpa start, uint64_t size) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "guest/ftrace.h"
+#include "guest/writer.h"
 #include "tracer/entry/kvm/last_words.h"
 
 namespace oboro::tracer {
@@ -73,15 +74,12 @@ void KvmSession::take_hooks_out(Code code) {
 void KvmSession::mark_for_ftrace(bool hidden) {
   if (nops_.empty()) return;
   guest::Reader r(tracer_->kernel());
+  const guest::Writer writer(tracer_->kernel());
   for (const Gva flags : guest::ftrace_flags(r, nops_)) {
-    const auto bytes = flags ? tracer_->kernel().bytes_at(flags) : std::span<const std::byte>();
-    if (bytes.size() < sizeof(uint64_t) || flags.value % sizeof(uint64_t)) continue;
-    // Guest RAM is this process's own memory; only reading it is const.
-    std::atomic_ref word(*reinterpret_cast<uint64_t*>(const_cast<std::byte*>(bytes.data())));
     if (hidden)
-      word.fetch_or(guest::kFtraceDisabled);
+      writer.set_bits(flags, guest::kFtraceDisabled);
     else
-      word.fetch_and(~guest::kFtraceDisabled);
+      writer.clear_bits(flags, guest::kFtraceDisabled);
   }
 }
 
@@ -189,25 +187,33 @@ void KvmSession::place(KvmVcpu& vcpu, std::vector<ArmedHook> hooks) {
     const Result<void> done = place_stubs(vcpu);
     if (done) {
       mark_for_ftrace(true);
-      return sites_.install();
+      return install();
     }
     complain(fmt::format("calls cannot be filtered inside the guest, so every call of a hooked function stops it: {}",
                          done.error().message));
   }
   place_traps();
   mark_for_ftrace(true);
-  sites_.install();
+  install();
 }
 
-// The NOP of a hooked function: its address, and host memory to write it by.
-std::optional<std::pair<Gva, std::byte*>> KvmSession::find_nop(const ArmedHook& hook) const {
+void KvmSession::install() {
+  if (sites_.install()) tracer_->unseen("a hooked function cannot be written to: calls of it may not be seen");
+}
+
+// The NOP of a hooked function: its address, and where in RAM it is.
+std::optional<std::pair<Gva, Gpa>> KvmSession::find_nop(const ArmedHook& hook) const {
   const guest::Layout& layout = tracer_->kernel().layout();
   const uint64_t offset = hook.address - layout.image_base.value;
   if (offset >= layout.image_size) return std::nullopt;
-  std::byte* bytes = machine.map().writable(layout.image_start + offset, engine::kvm::kEntrySize);
-  const auto nop = bytes ? engine::kvm::nop_offset({bytes, engine::kvm::kEntrySize}) : std::nullopt;
+  const Gpa at = layout.image_start + offset;
+  std::byte entry[engine::kvm::kEntrySize];
+  if (!engine::PhysicalWriter(machine.memory()).may_write(at, sizeof entry) ||
+      !machine.memory().read(at, entry, sizeof entry))
+    return std::nullopt;
+  const auto nop = engine::kvm::nop_offset(entry);
   if (!nop) return std::nullopt;
-  return std::pair(Gva(hook.address + *nop), bytes + *nop);
+  return std::pair(Gva(hook.address + *nop), at + *nop);
 }
 
 // Each hook jumps to a stub in a memory slot of ours, which stops the vCPU only if the call is of interest.
@@ -227,7 +233,7 @@ Result<void> KvmSession::place_stubs(KvmVcpu& vcpu) {
   }
   slot_->clear();
   Result<KernelMapping> mapping =
-      KernelMapping::make(machine.map(), vcpu.reg(arch::Reg::cr3), vcpu.reg(arch::Reg::cr4) & arch::kCr4La57,
+      KernelMapping::make(machine.memory(), vcpu.reg(arch::Reg::cr3), vcpu.reg(arch::Reg::cr4) & arch::kCr4La57,
                           tracer_->kernel().layout().image_base, slot_start_, FilterSlot::kSize);
   if (!mapping) return mapping.error();
   mapping_ = std::move(*mapping);
@@ -244,8 +250,9 @@ Result<void> KvmSession::place_stubs(KvmVcpu& vcpu) {
     const Gva back = nop->first + engine::kvm::kNopSize;
     const auto stub = program ? slot_->place(*program, *layout, kTrapPort, back) : std::nullopt;
     if (!stub) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
+    if (!sites_.add(nop->first, nop->second, engine::kvm::jump_to(nop->first, stub->entry)))
+      return Error{Errc::unsupported, "a hooked function cannot be read"};
     nops_.push_back(nop->first);
-    sites_.add(nop->first, nop->second, engine::kvm::jump_to(nop->first, stub->entry));
     traps_[stub->trap.value] = {&hook, back.value};
   }
   for (const ArmedHook* hook : missing) tracer_->not_placed(*hook);
@@ -260,9 +267,8 @@ void KvmSession::place_traps() {
   nops_.clear();
   for (const ArmedHook& hook : hooks_) {
     if (hook.filter_only) continue;
-    if (const auto nop = find_nop(hook)) {
+    if (const auto nop = find_nop(hook); nop && sites_.add(nop->first, nop->second, kTrap)) {
       nops_.push_back(nop->first);
-      sites_.add(nop->first, nop->second, kTrap);
       traps_[nop->first.value] = {&hook, nop->first.value + engine::kvm::kNopSize};
     } else {
       tracer_->not_placed(hook);

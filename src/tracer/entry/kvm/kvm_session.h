@@ -64,7 +64,8 @@ class KvmSession {
   void place(engine::kvm::KvmVcpu& vcpu, std::vector<ArmedHook> hooks);
   Result<void> place_stubs(engine::kvm::KvmVcpu& vcpu);
   void place_traps();
-  std::optional<std::pair<Gva, std::byte*>> find_nop(const ArmedHook& hook) const;
+  std::optional<std::pair<Gva, Gpa>> find_nop(const ArmedHook& hook) const;
+  void install();
   bool trapped(engine::kvm::KvmVcpu& vcpu);
   void breakpoints(std::vector<uint64_t> addresses);
   void place_breakpoints();
@@ -91,7 +92,7 @@ class KvmSession {
   std::vector<ArmedHook> hooks_;
   std::vector<uint64_t> breakpoints_;
   std::unordered_map<uint64_t, Trap> traps_;  // by RIP; changed only while all others are stopped (Machine::Stopped)
-  engine::kvm::HookSites sites_;
+  engine::kvm::HookSites sites_{machine.memory()};
   std::unique_ptr<engine::kvm::FilterSlot> slot_;  // once made, it stays: KVM has it as guest memory
   Gpa slot_start_{};
   std::optional<engine::kvm::KernelMapping> mapping_;

@@ -101,6 +101,7 @@ bool KvmSession::lost(LettingGo& going) {
 void KvmSession::check_guest() {
   const std::unique_lock lock(changing_, std::try_to_lock);
   if (!lock || phase_ != Phase::armed) return;
+  const Machine::Reading reading(machine);
   if (sites_.overwritten()) tracer_->unseen("the guest patched a hooked function: calls of it may not be seen");
   if (mapping_ && !mapping_->intact())
     tracer_->unseen("the guest changed the page tables that lead to the tracer's stubs");

@@ -172,12 +172,14 @@ void on_vcpu_init(unsigned index, void*) {
 // Everything that can fail does so here, before the guest has run an instruction.
 Result<void> set_up(const link::Start& start) {
   if (start.commands < 0) return Error{Errc::invalid, "commands is missing"};
-  Result<std::span<const std::byte>> ram = link::map_whole(start.ram, !start.proxies.empty());
+  const bool read_only = start.proxies.empty();  // only threads of hidden services are written to
+  Result<std::span<const std::byte>> ram = link::map_whole(start.ram, !read_only);
   if (!ram) return Error{ram.error().code, "guest RAM: " + ram.error().message};
   // The PC machine types put what does not fit below the PCI hole above 4 GiB.
   const uint64_t below = start.below_4g && start.below_4g < ram->size() ? start.below_4g : ram->size();
-  if (!plugin->memory.add(Gpa(0), ram->first(below))) return Error{Errc::internal, "guest RAM: empty"};
-  if (below < ram->size() && !plugin->memory.add(Gpa(uint64_t{1} << 32), ram->subspan(below)))
+  if (!plugin->memory.add({0, below, ram->data(), read_only})) return Error{Errc::internal, "guest RAM: empty"};
+  if (below < ram->size() &&
+      !plugin->memory.add({uint64_t{1} << 32, ram->size() - below, ram->data() + below, read_only}))
     return Error{Errc::internal, "guest RAM: its parts overlap"};
   Result<std::unique_ptr<Tracer>> tracer = make_tracer(plugin->memory, start);
   if (!tracer) return tracer.error();
