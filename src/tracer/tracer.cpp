@@ -178,17 +178,18 @@ bool Tracer::programs_run() const {
   return found;
 }
 
-void Tracer::not_placed(const ArmedHook& hook) {
+void Tracer::not_placed(const engine::Hook& hook) {
   --hook_count_;
-  incomplete(hook.point->what.data());
+  const hooks::HookPoint& point = point_of(hook);
+  incomplete(point.what.data());
   if (!hider_) return;
   const auto hiding = hider_->hook_points();
-  if (hook.point < hiding.data() || hook.point >= hiding.data() + hiding.size()) return;
+  if (&point < hiding.data() || &point >= hiding.data() + hiding.size()) return;
   environment_->watcher = nullptr;  // half of it would be worse than none
   hider_->hide_nothing();           // it stays, as do its other hooks
 }
 
-Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
+Result<std::vector<engine::Hook>> Tracer::arm(engine::Vcpu& vcpu) {
   if (!identified_)
     if (auto done = identify(vcpu); !done) return done.error();
   Identified known = std::move(*identified_);
@@ -207,12 +208,16 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
   environment_ = std::make_unique<hooks::Environment>(*kernel_, state_, patterns_, settings_.policy, *this);
   if (!environment_->tasks.usable()) return Error{Errc::unsupported, "the running task cannot be found in this kernel"};
 
-  std::vector<ArmedHook> armed;
+  std::vector<engine::Hook> armed;
+  const auto add = [&](const hooks::HookPoint& point, bool may_steer) {
+    const auto few = hooks::essential_functions();
+    armed.push_back({kernel_->symbol(point.function).value, &point, may_steer,
+                     point.interest == hooks::Interest::known_dentry,
+                     std::find(few.begin(), few.end(), point.function) != few.end()});
+  };
   for (const hooks::HookPoint& point : hooks::hook_points()) {
-    const Gva address = kernel_->symbol(point.function);
-    if (address)
-      armed.push_back({address.value, &point, hooks::may_deny(point, settings_.policy),
-                       point.interest == hooks::Interest::known_dentry});
+    if (kernel_->symbol(point.function))
+      add(point, hooks::may_deny(point, settings_.policy));
     else
       incomplete(point.what.data());
   }
@@ -221,8 +226,7 @@ Result<std::vector<ArmedHook>> Tracer::arm(engine::Vcpu& vcpu) {
       return Error{Errc::unsupported, "services cannot be hidden in this kernel: it lacks " + missing};
     hider_ = std::make_unique<hiding::Hider>(*kernel_, services_, settings_.wait, ring_.counters());
     environment_->watcher = hider_.get();
-    for (const hooks::HookPoint& point : hider_->hook_points())
-      armed.push_back({kernel_->symbol(point.function).value, &point, true, false});
+    for (const hooks::HookPoint& point : hider_->hook_points()) add(point, true);
   }
   hook_count_ =
       static_cast<size_t>(std::count_if(armed.begin(), armed.end(), [](auto& hook) { return !hook.filter_only; }));
@@ -233,9 +237,9 @@ std::optional<engine::FilterLayout> Tracer::filter_layout() const {
   return hooks::filter_layout(*kernel_, environment_->tasks.current_offset());
 }
 
-std::optional<engine::FilterProgram> Tracer::filter_program(const ArmedHook& hook,
+std::optional<engine::FilterProgram> Tracer::filter_program(const engine::Hook& hook,
                                                             const engine::FilterLayout& layout) const {
-  return hooks::filter_program(hooks::interest_of(*hook.point, settings_.policy), *kernel_, layout,
+  return hooks::filter_program(hooks::interest_of(point_of(hook), settings_.policy), *kernel_, layout,
                                hiding::Hider::executables(services_));
 }
 

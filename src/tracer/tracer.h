@@ -1,8 +1,7 @@
-// The engine side of a session: from the first user-mode instruction of a guest kernel to the end of the boot. The only
-// place that knows both an engine and what stands above it.
+// The engine side of a session: finds the kernel, arms, runs the handlers, reports. Which of it when, boot.h says.
 //
-// Threads: arm(), boot_ended() with all other vCPUs unable to be inside hook() (the engine sees to it); hook() from any
-// vCPU thread.
+// Threads: arm(), boot_ended() with all other vCPUs unable to be inside hook() (Boot sees to it); hook() from any that
+// a vCPU at a hook is told of on.
 #pragma once
 
 #include <array>
@@ -18,6 +17,7 @@
 #include "base/result.h"
 #include "engine/engine.h"
 #include "engine/physical_memory.h"
+#include "engine/placement.h"
 #include "guest/kernel.h"
 #include "hiding/service/hider.h"
 #include "hooks/filter.h"
@@ -27,12 +27,10 @@
 
 namespace oboro::tracer {
 
-struct ArmedHook {
-  uint64_t address;
-  const hooks::HookPoint* point;
-  bool may_steer;    // what its handler answers is to be applied: the engine must be able to set registers
-  bool filter_only;  // of use only for an engine that filters
-};
+// Of one of arm()'s hooks.
+inline const hooks::HookPoint& point_of(const engine::Hook& hook) {
+  return *static_cast<const hooks::HookPoint*>(hook.what);
+}
 
 class Tracer final : public hooks::Reporter {
  public:
@@ -55,21 +53,22 @@ class Tracer final : public hooks::Reporter {
 
   // Called when the kernel has initialised itself and before any user-mode instruction has run. Identifies the kernel
   // unless that has been done. Errors: the guest must not run on, unless ask_to_go_on() says so.
-  Result<std::vector<ArmedHook>> arm(engine::Vcpu& vcpu);
+  Result<std::vector<engine::Hook>> arm(engine::Vcpu& vcpu);
   // After a failed arm(): tells the supervisor and waits. True: the user wants the guest run untraced. Otherwise the
   // supervisor ends QEMU, and this does not return before that (bounded by a time limit, then false).
   bool ask_to_go_on(const std::string& why);
   // For an engine that filters, after arm() and before armed(): what it needs (nullopt: this kernel cannot be
   // filtered), and that it does. The filter must outlive the tracer, or the boot.
   std::optional<engine::FilterLayout> filter_layout() const;
-  std::optional<engine::FilterProgram> filter_program(const ArmedHook& hook, const engine::FilterLayout& layout) const;
+  std::optional<engine::FilterProgram> filter_program(const engine::Hook& hook,
+                                                      const engine::FilterLayout& layout) const;
   void filter_with(engine::Filter& filter);
-  // For an engine that can only watch hooks::essential_functions(): after arm() and before armed().
+  // Where only the essential ones are placed: after arm() and before armed().
   void watch_essential_only() { environment_->opens_unseen = true; }
   // The engine has found its machine: the VMM really uses it.
   void machine_found();
   // The engine could not place this one of arm()'s hooks.
-  void not_placed(const ArmedHook& hook);
+  void not_placed(const engine::Hook& hook);
   // The hooks are in place.
   void armed();
   const guest::Kernel& kernel() const { return *kernel_; }  // from arm() on
@@ -96,7 +95,10 @@ class Tracer final : public hooks::Reporter {
   void detached(std::string_view why);
   // The guest was reset, or a new kernel takes over.
   void boot_ended(std::string_view how);
-  bool kernel_was_replaced() { return kernel_replaced_.exchange(false); }
+  // Whether a hook has seen that since this was asked last.
+  bool kernel_was_replaced() {
+    return kernel_replaced_.load(std::memory_order_relaxed) && kernel_replaced_.exchange(false);
+  }
 
  private:
   Tracer(const engine::PhysicalMemory& memory, link::Settings settings, stream::Ring ring, UniqueFd control,

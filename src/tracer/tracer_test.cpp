@@ -18,8 +18,8 @@ TEST_F(TracerTest, ArmsWithACachedProfile) {
   const auto armed = arm();
   ASSERT_TRUE(armed) << armed.error().message;
   EXPECT_EQ(armed->size(), hooks::hook_points().size());
-  for (const ArmedHook& hook : *armed) {
-    EXPECT_EQ(hook.address, guest.symbol(hook.point->function).value);
+  for (const engine::Hook& hook : *armed) {
+    EXPECT_EQ(hook.address, guest.symbol(point_of(hook).function).value);
     EXPECT_FALSE(hook.may_steer);
   }
   ASSERT_EQ(asked.size(), 1u);
@@ -155,7 +155,7 @@ TEST_F(TracerTest, MissingOptionalFunctionsAreGapsAndDenyIsForThoseThatCan) {
   const auto armed = arm();
   ASSERT_TRUE(armed);
   EXPECT_EQ(armed->size(), hooks::hook_points().size() - 1);
-  for (const ArmedHook& hook : *armed) EXPECT_EQ(hook.may_steer, hook.point->leads_out);
+  for (const engine::Hook& hook : *armed) EXPECT_EQ(hook.may_steer, point_of(hook).leads_out);
   const auto told = events();
   ASSERT_EQ(told.size(), 1u);
   EXPECT_EQ(told[0].kind, Kind::incomplete);
@@ -181,14 +181,14 @@ TEST_F(TracerTest, WhereAHookOfHiddenServicesCannotBePlacedNoneIsHidden) {
     const auto armed = arm();
     ASSERT_TRUE(armed) << armed.error().message;
     const auto at = [&](Symbol function) {
-      return *std::find_if(armed->begin(), armed->end(), [&](auto& one) { return one.point->function == function; });
+      return *std::find_if(armed->begin(), armed->end(), [&](auto& one) { return point_of(one).function == function; });
     };
     if (!placed) tracer->not_placed(at(Symbol::fn_exit_files));
     const Gva started = guest.task(placed ? 300 : 301, "service"), program = guest.allocate();
     guest.set(program, guest::Field::binprm_file, guest.open(guest.make_file(disk, "service", placed ? 12 : 13)));
     guest.run(vcpu, started);
     vcpu.set_arguments({program.value});
-    tracer->hook(*at(Symbol::fn_bprm_committed_creds).point, vcpu);
+    tracer->hook(point_of(at(Symbol::fn_bprm_committed_creds)), vcpu);
     const auto work = guest.get(started, guest::Field::thread_info_syscall_work);
     EXPECT_EQ(work >> (guest.profile[guest::Field::syscall_user_dispatch_bit] & 63) & 1, placed);
     EXPECT_EQ(tracer->retire(false), "");

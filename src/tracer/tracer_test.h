@@ -63,7 +63,7 @@ class TracerTest : public testing::Test {
       }
     });
   }
-  Result<std::vector<ArmedHook>> arm() {
+  Result<std::vector<engine::Hook>> arm() {
     answer({link::KernelProfile{true, guest.profile.format()}});
     auto armed = tracer->arm(vcpu);
     supervising.join();

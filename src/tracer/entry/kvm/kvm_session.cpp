@@ -1,6 +1,5 @@
 #include "tracer/entry/kvm/kvm_session.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <fmt/format.h>
 #include <signal.h>
@@ -14,14 +13,10 @@
 namespace oboro::tracer {
 namespace {
 
-using engine::kvm::FilterSlot;
-using engine::kvm::KernelMapping;
+using engine::kvm::KvmPlacement;
 using engine::kvm::KvmVcpu;
 using engine::kvm::Machine;
 
-// No device of a PC is there, and KVM emulates none. The guest may write to it too: only RIP makes a write ours.
-constexpr uint8_t kTrapPort = 0xe5;
-constexpr engine::kvm::SiteBytes kTrap = {0xe6, kTrapPort, 0x00, 0x00, 0x00};  // out $port, %al; never executed further
 // Where Linux maps its image (arch/x86/include/asm/page_64_types.h).
 constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
 
@@ -30,10 +25,10 @@ void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", messa
 // For engine::apply(): a vCPU whose set_rip() is that of the hooked function.
 struct AtHook {
   KvmVcpu& vcpu;
-  const guest::Kernel& kernel;
+  const Tracer& tracer;
   uint64_t reg(arch::Reg reg) { return vcpu.reg(reg); }
   void set(arch::Reg reg, uint64_t value) { vcpu.set(reg, value); }
-  bool read_word(Gva at, uint64_t& out) { return kernel.read(at, &out, sizeof out); }
+  bool read_word(Gva at, uint64_t& out) { return tracer.kernel().read(at, &out, sizeof out); }
   void go_to(Gva at) { vcpu.set_rip(at.value); }
 };
 
@@ -44,6 +39,9 @@ Result<void> KvmSession::set_up() {
   Result<std::unique_ptr<Tracer>> tracer = make_tracer(machine.memory(), start_);
   if (!tracer) return tracer.error();
   tracer_ = std::move(*tracer);
+  engine::Placement& placement = *this;
+  engine::Stopping& stopping = *this;
+  boot_.emplace(*tracer_, placement, stopping);
   if (start_.commands < 0) return Error{Errc::invalid, "commands is missing"};
   if (supervisor_is_gone()) lost_before_armed();
   // The VMM's threads get its signals.
@@ -55,27 +53,49 @@ Result<void> KvmSession::set_up() {
   return {};
 }
 
-// All other vCPUs are stopped.
-void KvmSession::take_hooks_out(Code code) {
-  breakpoints({});
-  if (code != Code::is_gone) sites_.remove();
+KvmPlacement::Way KvmSession::way_of(const link::Start& start) {
+  return start.hooks == "debug"  ? KvmPlacement::Way::debug
+         : start.hooks == "text" ? KvmPlacement::Way::text
+                                 : KvmPlacement::Way::filter;
+}
+
+engine::Placed KvmSession::place(const engine::Wanted& wanted) {
+  engine::Placed placed = placement_.place(wanted);
+  if (!placement_.not_filtered().empty())
+    complain(fmt::format("calls cannot be filtered inside the guest, so every call of a hooked function stops it: {}",
+                         placement_.not_filtered()));
+  mark_for_ftrace(true);
+  return placed;
+}
+
+void KvmSession::take_out(Code code) {
   if (code == Code::goes_on) mark_for_ftrace(false);
-  nops_.clear();
-  sites_.clear();
-  traps_.clear();
-  // The slot and its mapping stay: a task may sleep inside of a stub.
-  if (slot_) slot_->clear();
-  mapping_.reset();
+  placement_.take_out(code);
+}
+
+void KvmSession::stop(engine::Vcpu* self, std::function<void()> change) {
+  const Machine::Stopped stopped(machine, static_cast<KvmVcpu*>(self));
+  change();
+}
+
+void KvmSession::aside(engine::Vcpu& self, const std::function<void()>& wait) {
+  const Machine::NotHandling waiting(static_cast<KvmVcpu&>(self));
+  wait();
+}
+
+void KvmSession::end(const std::string& why) {
+  say_at_once(fmt::format("the guest cannot be traced, and nobody says that it may run on: {}", why));
+  _exit(kNotTraced);
 }
 
 // ftrace patches the same NOPs, and gives up altogether when it finds something else there (ftrace_bug()). So it is
 // told to leave ours out; in the guest, function tracing and kprobes of all other functions go on working. Its records
 // are looked for each time: they move when the kernel gives back what only its start needed.
 void KvmSession::mark_for_ftrace(bool hidden) {
-  if (nops_.empty()) return;
+  if (placement_.nops().empty()) return;
   guest::Reader r(tracer_->kernel());
   const guest::Writer writer(tracer_->kernel());
-  for (const Gva flags : guest::ftrace_flags(r, nops_)) {
+  for (const Gva flags : guest::ftrace_flags(r, placement_.nops())) {
     if (hidden)
       writer.set_bits(flags, guest::kFtraceDisabled);
     else
@@ -88,244 +108,55 @@ int KvmSession::run(KvmVcpu& vcpu) {
   for (;;) {
     const int result = machine.enter(vcpu);
     if (result != 0) return result;
-    const Phase phase = phase_.load(std::memory_order_relaxed);
-    if (phase == Phase::untraced || !handle_exit(vcpu)) return result;
+    if (boot_->phase() == Boot::Phase::untraced || !handle_exit(vcpu)) return result;
   }
 }
 
 // Within a Handling. True: it was ours, and the guest goes on.
 bool KvmSession::handle_exit(KvmVcpu& vcpu) {
   const kvm_run& run = vcpu.run();
-  if (run.exit_reason == KVM_EXIT_IO && run.io.direction == KVM_EXIT_IO_OUT && run.io.port == kTrapPort &&
+  if (run.exit_reason == KVM_EXIT_IO && run.io.direction == KVM_EXIT_IO_OUT && run.io.port == engine::kvm::kTrapPort &&
       run.io.size == 1 && run.io.count == 1)
     return trapped(vcpu);
-  if (run.exit_reason == KVM_EXIT_MMIO && slot_ && run.mmio.is_write &&
-      run.mmio.phys_addr - slot_start_.value < FilterSlot::kSize) {
-    // The guest may read its stubs, not write them: KVM makes a device's access of it. It has no effect.
+  if (run.exit_reason == KVM_EXIT_MMIO && run.mmio.is_write && placement_.owns(Gpa(run.mmio.phys_addr))) {
+    // It has no effect.
     tracer_->unseen("the guest tried to write to the tracer's memory");
     return true;
   }
-  const Phase phase = phase_.load(std::memory_order_relaxed);
   if (run.exit_reason == KVM_EXIT_DEBUG && vcpu.breakpoints_wanted()) return trapped(vcpu);
-  if (phase == Phase::waiting_for_kernel || phase == Phase::waiting_for_init) follow_boot(vcpu);
+  follow_boot(vcpu, boot_->phase());
   return false;
-}
-
-std::unique_lock<std::mutex> KvmSession::lock_changing(KvmVcpu& vcpu) {
-  const Machine::NotHandling waiting(vcpu);
-  return std::unique_lock(changing_);
-}
-
-void KvmSession::breakpoints(std::vector<uint64_t> addresses) {
-  breakpoints_ = std::move(addresses);
-  for (KvmVcpu* vcpu : machine.vcpus())
-    vcpu->set_breakpoints(breakpoints_.data(), static_cast<unsigned>(breakpoints_.size()));
 }
 
 void KvmSession::added(KvmVcpu& vcpu) {
   if (vcpu.index() == 0) tracer_->machine_found();
-  const std::lock_guard lock(changing_);
-  if (!breakpoints_.empty()) vcpu.set_breakpoints(breakpoints_.data(), static_cast<unsigned>(breakpoints_.size()));
+  placement_.added(vcpu);
 }
 
 // The exit is the VMM's; this only looks who caused it.
-void KvmSession::follow_boot(KvmVcpu& vcpu) {
-  const bool in_kernel = vcpu.rip() >= kImageArea && vcpu.rip() < kImageAreaEnd;
-  const Phase phase = phase_;
-  if (phase == Phase::waiting_for_kernel && !in_kernel) {
-    // User mode: there was no exit by which to see the kernel before.
-    if ((vcpu.reg(arch::Reg::cs) & 3) != 3 || vcpu.rip() <= 0xffff) return;
-    const auto lock = lock_changing(vcpu);
-    if (phase_ == Phase::waiting_for_kernel) give_up("its programs ran before its kernel was seen");
-    return;
-  }
-  if (!in_kernel) return;
-  const auto lock = lock_changing(vcpu);
-  if (phase_ == Phase::waiting_for_init) {
-    switch (tracer_->progress()) {
-      case Tracer::Progress::booting:
-        return;
-      case Tracer::Progress::initialised:
-        return arm(vcpu);
-      case Tracer::Progress::gone:
-        phase_ = Phase::waiting_for_kernel;  // it was only on the way to another (kexec)
-    }
-  }
-  if (phase_ != Phase::waiting_for_kernel) return;
-  if (const auto found = tracer_->identify(vcpu); !found) {
-    if (found.error().code != Errc::not_found) give_up(found.error().message);
-    return;
-  }
-  phase_ = Phase::waiting_for_init;
-}
-
-void KvmSession::give_up(const std::string& why) {
-  // No user code runs until the supervisor has decided; without its answer, or with a no, the VMM ends here.
-  if (!tracer_->ask_to_go_on(why)) {
-    say_at_once(fmt::format("the guest cannot be traced, and nobody says that it may run on: {}", why));
-    _exit(kNotTraced);
-  }
-  breakpoints({});
-  phase_ = Phase::untraced;
-}
-
-void KvmSession::arm(KvmVcpu& vcpu) {
-  const Machine::Stopped stopped(machine, &vcpu);
-  Result<std::vector<ArmedHook>> hooks = tracer_->arm(vcpu);
-  if (!hooks) return give_up(hooks.error().message);
-  if (tracer_->programs_run()) return give_up("its programs ran before it could be traced");
-  place(vcpu, std::move(*hooks));
-  phase_ = Phase::armed;
-  tracer_->armed();
-}
-
-// All other vCPUs are stopped.
-void KvmSession::place(KvmVcpu& vcpu, std::vector<ArmedHook> hooks) {
-  hooks_ = std::move(hooks);
-  if (start_.hooks == "debug") return place_breakpoints();
-  if (start_.hooks != "text") {
-    const Result<void> done = place_stubs(vcpu);
-    if (done) {
-      mark_for_ftrace(true);
-      return install();
-    }
-    complain(fmt::format("calls cannot be filtered inside the guest, so every call of a hooked function stops it: {}",
-                         done.error().message));
-  }
-  place_traps();
-  mark_for_ftrace(true);
-  install();
-}
-
-void KvmSession::install() {
-  if (sites_.install()) tracer_->unseen("a hooked function cannot be written to: calls of it may not be seen");
-}
-
-// The NOP of a hooked function: its address, and where in RAM it is.
-std::optional<std::pair<Gva, Gpa>> KvmSession::find_nop(const ArmedHook& hook) const {
-  const guest::Layout& layout = tracer_->kernel().layout();
-  const uint64_t offset = hook.address - layout.image_base.value;
-  if (offset >= layout.image_size) return std::nullopt;
-  const Gpa at = layout.image_start + offset;
-  std::byte entry[engine::kvm::kEntrySize];
-  if (!engine::PhysicalWriter(machine.memory()).may_write(at, sizeof entry) ||
-      !machine.memory().read(at, entry, sizeof entry))
-    return std::nullopt;
-  const auto nop = engine::kvm::nop_offset(entry);
-  if (!nop) return std::nullopt;
-  return std::pair(Gva(hook.address + *nop), at + *nop);
-}
-
-// Each hook jumps to a stub in a memory slot of ours, which stops the vCPU only if the call is of interest.
-Result<void> KvmSession::place_stubs(KvmVcpu& vcpu) {
-  traps_.clear();
-  sites_.clear();
-  nops_.clear();
-  const auto layout = tracer_->filter_layout();
-  if (!layout) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
-  if (!slot_) {
-    Result<std::unique_ptr<FilterSlot>> slot = FilterSlot::create();
-    if (!slot) return slot.error();
-    const Result<Gpa> start = machine.add_slot((*slot)->memory(), true);
-    if (!start) return start.error();
-    slot_ = std::move(*slot);
-    slot_start_ = *start;
-  }
-  slot_->clear();
-  Result<KernelMapping> mapping =
-      KernelMapping::make(machine.memory(), vcpu.reg(arch::Reg::cr3), vcpu.reg(arch::Reg::cr4) & arch::kCr4La57,
-                          tracer_->kernel().layout().image_base, slot_start_, FilterSlot::kSize);
-  if (!mapping) return mapping.error();
-  mapping_ = std::move(*mapping);
-  slot_->set_base(mapping_->base());
-  std::vector<const ArmedHook*> missing;
-  for (const ArmedHook& hook : hooks_) {
-    const auto nop = find_nop(hook);
-    if (!nop) {
-      if (hook.filter_only) return Error{Errc::unsupported, "a function that the filter needs cannot be hooked"};
-      missing.push_back(&hook);
-      continue;
-    }
-    const auto program = tracer_->filter_program(hook, *layout);
-    const Gva back = nop->first + engine::kvm::kNopSize;
-    const auto stub = program ? slot_->place(*program, *layout, kTrapPort, back) : std::nullopt;
-    if (!stub) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
-    if (!sites_.add(nop->first, nop->second, engine::kvm::jump_to(nop->first, stub->entry)))
-      return Error{Errc::unsupported, "a hooked function cannot be read"};
-    nops_.push_back(nop->first);
-    traps_[stub->trap.value] = {&hook, back.value};
-  }
-  for (const ArmedHook* hook : missing) tracer_->not_placed(*hook);
-  tracer_->filter_with(*slot_);
-  return {};
-}
-
-// Each hook stops the vCPU.
-void KvmSession::place_traps() {
-  traps_.clear();
-  sites_.clear();
-  nops_.clear();
-  for (const ArmedHook& hook : hooks_) {
-    if (hook.filter_only) continue;
-    if (const auto nop = find_nop(hook); nop && sites_.add(nop->first, nop->second, kTrap)) {
-      nops_.push_back(nop->first);
-      traps_[nop->first.value] = {&hook, nop->first.value + engine::kvm::kNopSize};
-    } else {
-      tracer_->not_placed(hook);
-    }
-  }
-}
-
-// Nothing of the guest's memory is changed; four functions are watched, and what that leaves out is reported.
-void KvmSession::place_breakpoints() {
-  traps_.clear();
-  sites_.clear();
-  nops_.clear();
-  std::vector<uint64_t> addresses;
-  const auto essential = hooks::essential_functions();
-  for (const ArmedHook& hook : hooks_) {
-    if (hook.filter_only) continue;
-    if (std::find(essential.begin(), essential.end(), hook.point->function) == essential.end()) {
-      tracer_->not_placed(hook);
-      continue;
-    }
-    addresses.push_back(hook.address);
-    traps_[hook.address] = {&hook, 0};
-  }
-  breakpoints(std::move(addresses));
-  tracer_->watch_essential_only();
+void KvmSession::follow_boot(KvmVcpu& vcpu, Boot::Phase phase) {
+  if (phase != Boot::Phase::waiting_for_kernel && phase != Boot::Phase::starting) return;
+  if (vcpu.rip() >= kImageArea && vcpu.rip() < kImageAreaEnd) return boot_->in_kernel(vcpu);
+  // User mode: there was no exit by which to see the kernel before.
+  if (phase == Boot::Phase::waiting_for_kernel && (vcpu.reg(arch::Reg::cs) & 3) == 3 && vcpu.rip() > 0xffff)
+    boot_->runs_program(vcpu);
 }
 
 bool KvmSession::trapped(KvmVcpu& vcpu) {
-  const auto trap = traps_.find(vcpu.rip());
-  if (trap == traps_.end()) {
-    // In a stub whose hook is out by now: KVM steps over the OUT. Anything else is the guest's own use of that port.
-    const uint64_t in_slot = vcpu.rip() - (slot_ ? slot_->base().value : 0);
-    return slot_ && in_slot < FilterSlot::kProcesses;
-  }
+  const KvmPlacement::Trap* trap = placement_.trap(vcpu);
+  // In a stub whose hook is out by now, KVM steps over the OUT. Anything else is the guest's own use of that port.
+  if (!trap) return placement_.in_stub(vcpu);
   const uint64_t begun = times_.begin();
   const uint64_t records = begun ? tracer_->records() : 0;
-  const ArmedHook& hook = *trap->second.hook;
   tracer_->count_stop();
-  if (trap->second.original)
-    vcpu.set_rip(trap->second.original);
+  if (trap->original)
+    vcpu.set_rip(trap->original);
   else
     vcpu.resume_from_breakpoint();
-  const engine::Response response = tracer_->hook(*hook.point, vcpu);
+  AtHook at{vcpu, *tracer_};
+  boot_->at_hook(*trap->hook, vcpu, at);
   if (begun && tracer_->records() == records) times_.end(begun);  // of those that changed nothing
-  AtHook at{vcpu, tracer_->kernel()};
-  if (hook.may_steer && !engine::apply(response, at)) tracer_->not_answered();
-  if (tracer_->kernel_was_replaced()) end_boot(vcpu, "kexec", Code::ends);  // by this vCPU or another one's hook
   return true;
-}
-
-void KvmSession::end_boot(KvmVcpu& vcpu, const char* how, Code code) {
-  const auto lock = lock_changing(vcpu);
-  if (phase_ != Phase::armed && phase_ != Phase::waiting_for_init) return;
-  const Machine::Stopped stopped(machine, &vcpu);
-  take_hooks_out(code);
-  phase_ = Phase::waiting_for_kernel;
-  tracer_->boot_ended(how);
 }
 
 void KvmSession::another_machine() {
@@ -336,7 +167,8 @@ void KvmSession::another_machine() {
 // The VMM may give back registers that it has only looked at, of a program that happens to stand there.
 void KvmSession::vcpu_was_reset(KvmVcpu& vcpu) {
   const Machine::Handling handling(vcpu);
-  if (vcpu.index() == 0 && engine::was_reset(vcpu)) end_boot(vcpu, "reset", Code::is_gone);
+  // A guest that is untraced on KVM remains so until its VMM ends.
+  if (boot_->phase() != Boot::Phase::untraced) boot_->at_reset_vector(vcpu);
 }
 
 }  // namespace oboro::tracer

@@ -75,9 +75,9 @@ void KvmSession::watch() {
 
 // Without a lock: whoever has it may be waiting for the supervisor. False: there is nothing more to watch.
 bool KvmSession::lost(LettingGo& going) {
-  const Phase phase = phase_;
-  if (phase == Phase::untraced) return false;
-  if (phase != Phase::armed) lost_before_armed();
+  const Boot::Phase phase = boot_->phase();
+  if (phase == Boot::Phase::untraced) return false;
+  if (phase != Boot::Phase::armed) lost_before_armed();
   switch (tracer_->settings().on_supervisor_loss) {
     case link::SupervisorLoss::kill:
       say_at_once("the supervisor is gone: the machine ends (on_supervisor_loss = \"kill\")");
@@ -99,44 +99,28 @@ bool KvmSession::lost(LettingGo& going) {
 }
 
 void KvmSession::check_guest() {
-  const std::unique_lock lock(changing_, std::try_to_lock);
-  if (!lock || phase_ != Phase::armed) return;
-  const Machine::Reading reading(machine);
-  if (sites_.overwritten()) tracer_->unseen("the guest patched a hooked function: calls of it may not be seen");
-  if (mapping_ && !mapping_->intact())
-    tracer_->unseen("the guest changed the page tables that lead to the tracer's stubs");
+  boot_->while_armed([this] {
+    const Machine::Reading reading(machine);
+    if (placement_.overwritten()) tracer_->unseen("the guest patched a hooked function: calls of it may not be seen");
+    if (placement_.unmapped()) tracer_->unseen("the guest changed the page tables that lead to the tracer's stubs");
+  });
 }
 
 // One try. False: not yet. How long a thread of a hidden service stays in the guest's kernel is up to the guest; what
 // hides it has ended with the first try, so there is no way back, and somebody has to know.
 bool KvmSession::let_go(LettingGo& going) {
   const auto lasted = std::chrono::steady_clock::now() - going.since;
-  std::string stays = detach(going.why, lasted < kPatience);
+  std::string stays;
+  {
+    const Machine::Reading reading(machine);
+    stays = boot_->let_go(going.why, lasted < kPatience);
+  }
   if (stays.empty()) return true;
   going.pause = std::min(going.pause * 2, kLastPause);
   if (lasted < kSayAfter || stays == going.said) return false;
   tracer_->not_detached(stays);
   going.said = std::move(stays);
   return false;
-}
-
-// Empty: done. Otherwise who keeps the hooks in place, and nothing is changed but that services are not hidden any
-// more.
-std::string KvmSession::detach(const char* why, bool patient) {
-  const std::lock_guard lock(changing_);
-  if (phase_ == Phase::untraced) return {};
-  const Machine::Reading reading(machine);
-  const bool armed = phase_ == Phase::armed;
-  // Without stopping anybody, as long as that is enough to know that it is not over...
-  if (std::string stays = armed ? tracer_->retire(patient) : std::string(); !stays.empty()) return stays;
-  // ... but a vCPU may have been past the look at whether services are hidden still, and has begun a call meanwhile, or
-  // marked a thread. Now none is in a handler: what is seen stays so.
-  const Machine::Stopped stopped(machine, nullptr);
-  if (std::string stays = armed ? tracer_->retire(patient) : std::string(); !stays.empty()) return stays;
-  take_hooks_out(Code::goes_on);
-  phase_ = Phase::untraced;
-  tracer_->detached(why);
-  return {};
 }
 
 }  // namespace oboro::tracer

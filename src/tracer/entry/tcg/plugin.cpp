@@ -1,30 +1,32 @@
-// The shared object that QEMU loads (-plugin): the TCG engine's entry, and the phases of a boot.
+// The shared object that QEMU loads (-plugin): the TCG engine's entry. What it watches in each phase of a boot
+// (boot.h):
 //
-//   waiting_for_kernel   BIOS, boot loader, decompressor. Watched: WRMSR to LSTAR, by which a 64-bit kernel announces
-//                        itself. (From then on, code at low addresses is user mode; before, it may be anything.)
-//   waiting_for_user     The kernel initialises itself. Watched: the first instruction executed with CPL 3.
-//   armed                Watched: the hook addresses.
-//   untraced             The kernel could not be traced and the user wants it run all the same.
-// In every phase the reset vector is watched: it begins a new boot.
+//   waiting_for_kernel   WRMSR to LSTAR, by which a 64-bit kernel announces itself. (From then on, code at low
+//   addresses
+//                        is user mode; before, it may be anything.)
+//   starting             The first instruction executed with CPL 3.
+//   armed                The hook addresses.
+// In every phase the reset vector is watched.
 //
 // QEMU keeps translated code, with the callbacks that were put into it. So a change of phase that needs other callbacks
 // in code that is translated already asks QEMU to throw it all away (qemu_plugin_reset), which happens with all vCPUs
-// stopped, in begin_phase(). What belongs to a boot that has ended is dropped there and nowhere else: until then, other
-// vCPUs may be inside a callback that uses it.
+// stopped, some time after the callback that asked for it: that is how this engine stops its machine.
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
+#include <functional>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string.h>
 #include <string>
 #include <unistd.h>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/tcg/plugin_api.h"
 #include "engine/tcg/vcpu.h"
+#include "tracer/boot.h"
 #include "tracer/commands.h"
 #include "tracer/make.h"
 
@@ -32,101 +34,70 @@ namespace oboro::tracer {
 namespace {
 
 using engine::tcg::TcgVcpu;
+using Phase = Boot::Phase;
 
 constexpr uint64_t kResetVector = 0xfffffff0;
 constexpr uint32_t kMsrLstar = 0xc0000082;
 constexpr uint64_t kLowEnd = uint64_t{1} << 47;
 
-enum class Phase { waiting_for_kernel, waiting_for_user, armed, untraced };
+void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
 
-struct Plugin {
+void on_stopped(void*);
+
+struct Plugin final : engine::Placement, engine::Stopping {
   qemu_plugin_id_t id = 0;
-  std::atomic<Phase> phase{Phase::waiting_for_kernel};
-  std::atomic<bool> changing{false};  // a phase change has been asked for and not happened yet
-  Phase next_phase = Phase::waiting_for_kernel;
-  std::atomic<const char*> ended{nullptr};  // by what, if the boot has ended: goes before next_phase
-  bool started = false;                     // the machine has executed its reset vector once
   engine::PhysicalMemory memory;
   std::unique_ptr<Tracer> tracer;
-  std::vector<TcgVcpu> vcpus;  // by index; as many as the machine can ever have
-  std::unordered_map<uint64_t, ArmedHook> hooks;
+  std::optional<Boot> boot;
+  std::vector<TcgVcpu> vcpus;                               // by index; as many as the machine can ever have
+  std::unordered_map<uint64_t, const engine::Hook*> hooks;  // read while code is translated: not while stopped
+  std::function<void()> change;                             // that was asked for
+
+  engine::Placed place(const engine::Wanted& wanted) override {
+    for (const engine::Hook& hook : wanted.hooks)
+      if (!hook.filter_only) hooks.emplace(hook.address, &hook);
+    return {};
+  }
+  void take_out(Code) override { hooks.clear(); }  // no translated code has them
+
+  bool at_once() const override { return false; }
+  void stop(engine::Vcpu*, std::function<void()> then) override {
+    change = std::move(then);
+    qemu_plugin_reset(id, on_stopped, nullptr);
+  }
+  void aside(engine::Vcpu&, const std::function<void()>& wait) override { wait(); }
+  [[noreturn]] void end(const std::string& why) override {
+    complain("the guest cannot be traced, and nobody says that it may run on: " + why);
+    _exit(3);
+  }
 };
 Plugin* plugin;
 
-void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
-
 void on_translate(qemu_plugin_tb* tb, void*);
 
-void begin_phase(void*) {
-  const char* ended = plugin->ended.exchange(nullptr);
-  if (ended) plugin->tracer->boot_ended(ended);
-  plugin->phase = ended ? Phase::waiting_for_kernel : plugin->next_phase;
-  plugin->changing = false;
+void on_stopped(void*) {
+  std::exchange(plugin->change, nullptr)();
   qemu_plugin_register_vcpu_tb_trans_cb(plugin->id, on_translate, nullptr);
-  if (plugin->phase == Phase::armed) plugin->tracer->armed();
 }
 
-void stop_for_change() {
-  if (!plugin->changing.exchange(true)) qemu_plugin_reset(plugin->id, begin_phase, nullptr);
-}
-
-void change_phase(Phase next) {
-  plugin->next_phase = next;
-  stop_for_change();
-}
-
-void end_boot(const char* how) {
-  plugin->ended = how;
-  stop_for_change();
-}
-
-void on_reset_vector(unsigned index, void*) {
-  if (index != 0 || !engine::was_reset(plugin->vcpus[index])) return;
-  if (!plugin->started) {
-    plugin->started = true;
-    return;
-  }
-  if (plugin->phase == Phase::waiting_for_kernel) return;
-  end_boot("reset");
-}
+void on_reset_vector(unsigned index, void*) { plugin->boot->at_reset_vector(plugin->vcpus[index]); }
 
 void on_wrmsr(unsigned index, void*) {
-  if (plugin->phase != Phase::waiting_for_kernel) return;
-  if (static_cast<uint32_t>(plugin->vcpus[index].reg(arch::Reg::rcx)) == kMsrLstar)
-    plugin->phase = Phase::waiting_for_user;
+  if (plugin->boot->phase() != Phase::waiting_for_kernel) return;
+  if (static_cast<uint32_t>(plugin->vcpus[index].reg(arch::Reg::rcx)) == kMsrLstar) plugin->boot->kernel_announced();
 }
 
 void on_low_code(unsigned index, void*) {
-  if (plugin->phase != Phase::waiting_for_user || plugin->changing) return;
+  if (plugin->boot->phase() != Phase::starting || plugin->boot->changing()) return;
   TcgVcpu& vcpu = plugin->vcpus[index];
-  if ((vcpu.reg(arch::Reg::cs) & 3) != 3) return;
-  static std::mutex one_at_a_time;
-  const std::lock_guard lock(one_at_a_time);
-  if (plugin->phase != Phase::waiting_for_user || plugin->changing) return;
-
-  Result<std::vector<ArmedHook>> hooks = plugin->tracer->arm(vcpu);
-  if (!hooks) {
-    // No user code runs until the supervisor has decided; without its answer, or with a no, QEMU ends here.
-    if (!plugin->tracer->ask_to_go_on(hooks.error().message)) {
-      complain("the guest cannot be traced, and nobody says that it may run on: " + hooks.error().message);
-      _exit(3);
-    }
-    change_phase(Phase::untraced);
-    return;
-  }
-  plugin->hooks.clear();
-  for (const ArmedHook& hook : *hooks)
-    if (!hook.filter_only) plugin->hooks.emplace(hook.address, hook);
-  change_phase(Phase::armed);
+  if ((vcpu.reg(arch::Reg::cs) & 3) == 3) plugin->boot->before_program(vcpu);
 }
 
+// Nothing that has a destructor may be alive in here: at_hook() may end by longjmp.
 void on_hook(unsigned index, void* data) {
-  if (plugin->phase != Phase::armed) return;
-  const auto* hook = static_cast<const ArmedHook*>(data);
+  if (plugin->boot->phase() != Phase::armed) return;
   TcgVcpu& vcpu = plugin->vcpus[index];
-  const engine::Response response = plugin->tracer->hook(*hook->point, vcpu);
-  if (plugin->tracer->kernel_was_replaced()) end_boot("kexec");  // on this vCPU or on another: the answer holds
-  if (hook->may_steer && !engine::apply(response, vcpu)) plugin->tracer->not_answered();
+  plugin->boot->at_hook(*static_cast<const engine::Hook*>(data), vcpu, vcpu);
 }
 
 bool is_wrmsr(const qemu_plugin_insn* insn) {
@@ -136,17 +107,17 @@ bool is_wrmsr(const qemu_plugin_insn* insn) {
 }
 
 void on_translate(qemu_plugin_tb* tb, void*) {
-  const Phase phase = plugin->phase;
+  const Phase phase = plugin->boot->phase();
   const uint64_t start = qemu_plugin_tb_vaddr(tb);
   if (start == kResetVector)
     qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_reset_vector, QEMU_PLUGIN_CB_R_REGS,
                                            nullptr);
   const bool low = start < kLowEnd;
-  if (phase == Phase::waiting_for_user && low) {
+  if (phase == Phase::starting && low) {
     qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_low_code, QEMU_PLUGIN_CB_R_REGS, nullptr);
     return;
   }
-  if (low || phase == Phase::waiting_for_user || phase == Phase::untraced) return;
+  if (low || phase == Phase::starting || phase == Phase::untraced) return;
   const size_t count = qemu_plugin_tb_n_insns(tb);
   for (size_t i = 0; i < count; ++i) {
     qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
@@ -157,8 +128,8 @@ void on_translate(qemu_plugin_tb* tb, void*) {
     const auto hook = plugin->hooks.find(qemu_plugin_insn_vaddr(insn));
     if (hook == plugin->hooks.end()) continue;
     // Only a hook that may refuse pays for registers that can be written.
-    const auto flags = hook->second.may_steer ? QEMU_PLUGIN_CB_RW_REGS_PC : QEMU_PLUGIN_CB_R_REGS;
-    qemu_plugin_register_vcpu_insn_exec_cb(insn, on_hook, flags, &hook->second);
+    const auto flags = hook->second->may_steer ? QEMU_PLUGIN_CB_RW_REGS_PC : QEMU_PLUGIN_CB_R_REGS;
+    qemu_plugin_register_vcpu_insn_exec_cb(insn, on_hook, flags, const_cast<engine::Hook*>(hook->second));
   }
 }
 
@@ -184,6 +155,7 @@ Result<void> set_up(const link::Start& start) {
   Result<std::unique_ptr<Tracer>> tracer = make_tracer(plugin->memory, start);
   if (!tracer) return tracer.error();
   plugin->tracer = std::move(*tracer);
+  plugin->boot.emplace(*plugin->tracer, *plugin, *plugin);
   start_commands_thread(*plugin->tracer, start.commands);
   return {};
 }

@@ -1,0 +1,145 @@
+#include "engine/kvm/placement.h"
+
+namespace oboro::engine::kvm {
+namespace {
+
+constexpr SiteBytes kTrap = {0xe6, kTrapPort, 0x00, 0x00, 0x00};  // out $port, %al; never executed further
+
+}  // namespace
+
+Placed KvmPlacement::place(const Wanted& wanted) {
+  not_filtered_.clear();
+  forget();
+  if (way_ == Way::debug) return place_breakpoints(wanted);
+  if (way_ == Way::filter) {
+    Result<Placed> placed = place_stubs(wanted);
+    if (placed) {
+      install(*placed);
+      return std::move(*placed);
+    }
+    not_filtered_ = placed.error().message;
+    forget();
+  }
+  Placed placed = place_traps(wanted);
+  install(placed);
+  return placed;
+}
+
+void KvmPlacement::install(Placed& placed) {
+  const Gva unwritten = sites_.install();
+  if (!unwritten) return;
+  for (const auto& [rip, trap] : traps_)
+    if (trap.original == unwritten.value + kNopSize) placed.missing.push_back(trap.hook);
+}
+
+void KvmPlacement::take_out(Code code) {
+  set_breakpoints({});
+  if (code != Code::is_gone) sites_.remove();
+  forget();
+  // The slot and its mapping stay: a task may sleep inside of a stub.
+  if (slot_) slot_->clear();
+  mapping_.reset();
+}
+
+void KvmPlacement::forget() {
+  traps_.clear();
+  sites_.clear();
+  nops_.clear();
+}
+
+// The NOP of a hooked function: its address, and where in RAM it is.
+std::optional<std::pair<Gva, Gpa>> KvmPlacement::find_nop(const Hook& hook, const KernelImage& image) const {
+  const uint64_t offset = hook.address - image.base.value;
+  if (offset >= image.size) return std::nullopt;
+  const Gpa at = image.start + offset;
+  std::byte entry[kEntrySize];
+  if (!PhysicalWriter(machine_.memory()).may_write(at, sizeof entry) ||
+      !machine_.memory().read(at, entry, sizeof entry))
+    return std::nullopt;
+  const auto nop = nop_offset(entry);
+  if (!nop) return std::nullopt;
+  return std::pair(Gva(hook.address + *nop), at + *nop);
+}
+
+Result<Placed> KvmPlacement::place_stubs(const Wanted& wanted) {
+  if (!wanted.filter_layout) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
+  if (!slot_) {
+    Result<std::unique_ptr<FilterSlot>> slot = FilterSlot::create();
+    if (!slot) return slot.error();
+    const Result<Gpa> start = machine_.add_slot((*slot)->memory(), true);
+    if (!start) return start.error();
+    slot_ = std::move(*slot);
+    slot_start_ = *start;
+  }
+  slot_->clear();
+  const KernelImage& image = wanted.image;
+  Result<KernelMapping> mapping = KernelMapping::make(machine_.memory(), image.page_table, image.five_levels,
+                                                      image.base, slot_start_, FilterSlot::kSize);
+  if (!mapping) return mapping.error();
+  mapping_ = std::move(*mapping);
+  slot_->set_base(mapping_->base());
+  Placed placed;
+  for (const Hook& hook : wanted.hooks) {
+    const auto nop = find_nop(hook, image);
+    if (!nop) {
+      if (hook.filter_only) return Error{Errc::unsupported, "a function that the filter needs cannot be hooked"};
+      placed.missing.push_back(&hook);
+      continue;
+    }
+    const auto program = wanted.filter_program(hook);
+    const Gva back = nop->first + kNopSize;
+    const auto stub = program ? slot_->place(*program, *wanted.filter_layout, kTrapPort, back) : std::nullopt;
+    if (!stub) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
+    if (!sites_.add(nop->first, nop->second, jump_to(nop->first, stub->entry)))
+      return Error{Errc::unsupported, "a hooked function cannot be read"};
+    nops_.push_back(nop->first);
+    traps_[stub->trap.value] = {&hook, back.value};
+  }
+  placed.filter = slot_.get();
+  return placed;
+}
+
+Placed KvmPlacement::place_traps(const Wanted& wanted) {
+  Placed placed;
+  for (const Hook& hook : wanted.hooks) {
+    if (hook.filter_only) continue;
+    if (const auto nop = find_nop(hook, wanted.image); nop && sites_.add(nop->first, nop->second, kTrap)) {
+      nops_.push_back(nop->first);
+      traps_[nop->first.value] = {&hook, nop->first.value + kNopSize};
+    } else {
+      placed.missing.push_back(&hook);
+    }
+  }
+  return placed;
+}
+
+Placed KvmPlacement::place_breakpoints(const Wanted& wanted) {
+  Placed placed;
+  placed.essential_only = true;
+  std::vector<uint64_t> addresses;
+  for (const Hook& hook : wanted.hooks) {
+    if (hook.filter_only) continue;
+    if (!hook.essential) {
+      placed.missing.push_back(&hook);
+      continue;
+    }
+    addresses.push_back(hook.address);
+    traps_[hook.address] = {&hook, 0};
+  }
+  set_breakpoints(std::move(addresses));
+  return placed;
+}
+
+void KvmPlacement::set_breakpoints(std::vector<uint64_t> addresses) {
+  const std::lock_guard lock(mutex_);
+  breakpoints_ = std::move(addresses);
+  for (KvmVcpu* vcpu : machine_.vcpus())
+    vcpu->set_breakpoints(breakpoints_.data(), static_cast<unsigned>(breakpoints_.size()));
+}
+
+void KvmPlacement::added(KvmVcpu& vcpu) {
+  const std::lock_guard lock(mutex_);
+  if (!breakpoints_.empty()) vcpu.set_breakpoints(breakpoints_.data(), static_cast<unsigned>(breakpoints_.size()));
+}
+
+}  // namespace oboro::engine::kvm

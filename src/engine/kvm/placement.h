@@ -1,0 +1,89 @@
+// Hooks in the code of a guest that runs on KVM. In one of three ways (docs/kvm.md):
+//
+//   filter   The NOP at a hooked function's entry is a jump to a stub in a memory slot of ours, which stops the vCPU
+//   only
+//            if the call is of interest.
+//   text     The NOP is an OUT: each call stops the vCPU.
+//   debug    Nothing of the guest's memory is changed: breakpoints at the essential functions.
+//
+// Threads: place(), take_out() while all vCPUs are stopped (Machine::Stopped); trap(), in_stub(), owns() within a
+// Machine::Handling; the looks after the guest by a thread that keeps changes out meanwhile; added() by any.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/kvm/filter_slot.h"
+#include "engine/kvm/hook_sites.h"
+#include "engine/kvm/kernel_mapping.h"
+#include "engine/kvm/machine.h"
+#include "engine/placement.h"
+
+namespace oboro::engine::kvm {
+
+// No device of a PC is there, and KVM emulates none. The guest may write to it too: only RIP makes a write ours.
+inline constexpr uint8_t kTrapPort = 0xe5;
+
+class KvmPlacement final : public Placement {
+ public:
+  enum class Way { filter, text, debug };
+  // machine must outlive this.
+  KvmPlacement(Machine& machine, Way way) : machine_(machine), way_(way) {}
+
+  Placed place(const Wanted& wanted) override;
+  void take_out(Code code) override;
+
+  struct Trap {
+    const Hook* hook;
+    uint64_t original;  // where the guest goes on if the hooked function is to run; 0: where it stands, at a breakpoint
+  };
+  // The hook at which the vCPU stands; null if it stands at none.
+  const Trap* trap(const KvmVcpu& vcpu) const {
+    const auto found = traps_.find(vcpu.rip());
+    return found == traps_.end() ? nullptr : &found->second;
+  }
+  // In a stub, perhaps one whose hook is out by now.
+  bool in_stub(const KvmVcpu& vcpu) const { return slot_ && vcpu.rip() - slot_->base().value < FilterSlot::kProcesses; }
+  // Guest physical memory of ours. The guest may read it, not write to it: KVM makes a device's access of it.
+  bool owns(Gpa at) const { return slot_ && at.value - slot_start_.value < FilterSlot::kSize; }
+
+  // A vCPU is there that was not before.
+  void added(KvmVcpu& vcpu);
+  // Of the hooks that are in place: the NOPs that have been changed.
+  const std::vector<Gva>& nops() const { return nops_; }
+  // The guest has changed some of them, or the page tables that lead to the stubs.
+  bool overwritten() const { return static_cast<bool>(sites_.overwritten()); }
+  bool unmapped() const { return mapping_ && !mapping_->intact(); }
+  // Why place() could not filter although it should have; empty if it did.
+  const std::string& not_filtered() const { return not_filtered_; }
+
+ private:
+  Result<Placed> place_stubs(const Wanted& wanted);
+  Placed place_traps(const Wanted& wanted);
+  Placed place_breakpoints(const Wanted& wanted);
+  void install(Placed& placed);
+  void forget();
+  std::optional<std::pair<Gva, Gpa>> find_nop(const Hook& hook, const KernelImage& image) const;
+  void set_breakpoints(std::vector<uint64_t> addresses);
+
+  Machine& machine_;
+  const Way way_;
+  std::mutex mutex_;  // breakpoints_
+  std::vector<uint64_t> breakpoints_;
+  std::unordered_map<uint64_t, Trap> traps_;  // by RIP
+  HookSites sites_{machine_.memory()};
+  std::vector<Gva> nops_;             // of the sites
+  std::unique_ptr<FilterSlot> slot_;  // once made, it stays: KVM has it as guest memory
+  Gpa slot_start_{};
+  std::optional<KernelMapping> mapping_;
+  std::string not_filtered_;
+};
+
+}  // namespace oboro::engine::kvm
