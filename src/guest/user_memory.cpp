@@ -4,9 +4,6 @@
 #include <atomic>
 #include <cstring>
 
-#include "arch/x86_64/page_walk.h"
-#include "arch/x86_64/registers.h"
-
 namespace oboro::guest {
 namespace {
 
@@ -17,8 +14,7 @@ constexpr uint64_t kPage = 4096;
 std::span<const std::byte> UserMemory::bytes_at(uint64_t at) const {
   if (at >= arch::kUserSpaceEnd) return {};
   const engine::PhysicalMemory& memory = kernel_.memory();
-  const auto found =
-      arch::walk([&](Gpa entry) { return memory.read_u64(entry); }, cr3_, kernel_.layout().five_levels, Gva(at));
+  const auto found = arch::walk([&](Gpa entry) { return memory.read_u64(entry); }, tables_, Gva(at));
   if (!found || !found->user) return {};
   const auto bytes = memory.from(found->address);
   return bytes.first(std::min<uint64_t>(bytes.size(), found->remaining));

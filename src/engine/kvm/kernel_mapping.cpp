@@ -2,7 +2,7 @@
 
 #include <atomic>
 
-#include "arch/x86_64/page_walk.h"
+#include "arch/arch.h"
 
 namespace oboro::engine::kvm {
 namespace {

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <sys/mman.h>
 
-#include "arch/x86_64/page_walk.h"
+#include "arch/arch.h"
 
 namespace oboro::fake {
 

@@ -21,8 +21,6 @@ using engine::kvm::Machine;
 // No device of a PC is there, and KVM emulates none. The guest may write to it too: only RIP makes a write ours.
 constexpr uint8_t kTrapPort = 0xe5;
 constexpr engine::kvm::SiteBytes kTrap = {0xe6, kTrapPort, 0x00, 0x00, 0x00};  // out $port, %al; never executed further
-// Where Linux maps its image (arch/x86/include/asm/page_64_types.h).
-constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
 
 void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
 
@@ -132,11 +130,11 @@ void KvmSession::added(KvmVcpu& vcpu) {
 
 // The exit is the VMM's; this only looks who caused it.
 void KvmSession::follow_boot(KvmVcpu& vcpu) {
-  const bool in_kernel = vcpu.rip() >= kImageArea && vcpu.rip() < kImageAreaEnd;
+  const bool in_kernel = vcpu.rip() >= arch::kImageArea && vcpu.rip() < arch::kImageAreaEnd;
   const Phase phase = phase_;
   if (phase == Phase::waiting_for_kernel && !in_kernel) {
     // User mode: there was no exit by which to see the kernel before.
-    if ((vcpu.reg(arch::Reg::cs) & 3) != 3 || vcpu.rip() <= 0xffff) return;
+    if (!arch::in_user_mode(vcpu) || vcpu.rip() <= 0xffff) return;
     const auto lock = lock_changing(vcpu);
     if (phase_ == Phase::waiting_for_kernel) give_up("its programs ran before its kernel was seen");
     return;
@@ -226,9 +224,10 @@ Result<void> KvmSession::place_stubs(KvmVcpu& vcpu) {
     slot_start_ = *start;
   }
   slot_->clear();
+  const arch::PageTables tables = arch::kernel_tables(vcpu)[0];
   Result<KernelMapping> mapping =
-      KernelMapping::make(machine.map(), vcpu.reg(arch::Reg::cr3), vcpu.reg(arch::Reg::cr4) & arch::kCr4La57,
-                          tracer_->kernel().layout().image_base, slot_start_, FilterSlot::kSize);
+      KernelMapping::make(machine.map(), tables.root, tables.five_levels, tracer_->kernel().layout().image_base,
+                          slot_start_, FilterSlot::kSize);
   if (!mapping) return mapping.error();
   mapping_ = std::move(*mapping);
   slot_->set_base(mapping_->base());
@@ -330,7 +329,7 @@ void KvmSession::another_machine() {
 // The VMM may give back registers that it has only looked at, of a program that happens to stand there.
 void KvmSession::vcpu_was_reset(KvmVcpu& vcpu) {
   const Machine::Handling handling(vcpu);
-  if (vcpu.index() == 0 && engine::was_reset(vcpu)) end_boot(vcpu, "reset", Code::is_gone);
+  if (vcpu.index() == 0 && arch::was_reset(vcpu)) end_boot(vcpu, "reset", Code::is_gone);
 }
 
 }  // namespace oboro::tracer

@@ -17,7 +17,6 @@
 #include <cstdio>
 #include <memory>
 #include <mutex>
-#include <string.h>
 #include <string>
 #include <unistd.h>
 #include <unordered_map>
@@ -32,10 +31,6 @@ namespace oboro::tracer {
 namespace {
 
 using engine::tcg::TcgVcpu;
-
-constexpr uint64_t kResetVector = 0xfffffff0;
-constexpr uint32_t kMsrLstar = 0xc0000082;
-constexpr uint64_t kLowEnd = uint64_t{1} << 47;
 
 enum class Phase { waiting_for_kernel, waiting_for_user, armed, untraced };
 
@@ -81,7 +76,7 @@ void end_boot(const char* how) {
 }
 
 void on_reset_vector(unsigned index, void*) {
-  if (index != 0 || !engine::was_reset(plugin->vcpus[index])) return;
+  if (index != 0 || !arch::was_reset(plugin->vcpus[index])) return;
   if (!plugin->started) {
     plugin->started = true;
     return;
@@ -90,16 +85,15 @@ void on_reset_vector(unsigned index, void*) {
   end_boot("reset");
 }
 
-void on_wrmsr(unsigned index, void*) {
+void on_announcement(unsigned index, void*) {
   if (plugin->phase != Phase::waiting_for_kernel) return;
-  if (static_cast<uint32_t>(plugin->vcpus[index].reg(arch::Reg::rcx)) == kMsrLstar)
-    plugin->phase = Phase::waiting_for_user;
+  if (arch::sets_system_call_entry(plugin->vcpus[index])) plugin->phase = Phase::waiting_for_user;
 }
 
 void on_low_code(unsigned index, void*) {
   if (plugin->phase != Phase::waiting_for_user || plugin->changing) return;
   TcgVcpu& vcpu = plugin->vcpus[index];
-  if ((vcpu.reg(arch::Reg::cs) & 3) != 3) return;
+  if (!arch::in_user_mode(vcpu)) return;
   static std::mutex one_at_a_time;
   const std::lock_guard lock(one_at_a_time);
   if (plugin->phase != Phase::waiting_for_user || plugin->changing) return;
@@ -129,19 +123,19 @@ void on_hook(unsigned index, void* data) {
   if (hook->may_steer && !engine::apply(response, vcpu)) plugin->tracer->not_answered();
 }
 
-bool is_wrmsr(const qemu_plugin_insn* insn) {
-  uint8_t code[2];
-  return qemu_plugin_insn_size(insn) == 2 && qemu_plugin_insn_data(insn, code, 2) == 2 && code[0] == 0x0f &&
-         code[1] == 0x30;
+bool may_announce_kernel(const qemu_plugin_insn* insn) {
+  uint8_t code[arch::kAnnouncementSize];
+  return qemu_plugin_insn_size(insn) == sizeof code && qemu_plugin_insn_data(insn, code, sizeof code) == sizeof code &&
+         arch::may_set_system_call_entry(code);
 }
 
 void on_translate(qemu_plugin_tb* tb, void*) {
   const Phase phase = plugin->phase;
   const uint64_t start = qemu_plugin_tb_vaddr(tb);
-  if (start == kResetVector)
+  if (start == arch::kResetVector)
     qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_reset_vector, QEMU_PLUGIN_CB_R_REGS,
                                            nullptr);
-  const bool low = start < kLowEnd;
+  const bool low = start < arch::kLowCodeEnd;
   if (phase == Phase::waiting_for_user && low) {
     qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_low_code, QEMU_PLUGIN_CB_R_REGS, nullptr);
     return;
@@ -151,7 +145,8 @@ void on_translate(qemu_plugin_tb* tb, void*) {
   for (size_t i = 0; i < count; ++i) {
     qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
     if (phase == Phase::waiting_for_kernel) {
-      if (is_wrmsr(insn)) qemu_plugin_register_vcpu_insn_exec_cb(insn, on_wrmsr, QEMU_PLUGIN_CB_R_REGS, nullptr);
+      if (may_announce_kernel(insn))
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, on_announcement, QEMU_PLUGIN_CB_R_REGS, nullptr);
       continue;
     }
     const auto hook = plugin->hooks.find(qemu_plugin_insn_vaddr(insn));
@@ -197,8 +192,8 @@ const int qemu_plugin_version = 7;
 [[gnu::visibility("default")]] int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc,
                                                        char** argv) {
   using namespace oboro::tracer;
-  if (!info->system_emulation || strcmp(info->target_name, "x86_64") != 0) {
-    complain("only x86_64 system emulation can be traced");
+  if (!info->system_emulation || info->target_name != oboro::arch::kName) {
+    complain("only " + std::string(oboro::arch::kName) + " system emulation can be traced");
     return 1;
   }
   const oboro::Result<oboro::link::Start> start =
