@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "arch/arch.h"
 #include "base/address.h"
 #include "engine/filter.h"
 
@@ -31,8 +32,7 @@ struct KernelImage {
   Gva base;
   Gpa start;  // contiguous from there
   uint64_t size = 0;
-  uint64_t page_table = 0;  // physical address of the top-level table
-  bool five_levels = false;
+  arch::PageTables tables;
 };
 
 // What is to be placed. hooks stay where they are until take_out(); the rest is of this call.

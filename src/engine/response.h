@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <variant>
 
-#include "arch/x86_64/registers.h"
+#include "arch/arch.h"
 #include "base/address.h"
 
 namespace oboro::engine {
@@ -19,23 +19,22 @@ struct GoOn {};
 // The hooked function returns that at once, without running.
 struct Return {
   int64_t value = 0;
-  // Where its return address is; none: where the stack pointer is now. (A vCPU that comes back from a Call has
-  // another.)
-  std::optional<Gva> stack;
+  // With which it was called; none: the one that the vCPU is in. (A vCPU that comes back from a Call is in another.)
+  std::optional<arch::CallFrame> frame;
 };
 
-// The vCPU goes on at another function of the guest's kernel. `stack` is where that finds its return address.
+// The vCPU goes on at another function of the guest's kernel, which returns to where `frame` says.
 struct Call {
   static constexpr size_t kMostArguments = 4;
   Gva function;
-  Gva stack;
+  arch::CallFrame frame;
   std::array<uint64_t, kMostArguments> arguments{};
   unsigned argument_count = 0;
 };
 
 // The hooked function runs after all, as it was called: after a Call, the registers are not what they were.
 struct RunAs {
-  Gva stack;
+  arch::CallFrame frame;
   std::array<uint64_t, Call::kMostArguments> arguments{};
 };
 
@@ -45,30 +44,26 @@ static_assert(std::is_trivially_destructible_v<Response> && std::is_trivially_co
 
 // Carries the answer out. Cpu is the vCPU at its hook, as an engine that may change it offers it:
 //   uint64_t reg(arch::Reg);
-//   void set(arch::Reg, uint64_t);          one of rax, rsp, and those of kArguments
+//   void set(arch::Reg, uint64_t);          one that src/arch sets: of arguments, result or frame
 //   bool read_word(Gva, uint64_t& out);     of the guest's kernel memory
 //   void go_to(Gva);                        the program counter. Called last; it need not return
-// False: the function runs, because its return address cannot be read.
+// False: the function runs, because where it returns to cannot be read.
 template <typename Cpu>
 bool apply(const Response& response, Cpu& cpu) {
   const auto set_arguments = [&cpu](const auto& arguments, size_t count) {
-    for (size_t i = 0; i < count && i < arguments.size(); ++i) cpu.set(arch::kArguments[i], arguments[i]);
+    for (size_t i = 0; i < count && i < arguments.size(); ++i) arch::set_argument(cpu, i, arguments[i]);
   };
   if (std::holds_alternative<GoOn>(response)) return true;
-  if (const auto* back = std::get_if<Return>(&response)) {
-    const Gva stack = back->stack ? *back->stack : Gva(cpu.reg(arch::Reg::rsp));
-    uint64_t target = 0;
-    if (!cpu.read_word(stack, target)) return false;
-    cpu.set(arch::Reg::rax, static_cast<uint64_t>(back->value));
-    cpu.set(arch::Reg::rsp, stack.value + sizeof target);
-    cpu.go_to(Gva(target));
-  } else if (const auto* call = std::get_if<Call>(&response)) {
+  if (const auto* back = std::get_if<Return>(&response))
+    return arch::return_from(cpu, back->frame ? *back->frame : arch::call_frame(cpu),
+                             static_cast<uint64_t>(back->value));
+  if (const auto* call = std::get_if<Call>(&response)) {
     set_arguments(call->arguments, call->argument_count);
-    cpu.set(arch::Reg::rsp, call->stack.value);
+    arch::use_frame(cpu, call->frame);
     cpu.go_to(call->function);
   } else if (const auto* run = std::get_if<RunAs>(&response)) {
     set_arguments(run->arguments, run->arguments.size());
-    cpu.set(arch::Reg::rsp, run->stack.value);
+    arch::use_frame(cpu, run->frame);
   }
   return true;
 }

@@ -3,21 +3,27 @@
 #include <gtest/gtest.h>
 #include <map>
 #include <optional>
-#include <utility>
+#include <vector>
 
 namespace oboro::engine {
 namespace {
 
-using arch::Reg;
-
-// At the first instruction of a function that was called with 1, 2, 3, 4; its return address is on the stack.
+// At the first instruction of a function that was called with 1, 2, 3, 4, 5, from kReturn.
 struct Cpu {
-  static constexpr uint64_t kStack = 0x8000, kReturn = 0xffffffff81000010;
+  static constexpr uint64_t kReturn = 0xffffffff81000010;
+  static constexpr Gva kStack{0x8000};
 
-  uint64_t reg(Reg reg) { return registers[reg]; }
-  void set(Reg reg, uint64_t value) {
+  Cpu() {
+    for (size_t i = 0; i < 5; ++i) arch::set_argument(*this, i, i + 1);
+    frame = make_frame(kStack, kReturn);
+    arch::use_frame(*this, frame);
+    writes = 0;
+  }
+  uint64_t reg(arch::Reg reg) { return registers[reg]; }
+  void set(arch::Reg reg, uint64_t value) {
     EXPECT_FALSE(at) << "the program counter comes last";
     registers[reg] = value;
+    ++writes;
   }
   bool read_word(Gva where, uint64_t& out) {
     const auto found = memory.find(where.value);
@@ -27,18 +33,29 @@ struct Cpu {
   }
   void go_to(Gva where) { at = where.value; }
 
-  std::map<Reg, uint64_t> registers{{Reg::rax, 77}, {Reg::rsp, kStack}, {Reg::rdi, 1}, {Reg::rsi, 2},
-                                    {Reg::rdx, 3},  {Reg::rcx, 4},      {Reg::r8, 5}};
-  std::map<uint64_t, uint64_t> memory{{kStack, kReturn}};
+  arch::CallFrame make_frame(Gva stack, uint64_t back) {
+    return arch::make_frame(stack, Gva(back), [this](Gva where, uint64_t word) { memory[where.value] = word; });
+  }
+  std::vector<uint64_t> arguments() {
+    std::vector<uint64_t> all;
+    for (size_t i = 0; i < 5; ++i) all.push_back(arch::argument(*this, i));
+    return all;
+  }
+
+  std::map<arch::Reg, uint64_t> registers;
+  std::map<uint64_t, uint64_t> memory;
+  arch::CallFrame frame{};
+  unsigned writes = 0;         // of registers, since it is there
   std::optional<uint64_t> at;  // where it was sent; nothing: it goes on where it is
 };
 
+using Arguments = std::vector<uint64_t>;
+
 TEST(ResponseTest, GoingOnChangesNothing) {
   Cpu cpu;
-  const auto before = cpu.registers;
   EXPECT_TRUE(apply({}, cpu));
   EXPECT_TRUE(apply(GoOn{}, cpu));
-  EXPECT_EQ(cpu.registers, before);
+  EXPECT_EQ(cpu.writes, 0u);
   EXPECT_FALSE(cpu.at);
 }
 
@@ -46,66 +63,60 @@ TEST(ResponseTest, AReturnIsTheFunctionsOwn) {
   for (const int64_t value : {-1, -13, 0, 1}) {
     Cpu cpu;
     EXPECT_TRUE(apply(Return{value, {}}, cpu));
-    EXPECT_EQ(cpu.registers[Reg::rax], static_cast<uint64_t>(value));
-    EXPECT_EQ(cpu.registers[Reg::rsp], Cpu::kStack + 8);
-    EXPECT_EQ(cpu.registers[Reg::rdi], 1u);
+    EXPECT_EQ(arch::result(cpu), static_cast<uint64_t>(value));
+    EXPECT_TRUE(arch::has_returned(cpu, cpu.frame));
+    EXPECT_EQ(cpu.arguments(), (Arguments{1, 2, 3, 4, 5}));
     EXPECT_EQ(cpu.at, Cpu::kReturn);
   }
 }
 
-TEST(ResponseTest, AReturnFromAStackThatIsNotInUse) {
+TEST(ResponseTest, AReturnFromAFrameThatIsNotInUse) {
   Cpu cpu;
-  cpu.memory[0x9000] = Cpu::kReturn + 16;
-  EXPECT_TRUE(apply(Return{1, Gva(0x9000)}, cpu));
-  EXPECT_EQ(cpu.registers[Reg::rsp], 0x9008u);
+  const arch::CallFrame other = cpu.make_frame(Gva(0x9000), Cpu::kReturn + 16);
+  EXPECT_TRUE(apply(Return{1, other}, cpu));
+  EXPECT_TRUE(arch::has_returned(cpu, other));
+  EXPECT_FALSE(arch::has_returned(cpu, cpu.frame));
   EXPECT_EQ(cpu.at, Cpu::kReturn + 16);
 }
 
 TEST(ResponseTest, WithoutAReturnAddressTheFunctionRuns) {
   Cpu cpu;
   cpu.memory.clear();
-  const auto before = cpu.registers;
   EXPECT_FALSE(apply(Return{-1, {}}, cpu));
-  EXPECT_EQ(cpu.registers, before);
+  EXPECT_EQ(cpu.writes, 0u);
   EXPECT_FALSE(cpu.at);
 }
 
 TEST(ResponseTest, ACallHasItsArgumentsAndNoMore) {
   Cpu cpu;
-  EXPECT_TRUE(apply(Call{Gva(0x1000), Gva(0x7000), {21, 22, 23, 24}, 2}, cpu));
+  const arch::CallFrame called = cpu.make_frame(Gva(0x7000), 0x2000);
+  EXPECT_TRUE(apply(Call{Gva(0x1000), called, {21, 22, 23, 24}, 2}, cpu));
   EXPECT_EQ(cpu.at, 0x1000u);
-  EXPECT_EQ(cpu.registers[Reg::rsp], 0x7000u);
-  EXPECT_EQ(cpu.registers[Reg::rdi], 21u);
-  EXPECT_EQ(cpu.registers[Reg::rsi], 22u);
-  EXPECT_EQ(cpu.registers[Reg::rdx], 3u);
-  EXPECT_EQ(cpu.registers[Reg::rcx], 4u);
-  EXPECT_EQ(cpu.registers[Reg::rax], 77u);
+  EXPECT_EQ(arch::call_frame(cpu).stack, Gva(0x7000));
+  EXPECT_EQ(cpu.arguments(), (Arguments{21, 22, 3, 4, 5}));
 }
 
 TEST(ResponseTest, NoArgumentIsSetThatIsNotThere) {
   Cpu cpu;
-  EXPECT_TRUE(apply(Call{Gva(0x1000), Gva(0x7000), {21, 22, 23, 24}, 6}, cpu));
-  EXPECT_EQ(cpu.registers[Reg::rcx], 24u);
-  EXPECT_EQ(cpu.registers[Reg::r8], 5u);
+  EXPECT_TRUE(apply(Call{Gva(0x1000), cpu.frame, {21, 22, 23, 24}, 6}, cpu));
+  EXPECT_EQ(cpu.arguments(), (Arguments{21, 22, 23, 24, 5}));
 }
 
 TEST(ResponseTest, AnAddressOfZeroIsAnAddress) {
   Cpu called, returned;
-  EXPECT_TRUE(apply(Call{Gva(), Gva(0x7000), {}, 0}, called));
+  EXPECT_TRUE(apply(Call{Gva(), called.frame, {}, 0}, called));
   EXPECT_EQ(called.at, 0u);
-  returned.memory[Cpu::kStack] = 0;
-  EXPECT_TRUE(apply(Return{0, {}}, returned));
+  EXPECT_TRUE(apply(Return{0, returned.make_frame(Cpu::kStack, 0)}, returned));
   EXPECT_EQ(returned.at, 0u);
 }
 
 TEST(ResponseTest, TheFunctionRunsAsItWasCalled) {
   Cpu cpu;
-  EXPECT_TRUE(apply(RunAs{Gva(0x7000), {21, 22, 23, 24}}, cpu));
+  const arch::CallFrame called = cpu.make_frame(Gva(0x7000), 0x2000);
+  EXPECT_TRUE(apply(RunAs{called, {21, 22, 23, 24}}, cpu));
   EXPECT_FALSE(cpu.at);
-  EXPECT_EQ(cpu.registers[Reg::rsp], 0x7000u);
-  EXPECT_EQ(cpu.registers[Reg::rdi], 21u);
-  EXPECT_EQ(cpu.registers[Reg::rcx], 24u);
-  EXPECT_EQ(cpu.registers[Reg::r8], 5u);
+  EXPECT_EQ(arch::call_frame(cpu).stack, Gva(0x7000));
+  EXPECT_EQ(cpu.arguments(), (Arguments{21, 22, 23, 24, 5}));
 }
 
 }  // namespace

@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
-#include "arch/x86_64/page_walk.h"
-
 namespace oboro::guest {
 
 Kernel::Kernel(const engine::PhysicalMemory& memory, Profile profile, const Layout& layout)
     : memory_(memory), profile_(std::move(profile)), layout_(layout) {
   const Gva top = symbol(Symbol::init_top_pgt);
   const uint64_t offset = top.value - layout_.image_base.value;
-  if (top && offset < layout_.image_size) layout_.page_table = layout_.image_start.value + offset;
+  if (top && offset < layout_.image_size) layout_.tables.root = layout_.image_start.value + offset;
   uint64_t base = 0;
   if (read(symbol(Symbol::page_offset_base), &base, sizeof base) && is_kernel_pointer(Gva(base))) {
     direct_map_ = base;
@@ -40,8 +38,7 @@ std::optional<Kernel::Place> Kernel::place_of(Gva va) const {
   const uint64_t in_image = va.value - layout_.image_base.value;
   if (in_image < layout_.image_size) return Place{layout_.image_start + in_image, layout_.image_size - in_image};
   if (!is_kernel_pointer(va)) return std::nullopt;
-  const auto found =
-      arch::walk([this](Gpa at) { return memory_.read_u64(at); }, layout_.page_table, layout_.five_levels, va);
+  const auto found = arch::walk([this](Gpa at) { return memory_.read_u64(at); }, layout_.tables, va);
   return found ? std::optional(Place{found->address, found->remaining}) : std::nullopt;
 }
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <type_traits>
 
+#include "arch/arch.h"
 #include "base/address.h"
 #include "engine/physical_memory.h"
 #include "guest/profile/profile.h"
@@ -23,8 +24,7 @@ struct Layout {
   Gva image_base;           // first mapped byte of the kernel image (KASLR applied), 2 MiB aligned
   Gpa image_start;          // its physical address: the image is contiguous
   uint64_t image_size = 0;  // bytes
-  uint64_t page_table = 0;  // any CR3 value with the kernel half complete; used until the kernel's own is known
-  bool five_levels = false;
+  arch::PageTables tables;  // any in which the kernel half is complete; used until the kernel's own are known
 };
 
 class Kernel {
@@ -40,7 +40,7 @@ class Kernel {
   std::optional<Gpa> physical(Gva va) const {
     return is_direct_map(va) ? std::optional(Gpa(va.value - direct_map_)) : std::nullopt;
   }
-  bool is_kernel_pointer(Gva va) const { return va.value >> 47 == 0x1ffff || va.value >> 56 == 0xff; }
+  bool is_kernel_pointer(Gva va) const { return arch::is_kernel_address(va); }
 
   // Copies out.size() bytes at va. False if any of them is not mapped to RAM.
   bool read(Gva va, void* out, size_t size) const {

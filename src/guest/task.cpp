@@ -2,13 +2,13 @@
 
 #include <vector>
 
+#include "arch/arch.h"
 #include "guest/file.h"
 
 namespace oboro::guest {
 namespace {
 
-constexpr uint64_t kThreadSize = 16384;  // THREAD_SIZE of x86-64 without KASAN
-constexpr size_t kCommLength = 16;       // TASK_COMM_LEN
+constexpr size_t kCommLength = 16;  // TASK_COMM_LEN
 constexpr size_t kMaxCgroupDepth = 64;
 
 }  // namespace
@@ -57,22 +57,22 @@ TaskFinder::TaskFinder(const Kernel& kernel) {
     if (p.has(Symbol::cpu_current_top_of_stack))
       top_of_stack_offset_ = kernel.symbol(Symbol::cpu_current_top_of_stack).value;
   }
-  regs_in_stack_ = kThreadSize - p[Field::pt_regs_size];
+  regs_in_stack_ = arch::kKernelStackSize - p[Field::user_registers_size];
 }
 
-void TaskFinder::learn_stack(Reader& r, uint64_t gs_base, Task task) {
+void TaskFinder::learn_stack(Reader& r, uint64_t per_cpu, Task task) {
   stack_known_ = true;  // or as well known as it gets
   if (!top_of_stack_offset_) return;
   const uint64_t stack = r.get<uint64_t>(task.at, Field::task_stack);
-  const uint64_t top = r.at<uint64_t>(Gva(gs_base + top_of_stack_offset_));
-  const uint64_t size = r.profile()[Field::pt_regs_size];
-  if (top > stack + size && top - stack <= kThreadSize) regs_in_stack_ = top - stack - size;
+  const uint64_t top = r.at<uint64_t>(Gva(per_cpu + top_of_stack_offset_));
+  const uint64_t size = r.profile()[Field::user_registers_size];
+  if (top > stack + size && top - stack <= arch::kKernelStackSize) regs_in_stack_ = top - stack - size;
 }
 
 uint64_t TaskFinder::system_call(Reader& r, Task task) const {
   const Gva stack = r.pointer(task.at, Field::task_stack);
   if (!stack) return UINT64_MAX;
-  return r.get<uint64_t>(stack + regs_in_stack_.load(std::memory_order_relaxed), Field::pt_regs_orig_ax);
+  return r.get<uint64_t>(stack + regs_in_stack_.load(std::memory_order_relaxed), Field::user_registers_number);
 }
 
 }  // namespace oboro::guest

@@ -25,20 +25,20 @@ struct Task {
   std::string cgroup(Reader& r) const;  // "/system.slice/ssh.service"; empty where unknown
 };
 
-// Finds the running task and its system call on a vCPU that is in kernel mode.
+// Finds the running task and its system call on a vCPU that is in kernel mode. per_cpu: arch::per_cpu_base() of it.
 class TaskFinder {
  public:
   explicit TaskFinder(const Kernel& kernel);
-  Task current(Reader& r, uint64_t gs_base) const { return {Gva(r.at<uint64_t>(Gva(gs_base + current_offset_)))}; }
-  // The system call that the task is in, or was in last: pt_regs.orig_ax at the top of its kernel stack. UINT64_MAX if
-  // there is none.
+  Task current(Reader& r, uint64_t per_cpu) const { return {Gva(r.at<uint64_t>(Gva(per_cpu + current_offset_)))}; }
+  // The number of the system call that the task is in, or was in last: in the user registers at the top of its kernel
+  // stack. UINT64_MAX if there is none.
   uint64_t system_call(Reader& r, Task task) const;
-  // To be called with the running task until stack_known(): finds where pt_regs lies (kernels with FRED pad the stack's
-  // top). Any thread; all find the same.
-  void learn_stack(Reader& r, uint64_t gs_base, Task task);
+  // To be called with the running task until stack_known(): finds where the user registers lie (x86 kernels with
+  // FRED pad the stack's top). Any thread; all find the same.
+  void learn_stack(Reader& r, uint64_t per_cpu, Task task);
   bool stack_known() const { return stack_known_.load(std::memory_order_relaxed); }
   bool usable() const { return current_offset_ != 0; }
-  uint64_t current_offset() const { return current_offset_; }  // of the running task's pointer, from GS base
+  uint64_t current_offset() const { return current_offset_; }  // of the running task's pointer, from the per-CPU base
 
  private:
   uint64_t current_offset_ = 0;

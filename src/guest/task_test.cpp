@@ -8,7 +8,6 @@
 namespace oboro::guest {
 namespace {
 
-using arch::Reg;
 using fake::FakeGuest;
 using fake::FakeVcpu;
 
@@ -67,10 +66,10 @@ TEST(TaskFinder, CurrentAndSystemCall) {
   Reader r(guest.kernel());
   TaskFinder finder(guest.kernel());
   ASSERT_TRUE(finder.usable());
-  const uint64_t gs = vcpu.reg(Reg::gs_base);
-  EXPECT_EQ(finder.current(r, gs).at, task);
+  const uint64_t per_cpu = arch::per_cpu_base(vcpu);
+  EXPECT_EQ(finder.current(r, per_cpu).at, task);
   EXPECT_FALSE(finder.stack_known());
-  finder.learn_stack(r, gs, Task{task});
+  finder.learn_stack(r, per_cpu, Task{task});
   EXPECT_TRUE(finder.stack_known());
   EXPECT_EQ(finder.system_call(r, Task{task}), 44u);
   EXPECT_EQ(finder.system_call(r, Task{}), UINT64_MAX);
@@ -88,7 +87,7 @@ TEST(TaskFinder, PcpuHot) {
   guest.run(vcpu, task);
   Reader r(guest.kernel());
   const TaskFinder finder(guest.kernel());
-  EXPECT_EQ(finder.current(r, vcpu.reg(Reg::gs_base)).at, task);
+  EXPECT_EQ(finder.current(r, arch::per_cpu_base(vcpu)).at, task);
 }
 
 TEST(TaskFinder, UnusableWithoutACurrentTask) {
@@ -97,21 +96,21 @@ TEST(TaskFinder, UnusableWithoutACurrentTask) {
   EXPECT_FALSE(TaskFinder(guest.kernel()).usable());
 }
 
-// Kernels with FRED leave room between pt_regs and the end of the stack: the per-CPU top of the stack tells.
+// Kernels with FRED leave room between the user registers and the end of the stack: the per-CPU top of the stack tells.
 TEST(TaskFinder, PaddedStack) {
   for (const uint64_t padding : {16u, 64u}) {
     FakeGuest guest;
     const Gva task = guest.task(100, "cat"), other = guest.task(101, "dog");
     FakeVcpu vcpu;
     guest.run(vcpu, task);
-    const Gva gs(vcpu.reg(Reg::gs_base));
-    guest.write(gs + fake::kTopOfStack, guest.get(task, Field::task_stack) + fake::kThreadSize - padding);
-    const uint64_t place = fake::kThreadSize - padding - guest.profile[Field::pt_regs_size];
+    const Gva per_cpu(arch::per_cpu_base(vcpu));
+    guest.write(per_cpu + fake::kTopOfStack, guest.get(task, Field::task_stack) + fake::kThreadSize - padding);
+    const uint64_t place = fake::kThreadSize - padding - guest.profile[Field::user_registers_size];
     for (const Gva t : {task, other})
-      guest.set(Gva(guest.get(t, Field::task_stack)) + place, Field::pt_regs_orig_ax, uint64_t{45});
+      guest.set(Gva(guest.get(t, Field::task_stack)) + place, Field::user_registers_number, uint64_t{45});
     Reader r(guest.kernel());
     TaskFinder finder(guest.kernel());
-    finder.learn_stack(r, gs.value, Task{task});
+    finder.learn_stack(r, per_cpu.value, Task{task});
     EXPECT_EQ(finder.system_call(r, Task{task}), 45u);
     EXPECT_EQ(finder.system_call(r, Task{other}), 45u);
   }
@@ -123,13 +122,13 @@ TEST(TaskFinder, NonsenseTopOfStackIsNotBelieved) {
   guest.set_system_call(task, 46);
   FakeVcpu vcpu;
   guest.run(vcpu, task);
-  const Gva gs(vcpu.reg(Reg::gs_base));
+  const Gva per_cpu(arch::per_cpu_base(vcpu));
   const uint64_t stack = guest.get(task, Field::task_stack);
   Reader r(guest.kernel());
   for (const uint64_t top : {uint64_t{0}, stack, stack + 100, stack + 2 * fake::kThreadSize, UINT64_MAX}) {
-    guest.write(gs + fake::kTopOfStack, top);
+    guest.write(per_cpu + fake::kTopOfStack, top);
     TaskFinder finder(guest.kernel());
-    finder.learn_stack(r, gs.value, Task{task});
+    finder.learn_stack(r, per_cpu.value, Task{task});
     EXPECT_EQ(finder.system_call(r, Task{task}), 46u);
   }
 }

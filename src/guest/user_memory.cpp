@@ -4,9 +4,6 @@
 #include <atomic>
 #include <cstring>
 
-#include "arch/x86_64/page_walk.h"
-#include "arch/x86_64/registers.h"
-
 namespace oboro::guest {
 namespace {
 
@@ -17,8 +14,7 @@ constexpr uint64_t kPage = 4096;
 std::optional<Kernel::Place> UserMemory::place_of(uint64_t at) const {
   if (at >= arch::kUserSpaceEnd) return std::nullopt;
   const engine::PhysicalMemory& memory = kernel_.memory();
-  const auto found =
-      arch::walk([&](Gpa entry) { return memory.read_u64(entry); }, cr3_, kernel_.layout().five_levels, Gva(at));
+  const auto found = arch::walk([&](Gpa entry) { return memory.read_u64(entry); }, tables_, Gva(at));
   if (!found || !found->user) return std::nullopt;
   return Kernel::Place{found->address, found->remaining};
 }

@@ -15,10 +15,10 @@ namespace oboro::guest {
 // Of the address space that the vCPU is in.
 class UserMemory {
  public:
-  // cr3: the vCPU's. It has to stand still while this reads: then its kernel cannot have waited for it to forget a page
-  // of this address space, and the page belongs to nobody else yet. (A kernel that lets the processor tell it so by
-  // other means is covered by a second look at the page tables.)
-  UserMemory(const Kernel& kernel, uint64_t cr3) : kernel_(kernel), cr3_(cr3) {}
+  // tables: the vCPU's. It has to stand still while this reads: then its kernel cannot have waited for it to forget a
+  // page of this address space, and the page belongs to nobody else yet. (A kernel that lets the processor tell it so
+  // by other means is covered by a second look at the page tables.)
+  UserMemory(const Kernel& kernel, const arch::PageTables& tables) : kernel_(kernel), tables_(tables) {}
 
   // False: not all of it is there, for the process; out is undefined then.
   bool read(uint64_t at, std::span<std::byte> out) const;
@@ -30,7 +30,7 @@ class UserMemory {
   std::optional<Kernel::Place> place_of(uint64_t at) const;
 
   const Kernel& kernel_;
-  uint64_t cr3_;
+  arch::PageTables tables_;
 };
 
 }  // namespace oboro::guest

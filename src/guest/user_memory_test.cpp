@@ -18,7 +18,7 @@ class UserMemoryTest : public testing::Test {
   UserMemoryTest() : bytes(guest.map_user(Gva(kAt), 4 * kPageSize)) {
     for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i % 251 + 1);
   }
-  UserMemory memory() { return {guest.kernel(), guest.memory.root()}; }
+  UserMemory memory() { return {guest.kernel(), {guest.memory.root()}}; }
   bool read(uint64_t at, size_t size) {
     got.assign(size, std::byte{0});
     return memory().read(at, got);
@@ -58,7 +58,7 @@ TEST_F(UserMemoryTest, WhatIsNotThereIsNotRead) {
   guest.memory.unmap(Gva(kAt + kPageSize));
   EXPECT_FALSE(read(kAt, kPageSize + 1));
   EXPECT_TRUE(read(kAt, kPageSize));
-  EXPECT_FALSE(UserMemory(guest.kernel(), 0).read(kAt, got)) << "no page tables";
+  EXPECT_FALSE(UserMemory(guest.kernel(), {}).read(kAt, got)) << "no page tables";
 }
 
 // The kernel's own memory is mapped in the same tables, but is not the program's to name.

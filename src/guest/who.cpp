@@ -14,7 +14,7 @@ constexpr size_t kContainerDigits = 64;
 std::vector<std::string> strings(Reader& r, Gva mm, uint64_t at, uint64_t size, size_t count) {
   const auto tables = r.kernel().physical(r.pointer(mm, Field::mm_pgd));
   if (!tables || r.failed()) return {};
-  const UserMemory memory(r.kernel(), tables->value);
+  const UserMemory memory(r.kernel(), arch::tables_at(*tables, r.kernel().layout().tables));
   std::string bytes;
   for (size = std::min<uint64_t>(size, kMaxArgumentBytes); bytes.size() < size;) {
     char piece[kPieceSize];

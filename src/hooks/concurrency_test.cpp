@@ -4,7 +4,6 @@
 #include <atomic>
 #include <mutex>
 #include <random>
-#include <sys/syscall.h>
 #include <thread>
 
 #include "hooks/hook_test.h"
@@ -40,7 +39,7 @@ TEST(Concurrency, HandlersOnFourVcpus) {
   const Gva pipe_file = pair.second;
   for (uint32_t i = 0; i < kThreads; ++i) {
     tasks[i] = guest.task(100 + i, "task");
-    guest.set_system_call(tasks[i], SYS_read);
+    guest.set_system_call(tasks[i], sys::read);
     objects.push_back(tasks[i].value);
   }
   std::vector<uint64_t> sockets, files{pipe_file.value};
@@ -124,7 +123,7 @@ TEST(Concurrency, NoBlockedReaderIsMissed) {
   const auto [pipe, file] = guest.pipe();
   const Carrier carrier(CarrierKind::pipe, pipe.value);
   const Gva reader = guest.task(100, "reader"), writer = guest.task(200, "writer");
-  guest.set_system_call(reader, SYS_read);
+  guest.set_system_call(reader, sys::read);
   const Carrier reading(CarrierKind::process, 100);
   labels::Carriers state(4096, 1);
   labels::PatternSet patterns;

@@ -1,6 +1,5 @@
 #include "hooks/describe.h"
 
-#include "arch/x86_64/syscalls.h"
 #include "guest/who.h"
 #include "hooks/operation.h"
 
@@ -41,7 +40,7 @@ void add_who(Operation& op, guest::Task of, event::Subject& out) {
 void describe_subject(Operation& op, event::Event& event, guest::Task of) {
   event.subject = subject_of(op.r, of);
   add_who(op, of, event.subject);
-  event.syscall = arch::syscall_name(of.at == op.task().at ? op.system_call() : op.env.tasks.system_call(op.r, of));
+  event.syscall = arch::system_call_name(of.at == op.task().at ? op.system_call() : op.env.tasks.system_call(op.r, of));
 }
 
 namespace {

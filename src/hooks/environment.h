@@ -75,18 +75,18 @@ struct Environment {
     filter->remove_name(dentry);
   }
 
-  // GS base of a vCPU in kernel mode: that of its per-CPU area, the same for the whole boot. So it is asked for once;
+  // Of a vCPU in kernel mode: the base of its per-CPU area is the same for the whole boot. So it is asked for once;
   // reading a register is the dearest part of a hook that changes nothing.
-  uint64_t gs_base(engine::Vcpu& vcpu) {
-    if (vcpu.index() >= gs_bases_.size()) return vcpu.reg(arch::Reg::gs_base);
-    auto& known = gs_bases_[vcpu.index()];
+  uint64_t per_cpu_base(engine::Vcpu& vcpu) {
+    if (vcpu.index() >= per_cpu_bases_.size()) return arch::per_cpu_base(vcpu);
+    auto& known = per_cpu_bases_[vcpu.index()];
     uint64_t value = known.load(std::memory_order_relaxed);
-    if (!value) known.store(value = vcpu.reg(arch::Reg::gs_base), std::memory_order_relaxed);
+    if (!value) known.store(value = arch::per_cpu_base(vcpu), std::memory_order_relaxed);
     return value;
   }
 
  private:
-  std::array<std::atomic<uint64_t>, 64> gs_bases_{};
+  std::array<std::atomic<uint64_t>, 64> per_cpu_bases_{};
 };
 
 }  // namespace oboro::hooks

@@ -337,9 +337,10 @@ guest::File file_of_descriptor(Operation& op, guest::Task task, uint64_t number)
 
 }  // namespace
 
-// The system-call wrapper: its one argument is the caller's pt_regs.
+// The system-call wrapper: its one argument is the caller's registers.
 void on_vmsplice(Operation& op) {
-  const guest::File file = file_of_descriptor(op, op.task(), op.r.get<uint32_t>(op.pointer(0), Field::pt_regs_di));
+  const guest::File file =
+      file_of_descriptor(op, op.task(), op.r.get<uint32_t>(op.pointer(0), Field::user_registers_argument));
   if (!file.at) return;
   if (file.writable(op.r))
     give_to_file(op, file);

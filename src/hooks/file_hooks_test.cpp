@@ -1,4 +1,3 @@
-#include <sys/syscall.h>
 
 #include "event/detail.h"
 #include "hooks/hook_test.h"
@@ -23,7 +22,7 @@ TEST_F(FileHooks, ReadOfLabelledFileTaints) {
   read(reader, guest.open(plain));
   EXPECT_EQ(labels(reader), 0u);
   EXPECT_EQ(told(), Told{});
-  guest.set_system_call(reader, SYS_pread64);
+  guest.set_system_call(reader, sys::pread64);
   read(reader, guest.open(secret));
   EXPECT_EQ(labels(reader), kSecret);
   ASSERT_EQ(reporter.events.size(), 1u);

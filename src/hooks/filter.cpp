@@ -275,7 +275,7 @@ std::optional<FilterProgram> filter_program(Interest interest, const guest::Kern
     case Interest::descriptor:
     case Interest::descriptor_in_registers:
       b.argument(0);
-      if (interest == Interest::descriptor_in_registers) b.load32(Field::pt_regs_di);
+      if (interest == Interest::descriptor_in_registers) b.load32(Field::user_registers_argument);
       b.step(Op::bits, 0x7fffffff);
       b.step(Op::shift_left, 3);
       b.step(Op::note, kNoteIsDescriptor);

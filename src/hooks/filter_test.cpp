@@ -29,7 +29,7 @@ class FilterTest : public testing::Test {
     const auto steps = filter_program(Interest::executed, guest.kernel(), *layout, executables);
     fake::FakeFilter::Guest view;
     view.word = [this](Gva at) { return guest.word(at); };
-    view.gs_base = vcpu.reg(arch::Reg::gs_base);
+    view.per_cpu = arch::per_cpu_base(vcpu);
     view.arguments[0] = program.value;
     return filter.run(*steps, *layout, view);
   }

@@ -12,6 +12,7 @@
 
 namespace oboro::hooks {
 
+namespace sys = arch::sys;
 using event::Kind;
 using event::ObjectType;
 using fake::address;
@@ -94,8 +95,8 @@ class HookTest : public testing::Test {
       return value;
     };
     view.set_word = [this](Gva at, uint64_t value) { guest.write(at, value); };
-    view.gs_base = vcpu.reg(arch::Reg::gs_base);
-    for (size_t i = 0; i < view.arguments.size(); ++i) view.arguments[i] = vcpu.reg(arch::kArguments[i]);
+    view.per_cpu = arch::per_cpu_base(vcpu);
+    for (size_t i = 0; i < view.arguments.size(); ++i) view.arguments[i] = arch::argument(vcpu, i);
     const auto program = filter_program(interest_of(point, policy), guest.kernel(), layout);
     if (!program) throw std::logic_error("no filter for a hook");
     const bool stops = filter.run(*program, layout, view);

@@ -21,7 +21,7 @@ enum class Interest : uint8_t {
   readable_or_refused,      // readable, or sends are refused
   mapped,                   // managed, or the struct file, if any, bears labels
   descriptor,               // every call; the descriptor is the argument
-  descriptor_in_registers,  // every call; the descriptor is in the caller's RDI, which the argument (pt_regs) holds
+  descriptor_in_registers,  // every call; the descriptor is in the caller's registers, to which the argument points
   receiving,                // managed, or labels may come out of the struct socket
   socket,                   // the struct socket, or a connection with its ports, bears labels
   connection,               // a connection with the struct sock's ports bears labels

@@ -1,6 +1,5 @@
 #include "hooks/operation.h"
 
-#include "arch/x86_64/syscalls.h"
 #include "hooks/propagation.h"
 
 namespace oboro::hooks {
@@ -11,9 +10,9 @@ using labels::Carrier;
 using labels::CarrierKind;
 
 void Operation::find_task() {
-  const uint64_t gs_base = env.gs_base(vcpu);
-  task_ = env.tasks.current(r, gs_base);
-  if (!env.tasks.stack_known()) env.tasks.learn_stack(r, gs_base, task_);
+  const uint64_t per_cpu = env.per_cpu_base(vcpu);
+  task_ = env.tasks.current(r, per_cpu);
+  if (!env.tasks.stack_known()) env.tasks.learn_stack(r, per_cpu, task_);
   tgid_ = task_.tgid(r);
 }
 

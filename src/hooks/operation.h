@@ -41,8 +41,8 @@ class Operation {
     if (!task_.at) find_task();
     return tgid_;
   }
-  Gva pointer(unsigned argument) { return Gva(vcpu.reg(arch::kArguments[argument])); }
-  uint64_t value(unsigned argument) { return vcpu.reg(arch::kArguments[argument]); }
+  Gva pointer(unsigned argument) { return Gva(arch::argument(vcpu, argument)); }
+  uint64_t value(unsigned argument) { return arch::argument(vcpu, argument); }
   labels::Carrier process() { return {labels::CarrierKind::process, tgid()}; }
   // Of the running process. While nothing is managed, which process runs is not even asked.
   uint64_t labels() { return env.carriers.count(labels::CarrierKind::process) ? env.carriers.labels(process()) : 0; }

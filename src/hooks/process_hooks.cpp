@@ -1,7 +1,5 @@
 // Processes: fork, exec, end, and looking into each other's memory.
 
-#include <sys/syscall.h>
-
 #include "guest/who.h"
 #include "hooks/table.h"
 
@@ -61,7 +59,7 @@ void on_ptrace_access_check(Operation& op) {
 // become managed for showing a managed process, and opening /proc/PID/mem has already counted as attaching.
 void on_access_remote_vm(Operation& op) {
   const uint64_t number = op.system_call();
-  if (number != SYS_ptrace && number != SYS_pread64 && number != SYS_pwrite64) return;
+  if (number != arch::sys::ptrace && number != arch::sys::pread64 && number != arch::sys::pwrite64) return;
   const guest::Task other{op.r.pointer(op.pointer(0), Field::mm_owner)};
   if (!other.at || other.tgid(op.r) == op.tgid()) return;
   op.take(process_node(op.r, other));

@@ -1,5 +1,4 @@
 #include <cstring>
-#include <sys/syscall.h>
 
 #include "hooks/hook_test.h"
 
@@ -175,10 +174,10 @@ TEST_F(ProcessHooks, AttachingGoesBothWays) {
 TEST_F(ProcessHooks, AccessToRemoteMemory) {
   label(reader);
   const uint64_t mm = guest.mm(reader).value;
-  guest.set_system_call(writer, SYS_read);  // `ps`
+  guest.set_system_call(writer, sys::read);  // `ps`
   call(Symbol::fn_access_remote_vm, writer, {mm, 0, 0, 8, 0});
   EXPECT_EQ(labels(writer), 0u);
-  guest.set_system_call(writer, SYS_ptrace);
+  guest.set_system_call(writer, sys::ptrace);
   call(Symbol::fn_access_remote_vm, writer, {mm, 0, 0, 8, 0});
   EXPECT_EQ(labels(writer), kSecret);
   label(writer, kOther);

@@ -1,5 +1,4 @@
 // A denying run that has lost track of labels: nothing leaves any more, whoever sends it.
-#include <sys/syscall.h>
 
 #include "event/detail.h"
 #include "hooks/hook_test.h"
@@ -17,7 +16,7 @@ class RefusedSends : public HookTest {
   RefusedSends() : HookTest(kRoom / 2) { policy.leak = policy::Verdict::deny; }
 
   Answer send(Gva task, Gva sock, Gva message = Gva()) {
-    guest.set_system_call(task, SYS_sendto);
+    guest.set_system_call(task, sys::sendto);
     if (!message) message = guest.allocate();
     return call(Symbol::fn_socket_sendmsg, task, {guest.socket(sock).value, message.value, 5});
   }

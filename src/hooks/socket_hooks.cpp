@@ -1,6 +1,5 @@
 // Sockets and SysV message queues. Local communication labels the receiving end; anything else is a possible leak.
 
-#include "arch/x86_64/syscalls.h"
 #include "hooks/table.h"
 
 namespace oboro::hooks {
@@ -139,7 +138,7 @@ void on_unix_may_send(Operation& op) {
   if (!labels || !other) return;
   const Node receiver = socket_node(guest::sock_of(op.r, other));
   // connect() asks too, and sends nothing. Looked at last: it costs more than all before.
-  if ((labels & ~op.env.carriers.labels(receiver.carrier)) != 0 && op.system_call() != arch::kSyscallConnect)
+  if ((labels & ~op.env.carriers.labels(receiver.carrier)) != 0 && op.system_call() != arch::sys::connect)
     op.give(receiver);
 }
 

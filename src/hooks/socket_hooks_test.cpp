@@ -1,4 +1,3 @@
-#include <sys/syscall.h>
 
 #include "hooks/hook_test.h"
 
@@ -11,14 +10,14 @@ using guest::SocketType;
 class SocketHooks : public HookTest {
  protected:
   Answer send(Gva task, Gva sock, Gva message = Gva()) {
-    guest.set_system_call(task, SYS_sendto);
+    guest.set_system_call(task, sys::sendto);
     if (!message) message = guest.allocate();
     return call(Symbol::fn_socket_sendmsg, task, {guest.socket(sock).value, message.value, 5});
   }
   void receive(Gva task, Gva sock) {
-    guest.set_system_call(task, SYS_recvfrom);
+    guest.set_system_call(task, sys::recvfrom);
     call(Symbol::fn_socket_recvmsg, task, {guest.socket(sock).value, 0, 5, 0});
-    guest.set_system_call(task, SYS_getpid);  // and it has returned
+    guest.set_system_call(task, sys::getpid);  // and it has returned
   }
   void close(Gva task, Gva sock, Symbol function = Symbol::fn_inet_release) {
     call(function, task, {guest.socket(sock).value});
@@ -48,7 +47,7 @@ TEST_F(SocketHooks, UnixStream) {
 TEST_F(SocketHooks, UnixWithABlockedReceiver) {
   const auto [one, other] = guest.unix_pair(SocketType::seqpacket);
   receive(reader, other);
-  guest.set_system_call(reader, SYS_recvmsg);
+  guest.set_system_call(reader, sys::recvmsg);
   label(writer);
   send(writer, one);
   EXPECT_EQ(labels(reader), kSecret);
@@ -64,16 +63,16 @@ TEST_F(SocketHooks, UnixDatagramsGoToWhomTheyAreAddressed) {
   const Gva from = guest.sock(Family::local, SocketType::datagram),
             to = guest.sock(Family::local, SocketType::datagram);
   const Gva from_socket = guest.socket(from), to_socket = guest.socket(to);
-  guest.set_system_call(writer, SYS_sendto);
+  guest.set_system_call(writer, sys::sendto);
   call(Symbol::fn_unix_may_send, writer, {from_socket.value, to_socket.value});
   EXPECT_EQ(told(), Told{});
   label(writer);
   send(writer, from);
   EXPECT_EQ(told(), Told{}) << "the other hook knows the receiver";
-  guest.set_system_call(writer, SYS_connect);
+  guest.set_system_call(writer, sys::connect);
   call(Symbol::fn_unix_may_send, writer, {from_socket.value, to_socket.value});
   EXPECT_EQ(told(), Told{}) << "connect() sends nothing";
-  guest.set_system_call(writer, SYS_sendto);
+  guest.set_system_call(writer, sys::sendto);
   call(Symbol::fn_unix_may_send, writer, {from_socket.value, to_socket.value});
   EXPECT_EQ(labels(socket(to)), kSecret);
   receive(reader, to);
@@ -114,7 +113,7 @@ TEST_F(TcpHooks, BothDirectionsAreApart) {
 TEST_F(TcpHooks, BlockedReceiver) {
   connect("10.0.2.15", "10.0.2.15");
   receive(reader, server);
-  guest.set_system_call(reader, SYS_read);
+  guest.set_system_call(reader, sys::read);
   label(writer);
   send(writer, client);
   EXPECT_EQ(labels(reader), kSecret);
@@ -271,7 +270,7 @@ TEST_F(UdpHooks, ConnectedSocketNeedsNoName) {
   guest.connect(sock, endpoint("127.0.0.1", 53));
   label(writer);
   receive(reader, bound);
-  guest.set_system_call(reader, SYS_recvmmsg);
+  guest.set_system_call(reader, sys::recvmmsg);
   send(writer, sock);
   EXPECT_EQ(labels(reader), kSecret) << "blocked";
 }

@@ -1,7 +1,5 @@
 // Pipes, terminals and queues.
 
-#include <sys/syscall.h>
-
 #include "hooks/hook_test.h"
 
 namespace oboro::hooks {
@@ -33,7 +31,7 @@ TEST_F(StreamHooks, Pipe) {
 // Pipes come and go at the same addresses, and shells read from many.
 TEST_F(StreamHooks, WhoReadTheEndedPipeDoesNotReadTheNextOne) {
   const auto [pipe, file] = guest.pipe();
-  guest.set_system_call(reader, SYS_read);
+  guest.set_system_call(reader, sys::read);
   read(reader, file);
   call(Symbol::fn_free_pipe_info, reader, {pipe.value});
   label(writer);
@@ -45,7 +43,7 @@ TEST_F(StreamHooks, WhoReadTheEndedPipeDoesNotReadTheNextOne) {
 TEST_F(StreamHooks, WhoReadsAnotherPipeDoesNotReadThisOne) {
   const auto [pipe, file] = guest.pipe();
   const auto [other_pipe, other_file] = guest.pipe();
-  guest.set_system_call(reader, SYS_read);
+  guest.set_system_call(reader, sys::read);
   read(reader, file);
   read(reader, other_file);
   label(writer);
@@ -57,10 +55,10 @@ TEST_F(StreamHooks, WhoReadsAnotherPipeDoesNotReadThisOne) {
 
 TEST_F(StreamHooks, PipeWithABlockedReader) {
   const auto [pipe, file] = guest.pipe();
-  guest.set_system_call(reader, SYS_readv);
+  guest.set_system_call(reader, sys::readv);
   read(reader, file);
   label(writer);
-  guest.set_system_call(writer, SYS_write);
+  guest.set_system_call(writer, sys::write);
   write(writer, file);
   EXPECT_EQ(labels(reader), kSecret);
   ASSERT_EQ(reporter.events.size(), 2u);
@@ -72,7 +70,7 @@ TEST_F(StreamHooks, PipeWithABlockedReader) {
 #ifndef OBORO_TEST_FILTERED  // where an ended task is in no list
 TEST_F(StreamHooks, ReceiverThatEndedMeanwhileIsNoGap) {
   const auto [pipe, file] = guest.pipe();
-  guest.set_system_call(reader, SYS_read);
+  guest.set_system_call(reader, sys::read);
   read(reader, file);
   guest.hide(reader);
   label(writer);
@@ -128,16 +126,16 @@ TEST_F(StreamHooks, Vmsplice) {
   guest.set_file(writer, 4, write_end);
   guest.set_file(reader, 5, read_end);
   const Gva arguments = guest.allocate();
-  guest.set(arguments, Field::pt_regs_di, uint64_t{0xffffffff00000004});  // only the low half counts
+  guest.set(arguments, Field::user_registers_argument, uint64_t{0xffffffff00000004});  // only the low half counts
   label(writer);
   call(Symbol::fn_vmsplice, writer, {arguments.value});
   EXPECT_EQ(labels(Carrier(CarrierKind::pipe, pipe.value)), kSecret);
-  guest.set(arguments, Field::pt_regs_di, uint64_t{5});
+  guest.set(arguments, Field::user_registers_argument, uint64_t{5});
   call(Symbol::fn_vmsplice, reader, {arguments.value});
   EXPECT_EQ(labels(reader), kSecret);
   told();
   for (const uint64_t descriptor : {uint64_t{6}, uint64_t{64}, uint64_t{0xffffffff}}) {  // not open
-    guest.set(arguments, Field::pt_regs_di, descriptor);
+    guest.set(arguments, Field::user_registers_argument, descriptor);
     call(Symbol::fn_vmsplice, writer, {arguments.value});
   }
   EXPECT_EQ(told(), Told{});
@@ -149,7 +147,7 @@ TEST_F(StreamHooks, PosixMessageQueue) {
   const Carrier carrier(CarrierKind::queue, guest.inode_of(queue).value);
   guest.set_file(writer, 3, file);
   guest.set_file(reader, 4, file);
-  guest.set_system_call(reader, SYS_mq_timedreceive);
+  guest.set_system_call(reader, sys::mq_timedreceive);
   call(Symbol::fn_mq_timedsend, writer, {3});
   EXPECT_EQ(labels(carrier), 0u);
   call(Symbol::fn_mq_timedreceive, reader, {4});
@@ -200,7 +198,7 @@ TEST_F(TerminalHooks, WhatOneEndWritesTheOtherReads) {
 }
 
 TEST_F(TerminalHooks, BlockedReader) {
-  guest.set_system_call(reader, SYS_read);
+  guest.set_system_call(reader, sys::read);
   read(reader, open_tty(slave, Symbol::console_fops));
   label(writer);
   write(writer, open_tty(master));

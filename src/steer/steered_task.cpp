@@ -6,11 +6,8 @@
 #include <cstring>
 #include <utility>
 
-#include "arch/x86_64/pt_regs.h"
-
 namespace oboro::steer {
 
-using arch::Reg;
 using guest::Field;
 using guest::Symbol;
 
@@ -26,22 +23,21 @@ std::string_view SteeredTask::missing(const guest::Profile& profile) {
         Symbol::call_copy_from_user, Symbol::call_copy_to_user, Symbol::call_strncpy_from_user})
     if (!profile.has(symbol)) return guest::name(symbol);
   if (!profile.has(Field::task_state)) return guest::name(Field::task_state);
-  if (profile[Field::pt_regs_di] != offsetof(arch::PtRegs, di) ||
-      profile[Field::pt_regs_orig_ax] != offsetof(arch::PtRegs, orig_ax))
-    return "struct pt_regs as it is elsewhere";
+  if (!arch::UserRegisters::is_layout(profile[Field::user_registers_number], profile[Field::user_registers_argument]))
+    return "user registers as they lie elsewhere";
   return {};
 }
 
 bool SteeredTask::comes_back(engine::Vcpu& vcpu, Symbol function) const {
-  return at_function(function) && vcpu.reg(Reg::rsp) == entry_stack_ - kFrame + sizeof(uint64_t);
+  return at_function(function) && arch::has_returned(vcpu, called_frame_);
 }
 
 void SteeredTask::begin(engine::Vcpu& vcpu, Symbol function) {
   routine_ = {};
   busy_ = false;
-  entry_stack_ = vcpu.reg(Reg::rsp);
+  entry_frame_ = arch::call_frame(vcpu);
   entry_function_ = kernel_.symbol(function).value;
-  for (size_t i = 0; i < entry_arguments_.size(); ++i) entry_arguments_[i] = vcpu.reg(arch::kArguments[i]);
+  for (size_t i = 0; i < entry_arguments_.size(); ++i) entry_arguments_[i] = arch::argument(vcpu, i);
 }
 
 std::optional<Outcome> SteeredTask::start(engine::Vcpu& vcpu, Routine<Outcome> routine, engine::Response& response) {
@@ -56,7 +52,7 @@ std::optional<Outcome> SteeredTask::start(engine::Vcpu& vcpu, Routine<Outcome> r
 std::optional<Outcome> SteeredTask::go_on(engine::Vcpu& vcpu, engine::Response& response) {
   vcpu_ = &vcpu;
   pending_ = nullptr;
-  returned_ = vcpu.reg(Reg::rax);
+  returned_ = arch::result(vcpu);
   std::exchange(resume_, {}).resume();
   return suspended_or_done(response);
 }
@@ -69,9 +65,9 @@ std::optional<Outcome> SteeredTask::suspended_or_done(engine::Response& response
     vcpu_ = nullptr;
     return outcome;
   }
-  const Gva stack(entry_stack_ - kFrame);
-  writer_.put(stack, entry_function_);
-  response = engine::Call{pending_->function, stack, pending_->arguments, pending_->argument_count};
+  called_frame_ = arch::make_frame(entry_frame_.stack - kFrame, Gva(entry_function_),
+                                   [this](Gva at, uint64_t word) { writer_.put(at, word); });
+  response = engine::Call{pending_->function, called_frame_, pending_->arguments, pending_->argument_count};
   vcpu_ = nullptr;
   return std::nullopt;
 }
@@ -142,13 +138,8 @@ Routine<int64_t> SteeredTask::copy_string(uint64_t user, std::string& out) {
 
 Routine<int64_t> SteeredTask::kernel_own(Symbol function, std::array<uint64_t, 6> a) {
   if (!co_await need_buffer()) co_return -ENOMEM;
-  arch::PtRegs registers{};
-  registers.di = a[0];
-  registers.si = a[1];
-  registers.dx = a[2];
-  registers.r10 = a[3];
-  registers.r8 = a[4];
-  registers.r9 = a[5];
+  arch::UserRegisters registers{};
+  registers.set_arguments(a);
   writer_.put(buffer_, registers);
   co_return static_cast<int64_t>(co_await call(function, buffer_.value));
 }

@@ -68,12 +68,11 @@ class SteeredTask {
   std::optional<Outcome> start(engine::Vcpu& vcpu, Routine<Outcome> routine, engine::Response& response);
   std::optional<Outcome> go_on(engine::Vcpu& vcpu, engine::Response& response);
   // What becomes of the hooked function after that: it runs as it was called, or it returns.
-  engine::Response runs() const { return engine::RunAs{Gva(entry_stack_), entry_arguments_}; }
-  engine::Response returns(int64_t value) const { return engine::Return{value, Gva(entry_stack_)}; }
+  engine::Response runs() const { return engine::RunAs{entry_frame_, entry_arguments_}; }
+  engine::Response returns(int64_t value) const { return engine::Return{value, entry_frame_}; }
 
   bool busy() const { return busy_.load(); }  // any thread may ask
   bool at_function(guest::Symbol function) const { return busy() && entry_function_ == kernel_.symbol(function).value; }
-  uint64_t entry_stack() const { return entry_stack_; }
   const std::array<uint64_t, engine::Call::kMostArguments>& entry_arguments() const { return entry_arguments_; }
 
   // --- for routines
@@ -95,7 +94,7 @@ class SteeredTask {
   Routine<bool> need_buffer();
   Gva buffer() const { return buffer_; }
   // A word of its stack, for an argument that is a pointer.
-  Gva scratch() const { return Gva(entry_stack_ - kScratch); }
+  Gva scratch() const { return entry_frame_.stack - kScratch; }
   bool read_buffer(size_t offset, std::span<std::byte> out) const {
     return kernel_.read(buffer_ + offset, out.data(), out.size());
   }
@@ -126,7 +125,7 @@ class SteeredTask {
   Routine<bool> sleep(uint64_t nanoseconds, Sleep sleep);
 
  private:
-  // Below the hooked function's return address: that of the called one, and a few words for arguments that are
+  // Below the hooked function's frame: that of the called one, and above it a few words for arguments that are
   // pointers.
   static constexpr uint64_t kFrame = 144, kScratch = 136;
 
@@ -136,7 +135,7 @@ class SteeredTask {
     pending_ = &call;
   }
   std::optional<Outcome> suspended_or_done(engine::Response& response);
-  guest::UserMemory user_memory() { return {kernel_, vcpu_->reg(arch::Reg::cr3)}; }
+  guest::UserMemory user_memory() { return {kernel_, arch::current_tables(*vcpu_, kernel_.layout().tables)}; }
 
   const guest::Kernel& kernel_;
   guest::Writer writer_;
@@ -149,7 +148,8 @@ class SteeredTask {
   std::coroutine_handle<> resume_;
   const KernelCall* pending_ = nullptr;
   uint64_t returned_ = 0;
-  uint64_t entry_stack_ = 0, entry_function_ = 0;
+  arch::CallFrame entry_frame_, called_frame_;  // of the hooked function, of the one that it was sent to last
+  uint64_t entry_function_ = 0;
   std::array<uint64_t, engine::Call::kMostArguments> entry_arguments_{};
 
   Gva buffer_;

@@ -13,7 +13,6 @@
 namespace oboro::steer {
 namespace {
 
-using arch::Reg;
 using guest::Symbol;
 
 // Answers at the nth look.
@@ -40,8 +39,8 @@ struct AtHook {
   fake::FakeVcpu& vcpu;
   fake::FakeGuest& guest;
   std::optional<Gva> at{};
-  uint64_t reg(Reg reg) { return vcpu.reg(reg); }
-  void set(Reg reg, uint64_t value) { vcpu.set(reg, value); }
+  uint64_t reg(arch::Reg reg) { return vcpu.reg(reg); }
+  void set(arch::Reg reg, uint64_t value) { vcpu.set(reg, value); }
   bool read_word(Gva where, uint64_t& out) { return guest.kernel().read(where, &out, sizeof out); }
   void go_to(Gva where) { at = where; }
 };
@@ -57,8 +56,7 @@ class SteeredTaskTest : public testing::Test {
   End call(SteeredTask& task, const Work& work) {
     guest.run(vcpu, task.task().at);
     vcpu.set_arguments({11, 12, 13, 14});
-    vcpu.set(Reg::rsp, stack.value);
-    guest.write(stack, kReturn);
+    arch::use_frame(vcpu, make_frame());
     for (unsigned step = 0; step < 100000; ++step) {
       engine::Response response;
       std::optional<Outcome> outcome;
@@ -74,24 +72,26 @@ class SteeredTaskTest : public testing::Test {
       if (!hook.at) return End::ran;
       if (*hook.at == Gva(kReturn)) return End::returned;
       EXPECT_TRUE(std::holds_alternative<engine::Call>(response));
-      if (!execute(*hook.at)) return End::lost;
+      if (!execute(std::get<engine::Call>(response))) return End::lost;
     }
     return End::lost;
   }
   // One of the kernel's functions, to its return: to the hooked function, with anything in the registers.
-  bool execute(Gva function) {
+  bool execute(const engine::Call& to) {
+    const Gva function = to.function;
     ++calls[function.value];
     state = static_cast<uint32_t>(guest.get(leader, guest::Field::task_state));
     uint64_t result = 0;
     if (function == guest.symbol(Symbol::call_schedule_hrtimeout)) {
-      sleeps.push_back(guest.word(Gva(vcpu.reg(Reg::rdi))));
+      sleeps.push_back(guest.word(Gva(arch::argument(vcpu, 0))));
       result = state == static_cast<uint32_t>(SteeredTask::Sleep::interruptible) ? signal : death;
     }
-    const Gva sp(vcpu.reg(Reg::rsp));
     vcpu.set_arguments({0x5a5a, 0x5a5a, 0x5a5a, 0x5a5a});
-    vcpu.set(Reg::rax, result);
-    vcpu.set(Reg::rsp, sp.value + 8);
-    return guest.word(sp) == guest.symbol(kHooked).value;
+    AtHook at{vcpu, guest};
+    return arch::return_from(at, to.frame, result) && at.at == guest.symbol(kHooked);
+  }
+  arch::CallFrame make_frame() {
+    return arch::make_frame(stack, Gva(kReturn), [this](Gva at, uint64_t word) { guest.write(at, word); });
   }
   unsigned count(Symbol function) { return calls[guest.symbol(function).value]; }
   // A policy that asks somebody outside: what it says is what the call comes to.
@@ -122,7 +122,7 @@ TEST_F(SteeredTaskTest, AnAnswerThatIsThereCostsTheGuestNothing) {
   EXPECT_EQ(call(task, ask()), End::returned);
   EXPECT_EQ(end, WaitEnd::answered);
   EXPECT_TRUE(calls.empty());
-  EXPECT_EQ(vcpu.reg(Reg::rax), static_cast<uint64_t>(-EACCES));
+  EXPECT_EQ(arch::result(vcpu), static_cast<uint64_t>(-EACCES));
   EXPECT_FALSE(task.busy());
 }
 
@@ -132,16 +132,16 @@ TEST_F(SteeredTaskTest, TheGuestGoesOnUntilItIsThere) {
   EXPECT_EQ(call(task, ask()), End::returned);
   EXPECT_EQ(count(Symbol::call_yield) + count(Symbol::call_schedule_hrtimeout), 5u);
   EXPECT_EQ(oracle.stands, 0u);
-  EXPECT_EQ(vcpu.reg(Reg::rax), static_cast<uint64_t>(-EACCES));
-  EXPECT_EQ(vcpu.reg(Reg::rsp), stack.value + 8);
+  EXPECT_EQ(arch::result(vcpu), static_cast<uint64_t>(-EACCES));
+  EXPECT_TRUE(arch::has_returned(vcpu, make_frame()));
 }
 
 TEST_F(SteeredTaskTest, ThenTheFunctionRunsAsItWasCalled) {
   SteeredTask task(guest.kernel(), guest::Task{leader}, Wait::park);
   oracle.answers_at = 6;
   EXPECT_EQ(call(task, ask({}, 0)), End::ran);
-  EXPECT_EQ(vcpu.reg(Reg::rsp), stack.value);
-  for (const uint64_t i : {0, 1, 2, 3}) EXPECT_EQ(vcpu.reg(arch::kArguments[i]), 11 + i);
+  EXPECT_EQ(arch::call_frame(vcpu).stack, stack);
+  for (const uint64_t i : {0, 1, 2, 3}) EXPECT_EQ(arch::argument(vcpu, i), 11 + i);
 }
 
 TEST_F(SteeredTaskTest, ALongWaitSleepsAndOnlyDeathEndsIt) {
@@ -213,7 +213,7 @@ TEST_F(SteeredTaskTest, AnotherCallOfTheFunctionDropsWhatWasLeft) {
   SteeredTask task(guest.kernel(), guest::Task{leader}, Wait::park);
   oracle.answers_at = UINT32_MAX;
   guest.run(vcpu, leader);
-  vcpu.set(Reg::rsp, stack.value);
+  arch::use_frame(vcpu, make_frame());
   engine::Response response;
   task.begin(vcpu, kHooked);
   EXPECT_FALSE(task.start(vcpu, ask()(task), response));

@@ -51,7 +51,7 @@ void Boot::runs_program(engine::Vcpu& vcpu) {
 
 void Boot::at_reset_vector(engine::Vcpu& vcpu) {
   // Of the others, a guest that starts them makes the same.
-  if (vcpu.index() == 0 && engine::was_reset(vcpu)) end(vcpu, "reset", Placement::Code::is_gone);
+  if (vcpu.index() == 0 && arch::was_reset(vcpu)) end(vcpu, "reset", Placement::Code::is_gone);
 }
 
 void Boot::end(engine::Vcpu& vcpu, const char* how, Placement::Code code) {
@@ -136,11 +136,11 @@ void Boot::place() {
   hooks_ = std::move(wanted_);
   const guest::Layout& layout = tracer_.kernel().layout();
   const auto filter_layout = tracer_.filter_layout();
-  const engine::Placed placed = placement_.place(
-      {hooks_,
-       {layout.image_base, layout.image_start, layout.image_size, layout.page_table, layout.five_levels},
-       filter_layout,
-       [&](const engine::Hook& hook) { return tracer_.filter_program(hook, *filter_layout); }});
+  const engine::Placed placed =
+      placement_.place({hooks_,
+                        {layout.image_base, layout.image_start, layout.image_size, layout.tables},
+                        filter_layout,
+                        [&](const engine::Hook& hook) { return tracer_.filter_program(hook, *filter_layout); }});
   for (const engine::Hook* hook : placed.missing) tracer_.not_placed(*hook);
   if (placed.filter) tracer_.filter_with(*placed.filter);
   if (placed.essential_only) tracer_.watch_essential_only();

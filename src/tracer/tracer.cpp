@@ -8,7 +8,6 @@
 #include <time.h>
 #include <utility>
 
-#include "arch/x86_64/page_walk.h"
 #include "event/codec.h"
 #include "guest/profile/build.h"
 #include "link/control.h"
@@ -16,8 +15,6 @@
 namespace oboro::tracer {
 namespace {
 
-// Where Linux maps its image: __START_KERNEL_map to MODULES_VADDR (arch/x86/include/asm/page_64_types.h).
-constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
 constexpr uint64_t kMaxImage = uint64_t{256} << 20;
 constexpr int kProfileTimeoutMs = 75000;  // longer than the supervisor's own (supervisor/kernel_desk.cpp)
 constexpr int kGoOnTimeoutMs = 60000;
@@ -70,19 +67,17 @@ void Tracer::learn_files() {
 
 Result<guest::Layout> Tracer::find_kernel(engine::Vcpu& vcpu) const {
   guest::Layout layout;
-  layout.five_levels = vcpu.reg(arch::Reg::cr4) & arch::kCr4La57;
-  // Kernel page-table isolation: user mode runs on the second of a pair of top-level tables (PTI_USER_PGTABLE_BIT).
-  const uint64_t cr3 = vcpu.reg(arch::Reg::cr3) & arch::kFrameMask;
+  constexpr uint64_t kAlignment = arch::kImageAlignment;
   const auto read = [this](Gpa at) { return memory_.read_u64(at); };
-  for (const uint64_t table : {cr3 & ~uint64_t{0x1000}, cr3}) {
-    layout.page_table = table;
+  for (const arch::PageTables& tables : arch::kernel_tables(vcpu)) {
+    layout.tables = tables;
     layout.image_size = 0;
     uint64_t end = 0;
-    for (uint64_t va = kImageArea; va < kImageAreaEnd;) {
-      const auto found = arch::walk(read, table, layout.five_levels, Gva(va));
+    for (uint64_t va = arch::kImageArea; va < arch::kImageAreaEnd;) {
+      const auto found = arch::walk(read, tables, Gva(va));
       if (!found) {
         va += 4096;
-        if (!end && va % (2 << 20)) va = (va + (2 << 20) - 1) & ~uint64_t{(2 << 20) - 1};  // the image starts on 2 MiB
+        if (!end && va % kAlignment) va = (va + kAlignment - 1) & ~(kAlignment - 1);
         continue;
       }
       if (!end) {
@@ -116,7 +111,7 @@ Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
   const std::span<std::byte> copy(static_cast<std::byte*>(map), layout.image_size);
   const auto read = [this](Gpa at) { return memory_.read_u64(at); };
   for (uint64_t offset = 0; offset < layout.image_size;) {
-    const auto found = arch::walk(read, layout.page_table, layout.five_levels, layout.image_base + offset);
+    const auto found = arch::walk(read, layout.tables, layout.image_base + offset);
     uint64_t part = 4096;
     if (found && found->address.value - layout.image_start.value == offset) {
       const uint64_t most = std::min(found->remaining, layout.image_size - offset);
@@ -201,8 +196,7 @@ Result<std::vector<engine::Hook>> Tracer::arm(engine::Vcpu& vcpu) {
   if (layout->image_base.value != known.layout.image_base.value ||
       layout->image_start.value != known.layout.image_start.value)
     return Error{Errc::unsupported, "the kernel image moved while the kernel started"};
-  known.layout.page_table = layout->page_table;
-  known.layout.five_levels = layout->five_levels;
+  known.layout.tables = layout->tables;
   hider_.reset();
   kernel_ = std::make_unique<guest::Kernel>(memory_, std::move(known.profile), known.layout);
   environment_ = std::make_unique<hooks::Environment>(*kernel_, state_, patterns_, settings_.policy, *this);

@@ -90,7 +90,7 @@ TEST_F(TracerTest, ShowsTheSupervisorACopyOfTheImage) {
 
 TEST_F(TracerTest, KernelPageTableIsolation) {
   make();
-  vcpu.set(arch::Reg::cr3, guest.memory.root() | 0x1000 | 7);  // the user half's table, and a PCID
+  arch::set_tables(vcpu, {guest.memory.root() | 0x1000 | 7});  // the user half's table, and a PCID
   EXPECT_TRUE(arm());
 }
 
@@ -105,12 +105,12 @@ TEST_F(TracerTest, HolesInTheImageAreZero) {
 
 TEST_F(TracerTest, NoKernelImage) {
   make();
-  vcpu.set(arch::Reg::cr3, guest.allocate().value - fake::kDirectMap.value);
+  arch::set_tables(vcpu, {guest.allocate().value - fake::kDirectMap.value});
   auto armed = tracer->arm(vcpu);
   ASSERT_FALSE(armed);
   EXPECT_EQ(armed.error().code, Errc::not_found);
   EXPECT_NE(armed.error().message.find("no kernel image"), std::string::npos);
-  vcpu.set(arch::Reg::cr3, 0x7ffffffffffff000);  // nowhere
+  arch::set_tables(vcpu, {0x7ffffffffffff000});  // nowhere
   EXPECT_FALSE(tracer->arm(vcpu));
 
   answer({link::GoOn{}});

@@ -30,7 +30,7 @@ class TracerTest : public testing::Test {
     secret = guest.make_file(disk, "secret", 11);
     settings.capacity = 1024;
     settings.rules = {{"/secret", 1}};
-    vcpu.set(arch::Reg::cr3, guest.memory.root());
+    arch::set_tables(vcpu, {guest.memory.root()});
     guest.run(vcpu, task);
   }
   void make(size_t ring_size = 1 << 20, std::vector<std::unique_ptr<hiding::Service>> services = {}) {

@@ -122,9 +122,9 @@ void run_handlers(FakeGuest& guest, Input& script, fake::FakeVcpu& vcpu, size_t 
   const auto points = hooks::hook_points();
   for (size_t i = 0; i < count; ++i) {
     const auto which = script.take<uint8_t>();
-    for (const arch::Reg reg : arch::kArguments) {
+    for (size_t argument = 0; argument < arch::kArgumentCount; ++argument) {
       const auto kind = script.take<uint8_t>();
-      vcpu.set(reg, kind < 8 ? kind : plausible(kind, script.take<uint16_t>()));
+      arch::set_argument(vcpu, argument, kind < 8 ? kind : plausible(kind, script.take<uint16_t>()));
     }
     const uint64_t start = now_ms();
     hooks::Operation operation(environment, vcpu);
@@ -267,7 +267,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       guest.write(guest.symbol(symbol) + i, kDirectMap.value + kHeap + i * 7 % kObjects * 4096);
   scatter(guest, memory, true);
   fake::FakeVcpu vcpu;
-  vcpu.set(arch::Reg::gs_base, plausible(script.take<uint8_t>(), script.take<uint16_t>()));
+  arch::set_per_cpu_base(vcpu, plausible(script.take<uint8_t>(), script.take<uint16_t>()));
   if (mode % 4 == 0) {
     run_handlers(guest, script, vcpu, 8);
   } else {

@@ -121,7 +121,8 @@ void act(Input& input, FakeDispatch& guest, FakeThread& thread, FakeThread* cons
     guest.forks(thread, all[what % 3]->task);
   } else if (what < 246) {
     // Comes back though nobody went, or to another hook than it came from, or with another's stack.
-    thread.vcpu.set(arch::Reg::rsp, what % 2 ? some_word(input, guest) : all[what % 3]->vcpu.reg(arch::Reg::rsp));
+    arch::use_frame(thread.vcpu,
+                    what % 2 ? arch::CallFrame{Gva(some_word(input, guest))} : arch::call_frame(all[what % 3]->vcpu));
     guest.guest.run(thread.vcpu, all[input.take<uint8_t>() % 3]->task);
     (void)thread.go_on(what % 2 ? Symbol::fn_syscall_user_dispatch : Symbol::fn_exit_files);
   } else if (what < 251) {
@@ -168,8 +169,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   guest.instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
     const auto kind = input.take<uint8_t>();
     if (kind < 200) return std::nullopt;
-    if (kind < 205) all[kind % 3]->vcpu.set(arch::Reg::rsp, to.stack.value + kind);
-    if (kind < 210) guest::Writer(guest.guest.kernel()).put(to.stack, some_word(input, guest));
+    if (kind < 205) arch::use_frame(all[kind % 3]->vcpu, {to.frame.stack + kind});
+    if (kind < 210) guest::Writer(guest.guest.kernel()).put(to.frame.stack, some_word(input, guest));
     // It sleeps, and another vCPU enters a hook.
     if (kind >= 240 && depth < 3) {
       ++depth;

@@ -29,7 +29,7 @@ constexpr uint64_t kVa = 0xffffffff81234567;
 TEST(PageWalk, FourLevelsSmallPage) {
   Tables t;
   t.map_small(kVa, 3, 0x8000000000000003);
-  const auto found = walk(t, 0x1000 | 0x5, false, Gva(kVa));
+  const auto found = walk(t, {0x1000 | 0x5, false}, Gva(kVa));
   ASSERT_TRUE(found);
   EXPECT_EQ(found->address.value, 0x12345567u);
   EXPECT_EQ(found->remaining, 0x1000u - 0x567u);
@@ -39,10 +39,10 @@ TEST(PageWalk, FourLevelsSmallPage) {
 TEST(PageWalk, IsTheUsersIfAllLevelsSaySo) {
   Tables t;
   t.map_small(kVa, 7, 7);
-  ASSERT_TRUE(walk(t, 0x1000, false, Gva(kVa)));
-  EXPECT_TRUE(walk(t, 0x1000, false, Gva(kVa))->user);
+  ASSERT_TRUE(walk(t, {0x1000, false}, Gva(kVa)));
+  EXPECT_TRUE(walk(t, {0x1000, false}, Gva(kVa))->user);
   t.map(0x2000, kVa, 2, 0x3003);
-  EXPECT_FALSE(walk(t, 0x1000, false, Gva(kVa))->user);
+  EXPECT_FALSE(walk(t, {0x1000, false}, Gva(kVa))->user);
 }
 
 TEST(PageWalk, LargePageAndFiveLevels) {
@@ -51,7 +51,7 @@ TEST(PageWalk, LargePageAndFiveLevels) {
   t.map(0x2000, kVa, 3, 0x3003);
   t.map(0x3000, kVa, 2, 0x4003);
   t.map(0x4000, kVa, 1, 0x40000083 | (uint64_t{1} << 12));  // bit 12 is PAT in a large entry, not address
-  const auto found = walk(t, 0x1000, true, Gva(kVa));
+  const auto found = walk(t, {0x1000, true}, Gva(kVa));
   ASSERT_TRUE(found);
   EXPECT_EQ(found->address.value, 0x40000000u + (kVa & 0x1fffff));
 }
@@ -59,10 +59,10 @@ TEST(PageWalk, LargePageAndFiveLevels) {
 TEST(PageWalk, RefusesAbsentUnreadableAndNonCanonical) {
   Tables t;
   t.map(0x1000, kVa, 3, 0x2002);
-  EXPECT_FALSE(walk(t, 0x1000, false, Gva(kVa)));
+  EXPECT_FALSE(walk(t, {0x1000, false}, Gva(kVa)));
   t.map(0x1000, kVa, 3, 0x7000003);
-  EXPECT_FALSE(walk(t, 0x1000, false, Gva(kVa)));
-  EXPECT_FALSE(walk(t, 0x1000, false, Gva(0x8000000000000000)));
+  EXPECT_FALSE(walk(t, {0x1000, false}, Gva(kVa)));
+  EXPECT_FALSE(walk(t, {0x1000, false}, Gva(0x8000000000000000)));
 }
 
 }  // namespace

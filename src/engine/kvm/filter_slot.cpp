@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
-#include "engine/kvm/assembler.h"
+#include "arch/code.h"
 
 namespace oboro::engine::kvm {
 namespace {
@@ -15,13 +15,6 @@ constexpr uint32_t kIdMask = (1U << FilterSlot::kProcessBits) - 1;
 constexpr uint64_t kMix = 0x9e3779b97f4a7c15;
 constexpr size_t kNameSize = 32;
 constexpr size_t kAlignment = 32;  // of stubs
-constexpr Assembler::Register kArguments[] = {Assembler::rdi, Assembler::rsi, Assembler::rdx,
-                                              Assembler::rcx, Assembler::r8,  Assembler::r9};
-
-// Whether an instruction's 32 bits, extended with their sign, are this address.
-bool is_short(uint64_t value) {
-  return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value))) == value;
-}
 
 uint64_t name_index(uint64_t dentry) { return dentry * kMix >> (64 - FilterSlot::kNameBits); }
 
@@ -60,9 +53,9 @@ void FilterSlot::set_base(Gva base) {
 
 std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, const FilterLayout& layout,
                                                   uint8_t port, Gva back) {
-  using A = Assembler;
+  using A = arch::Assembler;
   using Op = FilterStep::Op;
-  constexpr A::Register a = A::rax, b = A::r10, scratch = A::r11;  // what a function's caller does not count on
+  constexpr A::Register a = A::kFree[0], b = A::kFree[1], scratch = A::kFree[2];
   A code;
   const A::Label stop = code.label(), pass = code.label();
   std::vector<A::Label> labels;
@@ -85,12 +78,12 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
     code.bind(labels[i]);
     switch (step.op) {
       case Op::current:
-        if (!is_short(step.value)) return std::nullopt;
+        if (!A::is_short(step.value)) return std::nullopt;
         code.load_per_cpu(a, step.value);
         break;
       case Op::argument:
-        if (step.value >= std::size(kArguments)) return std::nullopt;
-        code.mov(a, kArguments[step.value]);
+        if (step.value >= std::size(A::kArguments)) return std::nullopt;
+        code.mov(a, A::kArguments[step.value]);
         break;
       case Op::load64:
         code.load64(a, a, offset);
@@ -102,7 +95,7 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
         code.load16(a, a, offset);
         break;
       case Op::bits:
-        if (!is_short(step.value)) return std::nullopt;
+        if (!A::is_short(step.value)) return std::nullopt;
         code.and_immediate(a, offset);
         break;
       case Op::shift_left:
@@ -119,7 +112,7 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
         code.jump(A::equal, target);
         break;
       case Op::jump_if_equal:
-        if (!is_short(step.value)) return std::nullopt;
+        if (!A::is_short(step.value)) return std::nullopt;
         code.compare_immediate(a, offset);
         code.jump(A::equal, target);
         break;
@@ -130,7 +123,7 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
         else
           code.and_immediate(a, kIdMask);
         code.bit_test_absolute(processes, a);
-        code.jump(step.op == Op::jump_if_process ? A::carry : A::no_carry, target);
+        code.jump(step.op == Op::jump_if_process ? A::bit_set : A::bit_clear, target);
         break;
       case Op::jump_if_object: {
         const A::Label no = code.label();
@@ -139,12 +132,12 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
         code.mov(a, scratch);
         code.shift_right(a, 64 - kObjectBits);
         code.bit_test_absolute(objects, a);
-        code.jump(A::no_carry, no);
+        code.jump(A::bit_clear, no);
         code.mov(a, scratch);
         code.shift_right(a, 64 - 2 * kObjectBits);
         code.and_immediate(a, (1U << kObjectBits) - 1);
         code.bit_test_absolute(objects, a);
-        code.jump(A::carry, target);
+        code.jump(A::bit_set, target);
         code.bind(no);
         break;
       }
@@ -164,23 +157,23 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
         code.or_(a, b);
         break;
       case Op::note:
-        if (!is_short(layout.current)) return std::nullopt;
+        if (!A::is_short(layout.current)) return std::nullopt;
         code.lea(b, a, offset);
         code.load_per_cpu(a, layout.current);
         code.load64(a, a, layout.task_stack);
-        // XCHG is a barrier: either this task sees the mark that it asks for next, or who set it sees the note.
+        // The exchange is a barrier: either this task sees the mark that it asks for next, or who set it sees the note.
         code.exchange(b, a, kNoteOffset);
         break;
       case Op::jump_unless_known_name:
-        if (!is_short(layout.rename_sequence) || !is_short(layout.mount_sequence)) return std::nullopt;
-        code.load64(a, kArguments[0], layout.file_dentry);
+        if (!A::is_short(layout.rename_sequence) || !A::is_short(layout.mount_sequence)) return std::nullopt;
+        code.load64(a, A::kArguments[0], layout.file_dentry);
         name_offset();
         code.compare64(scratch, name_word(0), a);
         code.jump(A::not_equal, target);
-        code.load64(b, kArguments[0], layout.file_inode);
+        code.load64(b, A::kArguments[0], layout.file_inode);
         code.compare64(scratch, name_word(8), b);
         code.jump(A::not_equal, target);
-        code.load64(b, kArguments[0], layout.file_mount);
+        code.load64(b, A::kArguments[0], layout.file_mount);
         code.compare64(scratch, name_word(16), b);
         code.jump(A::not_equal, target);
         code.load32_absolute(b, layout.rename_sequence);
@@ -194,7 +187,7 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
         code.jump(A::not_equal, target);
         break;
       case Op::jump_if_known_dentry:
-        code.mov(a, kArguments[0]);
+        code.mov(a, A::kArguments[0]);
         name_offset();
         code.compare64(scratch, name_word(0), a);
         code.jump(A::equal, target);
@@ -210,7 +203,7 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
   code.bind(labels[program.size()]);
   code.bind(stop);  // a program that comes to its end stops: what was not decided is of interest
   const size_t trap = code.size();
-  code.out(port);
+  code.trap(port);
   code.bind(pass);
   code.jump_to(back.value, entry.value);
   code.link();

@@ -98,7 +98,7 @@ class Stubs : public testing::Test {
       EXPECT_EQ(at.value, address(stack_) + kNoteOffset);
       expected_note = value;
     };
-    guest.gs_base = address(per_cpu_);
+    guest.per_cpu = address(per_cpu_);
     guest.arguments = {first, second, 3, 4, 0, 0};
     const bool expected = fake_.run(program, layout_, guest);
     EXPECT_EQ(noted, expected_note);

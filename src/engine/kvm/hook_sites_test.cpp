@@ -3,7 +3,7 @@
 #include <cstring>
 #include <gtest/gtest.h>
 
-#include "arch/x86_64/page_walk.h"
+#include "arch/arch.h"
 #include "engine/kvm/kernel_mapping.h"
 #include "tests/support/engine/fake_memory.h"
 
@@ -103,7 +103,7 @@ TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
   EXPECT_TRUE(made->intact());
   for (const uint64_t offset : {uint64_t{0}, kLarge, 2 * kLarge - 1}) {
     const auto found =
-        arch::walk([&](Gpa at) { return memory.ram().read_u64(at); }, memory.root(), false, made->base() + offset);
+        arch::walk([&](Gpa at) { return memory.ram().read_u64(at); }, {memory.root()}, made->base() + offset);
     ASSERT_TRUE(found);
     EXPECT_EQ(found->address.value, start.value + offset);
   }

@@ -1,6 +1,6 @@
 #include "engine/kvm/kernel_mapping.h"
 
-#include "arch/x86_64/page_walk.h"
+#include "arch/arch.h"
 
 namespace oboro::engine::kvm {
 namespace {
@@ -10,9 +10,9 @@ constexpr uint64_t kAccessed = 0x20;
 constexpr unsigned kEntries = 512;
 
 // The table that maps `va` by pages of 2 MiB.
-std::optional<Gpa> page_middle_directory(const PhysicalMemory& memory, uint64_t cr3, bool five_levels, Gva va) {
-  uint64_t table = cr3 & arch::kFrameMask;
-  for (int level = five_levels ? 4 : 3; level > 1; --level) {
+std::optional<Gpa> page_middle_directory(const PhysicalMemory& memory, const arch::PageTables& tables, Gva va) {
+  uint64_t table = tables.root & arch::kFrameMask;
+  for (int level = tables.five_levels ? 4 : 3; level > 1; --level) {
     const auto entry = memory.read_u64(Gpa(table + ((va.value >> (12 + 9 * level)) & 511) * 8));
     if (!entry || !(*entry & arch::kPresent) || (*entry & arch::kLargePage)) return std::nullopt;
     table = *entry & arch::kFrameMask;
@@ -22,10 +22,9 @@ std::optional<Gpa> page_middle_directory(const PhysicalMemory& memory, uint64_t 
 
 }  // namespace
 
-Result<KernelMapping> KernelMapping::make(const PhysicalMemory& memory, uint64_t cr3, bool five_levels, Gva image,
+Result<KernelMapping> KernelMapping::make(const PhysicalMemory& memory, const arch::PageTables& tables, Gva image,
                                           Gpa start, uint64_t size) {
-  // With page-table isolation the kernel's own table is the lower one of a pair (PTI_USER_PGTABLE_BIT).
-  const auto directory = page_middle_directory(memory, cr3 & ~uint64_t{0x1000}, five_levels, image);
+  const auto directory = page_middle_directory(memory, tables, image);
   uint64_t table[kEntries];
   if (!directory || !memory.read(*directory, table, sizeof table))
     return Error{Errc::not_found, "the kernel's page tables cannot be read"};

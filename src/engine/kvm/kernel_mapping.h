@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "arch/arch.h"
 #include "base/address.h"
 #include "base/result.h"
 #include "engine/physical_writer.h"
@@ -15,10 +16,10 @@ namespace oboro::engine::kvm {
 
 class KernelMapping {
  public:
-  // Maps [start, start + size), both multiples of 2 MiB, with all vCPUs stopped. cr3, five_levels: of a vCPU in kernel
+  // Maps [start, start + size), both multiples of 2 MiB, with all vCPUs stopped. tables: of a vCPU in kernel
   // mode. image: an address in the kernel image. memory must outlive the mapping. Errors: not_found (page tables, or
   // they cannot be written), limit (no room).
-  static Result<KernelMapping> make(const PhysicalMemory& memory, uint64_t cr3, bool five_levels, Gva image, Gpa start,
+  static Result<KernelMapping> make(const PhysicalMemory& memory, const arch::PageTables& tables, Gva image, Gpa start,
                                     uint64_t size);
 
   Gva base() const { return base_; }

@@ -348,16 +348,16 @@ TEST_F(MachineTest, RegistersGoBackWithTheNextEntry) {
   registers.rsp = 0x1000;
   registers.rip = 0x2000;
   registers.rdi = 7;
-  EXPECT_EQ(vcpu.reg(arch::Reg::rdi), 7u);
+  EXPECT_EQ(arch::argument(vcpu, 0), 7u);
   EXPECT_EQ(vcpu.run().kvm_dirty_regs, 0u);
-  vcpu.set(arch::Reg::rax, UINT64_MAX);
+  arch::set_result(vcpu, UINT64_MAX);
   EXPECT_EQ(registers.rax, UINT64_MAX);
   EXPECT_EQ(vcpu.run().kvm_dirty_regs, uint64_t{KVM_SYNC_X86_REGS});
-  for (const arch::Reg reg : arch::kArguments) {
-    vcpu.set(reg, 100 + static_cast<uint64_t>(reg));
-    EXPECT_EQ(vcpu.reg(reg), 100 + static_cast<uint64_t>(reg));
+  for (size_t i = 0; i < arch::kArgumentCount; ++i) {
+    arch::set_argument(vcpu, i, 100 + i);
+    EXPECT_EQ(arch::argument(vcpu, i), 100 + i);
   }
-  vcpu.set(arch::Reg::rsp, 0x1008);
+  arch::use_frame(vcpu, {Gva(0x1008)});
   EXPECT_EQ(registers.rsp, 0x1008u);
   vcpu.run().kvm_dirty_regs = 0;
   vcpu.set_rip(0x3000);

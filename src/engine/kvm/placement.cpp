@@ -73,8 +73,8 @@ Result<Placed> KvmPlacement::place_stubs(const Wanted& wanted) {
   }
   slot_->clear();
   const KernelImage& image = wanted.image;
-  Result<KernelMapping> mapping = KernelMapping::make(machine_.memory(), image.page_table, image.five_levels,
-                                                      image.base, slot_start_, FilterSlot::kSize);
+  Result<KernelMapping> mapping =
+      KernelMapping::make(machine_.memory(), image.tables, image.base, slot_start_, FilterSlot::kSize);
   if (!mapping) return mapping.error();
   mapping_ = std::move(*mapping);
   slot_->set_base(mapping_->base());

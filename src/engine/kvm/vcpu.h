@@ -8,6 +8,7 @@
 #include <optional>
 #include <pthread.h>
 
+#include "arch/kvm.h"
 #include "engine/engine.h"
 
 namespace oboro::engine::kvm {
@@ -28,13 +29,14 @@ class KvmVcpu final : public Vcpu {
   uint64_t rip() const { return run_->s.regs.regs.rip; }
   // Where the vCPU goes on; takes effect with the next KVM_RUN, as do the following.
   void set_rip(uint64_t rip);
-  // rax, rsp, or one of arch::kArguments.
+  // A general register; others stay as they are.
   void set(arch::Reg reg, uint64_t value);
   // Executes the instruction at rip even though a breakpoint is set there.
   void resume_from_breakpoint();
 
   // --- breakpoints: the VMM's own debugging goes before ours
-  void set_breakpoints(const uint64_t* addresses, unsigned count);  // at most 4; takes effect in apply_debug()
+  void set_breakpoints(const uint64_t* addresses,
+                       unsigned count);  // at most arch::kMostBreakpoints; takes effect in apply_debug()
   // KVM_SET_GUEST_DEBUG by the VMM. Its result, as from the kernel.
   int vmm_set_debug(kvm_guest_debug* debug);
   // Before KVM_RUN, on the vCPU's thread. False if KVM refused.
@@ -54,7 +56,7 @@ class KvmVcpu final : public Vcpu {
   bool sregs_known_ = false;  // for this exit
 
   kvm_guest_debug vmm_debug_{};
-  uint64_t breakpoints_[4] = {};
+  uint64_t breakpoints_[arch::kMostBreakpoints] = {};
   unsigned count_ = 0;
   std::atomic<bool> debug_changed_{false};
 

@@ -2,17 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <string_view>
 
 namespace oboro::engine::tcg {
-namespace {
-
-constexpr std::string_view kNames[] = {"rax", "rdi", "rsi", "rdx",     "rcx", "r8",  "r9",
-                                       "rsp", "rip", "cs",  "gs_base", "cr0", "cr3", "cr4"};
-static_assert(std::size(kNames) == static_cast<size_t>(arch::Reg::count));
-
-}  // namespace
-
 bool TcgVcpu::init(unsigned index) {
   index_ = index;
   if (!buffer_) buffer_ = g_byte_array_new();
@@ -21,8 +12,8 @@ bool TcgVcpu::init(unsigned index) {
   for (unsigned i = 0; i < registers->len; ++i) {
     qemu_plugin_reg_descriptor descriptor;
     std::memcpy(&descriptor, registers->data + i * sizeof descriptor, sizeof descriptor);
-    for (size_t j = 0; j < std::size(kNames); ++j)
-      if (!handles_[j] && kNames[j] == descriptor.name) handles_[j] = descriptor.handle;
+    for (size_t j = 0; j < std::size(arch::kRegisterNames); ++j)
+      if (!handles_[j] && arch::kRegisterNames[j] == descriptor.name) handles_[j] = descriptor.handle;
   }
   g_array_free(registers, 1);
   return std::all_of(handles_.begin(), handles_.end(), [](auto* handle) { return handle != nullptr; });

@@ -22,7 +22,7 @@ class TcgVcpu final : public Vcpu {
 
  private:
   unsigned index_ = 0;
-  std::array<qemu_plugin_register*, static_cast<size_t>(arch::Reg::count)> handles_{};
+  std::array<qemu_plugin_register*, arch::kRegisterCount> handles_{};
   GByteArray* buffer_ = nullptr;
 };
 

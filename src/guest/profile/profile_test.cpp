@@ -43,7 +43,7 @@ TEST(Profile, SurvivesItsTextForm) {
 
 TEST(Profile, NamesAreThoseOfTheSchema) {
   EXPECT_EQ(name(Field::task_tgid), "task_tgid");
-  EXPECT_EQ(name(Field::pt_regs_size), "pt_regs_size");
+  EXPECT_EQ(name(Field::user_registers_size), "user_registers_size");
   EXPECT_EQ(name(Symbol::fn_do_splice), "fn_do_splice");
   EXPECT_EQ(name(Symbol::count), "?");
 }
@@ -101,7 +101,7 @@ TEST(Profile, RefusesEveryCut) {
 TEST(Schema, EntriesAreSound) {
   for (const SchemaEntry& entry : kFieldSchema) EXPECT_FALSE(entry.alternatives[0].empty()) << entry.id;
   for (const SchemaEntry& entry : kSymbolSchema) EXPECT_FALSE(entry.alternatives[0].empty()) << entry.id;
-  EXPECT_TRUE(kFieldSchema[static_cast<size_t>(Field::pt_regs_size)].measure == Measure::size);
+  EXPECT_TRUE(kFieldSchema[static_cast<size_t>(Field::user_registers_size)].measure == Measure::size);
   EXPECT_TRUE(kSymbolSchema[static_cast<size_t>(Symbol::fn_mq_timedsend)].suffix_ok);
 }
 

@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/syscall.h>
 
 #include "hiding/calls/calls.h"
 
@@ -44,7 +43,7 @@ Routine<Outcome> ftruncate_call(Thread& t, SystemCall c) { return plain(t, c, Op
 Routine<Outcome> fallocate_call(Thread& t, SystemCall c) {
   return plain(t, c, Op::fallocate, {s(c.a[1]), s(c.a[2]), s(c.a[3])});
 }
-Routine<Outcome> fsync_call(Thread& t, SystemCall c) { return plain(t, c, Op::fsync, {c.number == SYS_fdatasync}); }
+Routine<Outcome> fsync_call(Thread& t, SystemCall c) { return plain(t, c, Op::fsync, {c.number == sys::fdatasync}); }
 Routine<Outcome> fchmod_call(Thread& t, SystemCall c) { return plain(t, c, Op::chmod, {s(c.a[1])}); }
 Routine<Outcome> fchown_call(Thread& t, SystemCall c) {
   return plain(t, c, Op::chown, {static_cast<int32_t>(c.a[1]), static_cast<int32_t>(c.a[2]), 1});
@@ -91,7 +90,7 @@ struct [[gnu::packed]] Entry {
 Routine<Outcome> getdents_call(Thread& thread, SystemCall call) {
   const auto file = file_of(thread, call, 0);
   if (!file) co_return answer(-EBADF);
-  if (call.number == SYS_getdents) co_return answer(refuse(thread, file->path, "getdents (the old one)", -EINVAL));
+  if (call.number == sys::getdents) co_return answer(refuse(thread, file->path, "getdents (the old one)", -EINVAL));
   const int64_t size = std::min<int64_t>(static_cast<uint32_t>(call.a[2]), kMaxData);
   const Answer got = co_await thread.ask(frame_of(Op::getdents, *file, {size}));
   if (got.result() <= 0) co_return answer(got.result());
@@ -175,7 +174,7 @@ Routine<Outcome> dup_call(Thread& thread, SystemCall call) {
 // dup2 and dup3: either end may be the proxy's.
 Routine<Outcome> dup_to_call(Thread& thread, SystemCall call) {
   const auto from = static_cast<uint32_t>(call.a[0]), to = static_cast<uint32_t>(call.a[1]);
-  const bool third = call.number == SYS_dup3;
+  const bool third = call.number == sys::dup3;
   const auto file = thread.descriptors->find(from);
   if (!file) {
     // The kernel's own takes the place of one of ours. If it is none at all, nothing changes.
@@ -324,7 +323,7 @@ Routine<Outcome> no_mapping(Thread& thread, SystemCall call) {
   co_return answer(refuse(thread, file ? file->path : "", "mmap", -ENODEV));
 }
 Routine<Outcome> no_advice_needed(Thread&, SystemCall call) {
-  const bool wrong = call.number == SYS_fadvise64 && (call.a[3] > POSIX_FADV_NOREUSE || s(call.a[2]) < 0);
+  const bool wrong = call.number == sys::fadvise64 && (call.a[3] > POSIX_FADV_NOREUSE || s(call.a[2]) < 0);
   co_return answer(wrong ? -EINVAL : 0);
 }
 
@@ -347,32 +346,32 @@ const CallHandler* descriptor_call(uint64_t number) {
     uint64_t number;
     CallHandler handler;
   } kCalls[] = {
-      {SYS_lseek, {lseek_call, 0}},
-      {SYS_fstat, {fstat_call, 0}},
-      {SYS_fstatfs, {fstatfs_call, 0}},
-      {SYS_ftruncate, {ftruncate_call, 0}},
-      {SYS_fallocate, {fallocate_call, 0}},
-      {SYS_fsync, {fsync_call, 0}},
-      {SYS_fdatasync, {fsync_call, 0}},
-      {SYS_syncfs, {fsync_call, 0}},
-      {SYS_sync_file_range, {fsync_call, 0}},
-      {SYS_flock, {flock_call, 0}},
-      {SYS_fchmod, {fchmod_call, 0}},
-      {SYS_fchown, {fchown_call, 0}},
-      {SYS_fchdir, {fchdir_call, -1}},
-      {SYS_getdents64, {getdents_call, 0}},
-      {SYS_getdents, {getdents_call, 0}},
-      {SYS_fcntl, {fcntl_call, 0}},
-      {SYS_ioctl, {ioctl_call, 0}},
-      {SYS_close, {close_call, 0}},
-      {SYS_close_range, {close_range_call, -1}},
-      {SYS_dup, {dup_call, 0}},
-      {SYS_dup2, {dup_to_call, -1}},
-      {SYS_dup3, {dup_to_call, -1}},
-      {SYS_mmap, {no_mapping, 4}},
-      {SYS_fadvise64, {no_advice_needed, 0}},
-      {SYS_readahead, {no_advice_needed, 0}},
-      {SYS_sendfile, {sendfile_call, -1}},
+      {sys::lseek, {lseek_call, 0}},
+      {sys::fstat, {fstat_call, 0}},
+      {sys::fstatfs, {fstatfs_call, 0}},
+      {sys::ftruncate, {ftruncate_call, 0}},
+      {sys::fallocate, {fallocate_call, 0}},
+      {sys::fsync, {fsync_call, 0}},
+      {sys::fdatasync, {fsync_call, 0}},
+      {sys::syncfs, {fsync_call, 0}},
+      {sys::sync_file_range, {fsync_call, 0}},
+      {sys::flock, {flock_call, 0}},
+      {sys::fchmod, {fchmod_call, 0}},
+      {sys::fchown, {fchown_call, 0}},
+      {sys::fchdir, {fchdir_call, -1}},
+      {sys::getdents64, {getdents_call, 0}},
+      {sys::getdents, {getdents_call, 0}},
+      {sys::fcntl, {fcntl_call, 0}},
+      {sys::ioctl, {ioctl_call, 0}},
+      {sys::close, {close_call, 0}},
+      {sys::close_range, {close_range_call, -1}},
+      {sys::dup, {dup_call, 0}},
+      {sys::dup2, {dup_to_call, -1}},
+      {sys::dup3, {dup_to_call, -1}},
+      {sys::mmap, {no_mapping, 4}},
+      {sys::fadvise64, {no_advice_needed, 0}},
+      {sys::readahead, {no_advice_needed, 0}},
+      {sys::sendfile, {sendfile_call, -1}},
   };
   for (const auto& [known, handler] : kCalls)
     if (known == number) return &handler;

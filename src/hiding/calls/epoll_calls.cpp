@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <climits>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <utility>
 #include <vector>
 
@@ -133,7 +132,7 @@ void forget(Thread& thread, Gva file) {
 
 // The kernel makes it. It is known from the beginning, for processes to inherit.
 Routine<Outcome> epoll_create_call(Thread& thread, SystemCall call) {
-  const bool first = call.number == SYS_epoll_create;
+  const bool first = call.number == sys::epoll_create;
   if (first && static_cast<int32_t>(call.a[0]) <= 0) co_return answer(-EINVAL);
   const int64_t number = co_await thread.kernel_own(Symbol::call_sys_epoll_create1, {first ? 0 : call.a[0]});
   if (number >= 0 && thread.service().network)
@@ -317,7 +316,7 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
 
 Routine<Outcome> epoll_wait_call(Thread& thread, SystemCall call) {
   const auto milliseconds = static_cast<int32_t>(call.a[3]);
-  const bool masked = call.number == SYS_epoll_pwait;
+  const bool masked = call.number == sys::epoll_pwait;
   return epoll_both(thread, call, milliseconds < 0 ? kForEver : int64_t{milliseconds} * 1'000'000,
                     masked ? call.a[4] : 0, call.a[5]);
 }
@@ -343,9 +342,9 @@ const CallHandler* epoll_call(uint64_t number) {
     uint64_t number;
     CallHandler handler;
   } kCalls[] = {
-      {SYS_epoll_create, {epoll_create_call}}, {SYS_epoll_create1, {epoll_create_call}},
-      {SYS_epoll_ctl, {epoll_ctl_call}},       {SYS_epoll_wait, {epoll_wait_call}},
-      {SYS_epoll_pwait, {epoll_wait_call}},    {441 /* epoll_pwait2, Linux 5.11 */, {epoll_pwait2_call}},
+      {sys::epoll_create, {epoll_create_call}}, {sys::epoll_create1, {epoll_create_call}},
+      {sys::epoll_ctl, {epoll_ctl_call}},       {sys::epoll_wait, {epoll_wait_call}},
+      {sys::epoll_pwait, {epoll_wait_call}},    {sys::epoll_pwait2, {epoll_pwait2_call}},
   };
   for (const auto& [known, handler] : kCalls)
     if (known == number) return &handler;

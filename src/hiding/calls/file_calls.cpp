@@ -8,7 +8,6 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/syscall.h>
 
 #include "hiding/calls/calls.h"
 
@@ -151,7 +150,7 @@ Routine<Outcome> access_call(Thread& t, SystemCall c) {
   return on_path(t, kHere, c.a[0], Op::access, {s(c.a[1]), 1}, nullptr);
 }
 Routine<Outcome> faccessat_call(Thread& t, SystemCall c) {
-  const uint64_t flags = c.number == SYS_faccessat ? 0 : c.a[3];
+  const uint64_t flags = c.number == sys::faccessat ? 0 : c.a[3];
   return on_path(t, c.descriptor(0), c.a[1], Op::access, {s(c.a[2]), !(flags & AT_SYMLINK_NOFOLLOW)}, nullptr,
                  flags & AT_EMPTY_PATH);
 }
@@ -176,11 +175,11 @@ Routine<Outcome> chmod_call(Thread& t, SystemCall c) {
 }
 Routine<Outcome> fchmodat_call(Thread& t, SystemCall c) {
   return on_path(t, c.descriptor(0), c.a[1], Op::chmod, {s(c.a[2])}, "chmod",
-                 c.number != SYS_fchmodat && c.a[3] & AT_EMPTY_PATH);
+                 c.number != sys::fchmodat && c.a[3] & AT_EMPTY_PATH);
 }
 int64_t id(uint64_t value) { return static_cast<int32_t>(value); }
 Routine<Outcome> chown_call(Thread& t, SystemCall c) {
-  return on_path(t, kHere, c.a[0], Op::chown, {id(c.a[1]), id(c.a[2]), c.number == SYS_chown}, "chown");
+  return on_path(t, kHere, c.a[0], Op::chown, {id(c.a[1]), id(c.a[2]), c.number == sys::chown}, "chown");
 }
 Routine<Outcome> fchownat_call(Thread& t, SystemCall c) {
   return on_path(t, c.descriptor(0), c.a[1], Op::chown, {id(c.a[2]), id(c.a[3]), !(c.a[4] & AT_SYMLINK_NOFOLLOW)},
@@ -220,7 +219,7 @@ Routine<Outcome> rename_call(Thread& t, SystemCall c) {
   return on_two_paths(t, kHere, c.a[0], kHere, c.a[1], Op::rename, 0, "rename");
 }
 Routine<Outcome> renameat_call(Thread& t, SystemCall c) {
-  const int64_t flags = c.number == SYS_renameat2 ? s(c.a[4]) : 0;
+  const int64_t flags = c.number == sys::renameat2 ? s(c.a[4]) : 0;
   return on_two_paths(t, c.descriptor(0), c.a[1], c.descriptor(2), c.a[3], Op::rename, flags, "rename");
 }
 Routine<Outcome> link_call(Thread& t, SystemCall c) {
@@ -343,49 +342,49 @@ const CallHandler* file_call(uint64_t number) {
     uint64_t number;
     CallHandler handler;
   } kCalls[] = {
-      {SYS_open, {open_call}},
-      {SYS_creat, {creat_call}},
-      {SYS_openat, {openat_call}},
-      {SYS_openat2, {openat2_call}},
-      {SYS_stat, {stat_call}},
-      {SYS_lstat, {lstat_call}},
-      {SYS_newfstatat, {newfstatat_call}},
-      {SYS_statx, {statx_call}},
-      {SYS_statfs, {statfs_call}},
-      {SYS_readlink, {readlink_call}},
-      {SYS_readlinkat, {readlinkat_call}},
-      {SYS_access, {access_call}},
-      {SYS_faccessat, {faccessat_call}},
-      {SYS_faccessat2, {faccessat_call}},
-      {SYS_truncate, {truncate_call}},
-      {SYS_mkdir, {mkdir_call}},
-      {SYS_mkdirat, {mkdirat_call}},
-      {SYS_rmdir, {rmdir_call}},
-      {SYS_unlink, {unlink_call}},
-      {SYS_unlinkat, {unlinkat_call}},
-      {SYS_chmod, {chmod_call}},
-      {SYS_fchmodat, {fchmodat_call}},
+      {sys::open, {open_call}},
+      {sys::creat, {creat_call}},
+      {sys::openat, {openat_call}},
+      {sys::openat2, {openat2_call}},
+      {sys::stat, {stat_call}},
+      {sys::lstat, {lstat_call}},
+      {sys::newfstatat, {newfstatat_call}},
+      {sys::statx, {statx_call}},
+      {sys::statfs, {statfs_call}},
+      {sys::readlink, {readlink_call}},
+      {sys::readlinkat, {readlinkat_call}},
+      {sys::access, {access_call}},
+      {sys::faccessat, {faccessat_call}},
+      {sys::faccessat2, {faccessat_call}},
+      {sys::truncate, {truncate_call}},
+      {sys::mkdir, {mkdir_call}},
+      {sys::mkdirat, {mkdirat_call}},
+      {sys::rmdir, {rmdir_call}},
+      {sys::unlink, {unlink_call}},
+      {sys::unlinkat, {unlinkat_call}},
+      {sys::chmod, {chmod_call}},
+      {sys::fchmodat, {fchmodat_call}},
       {452 /* fchmodat2, Linux 6.6 */, {fchmodat_call}},
-      {SYS_chown, {chown_call}},
-      {SYS_lchown, {chown_call}},
-      {SYS_fchownat, {fchownat_call}},
-      {SYS_utimensat, {utimensat_call}},
-      {SYS_utime, {utimes_call}},
-      {SYS_utimes, {utimes_call}},
-      {SYS_futimesat, {utimes_call}},
-      {SYS_rename, {rename_call}},
-      {SYS_renameat, {renameat_call}},
-      {SYS_renameat2, {renameat_call}},
-      {SYS_link, {link_call}},
-      {SYS_linkat, {linkat_call}},
-      {SYS_symlink, {symlink_call}},
-      {SYS_symlinkat, {symlinkat_call}},
-      {SYS_chdir, {chdir_call}},
-      {SYS_getcwd, {getcwd_call}},
-      {SYS_execve, {execve_call}},
-      {SYS_execveat, {execveat_call}},
-      {SYS_mknod, {mknod_call}},
-      {SYS_mknodat, {mknodat_call}},
+      {sys::chown, {chown_call}},
+      {sys::lchown, {chown_call}},
+      {sys::fchownat, {fchownat_call}},
+      {sys::utimensat, {utimensat_call}},
+      {sys::utime, {utimes_call}},
+      {sys::utimes, {utimes_call}},
+      {sys::futimesat, {utimes_call}},
+      {sys::rename, {rename_call}},
+      {sys::renameat, {renameat_call}},
+      {sys::renameat2, {renameat_call}},
+      {sys::link, {link_call}},
+      {sys::linkat, {linkat_call}},
+      {sys::symlink, {symlink_call}},
+      {sys::symlinkat, {symlinkat_call}},
+      {sys::chdir, {chdir_call}},
+      {sys::getcwd, {getcwd_call}},
+      {sys::execve, {execve_call}},
+      {sys::execveat, {execveat_call}},
+      {sys::mknod, {mknod_call}},
+      {sys::mknodat, {mknodat_call}},
   };
   for (const auto& [known, handler] : kCalls)
     if (known == number) return &handler;

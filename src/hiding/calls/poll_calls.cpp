@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <sys/syscall.h>
 #include <utility>
 
 #include "hiding/calls/calls.h"
@@ -296,10 +295,10 @@ const CallHandler* poll_or_select(uint64_t number) {
     uint64_t number;
     CallHandler handler;
   } kCalls[] = {
-      {SYS_poll, {poll_call}},
-      {SYS_ppoll, {ppoll_call}},
-      {SYS_select, {select_call}},
-      {SYS_pselect6, {pselect_call}},
+      {sys::poll, {poll_call}},
+      {sys::ppoll, {ppoll_call}},
+      {sys::select, {select_call}},
+      {sys::pselect6, {pselect_call}},
   };
   for (const auto& [known, handler] : kCalls)
     if (known == number) return &handler;

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include "hiding/calls/calls.h"
 #include "hiding/wait/waiting.h"
@@ -93,7 +92,7 @@ Routine<Outcome> socket_call(Thread& thread, SystemCall call) {
 
 // connect and bind.
 Routine<Outcome> address_call(Thread& thread, SystemCall call) {
-  const bool connects = call.number == SYS_connect;
+  const bool connects = call.number == sys::connect;
   if (!thread.descriptors->has(call.a[0]))
     co_return co_await name_of_unix_socket(thread, call.a[1], call.a[2], connects ? "connect" : "bind");
   int64_t error = 0;
@@ -123,7 +122,7 @@ Routine<Outcome> accept_call(Thread& thread, SystemCall call) {
   int64_t error = 0;
   const auto listener = socket_of(thread, call, error);
   if (!listener) co_return answer(error);
-  const uint64_t flags = call.number == SYS_accept4 ? call.a[3] : 0;
+  const uint64_t flags = call.number == sys::accept4 ? call.a[3] : 0;
   if (flags & ~uint64_t{SOCK_NONBLOCK | SOCK_CLOEXEC}) co_return answer(-EINVAL);
   const Answer got =
       co_await thread.ask(frame_of(Op::accept, *listener, {s(flags & SOCK_NONBLOCK)}), listener->interrupted(false));
@@ -418,7 +417,7 @@ Routine<Outcome> name_call(Thread& thread, SystemCall call) {
   const auto file = socket_of(thread, call, error);
   if (!file) co_return answer(error);
   const Answer got =
-      co_await thread.ask(frame_of(call.number == SYS_getpeername ? Op::getpeername : Op::getsockname, *file));
+      co_await thread.ask(frame_of(call.number == sys::getpeername ? Op::getpeername : Op::getsockname, *file));
   if (got.result() < 0) co_return answer(got.result());
   if (!call.a[1]) co_return answer(-EFAULT);
   co_return answer(co_await give_address(thread, call.a[1], call.a[2], got.frame.first));
@@ -438,23 +437,23 @@ const CallHandler* socket_call(uint64_t number) {
     uint64_t number;
     CallHandler handler;
   } kCalls[] = {
-      {SYS_socket, {socket_call}},
-      {SYS_connect, {address_call}},
-      {SYS_bind, {address_call}},
-      {SYS_listen, {listen_call, 0}},
-      {SYS_accept, {accept_call, 0}},
-      {SYS_accept4, {accept_call, 0}},
-      {SYS_sendto, {sendto_call, 0}},
-      {SYS_sendmsg, {sendmsg_call}},
-      {SYS_sendmmsg, {sendmmsg_call}},
-      {SYS_recvfrom, {recvfrom_call, 0}},
-      {SYS_recvmsg, {recvmsg_call, 0}},
-      {SYS_recvmmsg, {recvmmsg_call, 0}},
-      {SYS_shutdown, {shutdown_call, 0}},
-      {SYS_setsockopt, {setsockopt_call, 0}},
-      {SYS_getsockopt, {getsockopt_call, 0}},
-      {SYS_getsockname, {name_call, 0}},
-      {SYS_getpeername, {name_call, 0}},
+      {sys::socket, {socket_call}},
+      {sys::connect, {address_call}},
+      {sys::bind, {address_call}},
+      {sys::listen, {listen_call, 0}},
+      {sys::accept, {accept_call, 0}},
+      {sys::accept4, {accept_call, 0}},
+      {sys::sendto, {sendto_call, 0}},
+      {sys::sendmsg, {sendmsg_call}},
+      {sys::sendmmsg, {sendmmsg_call}},
+      {sys::recvfrom, {recvfrom_call, 0}},
+      {sys::recvmsg, {recvmsg_call, 0}},
+      {sys::recvmmsg, {recvmmsg_call, 0}},
+      {sys::shutdown, {shutdown_call, 0}},
+      {sys::setsockopt, {setsockopt_call, 0}},
+      {sys::getsockopt, {getsockopt_call, 0}},
+      {sys::getsockname, {name_call, 0}},
+      {sys::getpeername, {name_call, 0}},
   };
   for (const auto& [known, handler] : kCalls)
     if (known == number) return &handler;

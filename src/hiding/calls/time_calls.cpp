@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <utime.h>
 
 #include "hiding/calls/calls.h"
@@ -40,7 +39,7 @@ Routine<Outcome> utimensat_call(Thread& thread, SystemCall call) {
 }
 // utime, utimes, futimesat.
 Routine<Outcome> utimes_call(Thread& thread, SystemCall call) {
-  const bool at = call.number == SYS_futimesat, seconds = call.number == SYS_utime;
+  const bool at = call.number == sys::futimesat, seconds = call.number == sys::utime;
   const uint64_t user = call.a[at ? 2 : 1];
   std::vector<std::byte> times;
   if (user) {

@@ -5,7 +5,6 @@
 #include <csignal>
 #include <fmt/format.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include "hiding/calls/calls.h"
 
@@ -89,7 +88,7 @@ Routine<Outcome> move_data(Thread& thread, SystemCall call, bool writes, bool ve
   if (positioned) {
     offset = static_cast<int64_t>(call.a[3]);
     // preadv2 and pwritev2 take -1 for "at the current position"; the others take no negative offset.
-    const bool second = call.number == SYS_preadv2 || call.number == SYS_pwritev2;
+    const bool second = call.number == sys::preadv2 || call.number == sys::pwritev2;
     constexpr uint64_t kHints = 0x1 | 0x2 | 0x4 | 0x8;  // RWF_HIPRI, DSYNC, SYNC, NOWAIT
     if (second && (call.a[5] & ~kHints))
       co_return answer(refuse(thread, file->path, fmt::format("RWF_ flags {:#x}", call.a[5]), -EOPNOTSUPP));
@@ -189,10 +188,10 @@ const CallHandler* transfer_call(uint64_t number) {
     uint64_t number;
     CallHandler handler;
   } kCalls[] = {
-      {SYS_read, {read_call, 0}},        {SYS_pread64, {pread_call, 0}},  {SYS_readv, {readv_call, 0}},
-      {SYS_preadv, {preadv_call, 0}},    {SYS_preadv2, {preadv_call, 0}}, {SYS_write, {write_call, 0}},
-      {SYS_pwrite64, {pwrite_call, 0}},  {SYS_writev, {writev_call, 0}},  {SYS_pwritev, {pwritev_call, 0}},
-      {SYS_pwritev2, {pwritev_call, 0}},
+      {sys::read, {read_call, 0}},        {sys::pread64, {pread_call, 0}},  {sys::readv, {readv_call, 0}},
+      {sys::preadv, {preadv_call, 0}},    {sys::preadv2, {preadv_call, 0}}, {sys::write, {write_call, 0}},
+      {sys::pwrite64, {pwrite_call, 0}},  {sys::writev, {writev_call, 0}},  {sys::pwritev, {pwritev_call, 0}},
+      {sys::pwritev2, {pwritev_call, 0}},
   };
   for (const auto& [known, handler] : kCalls)
     if (known == number) return &handler;

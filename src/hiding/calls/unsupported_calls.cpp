@@ -6,7 +6,6 @@
 #include <cstring>
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 
 #include "hiding/calls/calls.h"
@@ -31,50 +30,49 @@ struct Unsupported {
   std::array<Path, 2> paths{};
 };
 
-// Numbers of calls that Debian 12's headers do not have are Linux's (arch/x86/entry/syscalls/syscall_64.tbl).
 constexpr Unsupported kCalls[] = {
-    {SYS_copy_file_range, "copy_file_range", EXDEV, {0, 2}},  // programs fall back to read and write
-    {SYS_splice, "splice", EINVAL, {0, 2}},
-    {SYS_tee, "tee", EINVAL, {0, 1}},
-    {SYS_vmsplice, "vmsplice", EBADF, {0, kNone}},
-    {SYS_fsetxattr, "fsetxattr", EOPNOTSUPP, {0, kNone}},
-    {SYS_fgetxattr, "fgetxattr", EOPNOTSUPP, {0, kNone}},
-    {SYS_flistxattr, "flistxattr", EOPNOTSUPP, {0, kNone}},
-    {SYS_fremovexattr, "fremovexattr", EOPNOTSUPP, {0, kNone}},
-    {SYS_setxattr, "setxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
-    {SYS_lsetxattr, "lsetxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
-    {SYS_getxattr, "getxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
-    {SYS_lgetxattr, "lgetxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
-    {SYS_listxattr, "listxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
-    {SYS_llistxattr, "llistxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
-    {SYS_removexattr, "removexattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
-    {SYS_lremovexattr, "lremovexattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
-    {463, "setxattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
-    {464, "getxattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
-    {465, "listxattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
-    {466, "removexattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
-    {468, "file_getattr", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
-    {469, "file_setattr", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
-    {SYS_name_to_handle_at, "name_to_handle_at", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
-    {SYS_open_by_handle_at, "open_by_handle_at", EOPNOTSUPP, {0, kNone}},
-    {SYS_inotify_add_watch, "inotify_add_watch", ENOSPC, kNoDescriptor, {{{1}}}},
-    {SYS_fanotify_mark, "fanotify_mark", ENOSPC, kNoDescriptor, {{{4, 3}}}},
-    {451, "cachestat", EOPNOTSUPP, {0, kNone}},
-    {SYS_quotactl, "quotactl", EPERM, kNoDescriptor, {{{1}}}},
-    {443, "quotactl_fd", EPERM, {0, kNone}},
-    {SYS_chroot, "chroot", EPERM, kNoDescriptor, {{{0}}}},
-    {SYS_pivot_root, "pivot_root", EPERM, kNoDescriptor, {{{0}, {1}}}},
-    {SYS_mount, "mount", EPERM, kNoDescriptor, {{{0}, {1}}}},
-    {SYS_umount2, "umount2", EPERM, kNoDescriptor, {{{0}}}},
-    {SYS_open_tree, "open_tree", EPERM, kNoDescriptor, {{{1, 0}}}},
-    {SYS_move_mount, "move_mount", EPERM, kNoDescriptor, {{{1, 0}, {3, 2}}}},
-    {SYS_fspick, "fspick", EPERM, kNoDescriptor, {{{1, 0}}}},
-    {SYS_mount_setattr, "mount_setattr", EPERM, kNoDescriptor, {{{1, 0}}}},
-    {467, "open_tree_attr", EPERM, kNoDescriptor, {{{1, 0}}}},
-    {SYS_swapon, "swapon", EPERM, kNoDescriptor, {{{0}}}},
-    {SYS_swapoff, "swapoff", EPERM, kNoDescriptor, {{{0}}}},
-    {SYS_acct, "acct", EPERM, kNoDescriptor, {{{0}}}},
-    {SYS_uselib, "uselib", EACCES, kNoDescriptor, {{{0}}}},
+    {sys::copy_file_range, "copy_file_range", EXDEV, {0, 2}},  // programs fall back to read and write
+    {sys::splice, "splice", EINVAL, {0, 2}},
+    {sys::tee, "tee", EINVAL, {0, 1}},
+    {sys::vmsplice, "vmsplice", EBADF, {0, kNone}},
+    {sys::fsetxattr, "fsetxattr", EOPNOTSUPP, {0, kNone}},
+    {sys::fgetxattr, "fgetxattr", EOPNOTSUPP, {0, kNone}},
+    {sys::flistxattr, "flistxattr", EOPNOTSUPP, {0, kNone}},
+    {sys::fremovexattr, "fremovexattr", EOPNOTSUPP, {0, kNone}},
+    {sys::setxattr, "setxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {sys::lsetxattr, "lsetxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {sys::getxattr, "getxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {sys::lgetxattr, "lgetxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {sys::listxattr, "listxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {sys::llistxattr, "llistxattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {sys::removexattr, "removexattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {sys::lremovexattr, "lremovexattr", EOPNOTSUPP, kNoDescriptor, {{{0}}}},
+    {sys::setxattrat, "setxattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {sys::getxattrat, "getxattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {sys::listxattrat, "listxattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {sys::removexattrat, "removexattrat", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {sys::file_getattr, "file_getattr", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {sys::file_setattr, "file_setattr", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {sys::name_to_handle_at, "name_to_handle_at", EOPNOTSUPP, kNoDescriptor, {{{1, 0}}}},
+    {sys::open_by_handle_at, "open_by_handle_at", EOPNOTSUPP, {0, kNone}},
+    {sys::inotify_add_watch, "inotify_add_watch", ENOSPC, kNoDescriptor, {{{1}}}},
+    {sys::fanotify_mark, "fanotify_mark", ENOSPC, kNoDescriptor, {{{4, 3}}}},
+    {sys::cachestat, "cachestat", EOPNOTSUPP, {0, kNone}},
+    {sys::quotactl, "quotactl", EPERM, kNoDescriptor, {{{1}}}},
+    {sys::quotactl_fd, "quotactl_fd", EPERM, {0, kNone}},
+    {sys::chroot, "chroot", EPERM, kNoDescriptor, {{{0}}}},
+    {sys::pivot_root, "pivot_root", EPERM, kNoDescriptor, {{{0}, {1}}}},
+    {sys::mount, "mount", EPERM, kNoDescriptor, {{{0}, {1}}}},
+    {sys::umount2, "umount2", EPERM, kNoDescriptor, {{{0}}}},
+    {sys::open_tree, "open_tree", EPERM, kNoDescriptor, {{{1, 0}}}},
+    {sys::move_mount, "move_mount", EPERM, kNoDescriptor, {{{1, 0}, {3, 2}}}},
+    {sys::fspick, "fspick", EPERM, kNoDescriptor, {{{1, 0}}}},
+    {sys::mount_setattr, "mount_setattr", EPERM, kNoDescriptor, {{{1, 0}}}},
+    {sys::open_tree_attr, "open_tree_attr", EPERM, kNoDescriptor, {{{1, 0}}}},
+    {sys::swapon, "swapon", EPERM, kNoDescriptor, {{{0}}}},
+    {sys::swapoff, "swapoff", EPERM, kNoDescriptor, {{{0}}}},
+    {sys::acct, "acct", EPERM, kNoDescriptor, {{{0}}}},
+    {sys::uselib, "uselib", EACCES, kNoDescriptor, {{{0}}}},
 };
 
 const Unsupported* unsupported(uint64_t number) {
@@ -109,7 +107,7 @@ Routine<Outcome> refuse_hidden(Thread& thread, SystemCall call) {
 // Its operations are not system calls: nobody would ask us, and files and sockets would be the guest's. Programs do
 // without, as in a kernel that does not have it.
 Routine<Outcome> no_ring(Thread& thread, SystemCall call) {
-  const bool setup = call.number == SYS_io_uring_setup;
+  const bool setup = call.number == sys::io_uring_setup;
   co_return answer(refuse(thread, "", "io_uring", setup ? -ENOSYS : -EOPNOTSUPP));
 }
 
@@ -130,7 +128,8 @@ Routine<Outcome> name_of_unix_socket(Thread& thread, uint64_t user, uint64_t siz
 
 const CallHandler* unsupported_call(uint64_t number) {
   static constexpr CallHandler kRefuse{refuse_hidden}, kNoRing{no_ring};
-  if (number == SYS_io_uring_setup || number == SYS_io_uring_enter || number == SYS_io_uring_register) return &kNoRing;
+  if (number == sys::io_uring_setup || number == sys::io_uring_enter || number == sys::io_uring_register)
+    return &kNoRing;
   return unsupported(number) ? &kRefuse : nullptr;
 }
 

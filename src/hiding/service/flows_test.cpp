@@ -27,16 +27,16 @@ class FlowsTest : public HiderTest {
   void write_file(std::string_view path) {
     const int64_t fd = open_file(path);
     ASSERT_GE(fd, 0) << path;
-    EXPECT_EQ(guest->answer(SYS_write, {static_cast<uint64_t>(fd), guest->put("plan"), 4}), 4);
-    EXPECT_EQ(guest->answer(SYS_close, {static_cast<uint64_t>(fd)}), 0);
+    EXPECT_EQ(guest->answer(sys::write, {static_cast<uint64_t>(fd), guest->put("plan"), 4}), 4);
+    EXPECT_EQ(guest->answer(sys::close, {static_cast<uint64_t>(fd)}), 0);
   }
   // The labels that reading it gives to a process that has none.
   uint64_t labels_by_reading(std::string_view path) {
     set_labels(0);
     const int64_t fd = open_file(path, O_RDONLY);
     EXPECT_GE(fd, 0) << path;
-    EXPECT_GE(guest->answer(SYS_read, {static_cast<uint64_t>(fd), FakeDispatch::kUser, 100}), 0);
-    EXPECT_EQ(guest->answer(SYS_close, {static_cast<uint64_t>(fd)}), 0);
+    EXPECT_GE(guest->answer(sys::read, {static_cast<uint64_t>(fd), FakeDispatch::kUser, 100}), 0);
+    EXPECT_EQ(guest->answer(sys::close, {static_cast<uint64_t>(fd)}), 0);
     return labels();
   }
   int64_t send_to(const char* address) {
@@ -45,7 +45,7 @@ class FlowsTest : public HiderTest {
     to.sin_port = htons(9);
     inet_pton(AF_INET, address, &to.sin_addr);
     std::memcpy(guest->user.data() + 100, &to, sizeof to);
-    return guest->answer(SYS_sendto, {0, guest->put("plan"), 4, MSG_DONTWAIT, FakeDispatch::kUser + 100, sizeof to});
+    return guest->answer(sys::sendto, {0, guest->put("plan"), 4, MSG_DONTWAIT, FakeDispatch::kUser + 100, sizeof to});
   }
 };
 
@@ -64,13 +64,13 @@ TEST_P(FlowsTest, LabelsGoWithTheFileAndNotWithItsName) {
   set_labels(1);
   write_file("/var/secret/a.tmp");
   set_labels(0);
-  ASSERT_EQ(guest->answer(SYS_rename, {guest->put("/var/secret/a.tmp"), guest->put("/var/secret/a", 200)}), 0);
+  ASSERT_EQ(guest->answer(sys::rename, {guest->put("/var/secret/a.tmp"), guest->put("/var/secret/a", 200)}), 0);
   EXPECT_EQ(labels_by_reading("/var/secret/a"), 1u);
   set_labels(0);
-  ASSERT_EQ(guest->answer(SYS_link, {guest->put("/var/secret/a"), guest->put("/var/secret/b", 200)}), 0);
+  ASSERT_EQ(guest->answer(sys::link, {guest->put("/var/secret/a"), guest->put("/var/secret/b", 200)}), 0);
   EXPECT_EQ(labels_by_reading("/var/secret/b"), 1u);
   set_labels(0);
-  ASSERT_EQ(guest->answer(SYS_symlink, {guest->put("b"), guest->put("/var/secret/c", 200)}), 0);
+  ASSERT_EQ(guest->answer(sys::symlink, {guest->put("b"), guest->put("/var/secret/c", 200)}), 0);
   EXPECT_EQ(labels_by_reading("/var/secret/c"), 1u);
   set_labels(0);
   write_file("/var/secret/a.tmp");
@@ -83,10 +83,10 @@ TEST_P(FlowsTest, AFileMadeAnewIsClean) {
     write_file("/var/secret/a");
     usleep(10000);  // files tell the time of their birth by the kernel's tick
     set_labels(0);
-    ASSERT_EQ(guest->answer(SYS_unlink, {guest->put("/var/secret/a")}), 0);
+    ASSERT_EQ(guest->answer(sys::unlink, {guest->put("/var/secret/a")}), 0);
     write_file("/var/secret/a");
     ASSERT_EQ(labels_by_reading("/var/secret/a"), 0u) << i;
-    ASSERT_EQ(guest->answer(SYS_unlink, {guest->put("/var/secret/a")}), 0);
+    ASSERT_EQ(guest->answer(sys::unlink, {guest->put("/var/secret/a")}), 0);
   }
 }
 
@@ -101,15 +101,15 @@ TEST_P(FlowsTest, AClassifiedFileIsClassifiedWhereItIsHiddenToo) {
   // Never opened under that name.
   std::ofstream(root + "/var/secret/plans/b") << "plan";
   set_labels(0);
-  ASSERT_EQ(guest->answer(SYS_rename, {guest->put("/var/secret/plans/b"), guest->put("/var/secret/b", 200)}), 0);
+  ASSERT_EQ(guest->answer(sys::rename, {guest->put("/var/secret/plans/b"), guest->put("/var/secret/b", 200)}), 0);
   EXPECT_EQ(labels_by_reading("/var/secret/b"), 4u);
   EXPECT_EQ(guest->reporter.reasons, std::vector<std::string>());
-  ASSERT_EQ(guest->answer(SYS_rename, {guest->put("/var/secret/plans/d"), guest->put("/var/secret/d", 200)}), 0);
+  ASSERT_EQ(guest->answer(sys::rename, {guest->put("/var/secret/plans/d"), guest->put("/var/secret/d", 200)}), 0);
   EXPECT_EQ(guest->reporter.reasons.size(), 1u) << "who knows what is below";
 }
 
 TEST_P(FlowsTest, WhatIsSentOutsideIsALeak) {
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   (void)send_to("198.51.100.1");
   EXPECT_EQ(guest->reporter.count(Kind::leak), 0u);
   set_labels(1);
@@ -119,11 +119,11 @@ TEST_P(FlowsTest, WhatIsSentOutsideIsALeak) {
   guest->environment.policy.leak = policy::Verdict::deny;
   EXPECT_EQ(send_to("198.51.100.2"), -EPERM);
   EXPECT_EQ(guest->reporter.count(Kind::leak), 2u);
-  EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("plan"), 4}), -EPERM);
+  EXPECT_EQ(guest->answer(sys::write, {0, guest->put("plan"), 4}), -EPERM);
 }
 
 TEST_P(FlowsTest, NothingIsSentOnceSendsAreRefused) {
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   EXPECT_NE(send_to("198.51.100.1"), -EPERM);
   guest->environment.policy.leak = policy::Verdict::deny;
   guest->state.refuse_sends("labels were lost");
@@ -147,7 +147,7 @@ TEST_P(FlowsTest, EachPieceOfALongWriteIsLookedAt) {
     if (last && !std::exchange(once, true)) set_labels(1);
     return std::nullopt;
   };
-  EXPECT_EQ(guest->answer(SYS_writev, {0, FakeDispatch::kUser, 2}), 1800000);
+  EXPECT_EQ(guest->answer(sys::writev, {0, FakeDispatch::kUser, 2}), 1800000);
   guest->instead = nullptr;
   EXPECT_EQ(labels_by_reading("/var/secret/a"), 1u);
 }

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <sys/syscall.h>
 #include <utility>
 
 #include "hiding/calls/calls.h"
@@ -18,8 +17,6 @@ using hooks::Operation;
 
 namespace {
 
-constexpr uint16_t kUserCode64 = 0x33;  // __USER_CS
-constexpr uint32_t kCompat = 0x2;       // TS_COMPAT, arch/x86/include/asm/thread_info.h
 constexpr uint32_t kIoWorker = 0x10;    // PF_IO_WORKER
 constexpr uint64_t kDispatch = 59;      // PR_SET_SYSCALL_USER_DISPATCH
 constexpr size_t kMostThreads = 16384;  // of one service
@@ -279,23 +276,23 @@ void Hider::system_call(Operation& op) {
     if (const auto outcome = thread->enter(op, here, start_free, {})) finish_call(op, *thread, at, *outcome);
     return;
   }
-  const auto registers = op.r.at<Registers>(at);
-  const SystemCall call{registers.orig_ax,
-                        {registers.di, registers.si, registers.dx, registers.r10, registers.r8, registers.r9}};
+  const auto registers = op.r.at<arch::UserRegisters>(at);
+  const SystemCall call{registers.number(), registers.arguments()};
   thread->begin(op, here);
   // Of another call, be it a signal handler's return, it is known that the program went on.
-  if (call.number != SYS_poll) thread->unfinished_poll.reset();
+  if (call.number != sys::poll) thread->unfinished_poll.reset();
   if (op.r.failed()) return finish_call(op, *thread, at, {});
   const uint32_t status = kernel_.profile().has(Field::task_thread_info_status)
                               ? op.r.get<uint32_t>(op.task().at, Field::task_thread_info_status)
                               : 0;
-  if ((registers.cs & 0xffff) != kUserCode64 || (status & kCompat)) {
+  if (!registers.is_native(status)) {
     op.env.reporter.incomplete("32-bit system calls of a hidden service");
     return finish_call(op, *thread, at, {});
   }
   if (!thread->follow_files(op.r.pointer(op.task().at, Field::task_files)))
     op.env.reporter.incomplete(kTooManyDescriptors);
-  if (call.number == SYS_prctl && call.a[0] == kDispatch) return finish_call(op, *thread, at, Outcome::answer(-EINVAL));
+  if (call.number == sys::prctl && call.a[0] == kDispatch)
+    return finish_call(op, *thread, at, Outcome::answer(-EINVAL));
   auto start = thread->repair ? &repaired : nullptr;
   if (!start) {
     const CallHandler* handler = handler_of(call.number);
@@ -308,9 +305,9 @@ void Hider::system_call(Operation& op) {
   if (const auto outcome = thread->enter(op, here, start, call)) return finish_call(op, *thread, at, *outcome);
   // Whoever looks at the thread while it waits (/proc/PID/syscall) sees a call that says nothing.
   thread->shown = registers;
-  Registers other = registers;
-  other.orig_ax = SYS_sched_yield;
-  other.di = other.si = other.dx = other.r10 = other.r8 = other.r9 = 0;
+  arch::UserRegisters other = registers;
+  other.set_number(sys::sched_yield);
+  other.set_arguments({});
   writer_.put(at, other);
 }
 
@@ -321,7 +318,7 @@ void Hider::finish_call(Operation& op, Thread& thread, Gva registers, Outcome ou
   if (thread.shown) writer_.put(registers, *std::exchange(thread.shown, std::nullopt));
   if (!outcome.native) {
     counters_.hidden_calls.fetch_add(1, std::memory_order_relaxed);
-    writer_.put(registers + offsetof(Registers, ax), static_cast<uint64_t>(outcome.value));
+    writer_.put(registers + arch::UserRegisters::result_offset(), static_cast<uint64_t>(outcome.value));
     writer_.put(op.task().at + kernel_.profile()[Field::task_on_dispatch], uint8_t{1});
   }
   if (!retired_ || thread.buffer()) return;
@@ -331,7 +328,7 @@ void Hider::finish_call(Operation& op, Thread& thread, Gva registers, Outcome ou
 
 const CallHandler* handler_of(uint64_t number) {
   static const auto kHandlers = [] {
-    std::array<const CallHandler*, 512> all{};
+    std::array<const CallHandler*, arch::kSystemCallCount> all{};
     for (uint64_t i = 0; i < all.size(); ++i)
       for (const auto group :
            {transfer_call, descriptor_call, file_call, socket_call, poll_or_select, epoll_call, unsupported_call})

@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "hiding/service/hider_test.h"
 
@@ -35,30 +34,30 @@ class HostileTest : public HiderTest {
     const auto call = [&](uint64_t number, std::array<uint64_t, 6> a) {
       EXPECT_NE(guest->call(number, a), End::stuck) << number;
     };
-    call(SYS_openat, {kCwd, path, O_RDWR | O_CREAT, 0600});
-    call(SYS_socket, {AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0});
+    call(sys::openat, {kCwd, path, O_RDWR | O_CREAT, 0600});
+    call(sys::socket, {AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0});
     for (uint64_t fd = 0; fd < 2; ++fd) {
-      call(SYS_write, {fd, at, 100});
-      call(SYS_pread64, {fd, at, 100, 0});
-      call(SYS_readv, {fd, at, 3});
-      call(SYS_recvfrom, {fd, at, 100, MSG_DONTWAIT, at + 200, at + 300});
-      call(SYS_sendfile, {fd, 1 - fd, 0, 100});
-      call(SYS_fstat, {fd, at});
-      call(SYS_dup2, {fd, 20 + fd});
-      call(SYS_fcntl, {fd, F_DUPFD, 30});
+      call(sys::write, {fd, at, 100});
+      call(sys::pread64, {fd, at, 100, 0});
+      call(sys::readv, {fd, at, 3});
+      call(sys::recvfrom, {fd, at, 100, MSG_DONTWAIT, at + 200, at + 300});
+      call(sys::sendfile, {fd, 1 - fd, 0, 100});
+      call(sys::fstat, {fd, at});
+      call(sys::dup2, {fd, 20 + fd});
+      call(sys::fcntl, {fd, F_DUPFD, 30});
     }
-    call(SYS_poll, {at + 5000, 2, 0});
+    call(sys::poll, {at + 5000, 2, 0});
     const timeval soon{0, 3000};
     std::memcpy(guest->user.data() + 6000, &soon, sizeof soon);
-    call(SYS_select, {50, at, at + 100, 0, at + 6000});
-    call(SYS_epoll_create1, {0});
-    call(SYS_epoll_create1, {0});
+    call(sys::select, {50, at, at + 100, 0, at + 6000});
+    call(sys::epoll_create1, {0});
+    call(sys::epoll_create1, {0});
     for (uint64_t fd = 0; fd < 5; ++fd)
-      for (uint64_t watched = 0; watched < 5; ++watched) call(SYS_epoll_ctl, {fd, EPOLL_CTL_ADD, watched, at});
-    for (uint64_t fd = 0; fd < 5; ++fd) call(SYS_epoll_wait, {fd, at, 4, 0});
-    call(SYS_chdir, {path});
-    call(SYS_getcwd, {at, 100});
-    call(SYS_close_range, {0, 60, 0});
+      for (uint64_t watched = 0; watched < 5; ++watched) call(sys::epoll_ctl, {fd, EPOLL_CTL_ADD, watched, at});
+    for (uint64_t fd = 0; fd < 5; ++fd) call(sys::epoll_wait, {fd, at, 4, 0});
+    call(sys::chdir, {path});
+    call(sys::getcwd, {at, 100});
+    call(sys::close_range, {0, 60, 0});
   }
   void dies_and_starts_again() {
     guest->instead = nullptr;
@@ -113,7 +112,7 @@ TEST_P(HostileTest, FunctionsThatReturnGarbage) {
       dies_and_starts_again();
       // What the proxy held for it is free again: it has room for 8.
       ASSERT_EQ(open_file("/var/secret/a"), 0);
-      ASSERT_EQ(guest->answer(SYS_close, {0}), 0);
+      ASSERT_EQ(guest->answer(sys::close, {0}), 0);
     }
   EXPECT_EQ(calls_left(), 0u);
 }
@@ -124,9 +123,9 @@ TEST_P(HostileTest, WhatCopiesSayIsTakenForWhatItCanBe) {
   returns(Symbol::call_strncpy_from_user, uint64_t{1} << 40);
   EXPECT_EQ(open_file("/var/secret/a"), -ENAMETOOLONG);
   returns(Symbol::call_copy_from_user, 1000);  // more than was asked for
-  EXPECT_EQ(guest->answer(SYS_write, {0, FakeDispatch::kUser, 100}), -EFAULT);
+  EXPECT_EQ(guest->answer(sys::write, {0, FakeDispatch::kUser, 100}), -EFAULT);
   returns(Symbol::call_copy_to_user, ~uint64_t{0});
-  EXPECT_EQ(guest->answer(SYS_fstat, {0, FakeDispatch::kUser}), -EFAULT);
+  EXPECT_EQ(guest->answer(sys::fstat, {0, FakeDispatch::kUser}), -EFAULT);
   // No number: nothing stays open in the proxy.
   returns(Symbol::call_get_unused_fd_flags, static_cast<uint64_t>(-EMFILE));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(open_file("/var/secret/b"), -EMFILE);
@@ -147,9 +146,9 @@ TEST_P(HostileTest, ABufferThatIsNone) {
 
 TEST_P(HostileTest, ADetourThatNeverComesBack) {
   if (GetParam() == Wait::block) GTEST_SKIP() << "there is no wait to stay in";
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   stop_at_pause(3);
-  ASSERT_EQ(guest->call(SYS_recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), End::stuck);
+  ASSERT_EQ(guest->call(sys::recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), End::stuck);
   guest->may_go_on = nullptr;
   EXPECT_NE(guest->hider.retire(false), "") << "it might come back still, to a hook that must be there";
   ASSERT_EQ(guest->exits(), End::ran);
@@ -159,11 +158,11 @@ TEST_P(HostileTest, ADetourThatNeverComesBack) {
 TEST_P(HostileTest, WhoDiesInAPollLeavesNothingAtTheProxy) {
   if (GetParam() == Wait::block) GTEST_SKIP() << "the vCPU stands still, there is no middle";
   for (int i = 0; i < 10; ++i) {
-    ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+    ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
     const pollfd polled{0, POLLIN, 0};
     std::memcpy(guest->user.data(), &polled, sizeof polled);
     stop_at_pause(5);
-    ASSERT_EQ(guest->call(SYS_poll, {FakeDispatch::kUser, 1, static_cast<uint64_t>(-1)}), End::stuck);
+    ASSERT_EQ(guest->call(sys::poll, {FakeDispatch::kUser, 1, static_cast<uint64_t>(-1)}), End::stuck);
     dies_and_starts_again();
   }
   EXPECT_EQ(calls_left(), 0u);
@@ -171,22 +170,23 @@ TEST_P(HostileTest, WhoDiesInAPollLeavesNothingAtTheProxy) {
 
 TEST_P(HostileTest, ADetourThatComesBackForAnotherThread) {
   if (GetParam() == Wait::block) GTEST_SKIP() << "there is no wait to come in between";
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   FakeThread other(*guest, guest->make_thread(101), 1);
   guest->forks(guest->first, other.task);
   ASSERT_TRUE(other.is_marked());
   stop_at_pause(3);
-  ASSERT_EQ(guest->call(SYS_recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), End::stuck);
+  ASSERT_EQ(guest->call(sys::recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), End::stuck);
   guest->may_go_on = nullptr;
   // With the first one's stack, and with what it would find in its registers.
   guest->guest.run(other.vcpu, other.task);
-  for (const arch::Reg reg : {arch::Reg::rsp, arch::Reg::rax, arch::Reg::rdi})
-    other.vcpu.set(reg, guest->first.vcpu.reg(reg));
+  arch::use_frame(other.vcpu, arch::call_frame(guest->first.vcpu));
+  arch::set_result(other.vcpu, arch::result(guest->first.vcpu));
+  arch::set_argument(other.vcpu, 0, arch::argument(guest->first.vcpu, 0));
   EXPECT_NE(other.go_on(Symbol::fn_syscall_user_dispatch), End::answered) << "a call from a stack that is no caller's";
   // And in a process that is nobody's.
   FakeThread stranger(*guest, guest->make_process(200), 2);
   guest->guest.run(stranger.vcpu, stranger.task);
-  stranger.vcpu.set(arch::Reg::rsp, guest->first.vcpu.reg(arch::Reg::rsp));
+  arch::use_frame(stranger.vcpu, arch::call_frame(guest->first.vcpu));
   EXPECT_EQ(stranger.go_on(Symbol::fn_syscall_user_dispatch), End::ran);
   // The first one's call is what it was.
   guest->sleep_result = -EINTR;
@@ -198,7 +198,7 @@ TEST_P(HostileTest, OneThreadOnTwoCpus) {
   unsigned entered = 0;
   guest->reporter.on_report = [&] {  // in the middle of a hook of the same thread
     if (entered++ > 0) return;
-    EXPECT_EQ(again.call(SYS_getpid), End::ran);
+    EXPECT_EQ(again.call(sys::getpid), End::ran);
   };
   ASSERT_EQ(open_file("/var/secret/a"), 0);
   EXPECT_GT(entered, 0u);
@@ -210,8 +210,8 @@ TEST_P(HostileTest, OneThreadOnTwoCpus) {
 TEST_P(HostileTest, ThreadsThatChangeWhatTheyShare) {
   const uint64_t long_path = guest->put("/var/secret/a-directory-with-a-name-that-is-long", 0);
   const uint64_t short_path = guest->put("/var/secret", 200);
-  ASSERT_EQ(guest->answer(SYS_mkdir, {long_path, 0700}), 0);
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET6, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::mkdir, {long_path, 0700}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET6, SOCK_DGRAM, 0}), 0);
   FakeThread other(*guest, guest->make_thread(101), 1);
   guest->forks(guest->first, other.task);
   sockaddr_in6 to{};
@@ -221,9 +221,9 @@ TEST_P(HostileTest, ThreadsThatChangeWhatTheyShare) {
   std::memcpy(guest->user.data() + 300, &to, sizeof to);
   const auto run = [&](FakeThread& thread, uint64_t area) {
     for (int i = 0; i < 150; ++i) {
-      (void)thread.call(SYS_chdir, {i % 2 ? long_path : short_path});
-      EXPECT_GT(thread.answer(SYS_getcwd, {area, 1000}), 0);
-      (void)thread.call(SYS_connect, {0, FakeDispatch::kUser + 300, sizeof to});
+      (void)thread.call(sys::chdir, {i % 2 ? long_path : short_path});
+      EXPECT_GT(thread.answer(sys::getcwd, {area, 1000}), 0);
+      (void)thread.call(sys::connect, {0, FakeDispatch::kUser + 300, sizeof to});
     }
   };
   std::thread second([&] { run(other, FakeDispatch::kUser + 8192); });
@@ -270,7 +270,7 @@ class ForgedProxyTest : public testing::Test {
       return true;
     };
   }
-  int64_t open_file() { return guest->answer(SYS_open, {guest->put("/var/secret/a"), O_RDWR}); }
+  int64_t open_file() { return guest->answer(sys::open, {guest->put("/var/secret/a"), O_RDWR}); }
 
   std::vector<std::byte> storage;
   UniqueFd life;
@@ -290,13 +290,13 @@ TEST_F(ForgedProxyTest, ErrorsThatAreNone) {
 TEST_F(ForgedProxyTest, SizesThatAreNone) {
   answers({7, 7});
   ASSERT_EQ(open_file(), 0);
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_STREAM, 0}), 1);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_STREAM, 0}), 1);
   for (const int64_t size : {int64_t{1} << 62, std::numeric_limits<int64_t>::max(), int64_t{0}, int64_t{300}}) {
     answers({size, size}, std::vector<std::byte>(300));
     for (const uint64_t fd : {0, 1})
-      for (const uint64_t number : {SYS_read, SYS_write, SYS_readv, SYS_sendto, SYS_recvfrom, SYS_getdents64, SYS_fstat,
-                                    SYS_lseek, SYS_getsockname, SYS_getsockopt, SYS_ioctl, SYS_fcntl, SYS_pread64,
-                                    SYS_pwrite64, SYS_sendfile, SYS_flock}) {
+      for (const uint64_t number : {sys::read, sys::write, sys::readv, sys::sendto, sys::recvfrom, sys::getdents64,
+                                    sys::fstat, sys::lseek, sys::getsockname, sys::getsockopt, sys::ioctl, sys::fcntl,
+                                    sys::pread64, sys::pwrite64, sys::sendfile, sys::flock}) {
         const End end = guest->call(number, {fd, FakeDispatch::kUser, 100, 0, FakeDispatch::kUser + 500, 0});
         EXPECT_NE(end, End::stuck) << number << " " << size;
         // Nothing was written behind what the program said.
@@ -312,17 +312,17 @@ TEST_F(ForgedProxyTest, AnswersThatNobodyAskedForAreTheEndOfIt) {
   proxy::Frame frame;
   frame.id = 123456;
   ASSERT_TRUE(forger->send(frame));
-  EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("x"), 1}), -EIO);
+  EXPECT_EQ(guest->answer(sys::write, {0, guest->put("x"), 1}), -EIO);
   EXPECT_TRUE(services[0]->proxy->lied());
   EXPECT_FALSE(guest->reporter.reasons.empty());
   EXPECT_EQ(open_file(), -EIO);
-  EXPECT_EQ(guest->answer(SYS_close, {0}), 0);
+  EXPECT_EQ(guest->answer(sys::close, {0}), 0);
 }
 
 // MSG_WAITALL over more than a frame holds is asked for piece by piece.
 TEST_F(ForgedProxyTest, AReceiveThatIsToHaveAllAsksUntilItHas) {
   answers({7});
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_STREAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_STREAM, 0}), 0);
   const std::vector<std::byte> data(proxy::kMaxData, std::byte{'x'});
   std::vector<int64_t> asked_for;
   guest->may_go_on = [&](const engine::Call&) {
@@ -345,17 +345,17 @@ TEST_F(ForgedProxyTest, AReceiveThatIsToHaveAllAsksUntilItHas) {
   message.msg_iovlen = 2;
   const std::span<const std::byte> header = std::as_bytes(std::span(&message, 1));
   std::copy(header.begin(), header.end(), guest->user.begin() + 1000000);
-  EXPECT_EQ(guest->answer(SYS_recvmsg, {0, FakeDispatch::kUser + 1000000, MSG_WAITALL}), 1800000);
+  EXPECT_EQ(guest->answer(sys::recvmsg, {0, FakeDispatch::kUser + 1000000, MSG_WAITALL}), 1800000);
   EXPECT_EQ(asked_for, (std::vector<int64_t>{proxy::kMaxData, 1800000 - proxy::kMaxData}));
 }
 
 TEST_F(ForgedProxyTest, NoMoreThanWasAskedForIsSaidToHaveCome) {
   answers({7});
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   answers({1000, 0}, std::vector<std::byte>(1000));
-  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 10, 0, 0, 0}), 10);
-  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 10, MSG_TRUNC, 0, 0}), 1000);
-  EXPECT_EQ(guest->answer(SYS_sendto, {0, guest->put("abc"), 3, 0, 0, 0}), 3);
+  EXPECT_EQ(guest->answer(sys::recvfrom, {0, FakeDispatch::kUser, 10, 0, 0, 0}), 10);
+  EXPECT_EQ(guest->answer(sys::recvfrom, {0, FakeDispatch::kUser, 10, MSG_TRUNC, 0, 0}), 1000);
+  EXPECT_EQ(guest->answer(sys::sendto, {0, guest->put("abc"), 3, 0, 0, 0}), 3);
 }
 
 // What answers hold here is bounded, whatever the proxy sends and however long nobody takes it.
@@ -405,12 +405,12 @@ TEST_F(ForgedProxyTest, WhatIsOnItsWayDoesNotKeepAnswersAway) {
   answers({7, 7});
   ASSERT_EQ(open_file(), 0);
   answers({3});
-  EXPECT_EQ(guest->answer(SYS_write, {0, guest->put("abc"), 3}), 3);
+  EXPECT_EQ(guest->answer(sys::write, {0, guest->put("abc"), 3}), 3);
 }
 
 TEST_F(ForgedProxyTest, AWaitEndsWithAProxyThatAnswersNothing) {
   answers({7});
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_STREAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_STREAM, 0}), 0);
   const pollfd polled{0, POLLIN, 0};
   std::memcpy(guest->user.data(), &polled, sizeof polled);
   unsigned steps = 0;
@@ -418,7 +418,7 @@ TEST_F(ForgedProxyTest, AWaitEndsWithAProxyThatAnswersNothing) {
     if (++steps == 200) life.reset();  // long after the time was over
     return steps < 5000;
   };
-  EXPECT_EQ(guest->call(SYS_poll, {FakeDispatch::kUser, 1, 1}), End::answered);
+  EXPECT_EQ(guest->call(sys::poll, {FakeDispatch::kUser, 1, 1}), End::answered);
   EXPECT_GE(steps, 200u);
 }
 

@@ -9,7 +9,6 @@
 #include <iterator>
 #include <memory>
 #include <string>
-#include <sys/syscall.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -74,7 +73,7 @@ class HiderTest : public testing::TestWithParam<Wait> {
     lives.reset();
   }
   int64_t open_file(std::string_view path, uint64_t flags = O_RDWR | O_CREAT) {
-    return guest->answer(SYS_openat, {kCwd, guest->put(path), flags, 0600});
+    return guest->answer(sys::openat, {kCwd, guest->put(path), flags, 0600});
   }
   // The vCPU does not come back from it: somebody else's turn, or death.
   void stop_at_pause(unsigned number) {
@@ -87,7 +86,7 @@ class HiderTest : public testing::TestWithParam<Wait> {
   // Until nothing is on its way to the proxy any more: 0. (Answers are looked at when something is asked.)
   size_t calls_left() {
     for (int i = 0; i < 2000 && services[0]->proxy->calls() > 0; ++i)
-      (void)guest->answer(SYS_access, {guest->put("/var/secret"), 0});
+      (void)guest->answer(sys::access, {guest->put("/var/secret"), 0});
     return services[0]->proxy->calls();
   }
   std::string on_host(const std::string& path) const {

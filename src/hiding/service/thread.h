@@ -9,7 +9,6 @@
 #include <optional>
 #include <string>
 
-#include "arch/x86_64/pt_regs.h"
 #include "guest/kernel.h"
 #include "hiding/service/descriptors.h"
 #include "hiding/service/service.h"
@@ -20,7 +19,7 @@
 
 namespace oboro::hiding {
 
-using Registers = arch::PtRegs;
+namespace sys = arch::sys;
 using steer::now_ns;
 using steer::Outcome;
 using steer::Routine;
@@ -74,7 +73,7 @@ class Thread : public steer::SteeredTask {
                                Routine<Outcome> (*routine)(Thread&, SystemCall), const SystemCall& call);
   void begin(hooks::Operation& op, guest::Symbol function);
   bool leaving = false;                               // exec of what is not hidden
-  std::optional<Registers> shown;                     // the user's registers, while others are in their place
+  std::optional<arch::UserRegisters> shown;           // the user's registers, while others are in their place
   void note(hooks::Operation& op, const char* what);  // for the log
 
   // --- for routines

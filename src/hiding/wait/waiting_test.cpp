@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
-#include <sys/syscall.h>
 
 #include "hiding/service/hider_test.h"
 
@@ -24,9 +23,9 @@ class WaitingTest : public HiderTest {
     event.events = events;
     event.data.u64 = data;
     std::memcpy(guest->user.data(), &event, sizeof event);
-    ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
-    ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
-    ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+    ASSERT_EQ(guest->answer(sys::epoll_create1, {0}), 0);
+    ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+    ASSERT_EQ(guest->answer(sys::epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
   }
 };
 
@@ -36,37 +35,37 @@ TEST_P(WaitingTest, AnEpollInstanceWatchesWhatIsHidden) {
     event.events = events;
     event.data.u64 = data;
     std::memcpy(guest->user.data(), &event, sizeof event);
-    return guest->answer(SYS_epoll_ctl, {0, static_cast<uint64_t>(operation), number, FakeDispatch::kUser});
+    return guest->answer(sys::epoll_ctl, {0, static_cast<uint64_t>(operation), number, FakeDispatch::kUser});
   };
   const auto found = [&] {
     epoll_event event;
     std::memcpy(&event, guest->user.data() + 500, sizeof event);
     return std::pair(uint32_t{event.events}, uint64_t{event.data.u64});
   };
-  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
-  EXPECT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, 0}), End::native) << "it is the kernel's alone still";
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+  ASSERT_EQ(guest->answer(sys::epoll_create1, {0}), 0);
+  EXPECT_EQ(guest->call(sys::epoll_wait, {0, kEvents, 4, 0}), End::native) << "it is the kernel's alone still";
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 1);
   EXPECT_EQ(watch(EPOLL_CTL_ADD, 1, EPOLLOUT, 77), 0);
   EXPECT_EQ(watch(EPOLL_CTL_ADD, 1, EPOLLOUT, 78), -EEXIST);
-  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, kForEver}), 1);
+  EXPECT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, kForEver}), 1);
   EXPECT_EQ(found(), (std::pair<uint32_t, uint64_t>(EPOLLOUT, 77)));
   EXPECT_EQ(watch(EPOLL_CTL_MOD, 1, EPOLLIN, 79), 0);
-  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, 1}), 0);
+  EXPECT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, 1}), 0);
   ASSERT_EQ(open_file("/var/secret/a"), 2);
   EXPECT_EQ(watch(EPOLL_CTL_ADD, 2, EPOLLIN, 80), -EPERM) << "as of any regular file";
-  EXPECT_EQ(guest->answer(SYS_epoll_wait, {1, kEvents, 4, 0}), -EINVAL);
-  EXPECT_EQ(guest->answer(SYS_epoll_ctl, {1, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), -EINVAL);
+  EXPECT_EQ(guest->answer(sys::epoll_wait, {1, kEvents, 4, 0}), -EINVAL);
+  EXPECT_EQ(guest->answer(sys::epoll_ctl, {1, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), -EINVAL);
   kill_proxy();
-  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, kForEver}), 1);
+  EXPECT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, kForEver}), 1);
   EXPECT_EQ(found(), (std::pair<uint32_t, uint64_t>(EPOLLERR | EPOLLHUP, 79)));
 }
 
 // With nothing outside left to wait for, it is the kernel's.
 TEST_P(WaitingTest, AnEpollInstanceWhoseSocketsAreGoneWithTheirProxyIsTheKernels) {
   watch_a_socket(EPOLLIN);
-  ASSERT_EQ(guest->answer(SYS_close, {1}), 0);
+  ASSERT_EQ(guest->answer(sys::close, {1}), 0);
   kill_proxy();
-  EXPECT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, kForEver}), End::native);
+  EXPECT_EQ(guest->call(sys::epoll_wait, {0, kEvents, 4, kForEver}), End::native);
 }
 
 TEST_P(WaitingTest, WithoutAProxyAnEpollInstanceStillHasTheGuestsOwn) {
@@ -79,21 +78,21 @@ TEST_P(WaitingTest, WithoutAProxyAnEpollInstanceStillHasTheGuestsOwn) {
     std::memcpy(guest->user.data() + 500, &event, sizeof event);
     return 1;
   };
-  ASSERT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, kForEver}), 2);
+  ASSERT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, kForEver}), 2);
   std::array<epoll_event, 2> found{};
   std::memcpy(found.data(), guest->user.data() + 500, sizeof found);
   EXPECT_EQ(uint64_t{found[0].data.u64}, 88u);
   EXPECT_EQ(uint64_t{found[1].data.u64}, 77u);
-  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 1, kForEver}), 1);
-  EXPECT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_DEL, 1, FakeDispatch::kUser}), 0);
-  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, kForEver}), 1) << "it has been told of that one";
+  EXPECT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 1, kForEver}), 1);
+  EXPECT_EQ(guest->answer(sys::epoll_ctl, {0, EPOLL_CTL_DEL, 1, FakeDispatch::kUser}), 0);
+  EXPECT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, kForEver}), 1) << "it has been told of that one";
 }
 
 TEST_P(WaitingTest, AnEpollWaitEndsWhenServicesRetire) {
   if (GetParam() == Wait::block) GTEST_SKIP() << "the vCPU stands still, there is no middle";
   watch_a_socket(EPOLLIN);
   stop_at_pause(3);
-  ASSERT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, kForEver}), End::stuck);
+  ASSERT_EQ(guest->call(sys::epoll_wait, {0, kEvents, 4, kForEver}), End::stuck);
   guest->may_go_on = nullptr;
   EXPECT_NE(guest->hider.retire(true), "");
   EXPECT_EQ(guest->first.go_on(Symbol::fn_syscall_user_dispatch), End::answered);
@@ -106,33 +105,33 @@ TEST_P(WaitingTest, AnEpollInstanceIsNotTakenForAClosedOneWithAllTheSameMemory) 
     return to.function == guest->guest.symbol(Symbol::call_sys_epoll_create1) ? std::optional<uint64_t>(0)
                                                                               : std::nullopt;
   };
-  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
-  EXPECT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, 0}), End::native) << "it watches nothing that is hidden";
+  ASSERT_EQ(guest->answer(sys::epoll_create1, {0}), 0);
+  EXPECT_EQ(guest->call(sys::epoll_wait, {0, kEvents, 4, 0}), End::native) << "it watches nothing that is hidden";
 }
 
 TEST_P(WaitingTest, AnEpollInstanceAtTheAddressOfAnotherIsItself) {
   watch_a_socket(EPOLLOUT);
-  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, 0}), 1);
+  EXPECT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, 0}), 1);
   // The kernel closed it, and has given its memory to one that somebody else made.
   guest->guest.set(guest->file_of(0), guest::Field::file_private_data, guest->guest.allocate());
-  EXPECT_EQ(guest->call(SYS_epoll_wait, {0, kEvents, 4, 0}), End::native);
-  EXPECT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
-  EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, 0}), 1);
+  EXPECT_EQ(guest->call(sys::epoll_wait, {0, kEvents, 4, 0}), End::native);
+  EXPECT_EQ(guest->answer(sys::epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+  EXPECT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, 0}), 1);
 }
 
 TEST_P(WaitingTest, AnEpollInstanceIsInherited) {
   const epoll_event event{EPOLLOUT, {}};
   std::memcpy(guest->user.data(), &event, sizeof event);
   for (int i = 0; i < 10; ++i) {  // the proxy has room for 8 handles
-    ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
-    ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+    ASSERT_EQ(guest->answer(sys::epoll_create1, {0}), 0);
+    ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 1);
     FakeThread child(*guest, guest->make_process(200 + i), 1);
     guest->guest.set_file(child.task, 0, guest->file_of(0));
     guest->forks(guest->first, child.task);
-    ASSERT_EQ(child.answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
-    EXPECT_EQ(guest->answer(SYS_epoll_wait, {0, kEvents, 4, 0}), 1) << "what the child has told it to watch";
+    ASSERT_EQ(child.answer(sys::epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+    EXPECT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, 0}), 1) << "what the child has told it to watch";
     ASSERT_EQ(guest->exits(), End::ran);
-    EXPECT_EQ(child.answer(SYS_epoll_wait, {0, kEvents, 4, 0}), 1);
+    EXPECT_EQ(child.answer(sys::epoll_wait, {0, kEvents, 4, 0}), 1);
     ASSERT_EQ(child.exits(), End::ran);
     guest->close_all();
     ASSERT_EQ(guest->exec(), End::ran);
@@ -142,7 +141,7 @@ TEST_P(WaitingTest, AnEpollInstanceIsInherited) {
 // Not in turns of looking and sleeping: who waits is woken when an ordinary descriptor is ready.
 TEST_P(WaitingTest, AWaitForBothWorldsSleepsInTheKernelsOwnWait) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "only that sleeps";
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   constexpr size_t kFar = 70;
   const pollfd polled[] = {{0, POLLIN, 0}, {kFar, POLLIN, 0}};
   std::memcpy(guest->user.data(), polled, sizeof polled);
@@ -164,28 +163,28 @@ TEST_P(WaitingTest, AWaitForBothWorldsSleepsInTheKernelsOwnWait) {
     if (!ready) usleep(static_cast<useconds_t>(guest->guest.word(Gva(to.arguments[2]) + 8) / 1000));
     return ready;
   };
-  EXPECT_EQ(guest->answer(SYS_poll, {FakeDispatch::kUser, 2, 60000}), 1);
+  EXPECT_EQ(guest->answer(sys::poll, {FakeDispatch::kUser, 2, 60000}), 1);
   EXPECT_EQ(slept, 3u);
   EXPECT_GE(looked, 3u);
   std::memcpy(guest->user.data(), polled, sizeof polled);
   slept = 10;
   ready = false;
   guest->sleep_result = -EINTR;
-  EXPECT_EQ(guest->answer(SYS_poll, {FakeDispatch::kUser, 2, 60000}), kRestartNoHand);
+  EXPECT_EQ(guest->answer(sys::poll, {FakeDispatch::kUser, 2, 60000}), kRestartNoHand);
 }
 
 TEST_P(WaitingTest, ASignalEndsAWait) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "only a sleep is told of signals";
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   guest->sleep_result = -EINTR;
-  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), kRestartSys);
+  EXPECT_EQ(guest->answer(sys::recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), kRestartSys);
   guest->sleep_result = 0;
-  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 100, MSG_DONTWAIT, 0, 0}), -EAGAIN);
+  EXPECT_EQ(guest->answer(sys::recvfrom, {0, FakeDispatch::kUser, 100, MSG_DONTWAIT, 0, 0}), -EAGAIN);
 }
 
 TEST_P(WaitingTest, AWakeUpThatWasMeantForAnotherWaitIsNoSignal) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "only a sleep is told of signals";
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   unsigned sleeps = 0;
   guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
     if (to.function != guest->guest.symbol(Symbol::call_schedule_hrtimeout)) return std::nullopt;
@@ -193,21 +192,21 @@ TEST_P(WaitingTest, AWakeUpThatWasMeantForAnotherWaitIsNoSignal) {
     if (sleeps != 1) return std::nullopt;
     return static_cast<uint64_t>(-EINTR);
   };
-  EXPECT_EQ(guest->answer(SYS_recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), kRestartSys);
+  EXPECT_EQ(guest->answer(sys::recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), kRestartSys);
   EXPECT_GE(sleeps, 4u);
 }
 
 TEST_P(WaitingTest, ASocketThatIsWatchedAgainAndAgainIsRememberedOnce) {
   epoll_event event{EPOLLOUT, {}};
   std::memcpy(guest->user.data(), &event, sizeof event);
-  ASSERT_EQ(guest->answer(SYS_epoll_create1, {0}), 0);
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 1);
-  ASSERT_EQ(guest->answer(SYS_dup, {1}), 2);
+  ASSERT_EQ(guest->answer(sys::epoll_create1, {0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 1);
+  ASSERT_EQ(guest->answer(sys::dup, {1}), 2);
   for (int i = 0; i < 50; ++i) {
-    ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
-    ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_DEL, 2, FakeDispatch::kUser}), 0);
+    ASSERT_EQ(guest->answer(sys::epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
+    ASSERT_EQ(guest->answer(sys::epoll_ctl, {0, EPOLL_CTL_DEL, 2, FakeDispatch::kUser}), 0);
   }
-  ASSERT_EQ(guest->answer(SYS_epoll_ctl, {0, EPOLL_CTL_ADD, 2, FakeDispatch::kUser}), 0);
+  ASSERT_EQ(guest->answer(sys::epoll_ctl, {0, EPOLL_CTL_ADD, 2, FakeDispatch::kUser}), 0);
   const std::lock_guard lock(services[0]->epolls_mutex);
   ASSERT_EQ(services[0]->epolls.size(), 1u);
   EXPECT_EQ(services[0]->epolls.begin()->second.lock()->watched.size(), 1u);
@@ -230,7 +229,7 @@ TEST_P(WaitingTest, ASignalThatIsThereAtOnceEndsAPollOfBothWorldsAsAnyOther) {
     const pollfd polled{static_cast<int>(number), POLLIN, 0};
     std::memcpy(guest->user.data(), &polled, sizeof polled);
     std::memset(guest->user.data() + 400, 0, 16);
-    return guest->answer(SYS_ppoll, {FakeDispatch::kUser, 1, time, kMask, 8});
+    return guest->answer(sys::ppoll, {FakeDispatch::kUser, 1, time, kMask, 8});
   };
   EXPECT_EQ(polls(0, 0), kRestartNoHand);
   EXPECT_EQ(polls(1, kTime), kRestartNoHand) << "with no time to wait, and the mask";
@@ -239,13 +238,13 @@ TEST_P(WaitingTest, ASignalThatIsThereAtOnceEndsAPollOfBothWorldsAsAnyOther) {
 
 TEST_P(WaitingTest, APollThatGoesOnAfterASignalEndsAtItsTime) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "only a sleep is told of signals";
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   const pollfd polled{0, POLLIN, 0};
   std::memcpy(guest->user.data(), &polled, sizeof polled);
   constexpr uint64_t kMilliseconds = 20;
   guest->sleep_result = -EINTR;
   const auto polls = [&](uint64_t milliseconds) {
-    return guest->answer(SYS_poll, {FakeDispatch::kUser, 1, milliseconds});
+    return guest->answer(sys::poll, {FakeDispatch::kUser, 1, milliseconds});
   };
   ASSERT_EQ(polls(kMilliseconds), kRestartNoHand);
   usleep(kMilliseconds * 1500);
@@ -254,17 +253,17 @@ TEST_P(WaitingTest, APollThatGoesOnAfterASignalEndsAtItsTime) {
   usleep(kMilliseconds * 1500);
   EXPECT_EQ(polls(kMilliseconds + 1), kRestartNoHand) << "another one, too";
   usleep(kMilliseconds * 1500);
-  EXPECT_EQ(guest->call(SYS_rt_sigreturn), End::native);
+  EXPECT_EQ(guest->call(sys::rt_sigreturn), End::native);
   EXPECT_EQ(polls(kMilliseconds + 1), kRestartNoHand) << "the program went on";
 }
 
 TEST_P(WaitingTest, SelectTakesAndGivesAsManyNumbersAsTheTableHas) {
-  ASSERT_EQ(guest->answer(SYS_socket, {AF_INET, SOCK_DGRAM, 0}), 0);
+  ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
   constexpr size_t kTable = fake::FakeGuest::kDescriptors / 8;
   std::fill_n(guest->user.begin(), 1024, std::byte{0xff});
   std::fill_n(guest->user.begin(), kTable, std::byte{0});
   guest->user[0] = std::byte{1};
-  EXPECT_EQ(guest->answer(SYS_select, {4096, 0, FakeDispatch::kUser, 0, 0}), 1);
+  EXPECT_EQ(guest->answer(sys::select, {4096, 0, FakeDispatch::kUser, 0, 0}), 1);
   EXPECT_EQ(guest->user[0], std::byte{1}) << "to be written to";
   for (size_t i = kTable; i < 1024; ++i) ASSERT_EQ(guest->user[i], std::byte{0xff}) << i;
 }
@@ -273,9 +272,9 @@ TEST_P(WaitingTest, WhoWaitsForALockEndsWhenServicesRetire) {
   if (GetParam() == Wait::block) GTEST_SKIP() << "the vCPU stands still, there is no middle";
   ASSERT_EQ(open_file("/var/secret/a"), 0);
   ASSERT_EQ(open_file("/var/secret/a"), 1);
-  ASSERT_EQ(guest->answer(SYS_flock, {0, LOCK_EX}), 0);
+  ASSERT_EQ(guest->answer(sys::flock, {0, LOCK_EX}), 0);
   stop_at_pause(40);
-  ASSERT_EQ(guest->call(SYS_flock, {1, LOCK_EX}), End::stuck);
+  ASSERT_EQ(guest->call(sys::flock, {1, LOCK_EX}), End::stuck);
   guest->may_go_on = nullptr;
   EXPECT_NE(guest->hider.retire(true), "");
   EXPECT_EQ(guest->first.go_on(Symbol::fn_syscall_user_dispatch), End::answered);
@@ -297,7 +296,7 @@ TEST_P(WaitingTest, TheFirstSleepIsAsLongAsSuchACallIsExpectedToTake) {
   for (int i = 0; i < 1000 && slept.empty(); ++i) {
     while (expectation.ns() < 500'000) expectation.was_not_there(2'000'000);
     expected = expectation.ns();
-    ASSERT_EQ(guest->answer(SYS_access, {path, 0}), 0);
+    ASSERT_EQ(guest->answer(sys::access, {path, 0}), 0);
   }
   ASSERT_FALSE(slept.empty());
   EXPECT_EQ(slept[0], expected);
@@ -315,14 +314,14 @@ TEST_P(WaitingTest, WhereOthersWantTheCpuABriefWaitKeepsIt) {
     return std::nullopt;
   };
   const uint64_t path = guest->put("/var/secret");
-  while (slow) ASSERT_EQ(guest->answer(SYS_access, {path, 0}), 0);
+  while (slow) ASSERT_EQ(guest->answer(sys::access, {path, 0}), 0);
   steer::Expectation& expectation = services[0]->expectations[static_cast<size_t>(proxy::Op::access)];
   unsigned kept = 0;
   for (int i = 0; i < 50; ++i) {
     // As if all had been brief: a busy host has its own ideas.
     while (expectation.ns() > 1'000) expectation.was_not_there(0);
     pauses = 0;
-    ASSERT_EQ(guest->answer(SYS_access, {path, 0}), 0);
+    ASSERT_EQ(guest->answer(sys::access, {path, 0}), 0);
     kept += pauses == 0;
   }
   EXPECT_GT(kept, 25u);

@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "arch/x86_64/page_walk.h"
+#include "arch/arch.h"
 
 namespace oboro::fake {
 

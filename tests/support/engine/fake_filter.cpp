@@ -15,7 +15,7 @@ bool FakeFilter::run(const engine::FilterProgram& program, const engine::FilterL
     bool jump = false;
     switch (step.op) {
       case Op::current:
-        a = guest.word(Gva(guest.gs_base + step.value));
+        a = guest.word(Gva(guest.per_cpu + step.value));
         break;
       case Op::argument:
         a = guest.arguments.at(step.value);
@@ -65,7 +65,7 @@ bool FakeFilter::run(const engine::FilterProgram& program, const engine::FilterL
         b = 0;
         break;
       case Op::note: {
-        const Gva stack(guest.word(Gva(guest.word(Gva(guest.gs_base + layout.current)) + layout.task_stack)));
+        const Gva stack(guest.word(Gva(guest.word(Gva(guest.per_cpu + layout.current)) + layout.task_stack)));
         guest.set_word(stack + engine::kNoteOffset, a + step.value);
         a = b = 0;
         break;

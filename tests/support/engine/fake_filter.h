@@ -16,7 +16,7 @@ class FakeFilter final : public engine::Filter {
   struct Guest {
     std::function<uint64_t(Gva)> word;            // the 8 bytes there
     std::function<void(Gva, uint64_t)> set_word;  // for notes
-    uint64_t gs_base = 0;
+    uint64_t per_cpu = 0;
     std::array<uint64_t, 6> arguments{};
   };
   // True: the vCPU is to stop.

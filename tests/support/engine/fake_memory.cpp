@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <utility>
 
-#include "arch/x86_64/page_walk.h"
+#include "arch/arch.h"
 
 namespace oboro::fake {
 

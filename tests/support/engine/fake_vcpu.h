@@ -19,14 +19,14 @@ class FakeVcpu final : public engine::Vcpu {
   void set(arch::Reg reg, uint64_t value) { registers_[static_cast<size_t>(reg)] = value; }
   // The arguments of the function at whose start the vCPU stands; those not given are zero.
   void set_arguments(std::initializer_list<uint64_t> values) {
-    for (const arch::Reg reg : arch::kArguments) set(reg, 0);
+    for (size_t i = 0; i < arch::kArgumentCount; ++i) arch::set_argument(*this, i, 0);
     size_t i = 0;
-    for (const uint64_t value : values) set(arch::kArguments[i++], value);
+    for (const uint64_t value : values) arch::set_argument(*this, i++, value);
   }
 
  private:
   unsigned index_;
-  std::array<uint64_t, static_cast<size_t>(arch::Reg::count)> registers_{};
+  std::array<uint64_t, arch::kRegisterCount> registers_{};
 };
 
 }  // namespace oboro::fake

@@ -19,7 +19,7 @@ FakeGuest::FakeGuest(size_t memory_size) : profile(make_profile()), memory(memor
   layout.image_start = kImageStart;
   layout.image_size = kImageSize;
   memory.use_tables(physical(symbol(Symbol::init_top_pgt)), kTables, kTablesSize);
-  layout.page_table = memory.root();
+  layout.tables.root = memory.root();
   for (uint64_t offset = 0; offset < kImageSize; offset += kLarge)
     memory.map_large(kImageBase + offset, kImageStart + offset);
   // A build-ID note (namesz, descsz, type, "GNU"), and the beginning of a BTF header.

@@ -28,7 +28,7 @@ using guest::Symbol;
 inline constexpr Gva kDirectMap{0xffff888000000000};
 inline constexpr Gva kImageBase{0xffffffff81000000};
 inline constexpr Gpa kImageStart{0x400000};
-inline constexpr uint64_t kThreadSize = 16384;
+inline constexpr uint64_t kThreadSize = arch::kKernelStackSize;
 
 struct FileSystem {
   Gva sb, root;  // super_block, dentry

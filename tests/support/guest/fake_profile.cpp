@@ -23,10 +23,18 @@ std::string_view family_of(std::string_view structure) {
 
 // Offsets that the code under test relies on, or that must fit what is embedded elsewhere.
 constexpr std::pair<Field, uint32_t> kFixed[] = {
-    {Field::pt_regs_di, 112},       {Field::pt_regs_orig_ax, 120},  {Field::pt_regs_size, 168},
-    {Field::rb_node_right, 8},      {Field::rb_node_left, 16},      {Field::rb_root_node, 8},
-    {Field::maple_range_pivot, 8},  {Field::maple_range_slot, 128}, {Field::maple_arange_pivot, 8},
-    {Field::maple_arange_slot, 80}, {Field::udp_hslot_head, 8},     {Field::udp_hslot_size, 32},
+    {Field::user_registers_argument, 112},
+    {Field::user_registers_number, 120},
+    {Field::user_registers_size, 168},
+    {Field::rb_node_right, 8},
+    {Field::rb_node_left, 16},
+    {Field::rb_root_node, 8},
+    {Field::maple_range_pivot, 8},
+    {Field::maple_range_slot, 128},
+    {Field::maple_arange_pivot, 8},
+    {Field::maple_arange_slot, 80},
+    {Field::udp_hslot_head, 8},
+    {Field::udp_hslot_size, 32},
     {Field::mount_mnt, 0x20},
 };
 

@@ -4,7 +4,6 @@ namespace oboro::fake {
 namespace {
 
 constexpr uint32_t kKernelThread = 0x00200000;  // PF_KTHREAD
-constexpr uint64_t kNoWait = 39;                // getpid: not receiving
 
 }  // namespace
 
@@ -17,7 +16,7 @@ Gva FakeGuest::make_task(uint32_t tid, std::string_view comm) {
   comm.copy(name, sizeof name - 1);
   write(task + profile[Field::task_comm], name, sizeof name);
   set(task, Field::task_stack, allocate(kThreadSize));
-  set_system_call(task, kNoWait);
+  set_system_call(task, arch::sys::getpid);  // not receiving
   if (!root_cgroup_) {
     const Gva group = allocate();
     set(group, Field::cgroup_kn, allocate());
@@ -78,8 +77,8 @@ void FakeGuest::share_mm(Gva task, Gva mm) {
 }
 
 void FakeGuest::set_system_call(Gva task, uint64_t number) {
-  const Gva registers = Gva(get(task, Field::task_stack)) + (kThreadSize - profile[Field::pt_regs_size]);
-  set(registers, Field::pt_regs_orig_ax, number);
+  const Gva registers = Gva(get(task, Field::task_stack)) + (kThreadSize - profile[Field::user_registers_size]);
+  set(registers, Field::user_registers_number, number);
 }
 
 void FakeGuest::set_file(Gva task, uint32_t descriptor, Gva file) {
@@ -92,7 +91,7 @@ void FakeGuest::run(FakeVcpu& vcpu, Gva task) {
   const Gva base = per_cpu_ + vcpu.index() * 64;
   write(base + kCurrentTask, task);
   write(base + kTopOfStack, get(task, Field::task_stack) + kThreadSize);
-  vcpu.set(arch::Reg::gs_base, base.value);
+  arch::set_per_cpu_base(vcpu, base.value);
 }
 
 }  // namespace oboro::fake

@@ -81,6 +81,16 @@ class FakeThread {
  private:
   static constexpr unsigned kMostSteps = 200000;
 
+  // What an engine lets apply() change.
+  struct AtHook {
+    FakeThread& thread;
+    std::optional<Gva> at{};
+    uint64_t reg(arch::Reg reg) { return thread.vcpu.reg(reg); }
+    void set(arch::Reg reg, uint64_t value) { thread.vcpu.set(reg, value); }
+    bool read_word(Gva where, uint64_t& out);
+    void go_to(Gva where) { at = where; }
+  };
+
   FakeDispatch& kernel_;
   Gva stack_, registers_;
 };
@@ -284,23 +294,27 @@ inline FakeThread::FakeThread(FakeDispatch& kernel, Gva task_, unsigned index)
   registers_ = stack_ + 256;
 }
 
+inline bool FakeThread::AtHook::read_word(Gva where, uint64_t& out) {
+  return thread.kernel_.guest.kernel().read(where, &out, sizeof out);
+}
+
 inline FakeThread::End FakeThread::call(uint64_t number, std::array<uint64_t, 6> a) {
-  hiding::Registers r{};
-  r.di = a[0], r.si = a[1], r.dx = a[2], r.r10 = a[3], r.r8 = a[4], r.r9 = a[5];
-  r.orig_ax = number;
-  r.cs = 0x33;
+  arch::UserRegisters r{};
+  r.set_number(number);
+  r.set_arguments(a);
+  r.set_native();
   kernel_.guest.write(registers_, r);
   const End end = enter(guest::Symbol::fn_syscall_user_dispatch, {registers_.value});
-  result = static_cast<int64_t>(kernel_.guest.word(registers_ + offsetof(hiding::Registers, ax)));
+  result = static_cast<int64_t>(kernel_.guest.word(registers_ + arch::UserRegisters::result_offset()));
   return end;
 }
 
 inline FakeThread::End FakeThread::enter(guest::Symbol function, std::initializer_list<uint64_t> arguments) {
   vcpu.set_arguments(arguments);
-  vcpu.set(arch::Reg::rsp, stack_.value);
-  kernel_.guest.write(stack_, kReturn);
+  arch::use_frame(
+      vcpu, arch::make_frame(stack_, Gva(kReturn), [this](Gva at, uint64_t word) { kernel_.guest.write(at, word); }));
   kernel_.guest.run(vcpu, task);
-  vcpu.set(arch::Reg::cr3, kernel_.user_in_ram ? kernel_.guest.memory.root() : 0);
+  arch::set_tables(vcpu, {kernel_.user_in_ram ? kernel_.guest.memory.root() : 0});
   return go_on(function);
 }
 
@@ -315,21 +329,21 @@ inline FakeThread::End FakeThread::go_on(guest::Symbol function) {
       hooks::dispatch(*point, operation);
       response = operation.response;
     }
+    AtHook at{*this};
     if (const auto* back = std::get_if<engine::Return>(&response)) {
-      const Gva from = back->stack ? *back->stack : Gva(vcpu.reg(arch::Reg::rsp));
-      returns_to_caller += from == stack_ && kernel_.guest.word(from) == kReturn;
+      const arch::CallFrame from = back->frame ? *back->frame : arch::call_frame(vcpu);
+      returns_to_caller += engine::apply(response, at) && from.stack == stack_ && at.at == Gva(kReturn);
       return back->value ? End::answered : End::native;
     }
     const auto* to = std::get_if<engine::Call>(&response);
     if (!to) return End::ran;
-    vcpu.set(arch::Reg::rsp, to->stack.value + 8);
+    arch::leave_frame(vcpu, to->frame);
     if (kernel_.may_go_on && !kernel_.may_go_on(*to)) return End::stuck;
-    vcpu.set(arch::Reg::rax, kernel_.execute(*to, task));
+    arch::set_result(vcpu, kernel_.execute(*to, task));
     // A function may leave anything in the registers of its arguments.
-    for (const arch::Reg reg : arch::kArguments) vcpu.set(reg, 0x5a5a5a5a5a5a5a5a);
-    uint64_t back = 0;
-    if (!kernel_.guest.kernel().read(to->stack, &back, sizeof back)) return End::stuck;
-    if (back != kernel_.guest.symbol(function).value) return End::stuck;
+    for (size_t i = 0; i < arch::kArgumentCount; ++i) arch::set_argument(vcpu, i, 0x5a5a5a5a5a5a5a5a);
+    Gva back;
+    if (!arch::return_address(at, to->frame, back) || back != kernel_.guest.symbol(function)) return End::stuck;
   }
   return End::stuck;
 }

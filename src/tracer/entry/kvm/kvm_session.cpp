@@ -17,9 +17,6 @@ using engine::kvm::KvmPlacement;
 using engine::kvm::KvmVcpu;
 using engine::kvm::Machine;
 
-// Where Linux maps its image (arch/x86/include/asm/page_64_types.h).
-constexpr uint64_t kImageArea = 0xffffffff80000000, kImageAreaEnd = 0xffffffffc0000000;
-
 void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
 
 // For engine::apply(): a vCPU whose set_rip() is that of the hooked function.
@@ -136,9 +133,9 @@ void KvmSession::added(KvmVcpu& vcpu) {
 // The exit is the VMM's; this only looks who caused it.
 void KvmSession::follow_boot(KvmVcpu& vcpu, Boot::Phase phase) {
   if (phase != Boot::Phase::waiting_for_kernel && phase != Boot::Phase::starting) return;
-  if (vcpu.rip() >= kImageArea && vcpu.rip() < kImageAreaEnd) return boot_->in_kernel(vcpu);
+  if (vcpu.rip() >= arch::kImageArea && vcpu.rip() < arch::kImageAreaEnd) return boot_->in_kernel(vcpu);
   // User mode: there was no exit by which to see the kernel before.
-  if (phase == Boot::Phase::waiting_for_kernel && (vcpu.reg(arch::Reg::cs) & 3) == 3 && vcpu.rip() > 0xffff)
+  if (phase == Boot::Phase::waiting_for_kernel && arch::in_user_mode(vcpu) && vcpu.rip() > 0xffff)
     boot_->runs_program(vcpu);
 }
 

@@ -3,7 +3,6 @@
 #include "tracer/entry/kvm/kvm_session_test.h"
 
 #include <signal.h>
-#include <sys/syscall.h>
 
 namespace oboro::tracer {
 namespace {
@@ -94,9 +93,9 @@ class LettingGoTest : public KvmSessionTest, public testing::WithParamInterface<
   }
   // A hidden thread's call, up to the kernel function that it needs first.
   kvm_regs begin_call() {
-    hiding::Registers registers{};
-    registers.orig_ax = SYS_openat;
-    registers.cs = kUserCode;
+    arch::UserRegisters registers{};
+    registers.set_number(arch::sys::openat);
+    registers.set_native();
     at = guest.allocate();
     guest.write(at, registers);
     guest.write(stacks[1], kCaller);

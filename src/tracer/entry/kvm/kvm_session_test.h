@@ -155,7 +155,7 @@ class KvmSessionTest : public testing::Test {
       guest.set(tasks[i], Field::task_fs, guest.allocate());
       fake::FakeVcpu registers(static_cast<unsigned>(i));
       guest.run(registers, tasks[i]);
-      cpus[i].sregs.gs.base = registers.reg(arch::Reg::gs_base);
+      cpus[i].sregs.gs.base = arch::per_cpu_base(registers);
       stacks[i] = guest.allocate(2 * fake::kPageSize) + fake::kPageSize;
     }
   }

@@ -17,7 +17,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string.h>
 #include <string>
 #include <unistd.h>
 #include <unordered_map>
@@ -35,10 +34,6 @@ namespace {
 
 using engine::tcg::TcgVcpu;
 using Phase = Boot::Phase;
-
-constexpr uint64_t kResetVector = 0xfffffff0;
-constexpr uint32_t kMsrLstar = 0xc0000082;
-constexpr uint64_t kLowEnd = uint64_t{1} << 47;
 
 void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
 
@@ -82,15 +77,15 @@ void on_stopped(void*) {
 
 void on_reset_vector(unsigned index, void*) { plugin->boot->at_reset_vector(plugin->vcpus[index]); }
 
-void on_wrmsr(unsigned index, void*) {
+void on_announcement(unsigned index, void*) {
   if (plugin->boot->phase() != Phase::waiting_for_kernel) return;
-  if (static_cast<uint32_t>(plugin->vcpus[index].reg(arch::Reg::rcx)) == kMsrLstar) plugin->boot->kernel_announced();
+  if (arch::sets_system_call_entry(plugin->vcpus[index])) plugin->boot->kernel_announced();
 }
 
 void on_low_code(unsigned index, void*) {
   if (plugin->boot->phase() != Phase::starting || plugin->boot->changing()) return;
   TcgVcpu& vcpu = plugin->vcpus[index];
-  if ((vcpu.reg(arch::Reg::cs) & 3) == 3) plugin->boot->before_program(vcpu);
+  if (arch::in_user_mode(vcpu)) plugin->boot->before_program(vcpu);
 }
 
 // Nothing that has a destructor may be alive in here: at_hook() may end by longjmp.
@@ -100,19 +95,19 @@ void on_hook(unsigned index, void* data) {
   plugin->boot->at_hook(*static_cast<const engine::Hook*>(data), vcpu, vcpu);
 }
 
-bool is_wrmsr(const qemu_plugin_insn* insn) {
-  uint8_t code[2];
-  return qemu_plugin_insn_size(insn) == 2 && qemu_plugin_insn_data(insn, code, 2) == 2 && code[0] == 0x0f &&
-         code[1] == 0x30;
+bool may_announce_kernel(const qemu_plugin_insn* insn) {
+  uint8_t code[arch::kAnnouncementSize];
+  return qemu_plugin_insn_size(insn) == sizeof code && qemu_plugin_insn_data(insn, code, sizeof code) == sizeof code &&
+         arch::may_set_system_call_entry(code);
 }
 
 void on_translate(qemu_plugin_tb* tb, void*) {
   const Phase phase = plugin->boot->phase();
   const uint64_t start = qemu_plugin_tb_vaddr(tb);
-  if (start == kResetVector)
+  if (start == arch::kResetVector)
     qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_reset_vector, QEMU_PLUGIN_CB_R_REGS,
                                            nullptr);
-  const bool low = start < kLowEnd;
+  const bool low = start < arch::kLowCodeEnd;
   if (phase == Phase::starting && low) {
     qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_low_code, QEMU_PLUGIN_CB_R_REGS, nullptr);
     return;
@@ -122,7 +117,8 @@ void on_translate(qemu_plugin_tb* tb, void*) {
   for (size_t i = 0; i < count; ++i) {
     qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
     if (phase == Phase::waiting_for_kernel) {
-      if (is_wrmsr(insn)) qemu_plugin_register_vcpu_insn_exec_cb(insn, on_wrmsr, QEMU_PLUGIN_CB_R_REGS, nullptr);
+      if (may_announce_kernel(insn))
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, on_announcement, QEMU_PLUGIN_CB_R_REGS, nullptr);
       continue;
     }
     const auto hook = plugin->hooks.find(qemu_plugin_insn_vaddr(insn));
@@ -171,8 +167,8 @@ const int qemu_plugin_version = 7;
 [[gnu::visibility("default")]] int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc,
                                                        char** argv) {
   using namespace oboro::tracer;
-  if (!info->system_emulation || strcmp(info->target_name, "x86_64") != 0) {
-    complain("only x86_64 system emulation can be traced");
+  if (!info->system_emulation || info->target_name != oboro::arch::kName) {
+    complain("only " + std::string(oboro::arch::kName) + " system emulation can be traced");
     return 1;
   }
   const oboro::Result<oboro::link::Start> start =

@@ -1,4 +1,4 @@
-// The few x86-64 instructions that filter stubs are made of. Absolute addresses are those that fit 32 bits with sign.
+// The few x86-64 instructions that filter stubs are made of.
 #pragma once
 
 #include <cstdint>
@@ -6,13 +6,21 @@
 #include <span>
 #include <vector>
 
-namespace oboro::engine::kvm {
+namespace oboro::arch {
 
 class Assembler {
  public:
   enum Register : uint8_t { rax = 0, rcx = 1, rdx = 2, rsi = 6, rdi = 7, r8 = 8, r9 = 9, r10 = 10, r11 = 11 };
-  enum Condition : uint8_t { carry = 2, no_carry = 3, equal = 4, not_equal = 5 };
+  enum Condition : uint8_t { bit_set = 2, bit_clear = 3, equal = 4, not_equal = 5 };
   using Label = size_t;
+  // At the first instruction of a function: its arguments, and what its caller does not count on.
+  static constexpr Register kArguments[] = {rdi, rsi, rdx, rcx, r8, r9};
+  static constexpr Register kFree[] = {rax, r10, r11};
+
+  // Whether instructions can have this for an absolute address, or an immediate: 32 bits, extended with their sign.
+  static bool is_short(uint64_t value) {
+    return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value))) == value;
+  }
 
   std::span<const uint8_t> code() const { return code_; }
   size_t size() const { return code_.size(); }
@@ -36,6 +44,7 @@ class Assembler {
   // to = the 8 bytes of the per-CPU variable at gs:offset
   void load_per_cpu(Register to, uint64_t offset) { emit({0x65, rex(to, rax), 0x8b}), absolute(to, offset); }
   void lea(Register to, Register base, uint32_t offset) { emit({rex(to, base), 0x8d}), memory(to, base, offset); }
+  // A barrier, too.
   void exchange(Register with, Register base, uint32_t offset) {
     emit({rex(with, base), 0x87}), memory(with, base, offset);
   }
@@ -58,9 +67,10 @@ class Assembler {
   void test(Register with) { emit({rex(with, with), 0x85, modrm(3, with, with)}); }
   void shift_right(Register to, uint8_t bits) { emit({rex(rax, to), 0xc1, modrm(3, 5, to), bits}); }
   void shift_left(Register to, uint8_t bits) { emit({rex(rax, to), 0xc1, modrm(3, 4, to), bits}); }
-  // carry = bit number `bit` of the bit string at `address`
+  // For bit_set and bit_clear: bit number `bit` of the bit string at `address`.
   void bit_test_absolute(uint64_t address, Register bit) { emit({rex(bit, rax), 0x0f, 0xa3}), absolute(bit, address); }
-  void out(uint8_t port) { emit({0xe6, port}); }
+  // Stops the vCPU there: a write to a port that no device has.
+  void trap(uint8_t port) { emit({0xe6, port}); }
 
   Label label() {
     labels_.push_back(SIZE_MAX);
@@ -117,4 +127,4 @@ class Assembler {
   std::vector<Reference> references_;
 };
 
-}  // namespace oboro::engine::kvm
+}  // namespace oboro::arch

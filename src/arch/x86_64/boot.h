@@ -1,0 +1,50 @@
+// What a vCPU does, by its mode: how an engine follows the boot of a machine.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "arch/x86_64/registers.h"
+
+namespace oboro::arch {
+
+inline constexpr uint64_t kResetVector = 0xfffffff0;
+inline constexpr uint64_t kLowCodeEnd = uint64_t{1} << 47;  // below: programs' code, or firmware's; no kernel's
+
+template <typename Cpu>
+bool in_user_mode(Cpu& cpu) {
+  return (cpu.reg(Reg::cs) & 3) == 3;
+}
+
+// Whether the vCPU, which stands at the first instruction after a reset, is there because of one: real mode, and the
+// selector that code of 64 bits does not have. The address alone is anybody's: an ordinary program may have a page
+// there.
+template <typename Cpu>
+bool was_reset(Cpu& cpu) {
+  constexpr uint64_t kResetSelector = 0xf000, kProtectedMode = 1;
+  return (cpu.reg(Reg::cs) & 0xffff) == kResetSelector && !(cpu.reg(Reg::cr0) & kProtectedMode);
+}
+
+// A kernel announces itself by setting its entry for system calls. Whether an instruction, of so many bytes, may do
+// that (WRMSR), and whether the one at which the vCPU stands, and which may, is about to (to IA32_LSTAR).
+inline constexpr size_t kAnnouncementSize = 2;
+inline bool may_set_system_call_entry(std::span<const uint8_t> code) {
+  return code.size() == kAnnouncementSize && code[0] == 0x0f && code[1] == 0x30;
+}
+template <typename Cpu>
+bool sets_system_call_entry(Cpu& cpu) {
+  return static_cast<uint32_t>(cpu.reg(Reg::rcx)) == 0xc0000082;
+}
+
+// In kernel mode: the base of the vCPU's per-CPU area, the same for a whole boot.
+template <typename Cpu>
+uint64_t per_cpu_base(Cpu& cpu) {
+  return cpu.reg(Reg::gs_base);
+}
+template <typename Cpu>
+void set_per_cpu_base(Cpu& cpu, uint64_t base) {  // of one that is made up
+  cpu.set(Reg::gs_base, base);
+}
+
+}  // namespace oboro::arch

@@ -1,0 +1,89 @@
+// A call of a kernel function, seen at the function's first instruction: System V calling convention of x86-64. The
+// return address is on the stack, where the stack pointer points.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "arch/x86_64/registers.h"
+#include "base/address.h"
+
+namespace oboro::arch {
+
+inline constexpr Reg kArguments[] = {Reg::rdi, Reg::rsi, Reg::rdx, Reg::rcx, Reg::r8, Reg::r9};
+inline constexpr size_t kArgumentCount = std::size(kArguments);
+
+// What has to be known of a function's caller to return to it, or to run the function as it was called, from anywhere.
+struct CallFrame {
+  Gva stack;  // the stack pointer at the function's first instruction; what is below is free
+};
+
+template <typename Cpu>
+CallFrame call_frame(Cpu& cpu) {
+  return {Gva(cpu.reg(Reg::rsp))};
+}
+
+template <typename Cpu>
+uint64_t argument(Cpu& cpu, size_t index) {
+  return cpu.reg(kArguments[index]);
+}
+template <typename Cpu>
+void set_argument(Cpu& cpu, size_t index, uint64_t value) {
+  cpu.set(kArguments[index], value);
+}
+
+// What a function returns: seen, or left, where it returns to.
+template <typename Cpu>
+uint64_t result(Cpu& cpu) {
+  return cpu.reg(Reg::rax);
+}
+template <typename Cpu>
+void set_result(Cpu& cpu, uint64_t value) {
+  cpu.set(Reg::rax, value);
+}
+
+// The vCPU is in that frame, whatever it did before; or out of it, as after a return.
+template <typename Cpu>
+void use_frame(Cpu& cpu, const CallFrame& frame) {
+  cpu.set(Reg::rsp, frame.stack.value);
+}
+template <typename Cpu>
+void leave_frame(Cpu& cpu, const CallFrame& frame) {
+  cpu.set(Reg::rsp, frame.stack.value + sizeof(uint64_t));
+}
+// Whether it is out of it, as far as registers tell but for the program counter.
+template <typename Cpu>
+bool has_returned(Cpu& cpu, const CallFrame& frame) {
+  return cpu.reg(Reg::rsp) == frame.stack.value + sizeof(uint64_t);
+}
+
+// False: it cannot be read.
+template <typename Cpu>
+bool return_address(Cpu& cpu, const CallFrame& frame, Gva& out) {
+  uint64_t word = 0;
+  if (!cpu.read_word(frame.stack, word)) return false;
+  out = Gva(word);
+  return true;
+}
+
+// The function that was called with that frame returns at once. The program counter comes last: cpu.go_to() need not
+// return. False, and nothing has changed: where to is not known.
+template <typename Cpu>
+bool return_from(Cpu& cpu, const CallFrame& frame, uint64_t value) {
+  Gva target;
+  if (!return_address(cpu, frame, target)) return false;
+  set_result(cpu, value);
+  leave_frame(cpu, frame);
+  cpu.go_to(target);
+  return true;
+}
+
+// The frame for a call that returns to `back`, with its stack pointer there. put(Gva, uint64_t): writes a word of the
+// kernel's memory.
+template <typename Put>
+CallFrame make_frame(Gva stack, Gva back, Put&& put) {
+  put(stack, back.value);
+  return {stack};
+}
+
+}  // namespace oboro::arch
