@@ -70,11 +70,9 @@ class BootTest : public TracerTest, public testing::WithParamInterface<Stops> {
   }
   void reset(unsigned i = 0) {
     FakeCpu& one = engine.cpu(i);
-    one.set(arch::Reg::cr0, 0);
-    one.set(arch::Reg::cs, arch::kResetCs);
+    arch::set_after_reset(one);
     engine.tell(i, [this](FakeCpu& cpu) { boot->at_reset_vector(cpu); });
-    one.set(arch::Reg::cr0, arch::kCr0Pe);
-    one.set(arch::Reg::cs, 0x10);
+    arch::set_kernel_mode(one);
   }
   // Until the hooks are in, and a program runs.
   void start() {
@@ -210,7 +208,7 @@ TEST_P(BootTest, WhatCannotBeTracedDoesNotRunOnWithoutTheSupervisorsWord) {
 
 TEST_P(BootTest, WhereNoKernelIsYetNobodyIsAsked) {
   begin();
-  engine.cpu(0).set(arch::Reg::cr3, guest.allocate().value - fake::kDirectMap.value);
+  arch::set_tables(engine.cpu(0), {guest.allocate().value - fake::kDirectMap.value});
   seen_in_kernel();
   EXPECT_EQ(boot->phase(), Phase::waiting_for_kernel);
   EXPECT_EQ(times(link::Type::Untraceable), 0u);
@@ -357,15 +355,16 @@ TEST_P(BootTest, AnswersTheVcpu) {
             message = guest.message_to(fake::endpoint("192.0.2.1", 53));
   FakeCpu& cpu = engine.cpu(0);
   const auto send = [&] { return call(0, Symbol::fn_socket_sendmsg, {guest.socket(sock).value, message.value, 1}); };
-  cpu.set(arch::Reg::rsp, stack.value);
+  const arch::CallFrame frame{stack};
+  arch::use_frame(cpu, frame);
   EXPECT_TRUE(send());
-  EXPECT_EQ(cpu.reg(arch::Reg::rip), caller.value);
-  EXPECT_EQ(static_cast<int64_t>(cpu.reg(arch::Reg::rax)), -EPERM);
-  EXPECT_EQ(cpu.reg(arch::Reg::rsp), stack.value + 8);
+  EXPECT_EQ(arch::program_counter(cpu), caller);
+  EXPECT_EQ(static_cast<int64_t>(arch::result(cpu)), -EPERM);
+  EXPECT_TRUE(arch::has_returned(cpu, frame));
   events();
-  cpu.set(arch::Reg::rsp, 8);  // nothing is there
+  arch::use_frame(cpu, {Gva(8)});  // nothing is there
   EXPECT_TRUE(send());
-  EXPECT_EQ(cpu.reg(arch::Reg::rip), guest.symbol(Symbol::fn_socket_sendmsg).value);
+  EXPECT_EQ(arch::program_counter(cpu), guest.symbol(Symbol::fn_socket_sendmsg));
   EXPECT_TRUE(happened(Kind::incomplete));
 }
 

@@ -17,6 +17,18 @@ bool in_user_mode(Cpu& cpu) {
   return (cpu.reg(Reg::cs) & 3) == 3;
 }
 
+// Of one that is made up: it runs kernel code; it stands where one begins after a reset.
+template <typename Cpu>
+void set_kernel_mode(Cpu& cpu) {
+  cpu.set(Reg::cs, 0x10);
+  cpu.set(Reg::cr0, 1);
+}
+template <typename Cpu>
+void set_after_reset(Cpu& cpu) {
+  cpu.set(Reg::cs, 0xf000);
+  cpu.set(Reg::cr0, 0);
+}
+
 // Whether the vCPU, which stands at the first instruction after a reset, is there because of one: real mode, and the
 // selector that code of 64 bits does not have. The address alone is anybody's: an ordinary program may have a page
 // there.

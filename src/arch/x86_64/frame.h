@@ -13,6 +13,15 @@ namespace oboro::arch {
 inline constexpr Reg kArguments[] = {Reg::rdi, Reg::rsi, Reg::rdx, Reg::rcx, Reg::r8, Reg::r9};
 inline constexpr size_t kArgumentCount = std::size(kArguments);
 
+template <typename Cpu>
+Gva program_counter(Cpu& cpu) {
+  return Gva(cpu.reg(Reg::rip));
+}
+template <typename Cpu>
+void set_program_counter(Cpu& cpu, Gva at) {  // of one that is made up
+  cpu.set(Reg::rip, at.value);
+}
+
 // What has to be known of a function's caller to return to it, or to run the function as it was called, from anywhere.
 struct CallFrame {
   Gva stack;  // the stack pointer at the function's first instruction; what is below is free

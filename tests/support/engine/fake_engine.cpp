@@ -26,7 +26,7 @@ void FakeCpu::release() {
 
 bool FakeCpu::read_word(Gva at, uint64_t& out) {
   const auto read = [this](Gpa address) { return memory_.ram().read_u64(address); };
-  const auto found = arch::walk(read, registers.reg(arch::Reg::cr3), false, at);
+  const auto found = arch::walk(read, arch::current_tables(registers, {}), at);
   const auto word = found && found->remaining >= sizeof out ? read(found->address) : std::nullopt;
   out = word.value_or(0);
   return word.has_value();
@@ -35,8 +35,8 @@ bool FakeCpu::read_word(Gva at, uint64_t& out) {
 FakeEngine::FakeEngine(const FakeMemory& memory, Stops form, unsigned vcpus) : stops_(form) {
   for (unsigned i = 0; i < vcpus; ++i) {
     cpus_.push_back(std::make_unique<FakeCpu>(i, memory));
-    cpus_.back()->set(arch::Reg::cr3, memory.root());
-    cpus_.back()->set(arch::Reg::cr0, arch::kCr0Pe);
+    arch::set_tables(*cpus_.back(), {memory.root()});
+    arch::set_kernel_mode(*cpus_.back());
   }
 }
 

@@ -33,7 +33,7 @@ class FakeCpu final : public engine::Vcpu {
   uint64_t reg(arch::Reg reg) override;
   void set(arch::Reg reg, uint64_t value) { registers.set(reg, value); }
   bool read_word(Gva at, uint64_t& out);
-  void go_to(Gva at) { set(arch::Reg::rip, at.value); }
+  void go_to(Gva at) { arch::set_program_counter(*this, at); }
 
   void hold() { hold_ = true; }
   void wait_until_held() const { held_.wait(false); }
