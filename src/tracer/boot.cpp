@@ -106,7 +106,6 @@ void Boot::carry_out() {
   Next next = std::exchange(next_, Next::none);
   if (const char* how = std::exchange(ended_, nullptr)) {
     placement_.take_out(code_);
-    wanted_.clear();
     phase_ = Phase::waiting_for_kernel;
     tracer_.boot_ended(how);
     if (next != Next::let_go) return;  // what was wanted was for that boot

@@ -203,8 +203,8 @@ Result<std::vector<engine::Hook>> Tracer::arm(engine::Vcpu& vcpu) {
   if (!environment_->tasks.usable()) return Error{Errc::unsupported, "the running task cannot be found in this kernel"};
 
   std::vector<engine::Hook> armed;
+  const auto few = hooks::essential_functions();
   const auto add = [&](const hooks::HookPoint& point, bool may_steer) {
-    const auto few = hooks::essential_functions();
     armed.push_back({kernel_->symbol(point.function).value, &point, may_steer,
                      point.interest == hooks::Interest::known_dentry,
                      std::find(few.begin(), few.end(), point.function) != few.end()});

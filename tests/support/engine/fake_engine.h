@@ -70,7 +70,7 @@ class FakeEngine final : public engine::Placement, public engine::Stopping {
   size_t placed() const { return hooks_.size(); }
   bool is_placed(Gva at) const { return hooks_.contains(at.value); }
   std::optional<Code> taken_out;  // the last time
-  unsigned stops = 0;
+  std::atomic<unsigned> stops{0};
   std::string ended;  // why, if the machine has
 
   engine::Placed place(const engine::Wanted& wanted) override;
