@@ -187,18 +187,14 @@ void KvmSession::place(KvmVcpu& vcpu, std::vector<ArmedHook> hooks) {
     const Result<void> done = place_stubs(vcpu);
     if (done) {
       mark_for_ftrace(true);
-      return install();
+      return sites_.install();
     }
     complain(fmt::format("calls cannot be filtered inside the guest, so every call of a hooked function stops it: {}",
                          done.error().message));
   }
   place_traps();
   mark_for_ftrace(true);
-  install();
-}
-
-void KvmSession::install() {
-  if (sites_.install()) tracer_->unseen("a hooked function cannot be written to: calls of it may not be seen");
+  sites_.install();
 }
 
 // The NOP of a hooked function: its address, and where in RAM it is.

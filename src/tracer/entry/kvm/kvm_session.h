@@ -65,7 +65,6 @@ class KvmSession {
   Result<void> place_stubs(engine::kvm::KvmVcpu& vcpu);
   void place_traps();
   std::optional<std::pair<Gva, Gpa>> find_nop(const ArmedHook& hook) const;
-  void install();
   bool trapped(engine::kvm::KvmVcpu& vcpu);
   void breakpoints(std::vector<uint64_t> addresses);
   void place_breakpoints();
