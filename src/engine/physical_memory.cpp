@@ -5,11 +5,11 @@
 namespace oboro::engine {
 
 bool PhysicalMemory::add(const Region& added) {
-  const uint64_t end = added.start + added.size;
-  if (added.size == 0 || end < added.start) return false;
+  const uint64_t end = added.start + added.size();
+  if (end <= added.start || (added.unmapped && !added.mapped.empty())) return false;
   Regions regions = *regions_.load();
   for (const Region& region : regions)
-    if (added.start < region.start + region.size && region.start < end) return false;
+    if (added.start < region.start + region.size() && region.start < end) return false;
   regions.push_back(added);
   exchange(std::move(regions));
   return true;
@@ -22,7 +22,7 @@ std::unique_ptr<const PhysicalMemory::Regions> PhysicalMemory::exchange(Regions 
 
 const PhysicalMemory::Region* PhysicalMemory::find(const Regions& regions, Gpa at) {
   const auto found = std::find_if(regions.begin(), regions.end(),
-                                  [at](const Region& region) { return at.value - region.start < region.size; });
+                                  [at](const Region& region) { return at.value - region.start < region.size(); });
   return found == regions.end() ? nullptr : &*found;
 }
 
@@ -33,9 +33,9 @@ size_t PhysicalMemory::read_some(Gpa at, std::span<std::byte> out) const {
     const Region* region = find(regions, at + done);
     if (!region) break;
     const uint64_t offset = at.value + done - region->start;
-    size_t part = std::min<uint64_t>(out.size() - done, region->size - offset);
-    if (region->mapped)
-      std::memcpy(out.data() + done, region->mapped + offset, part);
+    size_t part = std::min<uint64_t>(out.size() - done, region->size() - offset);
+    if (!region->mapped.empty())
+      std::memcpy(out.data() + done, region->mapped.data() + offset, part);
     else
       part = access_ ? std::min(access_->read(at + done, out.subspan(done, part)), part) : 0;
     if (part == 0) break;
@@ -50,7 +50,7 @@ uint64_t PhysicalMemory::end() const {
   std::sort(regions.begin(), regions.end(), [](const Region& a, const Region& b) { return a.start < b.start; });
   uint64_t end = 0;
   for (const Region& region : regions)
-    if (region.start < k4GiB || region.start == std::max(end, k4GiB)) end = region.start + region.size;
+    if (region.start < k4GiB || region.start == std::max(end, k4GiB)) end = region.start + region.size();
   return end;
 }
 

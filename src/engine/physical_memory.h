@@ -44,9 +44,11 @@ class PhysicalMemory {
  public:
   struct Region {
     uint64_t start = 0;
-    uint64_t size = 0;
-    const std::byte* mapped = nullptr;  // in this process; null: only MemoryAccess reaches it
-    bool read_only = false;             // nothing is written there: it is ROM, or our mapping does not allow it
+    std::span<const std::byte> mapped{};  // in this process; empty: only MemoryAccess reaches it,
+    uint64_t unmapped = 0;                // so many bytes
+    bool read_only = false;               // nothing is written there: it is ROM, or our mapping does not allow it
+
+    uint64_t size() const { return mapped.size() + unmapped; }
   };
   using Regions = std::vector<Region>;
 
@@ -56,7 +58,8 @@ class PhysicalMemory {
   PhysicalMemory(const PhysicalMemory&) = delete;
   PhysicalMemory& operator=(const PhysicalMemory&) = delete;
 
-  // What is mapped must outlive this. Regions must not overlap; one that would wrap the address space is refused.
+  // What is mapped must outlive this. A region is mapped or not, as a whole. Regions must not overlap; one that would
+  // wrap the address space is refused.
   bool add(const Region& region);
   // Other regions take the place of all. What is returned may still be read: it, and the bytes of regions that are
   // gone, must stay until every thread that was reading has come to its end.
@@ -64,14 +67,18 @@ class PhysicalMemory {
 
   // Copies `size` bytes. False if not all of them are RAM that can be read; out is undefined then.
   bool read(Gpa at, void* out, size_t size) const {
+    return read_mapped(at, out, size) || read_some(at, {static_cast<std::byte*>(out), size}) == size;
+  }
+  // The part of read() that nearly always suffices, to be inlined: of what is mapped, and in one region.
+  bool read_mapped(Gpa at, void* out, size_t size) const {
     for (const Region& region : *regions_.load(std::memory_order_acquire)) {
       const uint64_t offset = at.value - region.start;
-      if (offset >= region.size) continue;
-      if (!region.mapped || size > region.size - offset) break;
-      std::memcpy(out, region.mapped + offset, size);
+      if (offset >= region.mapped.size()) continue;
+      if (size > region.mapped.size() - offset) break;
+      std::memcpy(out, region.mapped.data() + offset, size);
       return true;
     }
-    return read_some(at, {static_cast<std::byte*>(out), size}) == size;
+    return false;
   }
   std::optional<uint64_t> read_u64(Gpa at) const {
     uint64_t value;

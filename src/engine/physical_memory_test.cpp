@@ -84,11 +84,13 @@ TEST_F(Ram, WhatIsNoRamIsNotRead) {
 
 TEST_F(Ram, WithoutTheEnginesHelpOnlyWhatIsMappedIsThere) {
   PhysicalMemory ram;
-  ASSERT_TRUE(ram.add({0, kPageSize, memory.bytes().data()}));
-  ASSERT_TRUE(ram.add({kPageSize, kPageSize}));
-  EXPECT_FALSE(ram.add({kPageSize - 1, 2, memory.bytes().data()})) << "they overlap";
-  EXPECT_FALSE(ram.add({UINT64_MAX, 2, memory.bytes().data()})) << "it wraps";
-  EXPECT_FALSE(ram.add({kPageSize * 2, 0}));
+  const auto page = memory.bytes().first(kPageSize);
+  ASSERT_TRUE(ram.add({.start = 0, .mapped = page}));
+  ASSERT_TRUE(ram.add({.start = kPageSize, .unmapped = kPageSize}));
+  EXPECT_FALSE(ram.add({.start = kPageSize - 1, .mapped = page})) << "they overlap";
+  EXPECT_FALSE(ram.add({.start = UINT64_MAX - 8, .mapped = page})) << "it wraps";
+  EXPECT_FALSE(ram.add({.start = kPageSize * 2})) << "it is empty";
+  EXPECT_FALSE(ram.add({.start = kPageSize * 2, .mapped = page, .unmapped = 1})) << "it is both";
   EXPECT_EQ(ram.end(), 2 * kPageSize) << "what is not mapped is RAM";
   EXPECT_TRUE(ram.read_u64(Gpa(0)));
   EXPECT_FALSE(ram.read_u64(Gpa(kPageSize - 1)));
@@ -193,7 +195,7 @@ TEST_F(Ram, AHostileWordDoesNotHoldUsUp) {
     unsigned tries = 0;
   } restless;
   PhysicalMemory ram(&restless);
-  ASSERT_TRUE(ram.add({0, kPageSize}));
+  ASSERT_TRUE(ram.add({.start = 0, .unmapped = kPageSize}));
   EXPECT_FALSE(PhysicalWriter(ram).set_bits(Gpa(8), 1));
   EXPECT_GT(restless.tries, 1u);
   EXPECT_FALSE(PhysicalWriter(ram).write(Gpa(8), std::as_bytes(std::span("abc", 3)))) << "it writes nothing";

@@ -11,7 +11,7 @@ constexpr int kMaxTries = 1000;  // of a change to a word that others change all
 
 // Guest RAM is this process's own memory: only reading it is const.
 std::byte* writable(const PhysicalMemory::Region& region, Gpa at) {
-  return const_cast<std::byte*>(region.mapped) + (at.value - region.start);
+  return const_cast<std::byte*>(region.mapped.data()) + (at.value - region.start);
 }
 
 std::atomic_ref<uint64_t> word(const PhysicalMemory::Region& region, Gpa at) {
@@ -27,8 +27,8 @@ bool PhysicalWriter::may_write(Gpa at, size_t size) const {
 bool PhysicalWriter::may_write(const PhysicalMemory::Regions& regions, Gpa at, size_t size) const {
   for (size_t done = 0; done < size;) {
     const Region* region = PhysicalMemory::find(regions, at + done);
-    if (!region || region->read_only || (!region->mapped && !memory_->access_)) return false;
-    done += std::min<uint64_t>(size - done, region->start + region->size - (at.value + done));
+    if (!region || region->read_only || (region->unmapped && !memory_->access_)) return false;
+    done += std::min<uint64_t>(size - done, region->start + region->size() - (at.value + done));
   }
   return true;
 }
@@ -38,8 +38,8 @@ bool PhysicalWriter::write(Gpa at, std::span<const std::byte> bytes) const {
   if (!may_write(regions, at, bytes.size())) return false;
   while (!bytes.empty()) {
     const Region* region = PhysicalMemory::find(regions, at);
-    size_t part = std::min<uint64_t>(bytes.size(), region->start + region->size - at.value);
-    if (region->mapped)
+    size_t part = std::min<uint64_t>(bytes.size(), region->start + region->size() - at.value);
+    if (!region->unmapped)
       std::memcpy(writable(*region, at), bytes.data(), part);
     else
       part = std::min(memory_->access_->write(at, bytes.first(part)), part);
@@ -54,9 +54,9 @@ bool PhysicalWriter::write(Gpa at, std::span<const std::byte> bytes) const {
 const PhysicalMemory::Region* PhysicalWriter::region_of_word(Gpa at) const {
   constexpr uint64_t kSize = sizeof(uint64_t);
   const Region* region = PhysicalMemory::find(*memory_->regions_.load(std::memory_order_acquire), at);
-  if (!region || region->read_only || at.value % kSize || region->start + region->size - at.value < kSize)
+  if (!region || region->read_only || at.value % kSize || region->start + region->size() - at.value < kSize)
     return nullptr;
-  if (!region->mapped) return memory_->access_ ? region : nullptr;
+  if (region->unmapped) return memory_->access_ ? region : nullptr;
   return reinterpret_cast<uintptr_t>(writable(*region, at)) % kSize ? nullptr : region;
 }
 
@@ -74,7 +74,7 @@ bool PhysicalWriter::change_unmapped(Gpa at, Change change) const {
 bool PhysicalWriter::set_bits(Gpa at, uint64_t bits) const {
   const Region* region = region_of_word(at);
   if (!region) return false;
-  if (!region->mapped) return change_unmapped(at, [bits](uint64_t value) { return value | bits; });
+  if (region->unmapped) return change_unmapped(at, [bits](uint64_t value) { return value | bits; });
   word(*region, at).fetch_or(bits);
   return true;
 }
@@ -82,7 +82,7 @@ bool PhysicalWriter::set_bits(Gpa at, uint64_t bits) const {
 bool PhysicalWriter::clear_bits(Gpa at, uint64_t bits) const {
   const Region* region = region_of_word(at);
   if (!region) return false;
-  if (!region->mapped) return change_unmapped(at, [bits](uint64_t value) { return value & ~bits; });
+  if (region->unmapped) return change_unmapped(at, [bits](uint64_t value) { return value & ~bits; });
   word(*region, at).fetch_and(~bits);
   return true;
 }
@@ -90,7 +90,7 @@ bool PhysicalWriter::clear_bits(Gpa at, uint64_t bits) const {
 bool PhysicalWriter::compare_exchange(Gpa at, uint64_t expected, uint64_t desired) const {
   const Region* region = region_of_word(at);
   if (!region) return false;
-  if (!region->mapped) return memory_->access_->compare_exchange(at, expected, desired) == expected;
+  if (region->unmapped) return memory_->access_->compare_exchange(at, expected, desired) == expected;
   return word(*region, at).compare_exchange_strong(expected, desired);
 }
 

@@ -45,8 +45,8 @@ class Kernel {
   // Copies out.size() bytes at va. False if any of them is not mapped to RAM.
   bool read(Gva va, void* out, size_t size) const {
     // Nearly everything is in the direct map: no page walk, and with a constant size no call.
-    if (is_direct_map(va)) return memory_.read(Gpa(va.value - direct_map_), out, size);
-    return read_in_parts(va, out, size);
+    return (is_direct_map(va) && memory_.read_mapped(Gpa(va.value - direct_map_), out, size)) ||
+           read_in_parts(va, out, size);
   }
   // Where in guest physical memory va lies, and how many bytes follow it there as they do here: to the end of the page,
   // of the image or of the direct map. nullopt if it is not mapped. (Whether it is RAM, memory() knows.)

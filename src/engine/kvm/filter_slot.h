@@ -1,5 +1,6 @@
 // The memory in which calls are filtered: a slot of the tracer's own in the guest's physical memory, read-only and
-// executable for the guest's kernel, within reach of a jmp from all of its code. It holds a stub for each hook and the
+// executable for the guest's kernel, within reach of a jmp from all of its code. It is this process's memory, not the
+// guest's RAM: engine::PhysicalMemory does not know it, and it is written here. It holds a stub for each hook and the
 // tables that stubs ask:
 //
 //   offset 0        the stubs

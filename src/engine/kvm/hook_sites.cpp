@@ -38,11 +38,8 @@ bool HookSites::add(Gva nop, Gpa at, const SiteBytes& ours) {
   return true;
 }
 
-Gva HookSites::install() {
-  Gva failed;
-  for (const Site& site : sites_)
-    if (!writer_.write(site.at, std::as_bytes(std::span(site.ours))) && !failed) failed = site.nop;
-  return failed;
+void HookSites::install() {
+  for (const Site& site : sites_) (void)writer_.write(site.at, std::as_bytes(std::span(site.ours)));
 }
 
 void HookSites::remove() {

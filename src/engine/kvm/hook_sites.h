@@ -37,8 +37,8 @@ class HookSites {
   // at: where in RAM the NOP is. What stands there now is what remove() puts back. False: it is not to be read, or not
   // to be written.
   [[nodiscard]] bool add(Gva nop, Gpa at, const SiteBytes& ours);
-  // The first site that could not be written. Null if none: all are in.
-  [[nodiscard]] Gva install();
+  // What cannot be written now (the VMM has taken the RAM away) is overwritten() once it is there again.
+  void install();
   // Puts the guest's own bytes back wherever ours still are.
   void remove();
   void clear() { sites_.clear(); }

@@ -7,9 +7,11 @@ namespace oboro::engine::kvm {
 MemoryMap::Old MemoryMap::publish() {
   PhysicalMemory::Regions regions;
   for (const auto& [number, slot] : slots_)
-    regions.push_back({slot.start, slot.size, reinterpret_cast<const std::byte*>(slot.host), slot.read_only});
+    regions.push_back({.start = slot.start,
+                       .mapped = {reinterpret_cast<const std::byte*>(slot.host), slot.size},
+                       .read_only = slot.read_only});
   // The largest first: nearly every look-up is in main memory.
-  std::sort(regions.begin(), regions.end(), [](const auto& a, const auto& b) { return a.size > b.size; });
+  std::sort(regions.begin(), regions.end(), [](const auto& a, const auto& b) { return a.size() > b.size(); });
   return memory_.exchange(std::move(regions));
 }
 

@@ -14,22 +14,15 @@ Placed KvmPlacement::place(const Wanted& wanted) {
   if (way_ == Way::filter) {
     Result<Placed> placed = place_stubs(wanted);
     if (placed) {
-      install(*placed);
+      sites_.install();
       return std::move(*placed);
     }
     not_filtered_ = placed.error().message;
     forget();
   }
   Placed placed = place_traps(wanted);
-  install(placed);
+  sites_.install();
   return placed;
-}
-
-void KvmPlacement::install(Placed& placed) {
-  const Gva unwritten = sites_.install();
-  if (!unwritten) return;
-  for (const auto& [rip, trap] : traps_)
-    if (trap.original == unwritten.value + kNopSize) placed.missing.push_back(trap.hook);
 }
 
 void KvmPlacement::take_out(Code code) {

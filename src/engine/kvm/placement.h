@@ -68,7 +68,6 @@ class KvmPlacement final : public Placement {
   Result<Placed> place_stubs(const Wanted& wanted);
   Placed place_traps(const Wanted& wanted);
   Placed place_breakpoints(const Wanted& wanted);
-  void install(Placed& placed);
   void forget();
   std::optional<std::pair<Gva, Gpa>> find_nop(const Hook& hook, const KernelImage& image) const;
   void set_breakpoints(std::vector<uint64_t> addresses);

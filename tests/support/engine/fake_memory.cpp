@@ -24,7 +24,10 @@ void FakeMemory::set_regions() {
   engine::PhysicalMemory::Regions regions;
   const auto add = [&](uint64_t start, uint64_t size, Page what) {
     if (size == 0 || what == Page::hidden) return;
-    regions.push_back({start, size, what == Page::remote ? nullptr : base_ + start, what == Page::rom});
+    if (what == Page::remote)
+      regions.push_back({.start = start, .unmapped = size});
+    else
+      regions.push_back({.start = start, .mapped = {base_ + start, size}, .read_only = what == Page::rom});
   };
   const Page rule = all_ram_is_remote ? Page::remote : Page::mapped;
   uint64_t start = 0;

@@ -144,9 +144,10 @@ Result<void> set_up(const link::Start& start) {
   if (!ram) return Error{ram.error().code, "guest RAM: " + ram.error().message};
   // The PC machine types put what does not fit below the PCI hole above 4 GiB.
   const uint64_t below = start.below_4g && start.below_4g < ram->size() ? start.below_4g : ram->size();
-  if (!plugin->memory.add({0, below, ram->data(), read_only})) return Error{Errc::internal, "guest RAM: empty"};
+  if (!plugin->memory.add({.start = 0, .mapped = ram->first(below), .read_only = read_only}))
+    return Error{Errc::internal, "guest RAM: empty"};
   if (below < ram->size() &&
-      !plugin->memory.add({uint64_t{1} << 32, ram->size() - below, ram->data() + below, read_only}))
+      !plugin->memory.add({.start = uint64_t{1} << 32, .mapped = ram->subspan(below), .read_only = read_only}))
     return Error{Errc::internal, "guest RAM: its parts overlap"};
   Result<std::unique_ptr<Tracer>> tracer = make_tracer(plugin->memory, start);
   if (!tracer) return tracer.error();
