@@ -3,6 +3,7 @@
 //  - a sane guest in which the input overwrites members.
 // Must not crash, and must end: a run of a second or more is reported as a crash.
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +14,8 @@
 #include <time.h>
 
 #include "guest/ftrace.h"
+#include "guest/page_cache.h"
+#include "guest/users.h"
 #include "hooks/table.h"
 #include "tests/support/guest/fake_guest.h"
 
@@ -150,6 +153,11 @@ void run_readers(FakeGuest& guest, uint64_t object) {
     (void)buffer.assign_mounted_path(r, File{at});
   });
   with([&](Reader& r) { (void)Inode{at}.identity(r).hash(); });
+  with([&](Reader& r) {
+    std::array<std::byte, 100> out;
+    (void)read_cached(r, Inode{at}, object >> 12 & 0x3ffff, out);
+  });
+  (void)Users(guest.kernel()).name(0);
   with([&](Reader& r) { (void)SuperBlock{at}.name(r), (void)SuperBlock{at}.type(r); });
   with([&](Reader& r) { (void)Task{at}.exe(r), (void)Task{at}.cgroup(r), (void)Task{at}.comm(r); });
   with([&](Reader& r) {
@@ -179,6 +187,10 @@ struct SaneGuest {
   SaneGuest() : guest(kMemory) {
     const auto disk = guest.file_system(0xef53, "ext4", 1, 16);
     const Gva mount = guest.mount(disk, Gva(), Gva());
+    const Gva passwd = guest.inode(disk.sb, guest::FileType::regular, 4);
+    guest.cache(passwd, "root:x:0:0:::\n", 0, 2);
+    guest.dentry(guest.dentry(disk.root, "etc"), "passwd", passwd);
+    guest.set_root(guest.task(1, "init"), mount, disk.root);
     const Gva dentry = guest.make_file(disk, "f", 3), file = guest.open(dentry, mount);
     const Gva task = guest.task(100, "a"), other = guest.task(101, "b");
     guest.share_mm(other, guest.mm(task));
@@ -198,7 +210,7 @@ struct SaneGuest {
     guest.run(vcpu, task);
     saved.assign(guest.memory.bytes().begin() + kHeap, guest.memory.bytes().begin() + kUsed);
   }
-  static constexpr uint64_t kUsed = kHeap + 160 * 4096;
+  static constexpr uint64_t kUsed = kHeap + 256 * 4096;
   void restore() { std::memcpy(guest.memory.bytes().data() + kHeap, saved.data(), saved.size()); }
 
   FakeGuest guest;

@@ -4,6 +4,7 @@ namespace oboro::fake {
 namespace {
 
 constexpr uint32_t kReadable = 1, kWritable = 2;  // FMODE_READ, FMODE_WRITE
+constexpr Gva kHashed{0xffff888000000008};        // some slot of the hash table
 constexpr uint64_t kPipefsMagic = 0x50495045;
 
 }  // namespace
@@ -24,6 +25,7 @@ FileSystem FakeGuest::file_system(uint64_t magic, std::string_view type, uint32_
   set(fs.root, Field::dentry_name_len, uint32_t{1});
   set(fs.root, Field::dentry_inode, inode(fs.sb, guest::FileType::directory, 2));
   set(fs.sb, Field::super_block_root, fs.root);
+  if (!profile.has(Field::dentry_children)) append(fs.root + profile[Field::dentry_subdirs], Gva());
   if (profile.has(Field::mount_instance)) append(fs.sb + profile[Field::super_block_mounts], Gva());
   return fs;
 }
@@ -48,6 +50,14 @@ Gva FakeGuest::dentry(Gva parent, std::string_view name, Gva inode) {
   set(dentry, Field::dentry_name_len, static_cast<uint32_t>(name.size()));
   set(dentry, Field::dentry_inode, inode);
   if (inode) set(inode, Field::inode_dentries, dentry + profile[Field::dentry_alias]);
+  set(dentry, Field::dentry_hash, kHashed);
+  if (profile.has(Field::dentry_children)) {
+    set(dentry, Field::dentry_sib, get(parent, Field::dentry_children));
+    set(parent, Field::dentry_children, dentry + profile[Field::dentry_sib]);
+  } else {
+    append(dentry + profile[Field::dentry_subdirs], Gva());
+    append(parent + profile[Field::dentry_subdirs], dentry + profile[Field::dentry_child]);
+  }
   return dentry;
 }
 
@@ -61,6 +71,8 @@ Gva FakeGuest::mount(const FileSystem& fs, Gva parent, Gva mountpoint, Gva root,
   set(mount, Field::mount_mountpoint, mountpoint ? mountpoint : fs.root);
   set(mount, Field::mount_mnt_root, root ? root : fs.root);
   set(mount, Field::mount_ns, ns ? ns : mount_ns_);
+  append(mount + profile[Field::mount_mounts], Gva());
+  if (parent) append(parent + profile[Field::mount_mounts], mount + profile[Field::mount_child]);
   if (profile.has(Field::mount_instance)) {
     append(fs.sb + profile[Field::super_block_mounts], mount + profile[Field::mount_instance]);
   } else {

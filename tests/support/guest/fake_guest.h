@@ -74,6 +74,7 @@ class FakeGuest {
   Gva task(uint32_t tgid, std::string_view comm);
   Gva thread(Gva leader, uint32_t tid);
   Gva kernel_thread(uint32_t pid, std::string_view comm);
+  void set_root(Gva task, Gva mount, Gva dentry);
   Gva mm(Gva task) { return Gva(get(task, Field::task_mm)); }
   void share_mm(Gva task, Gva mm);  // vfork, or clone with CLONE_VM
   void set_system_call(Gva task, uint64_t number);
@@ -91,6 +92,15 @@ class FakeGuest {
   Gva open(Gva dentry, Gva mount = Gva(), bool writable = true);                                  // struct file
   std::pair<Gva, Gva> pipe();  // pipe_inode_info, struct file
   Gva initial_mount_namespace() { return mount_ns_; }
+
+  // --- the page cache (fake_page_cache.cpp)
+  // Makes these the file's bytes, all of them cached: in folios of 1 << order pages, at most 64 pages, in a tree of
+  // `levels` levels of nodes (0: the one page is the root). Gives where they are; they follow each other.
+  Gva cache(Gva inode, std::string_view bytes, unsigned order = 0, unsigned levels = 1);
+  Gva page_of(Gva at);                        // struct page
+  Gva cache_head(Gva inode);                  // address_space.i_pages.xa_head
+  Gva cache_slot(Gva inode, uint64_t index);  // of the lowest node
+  void set_up_to_date(Gva folio, bool yes);
 
   // --- address spaces (fake_address_space.cpp)
   Gva vma(Gva mm, Gva file, uint64_t flags);
@@ -121,7 +131,7 @@ class FakeGuest {
   std::unique_ptr<guest::Kernel> kernel_;
   uint64_t next_page_ = 0;
   Gva next_vmalloc_{0xffffc90000000000};
-  Gva mount_ns_, net_, per_cpu_, udp_slots_, root_cgroup_;
+  Gva mount_ns_, net_, per_cpu_, udp_slots_, root_cgroup_, vmemmap_;
 };
 
 // "10.0.2.15", "fe80::1"

@@ -27,7 +27,7 @@ constexpr std::pair<Field, uint32_t> kFixed[] = {
     {Field::rb_node_right, 8},      {Field::rb_node_left, 16},      {Field::rb_root_node, 8},
     {Field::maple_range_pivot, 8},  {Field::maple_range_slot, 128}, {Field::maple_arange_pivot, 8},
     {Field::maple_arange_slot, 80}, {Field::udp_hslot_head, 8},     {Field::udp_hslot_size, 32},
-    {Field::mount_mnt, 0x20},
+    {Field::mount_mnt, 0x20},       {Field::page_size, 64},
 };
 
 }  // namespace
@@ -45,7 +45,7 @@ guest::Profile make_profile() {
   }
   for (const auto& [field, offset] : kFixed) set_offset(profile, field, offset);
   for (const Field field : {Field::pcpu_hot_current_task, Field::pcpu_hot_top_of_stack, Field::mount_next_for_sb,
-                            Field::net_udp_table, Field::udp_table_log})
+                            Field::net_udp_table, Field::udp_table_log, Field::dentry_subdirs, Field::dentry_child})
     set_missing(profile, field);
   for (size_t i = 0; i < guest::kSymbolCount; ++i)
     profile.symbols[i] = {guest::SymbolValue::Kind::relative, (i + 1) * kSymbolStride};

@@ -10,7 +10,7 @@ inline constexpr uint64_t kCurrentTask = 0x1a40;  // per-CPU offsets
 inline constexpr uint64_t kTopOfStack = 0x1a48;
 
 // Complete but for what no single kernel has at the same time: pcpu_hot, mount_next_for_sb, net_udp_table,
-// udp_table_log.
+// udp_table_log, dentry_subdirs, dentry_child.
 guest::Profile make_profile();
 
 inline void set_missing(guest::Profile& profile, guest::Field field) {

@@ -72,6 +72,13 @@ Gva FakeGuest::kernel_thread(uint32_t pid, std::string_view comm) {
   return task;
 }
 
+void FakeGuest::set_root(Gva task, Gva mount, Gva dentry) {
+  const Gva fs = allocate();
+  set(fs + profile[Field::fs_struct_root], Field::path_mnt, mount + profile[Field::mount_mnt]);
+  set(fs + profile[Field::fs_struct_root], Field::path_dentry, dentry);
+  set(task, Field::task_fs, fs);
+}
+
 void FakeGuest::share_mm(Gva task, Gva mm) {
   set(task, Field::task_mm, mm);
   set(mm, Field::mm_users, static_cast<uint32_t>(get(mm, Field::mm_users)) + 1);
