@@ -37,10 +37,19 @@ std::string shown_endpoint(const event::Endpoint& endpoint) {
   return fmt::format("{}{}{}:{}", v6 ? "[" : "", shown(endpoint.address), v6 ? "]" : "", endpoint.port);
 }
 
+// "as root (0), logged in as alice (1000)"; nothing of users without a name.
+std::string shown_user(const event::Subject& process) {
+  std::string out;
+  if (!process.user.empty()) out = fmt::format(" as {} ({})", shown(process.user), process.uid);
+  if (!process.login_user.empty() && process.login_uid != process.uid)
+    out += fmt::format("{} logged in as {} ({})", out.empty() ? "" : ",", shown(process.login_user), process.login_uid);
+  return out;
+}
+
 std::string shown_by(const Event& event) {
   if (event.subject.pid == 0) return event.syscall.empty() ? "" : "  " + shown(event.syscall);
-  return fmt::format("  {}{}{}", shown(event.syscall), event.syscall.empty() ? "by " : " by ",
-                     shown_process(event.subject));
+  return fmt::format("  {}{}{}{}", shown(event.syscall), event.syscall.empty() ? "by " : " by ",
+                     shown_process(event.subject), shown_user(event.subject));
 }
 
 // How many columns a terminal gives to the text, near enough: continuation bytes take none.

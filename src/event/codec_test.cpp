@@ -17,6 +17,8 @@ Event full_event() {
   event.syscall = "sendto";
   event.subject = {812, 813, 77, "curl", "/usr/bin/curl", "/user.slice"};
   event.subject.uid = 0;
+  event.subject.user = "root";
+  event.subject.login_user = "alice";
   event.subject.argv = {"curl", "", std::string("a\0b\xff", 4)};
   event.from.type = ObjectType::process;
   event.from.id = 4;
@@ -51,7 +53,9 @@ TEST(Codec, RoundTrip) {
   EXPECT_EQ(back->from.process.exe, "/usr/bin/curl");
   EXPECT_EQ(back->subject.argv, full_event().subject.argv);
   EXPECT_EQ(back->subject.uid, 0u);
+  EXPECT_EQ(back->subject.user, "root");
   EXPECT_EQ(back->subject.login_uid, kNoUser);
+  EXPECT_EQ(back->subject.login_user, "alice");
   EXPECT_EQ(back->verdict, Verdict::deny);
 }
 
@@ -149,6 +153,7 @@ TEST(Codec, LongStringsAreCutAndFit) {
   event.from.type = ObjectType::file;
   for (Subject* subject : {&event.subject, &event.from.process, &event.object.process}) {
     subject->comm = subject->exe = subject->cgroup = subject->unit = subject->container = huge;
+    subject->user = subject->login_user = huge;
     subject->argv.assign(1000, std::string(4000, 'x'));
   }
   for (Object* object : {&event.from, &event.object}) {

@@ -31,6 +31,8 @@ void add_who(Operation& op, guest::Task of, event::Subject& out) {
   out.parent = guest::parent(parent, of);
   out.uid = guest::user(user, of).value_or(event::kNoUser);
   out.login_uid = guest::login_user(login, of).value_or(event::kNoUser);
+  out.user = op.env.users.name(out.uid);
+  out.login_user = out.login_uid == out.uid ? out.user : op.env.users.name(out.login_uid);
   if (of.at != op.task().at) return;  // another vCPU may be changing its memory
   guest::Reader arguments = kernel();
   out.argv = guest::arguments(arguments, of);

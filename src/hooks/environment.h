@@ -11,6 +11,7 @@
 #include "event/event.h"
 #include "guest/kernel.h"
 #include "guest/task.h"
+#include "guest/users.h"
 #include "labels/carriers.h"
 #include "labels/pattern.h"
 #include "policy/policy.h"
@@ -46,6 +47,7 @@ struct Environment {
               const policy::Policy& policy_, Reporter& reporter_)
       : kernel(kernel_),
         tasks(kernel_),
+        users(kernel_),
         carriers(carriers_),
         patterns(patterns_),
         policy(policy_),
@@ -53,6 +55,7 @@ struct Environment {
 
   const guest::Kernel& kernel;
   guest::TaskFinder tasks;
+  guest::Users users;  // for events
   labels::Carriers& carriers;
   const labels::PatternSet& patterns;
   policy::Policy policy;

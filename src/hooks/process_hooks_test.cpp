@@ -130,6 +130,33 @@ TEST_F(ProcessHooks, WhatIsNotThereToSayWhoMakesNothingIncomplete) {
   EXPECT_EQ(reporter.gaps, std::vector<std::string>{});
 }
 
+TEST_F(ProcessHooks, AnEventSaysTheUsersNames) {
+  const Gva passwd = guest.inode(disk.sb, guest::FileType::regular, 60);
+  guest.cache(passwd, "root:x:0:0:::\nalice:x:1000:1000:::\n");
+  guest.dentry(guest.dentry(disk.root, "etc", guest.inode(disk.sb, guest::FileType::directory, 61)), "passwd", passwd);
+  const Gva init = guest.task(1, "init"), list = guest.symbol(Symbol::init_task) + guest.profile[Field::task_tasks];
+  guest.set_root(init, root_mount, disk.root);
+  guest.write(list, init + guest.profile[Field::task_tasks]);  // the first one, whoever was made before
+  const Gva cred = guest.allocate();
+  guest.set(cred, Field::cred_uid, uint32_t{0});
+  guest.set(reader, Field::task_cred, cred);
+  guest.set(reader, Field::task_loginuid, uint32_t{1000});
+  label_file(secret);
+  read(reader, guest.open(secret));
+  EXPECT_EQ(reporter.events.at(0).subject.user, "root");
+  EXPECT_EQ(reporter.events.at(0).subject.login_user, "alice");
+  EXPECT_EQ(reporter.events[0].object.process.user, "") << "an object is only which process it is";
+
+  guest.set(reader, Field::task_loginuid, UINT32_MAX);
+  guest.set(cred, Field::cred_uid, uint32_t{77});
+  label_file(plain, kOther);
+  read(reader, guest.open(plain));
+  EXPECT_EQ(reporter.events.at(1).subject.uid, 77u);
+  EXPECT_EQ(reporter.events.at(1).subject.user, "");
+  EXPECT_EQ(reporter.events.at(1).subject.login_user, "");
+  EXPECT_EQ(reporter.gaps, std::vector<std::string>{});
+}
+
 TEST_F(ProcessHooks, SharedMemoryOfVforkAndCloneVm) {
   const Gva child = guest.task(300, "child");
   guest.share_mm(child, guest.mm(reader));

@@ -31,6 +31,11 @@ Event full_event() {
   event.subject = {812, 813, 5, "curl", "/usr/bin/curl", "/user.slice"};
   event.verdict = event::Verdict::alert;
   event.subject.uid = 0;
+  event.subject.user = "root";
+  event.subject.login_uid = 1000;
+  event.subject.login_user =
+      "al\xc3\xac"
+      "ce";
   event.subject.argv = {"curl", "-s", "\xff"};
   return event;
 }
@@ -40,7 +45,7 @@ TEST(Json, Schema) {
       line_of(full_event()),
       R"({"time":"2026-11-22T21:45:56.001000000Z","seq":1,"vm":"demo","boot":1,"kind":"leak",)"
       R"("labels":["plan","hr"],"syscall":"sendto","subject":{"pid":812,"tid":813,"start":5,"comm":"curl",)"
-      R"("exe":"/usr/bin/curl","cgroup":"/user.slice","uid":0,"argv":["curl","-s","\u0000\u00ff"]},"from":{"type":"process","id":"p4","pid":812,"tid":812,)"
+      R"("exe":"/usr/bin/curl","cgroup":"/user.slice","uid":0,"user":"root","login_uid":1000,"login_user":"alìce","argv":["curl","-s","\u0000\u00ff"]},"from":{"type":"process","id":"p4","pid":812,"tid":812,)"
       R"("start":5000000004,"comm":"curl","exe":"/usr/bin/curl"},"object":{"type":"socket","id":"s5",)"
       R"("protocol":"tcp","local":{"address":"10.0.2.15","port":40000},)"
       R"("remote":{"address":"10.0.2.2","port":443}},"verdict":"alert"})");

@@ -15,7 +15,8 @@ ALIASES = {
     "protocol": "object.protocol", "saddr": "object.local.address", "sport": "object.local.port",
     "daddr": "object.remote.address", "dport": "object.remote.port", "pid": "subject.pid", "tid": "subject.tid",
     "comm": "subject.comm", "exe": "subject.exe", "cgroup": "subject.cgroup",
-    "unit": "subject.unit", "uid": "subject.uid", "parent": "subject.parent"}
+    "unit": "subject.unit", "uid": "subject.uid", "user": "subject.user", "login_user": "subject.login_user",
+    "parent": "subject.parent"}
 TOP = ("time", "seq", "vm", "boot", "kind", "labels", "syscall", "verdict", "detail")
 ROOTS = ("subject", "from", "object", *KINDS)
 ENTRY_ALIASES = {"saddr": "local.address", "sport": "local.port", "daddr": "remote.address", "dport": "remote.port"}
