@@ -54,6 +54,7 @@ static long v_wait(char** v) {
 }
 static long v_exec(char** v) { return execvp(v[1], v + 1); }
 static long v_comm(char** v) { return prctl(PR_SET_NAME, v[1]); }
+static long v_setuid(char** v) { return setuid((uid_t)atoi(v[1])); }
 static long v_sleep(char** v) { return usleep((unsigned)atoi(v[1]) * 1000); }
 static long v_mark(char** v) { return close(open(v[1], O_CREAT | O_WRONLY, 0644)); }
 static long v_await(char** v) {
@@ -65,6 +66,6 @@ static long v_pid(char** v) {
   FILE* f = fopen(v[1], "w");
   return f && fprintf(f, "%d\n", getpid()) > 0 && !fclose(f) ? 0 : -1;
 }
-static const struct verb process_verbs[] = {{"wait", 0, v_wait},   {"exec", 1, v_exec}, {"comm", 1, v_comm},
-                                            {"sleep", 1, v_sleep}, {"mark", 1, v_mark}, {"await", 1, v_await},
-                                            {"pid", 1, v_pid},     {NULL, 0, NULL}};
+static const struct verb process_verbs[] = {{"wait", 0, v_wait},   {"exec", 1, v_exec},     {"comm", 1, v_comm},
+                                            {"sleep", 1, v_sleep}, {"mark", 1, v_mark},     {"await", 1, v_await},
+                                            {"pid", 1, v_pid},     {"setuid", 1, v_setuid}, {NULL, 0, NULL}};
