@@ -1,10 +1,9 @@
 #include "guest/page_cache.h"
 
-#include <atomic>
 #include <gtest/gtest.h>
 #include <string>
-#include <thread>
 
+#include "tests/support/engine/first_touch.h"
 #include "tests/support/guest/fake_guest.h"
 
 namespace oboro::guest {
@@ -175,38 +174,32 @@ TEST_F(PageCache, AKernelThatLacksSomething) {
 
 // The page goes to somebody else while it is read: then it is not the file's.
 TEST_F(PageCache, APageThatIsTakenAway) {
-  const std::string good(kPageSize, 'g'), other(kPageSize, 'x');
-  const Gva frame = guest.cache(inode, good);
-  const Gva slot = guest.cache_slot(inode, 0);
-  const uint64_t page = guest.word(slot);
-  (void)guest.kernel();
-  std::byte* const bytes = guest.memory.bytes().data() + (frame.value - fake::kDirectMap.value);
-  std::atomic<unsigned> round{0}, done{0};
-  constexpr unsigned kRounds = 3000;
-  std::thread kernel([&] {
-    for (unsigned i = 1; i <= kRounds; ++i) {
-      while (round.load() < i) std::this_thread::yield();
-      for (volatile unsigned wait = 0; wait < i % 200 * 4;) wait = wait + 1;
-      guest.write(slot, uint64_t{0});
-      std::atomic_thread_fence(std::memory_order_seq_cst);
-      std::memcpy(bytes, other.data(), other.size());
-      done.store(i);
-    }
-  });
-  unsigned read_well = 0;
-  for (unsigned i = 1; i <= kRounds; ++i) {
-    std::memcpy(bytes, good.data(), good.size());
-    guest.write(slot, page);
-    round.store(i);
-    const std::string seen = read(0, kPageSize);
-    if (seen != "not cached") {
-      EXPECT_EQ(seen, good);
-      ++read_well;
-    }
-    while (done.load() < i) std::this_thread::yield();
+  const Gva frames = guest.cache(inode, text);
+  const Gpa second = *guest.kernel().physical(frames + kPageSize);
+  const std::string other(kPageSize, '!');
+  const auto reuse = [&](uint64_t entry) {
+    const fake::FirstTouch reused(guest.memory, second, [&] {
+      write_slot(1, entry);
+      guest.write(frames + kPageSize, other.data(), other.size());
+    });
+    EXPECT_EQ(read(0, text.size()), "not cached");
+    EXPECT_TRUE(reused.touched());
+  };
+  const uint64_t page = guest.word(guest.cache_slot(inode, 1));
+  reuse(0);
+  write_slot(1, page);
+  reuse(page + 64);  // a copy of it is elsewhere
+}
+
+TEST_F(PageCache, APageThatIsReadFromDiskMeanwhile) {
+  const Gva frames = guest.cache(inode, text);
+  const Gpa first = *guest.kernel().physical(frames);
+  for (const bool up_to_date : {true, false}) {
+    guest.set_up_to_date(guest.page_of(frames), !up_to_date);
+    const fake::FirstTouch changed(guest.memory, first,
+                                   [&] { guest.set_up_to_date(guest.page_of(frames), up_to_date); });
+    EXPECT_EQ(read(0, 10), "not cached") << up_to_date;
   }
-  kernel.join();
-  RecordProperty("read_well", static_cast<int>(read_well));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/engine/first_touch.h"
 #include "tests/support/guest/fake_guest.h"
 
 namespace oboro::guest {
@@ -149,6 +150,36 @@ TEST_P(UsersTest, NotWhileItIsWritten) {
   guest.set(inode, Field::inode_rwsem, uint64_t{1});
   EXPECT_EQ(name(), "");
   guest.set(inode, Field::inode_rwsem, uint64_t{0x100});  // a reader
+  EXPECT_EQ(name(), "alice");
+}
+
+// What a writer, a rename or a mount does while the file is read.
+TEST_P(UsersTest, NotWhatChangesWhileItIsRead) {
+  const Gva inode = guest.inode_of(passwd);
+  const Gpa bytes = *guest.kernel().physical(guest.cache(inode, kPasswd));
+  const auto while_read = [&](auto change) {
+    touch(inode);
+    const fake::FirstTouch changed(guest.memory, bytes, change);
+    EXPECT_EQ(name(), "");
+    EXPECT_TRUE(changed.touched());
+  };
+  const auto write_lock = [&](uint64_t value) { guest.set(inode, Field::inode_rwsem, value); };
+  while_read([&] { write_lock(1); });
+  write_lock(0);
+  while_read([&] { guest.set(inode, Field::inode_size, uint64_t{7}); });
+  guest.set(inode, Field::inode_size, uint64_t{std::string_view(kPasswd).size()});
+  for (const Symbol counter : {Symbol::rename_lock, Symbol::mount_lock}) {
+    while_read([&] { set_counter(counter, 1); });
+    set_counter(counter, 2);
+    ASSERT_EQ(name(), "alice");
+  }
+  write_lock(1);
+  {
+    touch(inode);
+    const fake::FirstTouch ended(guest.memory, bytes, [&] { write_lock(0); });
+    EXPECT_EQ(name(), "");
+  }
+  write_lock(0);
   EXPECT_EQ(name(), "alice");
 }
 
