@@ -98,7 +98,7 @@ class Mapping : public testing::Test {
 
 TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
   const Gpa start(uint64_t{1} << 36);
-  const auto made = KernelMapping::make(memory.ram(), memory.root(), false, kImage, start, 2 * kLarge);
+  const auto made = KernelMapping::make(memory.ram(), {memory.root()}, kImage, start, 2 * kLarge);
   ASSERT_TRUE(made);
   EXPECT_EQ(made->base().value % kLarge, 0u);
   EXPECT_GE(made->base().value, 0xffffffff80000000);
@@ -110,7 +110,7 @@ TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
     ASSERT_TRUE(found);
     EXPECT_EQ(found->address.value, start.value + offset);
   }
-  const auto next = KernelMapping::make(memory.ram(), memory.root(), false, kImage, start, kLarge);
+  const auto next = KernelMapping::make(memory.ram(), {memory.root()}, kImage, start, kLarge);
   ASSERT_TRUE(next);
   EXPECT_NE(next->base().value, made->base().value);
   memory.map_large(next->base(), Gpa(0x200000));
@@ -119,9 +119,9 @@ TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
 }
 
 TEST_F(Mapping, FailsWithoutRoomOrTables) {
-  EXPECT_EQ(KernelMapping::make(memory.ram(), 0x900000000, false, kImage, Gpa(), kLarge).error().code, Errc::not_found);
+  EXPECT_EQ(KernelMapping::make(memory.ram(), {0x900000000}, kImage, Gpa(), kLarge).error().code, Errc::not_found);
   for (uint64_t va = 0xffffffff80000000; va < 0xffffffffc0000000; va += 2 * kLarge) memory.map_large(Gva(va), Gpa());
-  EXPECT_EQ(KernelMapping::make(memory.ram(), memory.root(), false, kImage, Gpa(), kLarge).error().code, Errc::limit);
+  EXPECT_EQ(KernelMapping::make(memory.ram(), {memory.root()}, kImage, Gpa(), kLarge).error().code, Errc::limit);
 }
 
 }  // namespace
