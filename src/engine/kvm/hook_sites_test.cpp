@@ -10,29 +10,12 @@
 namespace oboro::engine::kvm {
 namespace {
 
-std::optional<unsigned> offset(std::initializer_list<uint8_t> bytes) {
-  const std::vector<uint8_t> all(bytes);
-  return nop_offset(std::as_bytes(std::span(all)));
-}
-
-TEST(HookSites, FindsTheNop) {
-  EXPECT_EQ(offset({0x0f, 0x1f, 0x44, 0, 0, 0x55, 0, 0, 0}), 0u);
-  EXPECT_EQ(offset({0xf3, 0x0f, 0x1e, 0xfa, 0x0f, 0x1f, 0x44, 0, 0}), 4u);
-  EXPECT_EQ(offset({0x66, 0x0f, 0x1f, 0x00, 0x0f, 0x1f, 0x44, 0, 0}), 4u);
-  EXPECT_EQ(offset({0x0f, 0x1f, 0x40, 0xd6, 0x0f, 0x1f, 0x44, 0, 0}), 4u);
-  EXPECT_EQ(offset({0xe8, 0x12, 0x34, 0x56, 0x78, 0x55, 0, 0, 0}), std::nullopt) << "ftrace is on there";
-  EXPECT_EQ(offset({0xcc, 0x1f, 0x44, 0, 0, 0x55, 0, 0, 0}), std::nullopt) << "a kprobe";
-  EXPECT_EQ(offset({0xf3, 0x0f, 0x1e, 0xfa, 0x55, 0x0f, 0x1f, 0x44, 0}), std::nullopt);
-  EXPECT_EQ(offset({0x0f, 0x1f}), std::nullopt);
-  EXPECT_EQ(offset({}), std::nullopt);
-}
-
 TEST(HookSites, PutsBackWhatWasThereUnlessTheGuestHasPatchedIt) {
   uint8_t code[2][8] = {{0x0f, 0x1f, 0x44, 0, 0, 0x55}, {0x0f, 0x1f, 0x44, 0, 0, 0x56}};
   HookSites sites;
   const Gva nop[2] = {Gva(0xffffffff81000000), Gva(0xffffffff81000100)};
   for (int i = 0; i < 2; ++i)
-    sites.add(nop[i], reinterpret_cast<std::byte*>(code[i]), jump_to(nop[i], Gva(0xffffffff80000000)));
+    sites.add(nop[i], reinterpret_cast<std::byte*>(code[i]), arch::jump_to(nop[i], Gva(0xffffffff80000000)));
   sites.install();
   EXPECT_EQ(code[0][0], 0xe9);
   EXPECT_EQ(code[0][5], 0x55);
@@ -62,7 +45,7 @@ class Mapping : public testing::Test {
 
 TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
   const Gpa start(uint64_t{1} << 36);
-  const auto made = KernelMapping::make(map, memory.root(), false, kImage, start, 2 * kLarge);
+  const auto made = KernelMapping::make(map, {memory.root()}, kImage, start, 2 * kLarge);
   ASSERT_TRUE(made);
   EXPECT_EQ(made->base().value % kLarge, 0u);
   EXPECT_GE(made->base().value, 0xffffffff80000000);
@@ -74,7 +57,7 @@ TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
     ASSERT_TRUE(found);
     EXPECT_EQ(found->address.value, start.value + offset);
   }
-  const auto next = KernelMapping::make(map, memory.root(), false, kImage, start, kLarge);
+  const auto next = KernelMapping::make(map, {memory.root()}, kImage, start, kLarge);
   ASSERT_TRUE(next);
   EXPECT_NE(next->base().value, made->base().value);
   memory.map_large(next->base(), Gpa(0x200000));
@@ -83,9 +66,9 @@ TEST_F(Mapping, TakesFreeEntriesAndSeesThemChanged) {
 }
 
 TEST_F(Mapping, FailsWithoutRoomOrTables) {
-  EXPECT_EQ(KernelMapping::make(map, 0x900000000, false, kImage, Gpa(), kLarge).error().code, Errc::not_found);
+  EXPECT_EQ(KernelMapping::make(map, {0x900000000}, kImage, Gpa(), kLarge).error().code, Errc::not_found);
   for (uint64_t va = 0xffffffff80000000; va < 0xffffffffc0000000; va += 2 * kLarge) memory.map_large(Gva(va), Gpa());
-  EXPECT_EQ(KernelMapping::make(map, memory.root(), false, kImage, Gpa(), kLarge).error().code, Errc::limit);
+  EXPECT_EQ(KernelMapping::make(map, {memory.root()}, kImage, Gpa(), kLarge).error().code, Errc::limit);
 }
 
 }  // namespace

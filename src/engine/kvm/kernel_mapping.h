@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "arch/arch.h"
 #include "base/address.h"
 #include "base/result.h"
 #include "engine/kvm/memory_map.h"
@@ -15,9 +16,9 @@ namespace oboro::engine::kvm {
 
 class KernelMapping {
  public:
-  // Maps [start, start + size), both multiples of 2 MiB, with all vCPUs stopped. cr3, five_levels: of a vCPU in kernel
-  // mode. image: an address in the kernel image. Errors: not_found (page tables), limit (no room).
-  static Result<KernelMapping> make(const MemoryMap& map, uint64_t cr3, bool five_levels, Gva image, Gpa start,
+  // Maps [start, start + size), both multiples of arch::kLargePageSize, with all vCPUs stopped. tables: of a vCPU in
+  // kernel mode. image: an address in the kernel image. Errors: not_found (page tables), limit (no room).
+  static Result<KernelMapping> make(const MemoryMap& map, const arch::PageTables& tables, Gva image, Gpa start,
                                     uint64_t size);
 
   Gva base() const { return base_; }

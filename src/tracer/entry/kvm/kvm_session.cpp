@@ -7,6 +7,7 @@
 #include <thread>
 #include <unistd.h>
 
+#include "arch/code.h"
 #include "guest/ftrace.h"
 #include "tracer/entry/kvm/last_words.h"
 
@@ -20,7 +21,6 @@ using engine::kvm::Machine;
 
 // No device of a PC is there, and KVM emulates none. The guest may write to it too: only RIP makes a write ours.
 constexpr uint8_t kTrapPort = 0xe5;
-constexpr engine::kvm::SiteBytes kTrap = {0xe6, kTrapPort, 0x00, 0x00, 0x00};  // out $port, %al; never executed further
 
 void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
 
@@ -202,8 +202,8 @@ std::optional<std::pair<Gva, std::byte*>> KvmSession::find_nop(const ArmedHook& 
   const guest::Layout& layout = tracer_->kernel().layout();
   const uint64_t offset = hook.address - layout.image_base.value;
   if (offset >= layout.image_size) return std::nullopt;
-  std::byte* bytes = machine.map().writable(layout.image_start + offset, engine::kvm::kEntrySize);
-  const auto nop = bytes ? engine::kvm::nop_offset({bytes, engine::kvm::kEntrySize}) : std::nullopt;
+  std::byte* bytes = machine.map().writable(layout.image_start + offset, arch::kEntrySize);
+  const auto nop = bytes ? arch::nop_offset({bytes, arch::kEntrySize}) : std::nullopt;
   if (!nop) return std::nullopt;
   return std::pair(Gva(hook.address + *nop), bytes + *nop);
 }
@@ -224,9 +224,8 @@ Result<void> KvmSession::place_stubs(KvmVcpu& vcpu) {
     slot_start_ = *start;
   }
   slot_->clear();
-  const arch::PageTables tables = arch::kernel_tables(vcpu)[0];
   Result<KernelMapping> mapping =
-      KernelMapping::make(machine.map(), tables.root, tables.five_levels, tracer_->kernel().layout().image_base,
+      KernelMapping::make(machine.map(), arch::kernel_tables(vcpu)[0], tracer_->kernel().layout().image_base,
                           slot_start_, FilterSlot::kSize);
   if (!mapping) return mapping.error();
   mapping_ = std::move(*mapping);
@@ -240,11 +239,11 @@ Result<void> KvmSession::place_stubs(KvmVcpu& vcpu) {
       continue;
     }
     const auto program = tracer_->filter_program(hook, *layout);
-    const Gva back = nop->first + engine::kvm::kNopSize;
+    const Gva back = nop->first + arch::kNopSize;
     const auto stub = program ? slot_->place(*program, *layout, kTrapPort, back) : std::nullopt;
     if (!stub) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
     nops_.push_back(nop->first);
-    sites_.add(nop->first, nop->second, engine::kvm::jump_to(nop->first, stub->entry));
+    sites_.add(nop->first, nop->second, arch::jump_to(nop->first, stub->entry));
     traps_[stub->trap.value] = {&hook, back.value};
   }
   for (const ArmedHook* hook : missing) tracer_->not_placed(*hook);
@@ -261,8 +260,8 @@ void KvmSession::place_traps() {
     if (hook.filter_only) continue;
     if (const auto nop = find_nop(hook)) {
       nops_.push_back(nop->first);
-      sites_.add(nop->first, nop->second, kTrap);
-      traps_[nop->first.value] = {&hook, nop->first.value + engine::kvm::kNopSize};
+      sites_.add(nop->first, nop->second, arch::trap(kTrapPort));
+      traps_[nop->first.value] = {&hook, nop->first.value + arch::kNopSize};
     } else {
       tracer_->not_placed(hook);
     }
