@@ -1,33 +1,19 @@
-// The places in the guest kernel's code that are ours while hooks are in: the five-byte NOP at the entry of each hooked
-// function, which the compiler left there for ftrace (-mfentry). One instruction, so no vCPU and no sleeping task can
-// stand in its middle.
+// The places in the guest kernel's code that are ours while hooks are in: the NOP at the entry of each hooked function,
+// which the compiler left there for ftrace (arch/x86_64/patching.h). One instruction, so no vCPU and no sleeping task
+// can stand in its middle.
 //
 // Threads: add(), install(), remove() while no vCPU runs guest code (Machine::Stopped); overwritten() at any time. All
 // of them read guest memory, and so only where its mapping stays (engine/physical_memory.h).
 #pragma once
 
-#include <array>
 #include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <span>
 #include <vector>
 
+#include "arch/code.h"
 #include "base/address.h"
 #include "engine/physical_writer.h"
 
 namespace oboro::engine::kvm {
-
-inline constexpr size_t kNopSize = 5;
-inline constexpr size_t kEntrySize = 9;  // what nop_offset() looks at
-using SiteBytes = std::array<uint8_t, kNopSize>;
-
-// Where in a function the NOP is: at its first byte, or behind an ENDBR64 or what the kernel seals one with; nullopt if
-// the function does not begin so.
-std::optional<unsigned> nop_offset(std::span<const std::byte> entry);
-
-// jmp from the NOP at `nop` to `target`, which must be within reach.
-SiteBytes jump_to(Gva nop, Gva target);
 
 class HookSites {
  public:
@@ -36,7 +22,7 @@ class HookSites {
 
   // at: where in RAM the NOP is. What stands there now is what remove() puts back. False: it is not to be read, or not
   // to be written.
-  [[nodiscard]] bool add(Gva nop, Gpa at, const SiteBytes& ours);
+  [[nodiscard]] bool add(Gva nop, Gpa at, const arch::SiteBytes& ours);
   // What cannot be written now (the VMM has taken the RAM away) is overwritten() once it is there again.
   void install();
   // Puts the guest's own bytes back wherever ours still are.
@@ -51,7 +37,7 @@ class HookSites {
   struct Site {
     Gva nop;
     Gpa at;
-    SiteBytes ours, theirs;
+    arch::SiteBytes ours, theirs;
   };
   PhysicalWriter writer_;
   std::vector<Site> sites_;

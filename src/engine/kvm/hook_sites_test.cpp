@@ -10,23 +10,6 @@
 namespace oboro::engine::kvm {
 namespace {
 
-std::optional<unsigned> offset(std::initializer_list<uint8_t> bytes) {
-  const std::vector<uint8_t> all(bytes);
-  return nop_offset(std::as_bytes(std::span(all)));
-}
-
-TEST(HookSites, FindsTheNop) {
-  EXPECT_EQ(offset({0x0f, 0x1f, 0x44, 0, 0, 0x55, 0, 0, 0}), 0u);
-  EXPECT_EQ(offset({0xf3, 0x0f, 0x1e, 0xfa, 0x0f, 0x1f, 0x44, 0, 0}), 4u);
-  EXPECT_EQ(offset({0x66, 0x0f, 0x1f, 0x00, 0x0f, 0x1f, 0x44, 0, 0}), 4u);
-  EXPECT_EQ(offset({0x0f, 0x1f, 0x40, 0xd6, 0x0f, 0x1f, 0x44, 0, 0}), 4u);
-  EXPECT_EQ(offset({0xe8, 0x12, 0x34, 0x56, 0x78, 0x55, 0, 0, 0}), std::nullopt) << "ftrace is on there";
-  EXPECT_EQ(offset({0xcc, 0x1f, 0x44, 0, 0, 0x55, 0, 0, 0}), std::nullopt) << "a kprobe";
-  EXPECT_EQ(offset({0xf3, 0x0f, 0x1e, 0xfa, 0x55, 0x0f, 0x1f, 0x44, 0}), std::nullopt);
-  EXPECT_EQ(offset({0x0f, 0x1f}), std::nullopt);
-  EXPECT_EQ(offset({}), std::nullopt);
-}
-
 TEST(HookSites, PutsBackWhatWasThereUnlessTheGuestHasPatchedIt) {
   uint8_t code[2][8] = {{0x0f, 0x1f, 0x44, 0, 0, 0x55}, {0x0f, 0x1f, 0x44, 0, 0, 0x56}};
   PhysicalMemory memory;
@@ -34,7 +17,7 @@ TEST(HookSites, PutsBackWhatWasThereUnlessTheGuestHasPatchedIt) {
   HookSites sites(memory);
   const Gva nop[2] = {Gva(0xffffffff81000000), Gva(0xffffffff81000100)};
   for (int i = 0; i < 2; ++i)
-    ASSERT_TRUE(sites.add(nop[i], Gpa(0x1000) + sizeof code[0] * i, jump_to(nop[i], Gva(0xffffffff80000000))));
+    ASSERT_TRUE(sites.add(nop[i], Gpa(0x1000) + sizeof code[0] * i, arch::jump_to(nop[i], Gva(0xffffffff80000000))));
   sites.install();
   EXPECT_EQ(code[0][0], 0xe9);
   EXPECT_EQ(code[0][5], 0x55);
@@ -67,7 +50,7 @@ TEST(HookSites, WhatIsGoneIsNotOverwritten) {
   ASSERT_TRUE(memory.add(ram));
   HookSites sites(memory);
   const Gva nop(0xffffffff81000000);
-  ASSERT_TRUE(sites.add(nop, Gpa(0x1000), jump_to(nop, Gva(0xffffffff80000000))));
+  ASSERT_TRUE(sites.add(nop, Gpa(0x1000), arch::jump_to(nop, Gva(0xffffffff80000000))));
   memory.exchange({});
   sites.install();
   EXPECT_FALSE(sites.overwritten());

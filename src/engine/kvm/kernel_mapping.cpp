@@ -1,30 +1,18 @@
 #include "engine/kvm/kernel_mapping.h"
 
-#include "arch/arch.h"
+#include "arch/code.h"
 
 namespace oboro::engine::kvm {
 namespace {
 
-constexpr uint64_t kLarge = uint64_t{2} << 20;
-constexpr uint64_t kAccessed = 0x20;
-constexpr unsigned kEntries = 512;
-
-// The table that maps `va` by pages of 2 MiB.
-std::optional<Gpa> page_middle_directory(const PhysicalMemory& memory, const arch::PageTables& tables, Gva va) {
-  uint64_t table = tables.root & arch::kFrameMask;
-  for (int level = tables.five_levels ? 4 : 3; level > 1; --level) {
-    const auto entry = memory.read_u64(Gpa(table + ((va.value >> (12 + 9 * level)) & 511) * 8));
-    if (!entry || !(*entry & arch::kPresent) || (*entry & arch::kLargePage)) return std::nullopt;
-    table = *entry & arch::kFrameMask;
-  }
-  return Gpa(table);
-}
+constexpr uint64_t kLarge = arch::kLargePageSize;
+constexpr unsigned kEntries = arch::kTableEntries;
 
 }  // namespace
 
 Result<KernelMapping> KernelMapping::make(const PhysicalMemory& memory, const arch::PageTables& tables, Gva image,
                                           Gpa start, uint64_t size) {
-  const auto directory = page_middle_directory(memory, tables, image);
+  const auto directory = arch::large_page_table([&](Gpa at) { return memory.read_u64(at); }, tables, image);
   uint64_t table[kEntries];
   if (!directory || !memory.read(*directory, table, sizeof table))
     return Error{Errc::not_found, "the kernel's page tables cannot be read"};
@@ -40,7 +28,7 @@ Result<KernelMapping> KernelMapping::make(const PhysicalMemory& memory, const ar
     constexpr uint64_t kDirectorySpan = kEntries * kLarge;
     mapping.base_ = Gva((image.value & ~(kDirectorySpan - 1)) + first * kLarge);
     for (unsigned i = 0; i < wanted; ++i) {
-      const uint64_t value = (start.value + i * kLarge) | arch::kPresent | arch::kLargePage | kAccessed;
+      const uint64_t value = arch::large_kernel_page(start + i * kLarge);
       const Gpa at = *directory + (first + i) * sizeof value;
       if (!writer.compare_exchange(at, 0, value))
         return Error{Errc::not_found, "the kernel's page tables cannot be written"};

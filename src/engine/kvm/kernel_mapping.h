@@ -16,9 +16,9 @@ namespace oboro::engine::kvm {
 
 class KernelMapping {
  public:
-  // Maps [start, start + size), both multiples of 2 MiB, with all vCPUs stopped. tables: of a vCPU in kernel
-  // mode. image: an address in the kernel image. memory must outlive the mapping. Errors: not_found (page tables, or
-  // they cannot be written), limit (no room).
+  // Maps [start, start + size), both multiples of arch::kLargePageSize, with all vCPUs stopped. tables: of a vCPU in
+  // kernel mode. image: an address in the kernel image. memory must outlive the mapping. Errors: not_found (page
+  // tables, or they cannot be written), limit (no room).
   static Result<KernelMapping> make(const PhysicalMemory& memory, const arch::PageTables& tables, Gva image, Gpa start,
                                     uint64_t size);
 

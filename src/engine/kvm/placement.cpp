@@ -1,12 +1,8 @@
 #include "engine/kvm/placement.h"
 
+#include "arch/code.h"
+
 namespace oboro::engine::kvm {
-namespace {
-
-constexpr SiteBytes kTrap = {0xe6, kTrapPort, 0x00, 0x00, 0x00};  // out $port, %al; never executed further
-
-}  // namespace
-
 Placed KvmPlacement::place(const Wanted& wanted) {
   not_filtered_.clear();
   forget();
@@ -45,11 +41,11 @@ std::optional<std::pair<Gva, Gpa>> KvmPlacement::find_nop(const Hook& hook, cons
   const uint64_t offset = hook.address - image.base.value;
   if (offset >= image.size) return std::nullopt;
   const Gpa at = image.start + offset;
-  std::byte entry[kEntrySize];
+  std::byte entry[arch::kEntrySize];
   if (!PhysicalWriter(machine_.memory()).may_write(at, sizeof entry) ||
       !machine_.memory().read(at, entry, sizeof entry))
     return std::nullopt;
-  const auto nop = nop_offset(entry);
+  const auto nop = arch::nop_offset(entry);
   if (!nop) return std::nullopt;
   return std::pair(Gva(hook.address + *nop), at + *nop);
 }
@@ -80,10 +76,10 @@ Result<Placed> KvmPlacement::place_stubs(const Wanted& wanted) {
       continue;
     }
     const auto program = wanted.filter_program(hook);
-    const Gva back = nop->first + kNopSize;
+    const Gva back = nop->first + arch::kNopSize;
     const auto stub = program ? slot_->place(*program, *wanted.filter_layout, kTrapPort, back) : std::nullopt;
     if (!stub) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
-    if (!sites_.add(nop->first, nop->second, jump_to(nop->first, stub->entry)))
+    if (!sites_.add(nop->first, nop->second, arch::jump_to(nop->first, stub->entry)))
       return Error{Errc::unsupported, "a hooked function cannot be read"};
     nops_.push_back(nop->first);
     traps_[stub->trap.value] = {&hook, back.value};
@@ -96,9 +92,10 @@ Placed KvmPlacement::place_traps(const Wanted& wanted) {
   Placed placed;
   for (const Hook& hook : wanted.hooks) {
     if (hook.filter_only) continue;
-    if (const auto nop = find_nop(hook, wanted.image); nop && sites_.add(nop->first, nop->second, kTrap)) {
+    if (const auto nop = find_nop(hook, wanted.image);
+        nop && sites_.add(nop->first, nop->second, arch::trap(kTrapPort))) {
       nops_.push_back(nop->first);
-      traps_[nop->first.value] = {&hook, nop->first.value + kNopSize};
+      traps_[nop->first.value] = {&hook, nop->first.value + arch::kNopSize};
     } else {
       placed.missing.push_back(&hook);
     }
