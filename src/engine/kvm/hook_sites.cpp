@@ -1,8 +1,7 @@
 #include "engine/kvm/hook_sites.h"
 
-#include <cstring>
-
 namespace oboro::engine::kvm {
+
 bool HookSites::add(Gva nop, Gpa at, const arch::SiteBytes& ours) {
   Site site{nop, at, ours, {}};
   if (!writer_.may_write(at, arch::kNopSize) || !writer_.memory().read(at, site.theirs.data(), arch::kNopSize))

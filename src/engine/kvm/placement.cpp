@@ -3,6 +3,7 @@
 #include "arch/code.h"
 
 namespace oboro::engine::kvm {
+
 Placed KvmPlacement::place(const Wanted& wanted) {
   not_filtered_.clear();
   forget();
