@@ -111,7 +111,7 @@ int main(int argc, char** argv) {
   const Result<config::Config> config = config::load(file);
 
   supervisor::Options options;
-  supervisor::Machine& machine = options.machine;
+  supervisor::MachineOptions& machine = options.machine;
   if (config && config->qemu) machine.qemu = *config->qemu;
   if (machine.qemu.empty()) {
     Result<std::string> found = supervisor::find_qemu();

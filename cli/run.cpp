@@ -52,7 +52,7 @@ Result<void> complete(RunArguments& a) {
     o.policy = file->policy;
     o.hidden = file->hide;
     // What the command line says goes before the file.
-    supervisor::Machine& m = o.machine;
+    supervisor::MachineOptions& m = o.machine;
     if (a.memory.empty() && file->memory) m.memory = *file->memory;
     if (m.cpus == 0 && file->cpus) m.cpus = *file->cpus;
     if (m.kernel.empty() && m.disks.empty()) {
@@ -126,7 +126,7 @@ void add_run(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("run", "Boot a guest, traced");
   verb->footer(kRunFooter);
   auto a = std::make_shared<RunArguments>();
-  supervisor::Machine& m = a->options.machine;
+  supervisor::MachineOptions& m = a->options.machine;
   m.cpus = 0;
   repeatable(verb->add_option("--classify", a->classify, "Files that are classified, PATTERN[=LABEL]; repeatable"));
   verb->add_option("--config", a->config, "Configuration file (TOML; docs/cli.md)");

@@ -168,7 +168,7 @@ TEST(Concurrency, NotesDoNotOverwriteEachOther) {
         ++ready;
         while (ready < kThreads) std::this_thread::yield();
         for (uint64_t task = 1; task <= 2; ++task)
-          EXPECT_TRUE(receivers.note(carrier, 64 * (index * 2 + task), [](uint64_t) { return true; }));
+          EXPECT_TRUE(receivers.remember(carrier, 64 * (index * 2 + task), [](uint64_t) { return true; }));
       });
     }
     for (std::thread& thread : threads) thread.join();

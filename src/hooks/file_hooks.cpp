@@ -143,14 +143,14 @@ void take_from_file(Operation& op, guest::File file) {
     case FileType::fifo: {
       const Gva pipe = op.r.pointer(inode.at, Field::inode_pipe);
       const Carrier carrier(CarrierKind::pipe, pipe.value);
-      op.note_receiver(carrier);
+      op.remember_receiver(carrier);
       if (op.env.carriers.labels(carrier)) op.take(pipe_node(op, file, inode));
       return;
     }
     case FileType::character: {
       const Gva tty = terminal_of(op, file);
       if (!tty) return;
-      op.note_receiver(Carrier(CarrierKind::terminal, tty.value));
+      op.remember_receiver(Carrier(CarrierKind::terminal, tty.value));
       op.take(terminal_node(tty));
       return;
     }
@@ -358,7 +358,7 @@ void on_mq_timedreceive(Operation& op) {
   const guest::File file = file_of_descriptor(op, op.task(), op.value(0) & 0xffffffff);
   if (!file.at) return;
   const Node node = queue_node(file.inode(op.r).at, file.dentry(op.r));
-  op.note_receiver(node.carrier);
+  op.remember_receiver(node.carrier);
   op.take(node);
 }
 

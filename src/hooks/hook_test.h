@@ -83,7 +83,7 @@ class HookTest : public testing::Test {
     if (!kFiltered) return;
     layout = *filter_layout(guest.kernel(), environment->tasks.current_offset());
     environment->filter = &filter;
-    state.watch(&marks);
+    state.set_marks(&marks);
   }
   // Where calls are filtered, most of them do not reach their handler: yet every test has to hold.
   bool is_of_interest(const HookPoint& point) {

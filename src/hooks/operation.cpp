@@ -51,9 +51,9 @@ bool Operation::is_receiving(guest::Task of) {
   return !reader.failed() && arch::may_receive(number);
 }
 
-void Operation::note_receiver(Carrier carrier) {
+void Operation::remember_receiver(Carrier carrier) {
   if (env.filter) return;  // the task has left a note itself
-  const bool kept = env.carriers.receivers().note(
+  const bool kept = env.carriers.receivers().remember(
       carrier, task().at.value, [this](uint64_t other) { return is_receiving(guest::Task{Gva(other)}); });
   if (!kept) env.reporter.incomplete("too many tasks receive from one socket or pipe at the same time");
 }

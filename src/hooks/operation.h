@@ -72,7 +72,7 @@ class Operation {
   // What the policy says of a flow by the running process. If it denies, so does the answer to the vCPU.
   policy::Decision decide(labels::Carrier from, labels::Carrier to, uint64_t labels, policy::Channel channel);
   // Data may come out of `carrier` after this hook (the call may wait): remember who asked.
-  void note_receiver(labels::Carrier carrier);
+  void remember_receiver(labels::Carrier carrier);
   // A task is in a call that may receive.
   bool is_receiving(guest::Task of);
 

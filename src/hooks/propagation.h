@@ -1,9 +1,9 @@
 // Labels on their way: from the object that holds them to the one that they come to, and on to whatever holds the data
 // as soon as that one does - processes that share memory with it, those that map a file, those that wait to receive.
 // Each of these flows is decided about before its labels are there. The first one can be stopped by that; what it would
-// reach is found only when it has been recorded (a receiver that does not find a label leaves a note instead, so the
-// label has to be there before notes are looked for): if the policy denies such a further flow, the operation is denied
-// and labels that are recorded by then stay, which is too much and never too little.
+// reach is found only when it has been recorded (a receiver that does not find a label is remembered instead, so
+// the label has to be there before receivers are looked for): if the policy denies such a further flow, the operation
+// is denied and labels that are recorded by then stay, which is too much and never too little.
 //
 // Slow path; takes the lock of labels::Carriers. Threads: as Operation.
 #pragma once

@@ -127,7 +127,7 @@ TEST_F(RefusedSends, ANewBootDoesNotEndIt) {
   fill();
   {
     const auto lock = state.lock();
-    state.watch(nullptr);
+    state.set_marks(nullptr);
     state.retain([](Carrier c, labels::Entry) { return c.kind() == CarrierKind::file; });
   }
   begin();

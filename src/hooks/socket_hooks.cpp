@@ -120,7 +120,7 @@ Carrier receiving_carrier(Operation& op, guest::Sock sock) {
 void receive_from_socket(Operation& op, Sock sock) {
   if (!sock.at) return;
   const Carrier carrier = receiving_carrier(op, sock);
-  op.note_receiver(carrier);
+  op.remember_receiver(carrier);
   if (!op.env.carriers.labels(carrier)) return;
   op.take(carrier.kind() == CarrierKind::flow ? Node{carrier, ConnectionNode{sock, true}} : socket_node(sock));
 }

@@ -27,7 +27,7 @@ TEST_F(StreamHooks, Pipe) {
   EXPECT_EQ(told(), Told{});
 }
 
-#ifndef OBORO_TEST_FILTERED  // where the notes are ours; a filtered guest's are in its tasks
+#ifndef OBORO_TEST_FILTERED  // where receivers are remembered here; in a filtered guest tasks leave notes
 // Pipes come and go at the same addresses, and shells read from many.
 TEST_F(StreamHooks, WhoReadTheEndedPipeDoesNotReadTheNextOne) {
   const auto [pipe, file] = guest.pipe();

@@ -61,7 +61,7 @@ bool Carriers::set(Carrier c, Entry entry) {
   return done;
 }
 
-void Carriers::watch(Marks* marks) {
+void Carriers::set_marks(Marks* marks) {
   marks_ = marks;
   if (!marks) return;
   marks->clear();

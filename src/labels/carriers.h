@@ -47,7 +47,7 @@ class Carriers {
   Receivers& receivers() { return receivers_; }
 
   // From now on `marks` is told; first of all that is managed already. Null: nobody is. Must outlive this.
-  void watch(Marks* marks);
+  void set_marks(Marks* marks);
 
   // Those that `from` bears and `to` does not.
   uint64_t missing(Carrier from, Carrier to, Carrier alias = {}) const;
@@ -63,7 +63,7 @@ class Carriers {
   void retain(Keep&& keep) {
     table_.retain(keep);
     recount();
-    watch(marks_);
+    set_marks(marks_);
     receivers_.clear();
     for (auto& entry : reported_leaks_) entry.store(0, std::memory_order_relaxed);
   }

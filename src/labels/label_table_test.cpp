@@ -90,7 +90,7 @@ TEST(Receivers, SenderOrReceiverSeesTheOther) {
     std::thread receiver([&] {
       ++gate;
       while (gate < 2) std::this_thread::yield();
-      (void)receivers.note(carrier, 99, [](uint64_t) { return true; });
+      (void)receivers.remember(carrier, 99, [](uint64_t) { return true; });
       receiver_saw = table.labels(carrier) != 0;
     });
     ++gate;
@@ -114,13 +114,13 @@ TEST(Receivers, ATaskWaitsForOneThingAtATime) {
     receivers.for_each(carrier, [&](uint64_t task) { tasks.push_back(task); });
     return tasks;
   };
-  EXPECT_TRUE(receivers.note(first, kTask, [](uint64_t) { return true; }));
-  EXPECT_TRUE(receivers.note(first, kTask + 64, [](uint64_t) { return true; }));
+  EXPECT_TRUE(receivers.remember(first, kTask, [](uint64_t) { return true; }));
+  EXPECT_TRUE(receivers.remember(first, kTask + 64, [](uint64_t) { return true; }));
   EXPECT_EQ(waiting(first).size(), 2u);
-  EXPECT_TRUE(receivers.note(second, kTask, [](uint64_t) { return true; }));
+  EXPECT_TRUE(receivers.remember(second, kTask, [](uint64_t) { return true; }));
   EXPECT_EQ(waiting(first), std::vector<uint64_t>{kTask + 64});
   EXPECT_EQ(waiting(second), std::vector<uint64_t>{kTask});
-  EXPECT_TRUE(receivers.note(first, kTask, [](uint64_t) { return true; })) << "the note is there already";
+  EXPECT_TRUE(receivers.remember(first, kTask, [](uint64_t) { return true; })) << "the note is there already";
   EXPECT_EQ(waiting(first).size(), 2u);
   EXPECT_TRUE(waiting(second).empty());
   receivers.forget(first);
@@ -132,10 +132,10 @@ TEST(Receivers, FullSetOfLiveReceiversIsReported) {
   const Carrier c(CarrierKind::pipe, 5);
   const auto live = [](uint64_t) { return true; };
   const auto gone = [](uint64_t) { return false; };
-  for (uint64_t task = 1; task <= 8; ++task) EXPECT_TRUE(receivers.note(c, kTask + 64 * task, live));
-  EXPECT_FALSE(receivers.note(c, kTask + 64 * 9, live));
-  EXPECT_TRUE(receivers.note(c, kTask + 64 * 3, live));
-  EXPECT_TRUE(receivers.note(c, kTask + 64 * 9, gone));
+  for (uint64_t task = 1; task <= 8; ++task) EXPECT_TRUE(receivers.remember(c, kTask + 64 * task, live));
+  EXPECT_FALSE(receivers.remember(c, kTask + 64 * 9, live));
+  EXPECT_TRUE(receivers.remember(c, kTask + 64 * 3, live));
+  EXPECT_TRUE(receivers.remember(c, kTask + 64 * 9, gone));
 }
 
 }  // namespace

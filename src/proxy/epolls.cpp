@@ -59,8 +59,8 @@ int64_t Epolls::take(const Frame& call, std::vector<std::byte>& out) {
   return count;
 }
 
-Outcome Epolls::execute(const Frame& call) {
-  Outcome outcome;
+Done Epolls::execute(const Frame& call) {
+  Done outcome;
   switch (call.op) {
     case Op::epoll_create:
       outcome.result = create();

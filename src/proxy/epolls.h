@@ -23,7 +23,7 @@ class Epolls {
   Epolls(Handles& handles, bool network) : handles_(handles), network_(network) {}
 
   static bool is_epoll_call(Op op) { return op >= Op::epoll_create && op <= Op::epoll_wait; }
-  Outcome execute(const Frame& call);
+  Done execute(const Frame& call);
 
  private:
   int64_t create();

@@ -41,7 +41,7 @@ class Execution {
   Execution(int root, Handles& handles, DiskReserve& disk, const Frame& call)
       : call_(call), handles_(handles), disk_(disk), root_(root), paths_(root) {}
 
-  Outcome run() {
+  Done run() {
     out_.result = dispatch();
     if (out_.result < 0) {
       out_.first.clear();
@@ -381,11 +381,11 @@ class Execution {
   DiskReserve& disk_;
   const int root_;
   Paths paths_;
-  Outcome out_;
+  Done out_;
 };
 
 }  // namespace
 
-Outcome Files::execute(const Frame& call) { return Execution(root_.get(), handles_, disk_, call).run(); }
+Done Files::execute(const Frame& call) { return Execution(root_.get(), handles_, disk_, call).run(); }
 
 }  // namespace oboro::proxy

@@ -22,7 +22,7 @@
 namespace oboro::proxy {
 
 // What a call comes to. Parts of the answer's frame refer to it.
-struct Outcome {
+struct Done {
   int64_t result = 0;  // or -errno
   int64_t extra = 0;
   std::vector<std::byte> first, second;
@@ -36,7 +36,7 @@ class Files {
 
   static bool is_file_call(Op op) { return op >= Op::open && op <= Op::setfl; }
   // call.op is such a one. Everything in the call may be nonsense.
-  Outcome execute(const Frame& call);
+  Done execute(const Frame& call);
 
  private:
   UniqueFd root_;

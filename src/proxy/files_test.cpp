@@ -34,8 +34,8 @@ class FilesTest : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(top); }
 
-  Outcome call(Op op, std::array<int64_t, 4> arguments, std::string_view first = {}, std::string_view second = {},
-               uint32_t handle = 0) {
+  Done call(Op op, std::array<int64_t, 4> arguments, std::string_view first = {}, std::string_view second = {},
+            uint32_t handle = 0) {
     Frame frame;
     frame.op = op;
     frame.handle = handle;
@@ -53,11 +53,11 @@ class FilesTest : public testing::Test {
     EXPECT_GT(handle, 0) << path << ": " << strerror(static_cast<int>(-handle));
     return static_cast<uint32_t>(std::max<int64_t>(handle, 0));
   }
-  static std::string text(const Outcome& outcome) {
+  static std::string text(const Done& outcome) {
     return {reinterpret_cast<const char*>(outcome.first.data()), outcome.first.size()};
   }
   struct statx status(std::string_view path, bool follow = true, uint32_t handle = 0) {
-    const Outcome outcome = call(Op::statx, {follow}, path, {}, handle);
+    const Done outcome = call(Op::statx, {follow}, path, {}, handle);
     struct statx out {};
     EXPECT_EQ(outcome.result, 0) << path;
     if (outcome.first.size() == sizeof out) std::memcpy(&out, outcome.first.data(), sizeof out);
@@ -67,7 +67,7 @@ class FilesTest : public testing::Test {
     const uint32_t directory = opened(path, O_RDONLY | O_DIRECTORY);
     std::set<std::string> found;
     for (;;) {
-      const Outcome outcome = call(Op::getdents, {4096}, {}, {}, directory);
+      const Done outcome = call(Op::getdents, {4096}, {}, {}, directory);
       if (outcome.result <= 0) break;
       for (size_t at = 0; at < outcome.first.size();) {
         uint16_t size;
@@ -159,7 +159,7 @@ TEST_F(FilesTest, SlashMeansDirectory) {
 
 TEST_F(FilesTest, NamelessFilesStaySo) {
   const int64_t flags = O_TMPFILE | O_RDWR;
-  const Outcome got = call(Op::open, {flags | O_EXCL, 0600}, "/var");
+  const Done got = call(Op::open, {flags | O_EXCL, 0600}, "/var");
   if (got.result == -EOPNOTSUPP) GTEST_SKIP() << "this file system has none";
   ASSERT_GT(got.result, 0);
   const auto file = static_cast<uint32_t>(got.result);
@@ -372,7 +372,7 @@ TEST_F(FilesTest, GeneratedCallsDoNoHarm) {
     frame.second = bytes_of(second);
     // A sparse file of many terabytes is no harm, but pages of it would be.
     if (frame.op == Op::fallocate) continue;
-    const Outcome outcome = files->execute(frame);
+    const Done outcome = files->execute(frame);
     EXPECT_GT(outcome.result, -4096);
   }
   std::ifstream outside(top + "/outside");

@@ -45,7 +45,7 @@ struct Call {
 
 struct Answer {
   uint64_t id = 0;
-  Outcome outcome;
+  Done outcome;
   size_t size() const { return sizeof *this + outcome.first.size() + outcome.second.size(); }
 };
 
@@ -266,7 +266,7 @@ class Server {
   }
 
   // What came to be and can be waited for is watched for every change, once and for all.
-  void finish(const Frame& call, Outcome outcome) {
+  void finish(const Frame& call, Done outcome) {
     const bool made = call.op == Op::socket || call.op == Op::accept || call.op == Op::epoll_create;
     if (made && outcome.result > 0) {
       const auto number = static_cast<uint32_t>(outcome.result);
@@ -308,7 +308,7 @@ class Server {
   }
 
   using WaitingCalls = std::unordered_map<uint64_t, Waiting>;
-  void end_wait(WaitingCalls::iterator waiting, Outcome outcome) {
+  void end_wait(WaitingCalls::iterator waiting, Done outcome) {
     const Waiting ended = std::move(waiting->second);
     waiting_.erase(waiting);
     waiting_bytes_ -= cost_of(ended.call.frame);
@@ -322,7 +322,7 @@ class Server {
   void cancel(const Frame& call) {
     const auto waiting = waiting_.find(static_cast<uint64_t>(call.arguments[0]));
     if (waiting != waiting_.end()) {
-      Outcome outcome = Sockets::timed_out(waiting->second.call.frame, waiting->second.progress);
+      Done outcome = Sockets::timed_out(waiting->second.call.frame, waiting->second.progress);
       if (outcome.result < 0) outcome.result = -EINTR;
       end_wait(waiting, std::move(outcome));
     }
@@ -336,7 +336,7 @@ class Server {
         deadlines_.erase(deadlines_.begin());
         continue;
       }
-      Outcome outcome = Sockets::timed_out(waiting->second.call.frame, waiting->second.progress);
+      Done outcome = Sockets::timed_out(waiting->second.call.frame, waiting->second.progress);
       end_wait(waiting, std::move(outcome));
     }
   }

@@ -41,7 +41,7 @@ class Attempt {
   Attempt(Destinations& destinations, Handles& handles, const Frame& call, Progress& progress)
       : destinations_(destinations), handles_(handles), call_(call), progress_(progress) {}
 
-  std::optional<Outcome> run() {
+  std::optional<Done> run() {
     out_.result = dispatch();
     if (waits_) return std::nullopt;
     if (out_.result < 0) {
@@ -316,18 +316,18 @@ class Attempt {
   Handles& handles_;
   const Frame& call_;
   Progress& progress_;
-  Outcome out_;
+  Done out_;
   bool waits_ = false;
 };
 
 }  // namespace
 
-std::optional<Outcome> Sockets::attempt(const Frame& call, Progress& progress) {
+std::optional<Done> Sockets::attempt(const Frame& call, Progress& progress) {
   return Attempt(destinations_, handles_, call, progress).run();
 }
 
-Outcome Sockets::timed_out(const Frame& call, Progress& progress) {
-  Outcome outcome;
+Done Sockets::timed_out(const Frame& call, Progress& progress) {
+  Done outcome;
   outcome.result = call.op != Op::connect ? -EAGAIN : progress.joined ? -EALREADY : -EINPROGRESS;
   if (call.op == Op::send && progress.sent) outcome.result = static_cast<int64_t>(progress.sent);
   if (call.op == Op::receive && progress.received) {

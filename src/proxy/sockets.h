@@ -56,9 +56,9 @@ class Sockets {
 
   static bool is_socket_call(Op op) { return (op >= Op::ioctl && op <= Op::poll) || op == Op::give_back; }
   // Nothing: it has to wait until a socket of it is ready.
-  std::optional<Outcome> attempt(const Frame& call, Progress& progress);
+  std::optional<Done> attempt(const Frame& call, Progress& progress);
   // What a call that waited in vain comes to: -EAGAIN, or what has been done by then.
-  static Outcome timed_out(const Frame& call, Progress& progress);
+  static Done timed_out(const Frame& call, Progress& progress);
   // How long a call may wait; 0: for ever.
   int64_t timeout_us(const Frame& call) const;
 

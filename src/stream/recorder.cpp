@@ -23,7 +23,7 @@ uint64_t now_ns() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
-void Recorder::note(Event event) {
+void Recorder::append(Event event) {
   event.time_ns = now_ns();
   appender_.append(event, labels_, vm_);
 }
@@ -40,7 +40,7 @@ Result<void> Recorder::flush() {
     event.set(event::Warning{"the journal could not be written for " +
                              std::to_string((now_ns() - refused_since_ns_) / 1'000'000) +
                              " ms; no record was lost by that"});
-    note(std::move(event));
+    append(std::move(event));
     refused_since_ns_ = 0;
     return appender_.flush();
   }
@@ -59,7 +59,7 @@ Result<Pumped> Recorder::pump(Ring& ring) {
       ++pumped.damaged;
       Event lost;
       lost.set(event::Lost{1, true, "the ring was damaged"});
-      note(std::move(lost));
+      append(std::move(lost));
     }
     if (more) {
       auto event = event::decode(record);
@@ -67,7 +67,7 @@ Result<Pumped> Recorder::pump(Ring& ring) {
         ++pumped.damaged;
         Event lost;
         lost.set(event::Lost{1, false, event.error().message});
-        note(std::move(lost));
+        append(std::move(lost));
       } else if (event->seq != 0 && event->seq <= duplicates_until_) {
         ++pumped.duplicates;
       } else {

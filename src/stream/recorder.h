@@ -35,7 +35,7 @@ class Recorder {
   Result<void> record(event::Event event);
 
  private:
-  void note(event::Event event);
+  void append(event::Event event);
   Result<void> flush();
 
   store::Appender& appender_;

@@ -72,7 +72,7 @@ Result<std::unique_ptr<Guest>> Guest::prepare(Options options, link::SupervisorL
 }
 
 Result<void> Guest::make(link::SupervisorLoss loss) {
-  Machine& machine = options_.machine;
+  MachineOptions& machine = options_.machine;
   if (machine.qemu.empty()) {
     Result<std::string> found = find_qemu();
     if (!found) return found.error();

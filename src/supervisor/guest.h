@@ -29,7 +29,7 @@ class Guest {
   // decided. loss: what becomes of the guest without us. Errors: those of what is started, and io.
   static Result<std::unique_ptr<Guest>> prepare(Options options, link::SupervisorLoss loss);
 
-  const Machine& machine() const { return options_.machine; }
+  const MachineOptions& machine() const { return options_.machine; }
   const std::vector<disk::ResolvedDisk>& disks() const { return disks_; }
   // What QEMU inherits: valid until watch().
   Inherited inherited() const;

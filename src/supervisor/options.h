@@ -12,7 +12,7 @@
 namespace oboro::supervisor {
 
 struct Options {
-  Machine machine;
+  MachineOptions machine;
   std::string state_dir;
   std::vector<link::ClassifyRule> rules;  // their labels by name
   policy::Policy policy;

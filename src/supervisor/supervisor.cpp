@@ -77,7 +77,7 @@ class Supervisor {
 Result<Ending> run(const Options& given) {
   if (auto ok = check(given.machine); !ok) return ok.error();
   Options options = given;
-  Machine& machine = options.machine;
+  MachineOptions& machine = options.machine;
   if (machine.engine != Engine::tcg) {
     const Result<void> usable = probe_kvm();
     if (!usable && machine.engine == Engine::kvm) return usable.error();

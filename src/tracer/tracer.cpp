@@ -242,7 +242,7 @@ void Tracer::filter_with(engine::Filter& filter) {
   environment_->filter = &filter;
   environment_->marks = marks_.get();
   const auto lock = state_.lock();
-  state_.watch(marks_.get());
+  state_.set_marks(marks_.get());
 }
 
 void Tracer::armed() {
@@ -286,7 +286,7 @@ void Tracer::boot_ended(std::string_view how) {
   hider_.reset();  // with it goes what its services had open
   const auto lock = state_.lock();
   if (environment_) environment_->filter = nullptr, environment_->marks = nullptr;
-  state_.watch(nullptr);
+  state_.set_marks(nullptr);
   event::Event event;
   event.set(event::Reset{std::string(how)});
   report(event);
@@ -315,7 +315,7 @@ void Tracer::detached(std::string_view why) {
   incomplete("the guest runs on untraced");
   const auto lock = state_.lock();
   if (environment_) environment_->filter = nullptr, environment_->marks = nullptr;
-  state_.watch(nullptr);
+  state_.set_marks(nullptr);
   ring_.counters().hooks_armed = 0;
   (void)link::send(control_.get(), link::Detached{std::string(why)});
 }

@@ -224,7 +224,7 @@ void Hider::executed(Operation& op) {
       if (!fresh) return;
       fresh->files = op.r.pointer(op.task().at, Field::task_files);
       if (!mark(op.task(), true)) op.env.reporter.incomplete("a hidden service is not hidden");
-      fresh->note(op, "hidden from here on");
+      fresh->log(op, "hidden from here on");
       return;
     }
     // The kernel has given it a files_struct of its own, if it shared one. If not, its record locks stay.

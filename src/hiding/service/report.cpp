@@ -57,7 +57,7 @@ void report_path(Thread& thread, const std::string& path, event::Hidden done, in
   send(thread, event, std::move(done), result);
 }
 
-void Thread::note(hooks::Operation& op, const char* what) {
+void Thread::log(hooks::Operation& op, const char* what) {
   operation_ = &op;
   number_ = op.system_call();
   report_path(*this, {}, {.operation = what}, 0);

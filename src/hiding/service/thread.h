@@ -72,9 +72,9 @@ class Thread : public steer::SteeredTask {
   std::optional<Outcome> enter(hooks::Operation& op, guest::Symbol function,
                                Routine<Outcome> (*routine)(Thread&, SystemCall), const SystemCall& call);
   void begin(hooks::Operation& op, guest::Symbol function);
-  bool leaving = false;                               // exec of what is not hidden
-  std::optional<arch::UserRegisters> shown;           // the user's registers, while others are in their place
-  void note(hooks::Operation& op, const char* what);  // for the log
+  bool leaving = false;                              // exec of what is not hidden
+  std::optional<arch::UserRegisters> shown;          // the user's registers, while others are in their place
+  void log(hooks::Operation& op, const char* what);  // for the log
 
   // --- for routines
   // Has the proxy execute a call. interrupted: the result if a signal ends the wait; 0: only death ends it.

@@ -82,7 +82,7 @@ std::string cache_directory() {
   return variable("HOME") + "/.cache/oboro";
 }
 
-Result<void> check(const Machine& m) {
+Result<void> check(const MachineOptions& m) {
   if (m.kernel.empty() && m.disks.empty())
     return Error{Errc::invalid, "nothing to boot: give --kernel (with --initrd, --append) or --disk"};
   if (m.kernel.empty() && (!m.initrd.empty() || !m.append.empty()))
@@ -114,11 +114,11 @@ Result<void> check(const Machine& m) {
   return {};
 }
 
-std::vector<std::string> kvm_environment(const Machine& m, const Parts& parts, const Inherited& fds) {
+std::vector<std::string> kvm_environment(const MachineOptions& m, const Parts& parts, const Inherited& fds) {
   return {"LD_PRELOAD=" + preload(parts), fmt::format("OBORO_KVM={},hooks={}", start_of(fds), m.hooks)};
 }
 
-Command qemu_command(const Machine& m, const std::vector<disk::ResolvedDisk>& disks, const Parts& parts,
+Command qemu_command(const MachineOptions& m, const std::vector<disk::ResolvedDisk>& disks, const Parts& parts,
                      const Inherited& fds, bool terminal) {
   Command result;
   std::vector<std::string>& command = result.words;

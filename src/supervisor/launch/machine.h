@@ -13,7 +13,7 @@ namespace oboro::supervisor {
 
 enum class Engine { automatic, tcg, kvm };
 
-struct Machine {
+struct MachineOptions {
   Engine engine = Engine::automatic;
   std::string hooks = "auto";  // KVM: auto, filter, text or debug (docs/kvm.md)
   std::string vm;              // name of the guest in events
@@ -37,7 +37,7 @@ struct Inherited {
 };
 
 // Errors: invalid (what is missing or contradicts itself; options among `further` that would undo the tracer).
-Result<void> check(const Machine& machine);
+Result<void> check(const MachineOptions& machine);
 
 // The two shared objects, one of which QEMU is to load.
 struct Parts {
@@ -51,10 +51,10 @@ struct Command {
 };
 
 // What makes a QEMU load oboro-kvm.so.
-std::vector<std::string> kvm_environment(const Machine& machine, const Parts& parts, const Inherited& fds);
+std::vector<std::string> kvm_environment(const MachineOptions& machine, const Parts& parts, const Inherited& fds);
 
 // What starts QEMU; the machine's engine is decided. disks: what its disks have come to (disk::resolve()).
-Command qemu_command(const Machine& machine, const std::vector<disk::ResolvedDisk>& disks, const Parts& parts,
+Command qemu_command(const MachineOptions& machine, const std::vector<disk::ResolvedDisk>& disks, const Parts& parts,
                      const Inherited& fds, bool terminal);
 
 // A value as QEMU's option parser takes it: ",," for a comma.

@@ -45,7 +45,7 @@ Result<void> KvmSession::set_up() {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread(&KvmSession::watch, this).detach();  // the session lives as long as the process
+  std::thread(&KvmSession::look_after, this).detach();  // the session lives as long as the process
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return {};
 }

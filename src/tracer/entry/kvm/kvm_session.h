@@ -55,7 +55,7 @@ class KvmSession final : engine::Placement, engine::Stopping {
   struct LettingGo;
   bool supervisor_is_gone() const;
   bool lost(LettingGo& going);
-  void watch();
+  void look_after();
   void check_guest();
   bool let_go(LettingGo& going);
 

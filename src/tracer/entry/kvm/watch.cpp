@@ -42,7 +42,7 @@ bool KvmSession::supervisor_is_gone() const {
   return waits[0].revents || waits[1].revents;
 }
 
-void KvmSession::watch() {
+void KvmSession::look_after() {
   LettingGo going;
   bool alone = false;
   for (;;) {
