@@ -3,6 +3,7 @@
 #include "engine/physical_memory.h"
 
 #include <gtest/gtest.h>
+#include <latch>
 #include <string>
 #include <thread>
 #include <vector>
@@ -88,6 +89,7 @@ TEST_F(Ram, WithoutTheEnginesHelpOnlyWhatIsMappedIsThere) {
   ASSERT_TRUE(ram.add({.start = 0, .mapped = page}));
   ASSERT_TRUE(ram.add({.start = kPageSize, .unmapped = kPageSize}));
   EXPECT_FALSE(ram.add({.start = kPageSize - 1, .mapped = page})) << "they overlap";
+  EXPECT_FALSE(ram.add({.start = 2 * kPageSize - 1, .mapped = page})) << "likewise, with what is not mapped";
   EXPECT_FALSE(ram.add({.start = UINT64_MAX - 8, .mapped = page})) << "it wraps";
   EXPECT_FALSE(ram.add({.start = kPageSize * 2})) << "it is empty";
   EXPECT_FALSE(ram.add({.start = kPageSize * 2, .mapped = page, .unmapped = 1})) << "it is both";
@@ -160,20 +162,22 @@ TEST_F(Ram, WordsAreChangedBitByBitOrIfTheyAreWhatTheyWere) {
 
 // As a vCPU does meanwhile: no change of one is lost by another's.
 TEST_F(Ram, ChangesOfAWordAreNotLost) {
-  constexpr unsigned kThreads = 4;
+  constexpr unsigned kThreads = 4, kTimes = 200000;
   for (const Page what : {Page::mapped, Page::remote}) {
     set(3, what);
     const Gpa at(3 * kPageSize);
     word(at.value) = 0;
     std::vector<std::thread> threads;
+    std::latch together(kThreads);
     for (unsigned thread = 0; thread < kThreads; ++thread)
       threads.emplace_back([&, bit = uint64_t{1} << thread] {
-        for (int i = 0; i < 2000; ++i) {
-          EXPECT_TRUE(writer.set_bits(at, bit));
-          EXPECT_TRUE(std::atomic_ref(word(at.value)).load() & bit);
-          EXPECT_TRUE(writer.clear_bits(at, bit));
-          EXPECT_FALSE(std::atomic_ref(word(at.value)).load() & bit);
+        together.arrive_and_wait();
+        unsigned kept = 0;
+        for (unsigned i = 0; i < kTimes; ++i) {
+          kept += writer.set_bits(at, bit) && (std::atomic_ref(word(at.value)).load() & bit);
+          kept += writer.clear_bits(at, bit) && !(std::atomic_ref(word(at.value)).load() & bit);
         }
+        EXPECT_EQ(kept, 2 * kTimes);
       });
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(word(at.value), 0u);
