@@ -75,7 +75,7 @@ TEST_F(KvmSessionTest, AResetIsOneInRealMode) {
   session().vcpu_was_reset(*cpus[0].vcpu);
   EXPECT_FALSE(told<link::Reset>(kShort)) << "a program that stands at that address";
   cpus[1].sregs.cr0 = 0x60000010;
-  cpus[1].sregs.cs.selector = arch::kResetCs;
+  cpus[1].sregs.cs.selector = 0xf000;
   session().vcpu_was_reset(*cpus[1].vcpu);
   EXPECT_FALSE(told<link::Reset>(kShort)) << "one that the guest starts";
   cpus[0].sregs = cpus[1].sregs;
