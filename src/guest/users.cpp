@@ -30,7 +30,7 @@ void order_reads() { std::atomic_thread_fence(std::memory_order_acquire); }
 
 }  // namespace
 
-Users::Users(const Kernel& kernel) : kernel_(kernel) {
+Users::Users(const Kernel& kernel, std::chrono::nanoseconds pause) : kernel_(kernel), pause_(pause) {
   const Profile& p = kernel.profile();
   const bool children = (p.has(Field::dentry_children) && p.has(Field::dentry_sib)) ||
                         (p.has(Field::dentry_subdirs) && p.has(Field::dentry_child));
@@ -45,20 +45,32 @@ std::string Users::name(uint32_t uid) {
   return found != names_.end() ? found->second : std::string();
 }
 
+bool Users::may_try() {
+  tried_ = tried_ || allowed_;
+  return allowed_;
+}
+
 bool Users::refresh() {
-  for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
+  const Clock::time_point now = Clock::now();
+  allowed_ = now >= next_try_;
+  tried_ = false;
+  bool found = false;
+  for (unsigned attempt = 0; attempt < kAttempts && !found; ++attempt) {
     Reader r(kernel_);
     const Sequences before = sequences(r);
     order_reads();
     if (mounts_ != before.mounts) etc_ = passwd_ = {};
     mounts_.reset();
-    const bool found = refresh_once(r);
+    found = refresh_once(r);
     order_reads();
-    if (sequences(r) != before || before.renames % 2 != 0 || before.mounts % 2 != 0) continue;
-    if (kernel_.profile().has(Symbol::mount_lock)) mounts_ = before.mounts;
-    return found && !r.failed();
+    const Sequences after = sequences(r);
+    found = found && !r.failed() && after.mounts == before.mounts && before.mounts % 2 == 0;
+    if (after.mounts == before.mounts && before.mounts % 2 == 0 && kernel_.profile().has(Symbol::mount_lock))
+      mounts_ = before.mounts;
+    if (after == before && before.renames % 2 == 0 && before.mounts % 2 == 0) break;  // the next would be the same
   }
-  return false;
+  if (tried_) next_try_ = now + pause_;
+  return found;
 }
 
 bool Users::refresh_once(Reader& r) {
@@ -68,8 +80,10 @@ bool Users::refresh_once(Reader& r) {
   const Inode file = passwd.dentry ? Dentry{passwd.dentry}.inode(r) : Inode();
   if (!file.at || r.failed()) return false;
   const Version now = version(r, file);
-  if (r.failed()) return false;
-  return now == loaded_ || load(r, now);
+  if (r.failed() || (now != loaded_ && !load(r, now))) return false;
+  // Renames go on elsewhere all the time; what counts is that the names led there before and after.
+  order_reads();
+  return is_child(r, etc_.child, top.dentry, "etc") && is_child(r, passwd_.child, etc.dentry, "passwd");
 }
 
 Users::Sequences Users::sequences(Reader& r) const {
@@ -91,9 +105,10 @@ Users::Place Users::root(Reader& r) const {
   return {mnt - p[Field::mount_mnt], r.pointer(path, Field::path_dentry)};
 }
 
-Users::Place Users::look_up(Reader& r, Step& step, Place directory, std::string_view name) const {
+Users::Place Users::look_up(Reader& r, Step& step, Place directory, std::string_view name) {
   if (step.child && step.directory == directory && is_child(r, step.child, directory.dentry, name)) return step.place;
   step = {};
+  if (!may_try()) return {};
   const Gva child = find_child(r, directory.dentry, name);
   if (!child) return {};
   const Place place = topmost(r, {directory.mount, child});
@@ -151,6 +166,7 @@ Users::Version Users::version(Reader& r, Inode file) const {
 // A writer holds the inode's lock, and sets the times before it writes: so what is read between two looks at which
 // nobody held it and the times were the same is all old or all new.
 bool Users::load(Reader& r, const Version& file) {
+  if (!may_try()) return false;
   const Inode inode{file.inode};
   loaded_ = {};
   names_.clear();

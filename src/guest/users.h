@@ -6,10 +6,12 @@
 //
 // Whatever is not as expected - a directory or a page that is not cached, a file being written to, an overlay as root,
 // a symbolic link, a kernel that lacks a member - gives no name: never a wrong one, and no error. Who rules the guest
-// rules its file. Two changes within one tick of the guest's clock that leave the file's size as it was look like one:
-// the second is seen with the next.
+// rules its file, and its users can have names missing: by many names of files that are not there, in /etc, or mounts
+// that come and go. Two changes within one tick of the guest's clock that leave the file's size as it was look like
+// one: the second is seen with the next.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -27,13 +29,16 @@ class Users {
   static constexpr size_t kMaxChildren = 4096;     // cached entries of / and /etc that are looked at
   static constexpr size_t kMaxMounts = 4096;       // mounts on a mount
   static constexpr uint64_t kMaxFile = 256 << 10;  // bytes; what is behind them has no name
+  // Between two looks for the file, or at all of it: so a guest that makes both necessary again and again costs a
+  // twentieth of its time at most. Meanwhile there is no name.
+  static constexpr std::chrono::milliseconds kPause{20};
 
   // kernel must outlive this.
-  explicit Users(const Kernel& kernel);
+  explicit Users(const Kernel& kernel, std::chrono::nanoseconds pause = kPause);
 
   // Empty where it is not known. For an event, not for a hook that changes nothing: takes a lock, and may allocate.
-  // Reads: some 40 values where nothing has changed since the last time, else one or two for each cached entry of / and
-  // /etc and each mount on the root, and the file; 150,000, some milliseconds, for a guest that does its worst.
+  // Reads: some 40 values where nothing has changed since the last time. Else, at most once in kPause, some for each
+  // cached entry of / and /etc and each mount on the root, and the file; 110,000 twice for a guest that does its worst.
   // Threads: any.
   std::string name(uint32_t uid);
 
@@ -63,18 +68,24 @@ class Users {
 
   bool refresh();
   bool refresh_once(Reader& r);
+  bool may_try();
   Sequences sequences(Reader& r) const;
   Place root(Reader& r) const;
-  Place look_up(Reader& r, Step& step, Place directory, std::string_view name) const;
+  Place look_up(Reader& r, Step& step, Place directory, std::string_view name);
   Gva find_child(Reader& r, Gva directory, std::string_view name) const;
   Place topmost(Reader& r, Place place) const;
   Gva mounted_at(Reader& r, Place place) const;
   Version version(Reader& r, Inode file) const;
   bool load(Reader& r, const Version& file);
 
+  using Clock = std::chrono::steady_clock;
+
   const Kernel& kernel_;
+  const std::chrono::nanoseconds pause_;
   bool supported_ = false;
   std::mutex mutex_;  // guards what follows
+  Clock::time_point next_try_{};
+  bool allowed_ = false, tried_ = false;  // of this refresh(): to look for the file, or at all of it; it has done so
   Step etc_, passwd_;
   std::optional<uint32_t> mounts_;  // Sequences::mounts when the steps were found; none: they do not count
   Version loaded_;                  // of what names_ are

@@ -4,9 +4,8 @@
 //   waiting_for_kernel   BIOS, boot loader, decompressor; a kernel that has handed over to another.
 //   starting             A kernel is there, and initialises itself.
 //   armed                The hooks are in place.
-//   untraced             The kernel could not be traced and the user wants it run all the same: until the next boot. Or
-//   the
-//                        guest has been let go: for good.
+//   untraced             The kernel could not be traced and the user wants it run all the same: until the next boot.
+//                        Or the guest has been let go: for good.
 //
 // An engine sees a boot in one of two ways. One that sees every instruction says kernel_announced(), and
 // before_program() when the first one of user mode is about to run. One that is told only now and then says in_kernel()
@@ -46,8 +45,8 @@ class Boot {
   // --- what the engine sees
   // A kernel does what none does before it is at its final address.
   void kernel_announced();
-  // The vCPU is about to execute the first instruction of user mode since then. When this returns it may, unless the
-  // machine has been told to end.
+  // The vCPU is about to execute the first instruction of user mode since then. When this returns it may, unless
+  // changing(): then not before that is over. Or the machine has been told to end.
   void before_program(engine::Vcpu& vcpu);
   // The vCPU runs a kernel at its final address.
   void in_kernel(engine::Vcpu& vcpu);

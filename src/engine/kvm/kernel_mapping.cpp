@@ -30,8 +30,10 @@ Result<KernelMapping> KernelMapping::make(const PhysicalMemory& memory, const ar
     for (unsigned i = 0; i < wanted; ++i) {
       const uint64_t value = arch::large_kernel_page(start + i * kLarge);
       const Gpa at = *directory + (first + i) * sizeof value;
-      if (!writer.compare_exchange(at, 0, value))
+      if (!writer.compare_exchange(at, 0, value)) {
+        for (const Entry& entry : mapping.entries_) (void)writer.compare_exchange(entry.at, entry.value, 0);
         return Error{Errc::not_found, "the kernel's page tables cannot be written"};
+      }
       mapping.entries_.push_back({at, value});
     }
     return mapping;

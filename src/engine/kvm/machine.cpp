@@ -168,7 +168,14 @@ void Machine::kick(KvmVcpu& vcpu) {
   if (kick_signal && vcpu.has_thread_) pthread_kill(vcpu.thread_, kick_signal);
 }
 
-Machine::Stopped::Stopped(Machine& machine, KvmVcpu* self) : machine_(machine), lock_(machine.stopper_) {
+Machine::Stopped::Stopped(Machine& machine, KvmVcpu* self)
+    : machine_(machine), lock_(machine.stopper_, std::defer_lock) {
+  if (self) {
+    const NotHandling waiting(*self);  // whoever is stopping all now waits for this one
+    lock_.lock();
+  } else {
+    lock_.lock();
+  }
   machine_.stopping_.store(true, std::memory_order_seq_cst);
   for (KvmVcpu* vcpu : machine_.vcpus()) {
     if (vcpu == self) continue;

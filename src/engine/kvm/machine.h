@@ -49,7 +49,8 @@ class Machine {
   bool paused() const { return paused_.load(std::memory_order_seq_cst); }
 
   // While one exists no other vCPU runs guest code, nor is any in a handler. Not to be nested; waits for another's end.
-  // Whoever makes one must hold nothing that a handler waits for, but within a NotHandling.
+  // Whoever makes one must hold nothing that a handler waits for, but within a NotHandling. self, which must be
+  // handling, is not while it waits: nothing that it read before may be relied upon after.
   class Stopped {
    public:
     Stopped(Machine& machine, KvmVcpu* self);

@@ -182,6 +182,21 @@ TEST_F(MachineTest, TwoMayStopEachOther) {
   for (std::thread& thread : threads) thread.join();
 }
 
+// A handler that wants to stop the rest while somebody else, who waits for that handler, is stopping all.
+TEST_F(MachineTest, WhoIsToBeStoppedMayWantToStopTheRest) {
+  KvmVcpu& vcpu = add();
+  std::atomic<bool> handling{false};
+  std::thread thread([&] {
+    const Machine::Handling handler(vcpu);
+    handling = true;
+    usleep(20000);  // the other is stopping all by now; if not, nothing is shown
+    const Machine::Stopped stopped(machine, &vcpu);
+  });
+  while (!handling) usleep(10);
+  { const Machine::Stopped stopped(machine, nullptr); }
+  thread.join();
+}
+
 // From the moment at which KVM_RUN returns; there is no other between that and the handler.
 TEST_F(MachineTest, WhileStoppedNobodyHandles) {
   KvmVcpu& vcpu = add();

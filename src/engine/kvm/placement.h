@@ -1,8 +1,7 @@
 // Hooks in the code of a guest that runs on KVM. In one of three ways (docs/kvm.md):
 //
-//   filter   The NOP at a hooked function's entry is a jump to a stub in a memory slot of ours, which stops the vCPU
-//   only
-//            if the call is of interest.
+//   filter   The NOP at a hooked function's entry is a jump to a stub in a memory slot of ours, which stops the
+//            vCPU only if the call is of interest.
 //   text     The NOP is an OUT: each call stops the vCPU.
 //   debug    Nothing of the guest's memory is changed: breakpoints at the essential functions.
 //

@@ -2,8 +2,7 @@
 // (boot.h):
 //
 //   waiting_for_kernel   WRMSR to LSTAR, by which a 64-bit kernel announces itself. (From then on, code at low
-//   addresses
-//                        is user mode; before, it may be anything.)
+//                        addresses is user mode; before, it may be anything.)
 //   starting             The first instruction executed with CPL 3.
 //   armed                The hook addresses.
 // In every phase the reset vector is watched.
@@ -69,9 +68,12 @@ struct Plugin final : engine::Placement, engine::Stopping {
 Plugin* plugin;
 
 void on_translate(qemu_plugin_tb* tb, void*);
+void on_vcpu_init(unsigned index, void*);
 
 void on_stopped(void*) {
   std::exchange(plugin->change, nullptr)();
+  // A reset of the plugin takes all of its callbacks away.
+  qemu_plugin_register_vcpu_init_cb(plugin->id, on_vcpu_init, nullptr);
   qemu_plugin_register_vcpu_tb_trans_cb(plugin->id, on_translate, nullptr);
 }
 
@@ -83,9 +85,13 @@ void on_announcement(unsigned index, void*) {
 }
 
 void on_low_code(unsigned index, void*) {
-  if (plugin->boot->phase() != Phase::starting || plugin->boot->changing()) return;
+  if (plugin->boot->phase() != Phase::starting) return;
   TcgVcpu& vcpu = plugin->vcpus[index];
-  if (arch::in_user_mode(vcpu)) plugin->boot->before_program(vcpu);
+  if (!arch::in_user_mode(vcpu)) return;
+  if (!plugin->boot->changing()) plugin->boot->before_program(vcpu);
+  // Until the hooks are in, no vCPU executes an instruction of a program: each comes here again, or is stopped by QEMU
+  // before that. Nothing that has a destructor may be alive: go_to() ends by longjmp.
+  if (plugin->boot->changing()) vcpu.go_to(arch::program_counter(vcpu));
 }
 
 // Nothing that has a destructor may be alive in here: at_hook() may end by longjmp.
@@ -109,7 +115,8 @@ void on_translate(qemu_plugin_tb* tb, void*) {
                                            nullptr);
   const bool low = start < arch::kLowCodeEnd;
   if (phase == Phase::starting && low) {
-    qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_low_code, QEMU_PLUGIN_CB_R_REGS, nullptr);
+    qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_low_code, QEMU_PLUGIN_CB_RW_REGS_PC,
+                                           nullptr);
     return;
   }
   if (low || phase == Phase::starting || phase == Phase::untraced) return;
