@@ -178,7 +178,7 @@ class Executor {
 
   void call(Frame frame) {
     const Meaningful meaningful(frame, made_);
-    const Outcome outcome = outcome_of(frame);
+    const Done outcome = outcome_of(frame);
     const bool makes =
         frame.op == Op::open || frame.op == Op::socket || frame.op == Op::accept || frame.op == Op::epoll_create;
     if (makes && outcome.result > 0) made_ = static_cast<uint32_t>(outcome.result);
@@ -192,7 +192,7 @@ class Executor {
   }
 
  private:
-  Outcome outcome_of(const Frame& frame) {
+  Done outcome_of(const Frame& frame) {
     if (Files::is_file_call(frame.op)) return files_.execute(frame);
     if (Epolls::is_epoll_call(frame.op)) return epolls_.execute(frame);
     if (!Sockets::is_socket_call(frame.op)) return {};
