@@ -37,6 +37,7 @@ struct Picture {
   uint64_t stops = 0;
   uint64_t hidden_calls = 0, hidden_pause_ns = 0;
   uint64_t lost = 0;
+  uint64_t waiting = 0;  // records that the journal has not got yet
 };
 
 Result<Picture> look(const std::string& given) {
@@ -46,6 +47,8 @@ Result<Picture> look(const std::string& given) {
   if (!status && status.error().code == Errc::not_found)
     return Error{Errc::not_found, *directory + ": there was no run with this state directory yet"};
   if (!status) return status.error();
+  const auto ring = stream::Ring::open_read_only(stream::ring_path(*directory));
+  const uint64_t reported = ring ? ring->counters().last_seq.load() : 0;  // before the journal is read
   auto loaded = load(given);
   if (!loaded) return loaded.error();
   Picture picture{.status = std::move(*status), .loaded = std::move(*loaded)};
@@ -53,11 +56,13 @@ Result<Picture> look(const std::string& given) {
   if (!picture.running && picture.status.ended == 0) picture.status.state = "killed";
   picture.hooks = picture.status.hooks_armed;
   picture.lost = picture.loaded.state.lost();
-  if (const auto ring = stream::Ring::open_read_only(stream::ring_path(*directory)); ring) {
+  if (ring) {
     picture.stops = ring->counters().stops;
     picture.hidden_calls = ring->counters().hidden_calls;
     picture.hidden_pause_ns = ring->counters().hidden_pause_ns;
     if (picture.running) picture.hooks = ring->counters().hooks_armed;
+    const uint64_t written = picture.loaded.state.last_seq();
+    if (picture.running && reported > written) picture.waiting = reported - written;
   }
   return picture;
 }
@@ -85,6 +90,7 @@ std::string json_line(const Picture& p) {
   json.always("boot", state.boot());
   json.always("events", state.events());
   json.always("last_seq", state.last_seq());
+  json.number("waiting", p.waiting);
   json.always("stops", p.stops);
   json.always("hidden_calls", p.hidden_calls);
   json.always("hidden_pause_us", p.hidden_pause_ns / 1000);
@@ -125,7 +131,8 @@ std::string text(const Picture& p) {
   if (!s.build_id.empty())
     add("hooks", fmt::format("{} armed in {:.1f} ms, {} kernel profile", p.hooks, s.arm_ms,
                              s.profile_cached ? "cached" : "new"));
-  add("events", fmt::format("{} in the journal, {} lost", state.events(), p.lost));
+  add("events", fmt::format("{} in the journal,{} {} lost", state.events(),
+                            p.waiting ? fmt::format(" {} on their way there,", p.waiting) : "", p.lost));
   if (p.hidden_calls > 0)
     add("hidden", fmt::format("{} calls executed by proxies; {:.3f} s for which a CPU stood still", p.hidden_calls,
                               static_cast<double>(p.hidden_pause_ns) / 1e9));

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 
 from .. import case as cases
 from .results import CaseFailed
@@ -22,6 +23,12 @@ class Oboro:
             last = (done.stderr.strip().splitlines() or ["?"])[-1]
             raise CaseFailed(f"oboro {' '.join(arguments)} ended with status {done.returncode}: {last}")
         return done.stdout
+
+    def wait_for_journal(self, seconds):
+        """Until all that has happened so far is in the journal; of a guest that goes on, whose supervisor gets to it late."""
+        end = time.monotonic() + seconds
+        while json.loads(self.ask("status", "--json") or "{}").get("waiting") and time.monotonic() < end:
+            time.sleep(0.05)
 
     def keep(self, name, text, mode="w"):
         with open(os.path.join(self.directory, name), mode) as handle:

@@ -24,6 +24,18 @@ esac
 """
 
 
+class JournalTest(unittest.TestCase):
+    def test_what_is_on_its_way_is_waited_for(self):
+        with tempfile.TemporaryDirectory() as top:
+            program = os.path.join(top, "oboro")
+            with open(program, "w") as handle:  # the third time nothing waits any more
+                handle.write(f'#!/bin/sh\necho >>{top}/asked\n[ $(wc -l <{top}/asked) -ge 3 ] && echo {{}} || echo \'{{"waiting":2}}\'\n')
+            os.chmod(program, stat.S_IRWXU)
+            expectations.Oboro(program, top, top).wait_for_journal(60)
+            with open(os.path.join(top, "asked")) as handle:
+                self.assertEqual(len(handle.readlines()), 3)
+
+
 class EvaluateTest(unittest.TestCase):
     def setUp(self):
         directory = tempfile.TemporaryDirectory()

@@ -180,6 +180,7 @@ class SharedRun:
         self.deadline = time.monotonic() + run.timeout
         match = self.wait_for(rf"^@oboro case {number}\n(.*?)^@oboro over {number} status=(\d+)$", run)
         oboro = expectations.Oboro(self.options.oboro, self.host.state, run.directory, self.after)
+        oboro.wait_for_journal(run.timeout)
         if failures := expectations.evaluate(run.case, oboro, match[1]):
             return self.failed(run, *failures, *([f"note: the guest's script ended with status {match[2]}"] if match[2] != "0" else []))
         result = Result(run.case.name, run.case.file, run.kernel, seconds=time.monotonic() - self.begun, logs=run.directory)
@@ -196,6 +197,7 @@ class SharedRun:
         self.go_on()
         self.wait_for(rf"^@oboro clean {number}$", self.runs[number])
         oboro = expectations.Oboro(self.options.oboro, self.host.state, self.host.directory)
+        oboro.wait_for_journal(self.runs[number].timeout)
         self.after = max((event.get("seq", 0) for event in oboro.records("events.before", "events", "--json")), default=0)
         if still := oboro.records("list.before", "list", "all", "--json"):
             say(f"      {self.runs[number - 1].case.identity} leaves something managed ({cases.brief(still[0])}): it should not SHARE")
