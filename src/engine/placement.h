@@ -50,6 +50,7 @@ struct Placed {
       missing;                  // could not be placed. (Those with filter_only are not, where nothing is filtered.)
   Filter* filter = nullptr;     // decides inside the guest, and has to be told until take_out()
   bool essential_only = false;  // what is placed are those
+  std::string not_filtered;     // why nothing decides inside the guest, although the engine can; empty if it does
 };
 
 // Threads: while the machine is stopped (engine/stopping.h), on whichever thread that has the change carried out.

@@ -1,15 +1,15 @@
 #include "engine/response.h"
 
 #include <gtest/gtest.h>
-#include <map>
-#include <optional>
 #include <vector>
+
+#include "tests/support/arch/fake_registers.h"
 
 namespace oboro::engine {
 namespace {
 
 // At the first instruction of a function that was called with 1, 2, 3, 4, 5, from kReturn.
-struct Cpu {
+struct Cpu : fake::FakeRegisters {
   static constexpr uint64_t kReturn = 0xffffffff81000010;
   static constexpr Gva kStack{0x8000};
 
@@ -19,20 +19,11 @@ struct Cpu {
     arch::use_frame(*this, frame);
     writes = 0;
   }
-  uint64_t reg(arch::Reg reg) { return registers[reg]; }
   void set(arch::Reg reg, uint64_t value) {
     EXPECT_FALSE(at) << "the program counter comes last";
-    registers[reg] = value;
+    FakeRegisters::set(reg, value);
     ++writes;
   }
-  bool read_word(Gva where, uint64_t& out) {
-    const auto found = memory.find(where.value);
-    if (found == memory.end()) return false;
-    out = found->second;
-    return true;
-  }
-  void go_to(Gva where) { at = where.value; }
-
   arch::CallFrame make_frame(Gva stack, uint64_t back) {
     return arch::make_frame(stack, Gva(back), [this](Gva where, uint64_t word) { memory[where.value] = word; });
   }
@@ -42,11 +33,8 @@ struct Cpu {
     return all;
   }
 
-  std::map<arch::Reg, uint64_t> registers;
-  std::map<uint64_t, uint64_t> memory;
   arch::CallFrame frame{};
-  unsigned writes = 0;         // of registers, since it is there
-  std::optional<uint64_t> at;  // where it was sent; nothing: it goes on where it is
+  unsigned writes = 0;  // of registers, since it is there
 };
 
 using Arguments = std::vector<uint64_t>;

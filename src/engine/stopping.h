@@ -25,7 +25,7 @@ class Stopping {
   // Calls `wait`, which waits for somebody who may be stopping the machine. Meanwhile self, which stands where this is
   // called from, does not count as being at a hook.
   virtual void aside(Vcpu& self, const std::function<void()>& wait) = 0;
-  // The machine has to end: no vCPU runs guest code from here on, self included. Need not return.
+  // The machine has to end, and `why` be said: no vCPU runs guest code from here on, self included. Need not return.
   virtual void end(const std::string& why) = 0;
 };
 

@@ -30,7 +30,7 @@ void order_reads() { std::atomic_thread_fence(std::memory_order_acquire); }
 
 }  // namespace
 
-Users::Users(const Kernel& kernel, std::chrono::nanoseconds pause) : kernel_(kernel), pause_(pause) {
+Users::Users(const Kernel& kernel, int pause) : kernel_(kernel), pause_(pause) {
   const Profile& p = kernel.profile();
   const bool children = (p.has(Field::dentry_children) && p.has(Field::dentry_sib)) ||
                         (p.has(Field::dentry_subdirs) && p.has(Field::dentry_child));
@@ -69,7 +69,10 @@ bool Users::refresh() {
       mounts_ = before.mounts;
     if (after == before && before.renames % 2 == 0 && before.mounts % 2 == 0) break;  // the next would be the same
   }
-  if (tried_) next_try_ = now + pause_;
+  if (tried_) {
+    const Clock::time_point end = Clock::now();
+    next_try_ = end + pause_ * (end - now);
+  }
   return found;
 }
 

@@ -29,15 +29,15 @@ class Users {
   static constexpr size_t kMaxChildren = 4096;     // cached entries of / and /etc that are looked at
   static constexpr size_t kMaxMounts = 4096;       // mounts on a mount
   static constexpr uint64_t kMaxFile = 256 << 10;  // bytes; what is behind them has no name
-  // Between two looks for the file, or at all of it: so a guest that makes both necessary again and again costs a
-  // twentieth of its time at most. Meanwhile there is no name.
-  static constexpr std::chrono::milliseconds kPause{20};
+  // How much longer than the last look for the file, or at all of it, the pause after it is: so a guest that makes both
+  // necessary again and again costs a twentieth of the time at most. Meanwhile there is no name.
+  static constexpr int kPause = 20;
 
   // kernel must outlive this.
-  explicit Users(const Kernel& kernel, std::chrono::nanoseconds pause = kPause);
+  explicit Users(const Kernel& kernel, int pause = kPause);
 
   // Empty where it is not known. For an event, not for a hook that changes nothing: takes a lock, and may allocate.
-  // Reads: some 40 values where nothing has changed since the last time. Else, at most once in kPause, some for each
+  // Reads: some 40 values where nothing has changed since the last time. Else, after a pause, some for each
   // cached entry of / and /etc and each mount on the root, and the file; 110,000 twice for a guest that does its worst.
   // Threads: any.
   std::string name(uint32_t uid);
@@ -81,7 +81,7 @@ class Users {
   using Clock = std::chrono::steady_clock;
 
   const Kernel& kernel_;
-  const std::chrono::nanoseconds pause_;
+  const int pause_;
   bool supported_ = false;
   std::mutex mutex_;  // guards what follows
   Clock::time_point next_try_{};

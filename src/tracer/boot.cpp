@@ -80,7 +80,8 @@ void Boot::arm(engine::Vcpu& vcpu, bool may_be_late) {
 
 // No program runs until the supervisor has decided; without its answer, or with a no, the machine ends.
 void Boot::give_up(engine::Vcpu* self, const std::string& why) {
-  if (!tracer_.ask_to_go_on(why)) return stopping_.end(why);
+  if (!tracer_.ask_to_go_on(why))
+    return stopping_.end("the guest cannot be traced, and nobody says that it may run on: " + why);
   change(self, Next::untraced);
 }
 

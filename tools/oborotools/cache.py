@@ -6,6 +6,7 @@ complete: it is made in a temporary directory on the same file system and then r
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -25,6 +26,11 @@ def root():
 
 def path(*parts):
     return os.path.join(root(), *parts)
+
+
+def digest(*parts):
+    """What an entry that is made from these texts is named by."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 
 def say(text):

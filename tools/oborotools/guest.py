@@ -6,7 +6,6 @@ every kernel.  What belongs to one case is an archive of its own behind the othe
 """
 
 import dataclasses
-import glob
 import hashlib
 import io
 import lzma
@@ -45,10 +44,6 @@ class Guest:
     append: str
     disk: str | None
     on_disk: bool
-
-
-def _digest(*parts):
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 
 def _source(name):
@@ -95,7 +90,7 @@ def _programs_archive():
     with open(program, "rb") as handle:
         binary = handle.read()
     init, stage2, target, service = (_source(n) for n in ("init", "stage2", "case.target", "case.service"))
-    destination = cache.path("guests", "programs-" + _digest(hashlib.sha256(binary).hexdigest(), init, stage2, target, service)
+    destination = cache.path("guests", "programs-" + cache.digest(hashlib.sha256(binary).hexdigest(), init, stage2, target, service)
                              + ".cpio")
     if os.path.exists(destination):
         return destination
@@ -157,7 +152,7 @@ def _modules_archive(key, wanted):
         text = handle.read()
     release = text.split()[0]
     tree = os.path.join(directory, "modules", "lib", "modules", release)
-    destination = cache.path("guests", "modules-" + _digest(text, *wanted) + ".cpio")
+    destination = cache.path("guests", "modules-" + cache.digest(text, *wanted) + ".cpio")
     if os.path.exists(destination):
         return destination, release
 
@@ -269,7 +264,7 @@ def _customise():
 def _root_image(kind, packages, suite):
     wanted = sorted(set(packages) | (set(FULL_PACKAGES) if kind == "full" else set()))
     hooks = _customise()
-    key = _digest(kind, suite, *wanted, *hooks)
+    key = cache.digest(kind, suite, *wanted, *hooks)
     destination = cache.path("guests", f"{kind}-{suite}-{key}.ext4")
     if os.path.exists(destination):
         return destination
@@ -377,29 +372,3 @@ def overlay(disk, destination):
 def overlay_option(disk, destination):
     """The overlay as `oboro run --disk` takes it."""
     return ",".join(name.replace(",", ",,") for name in (destination, "backing=" + os.path.abspath(disk), "backing-format=raw"))
-
-
-def compile_static(source):
-    """Compiles a C program to run in any guest: a file, or a directory of them; the path of the executable."""
-    files = sorted(glob.glob(os.path.join(glob.escape(source), "*.c"))) if os.path.isdir(source) else [source]
-    if not files:
-        raise ToolError(f"there is no *.c in {source}")
-    compiler = os.environ.get("CC", "gcc")
-    command = [compiler, "-O2", "-g", "-pthread", "-static", "-Wall"]
-
-    def compiled(*arguments):
-        done = subprocess.run([*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              errors="replace")
-        if done.returncode != 0:
-            errors = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[-1:]
-            raise ToolError(f"{compiler} cannot compile {source}: {(errors or ['?'])[0]}")
-        return done.stdout
-
-    # What the compiler sees, headers and all, names the program.
-    destination = cache.path("guests", "bin", _digest(" ".join(command), *(compiled("-E", file) for file in files)))
-    if not os.path.exists(destination):
-        os.makedirs(os.path.dirname(destination), exist_ok=True)
-        temporary = f"{destination}.{os.getpid()}.{os.urandom(4).hex()}"
-        compiled("-o", temporary, *files)
-        os.rename(temporary, destination)
-    return destination

@@ -3,31 +3,21 @@
 #include "arch/x86_64/frame.h"
 
 #include <gtest/gtest.h>
-#include <map>
-#include <optional>
 
 #include "arch/x86_64/boot.h"
+#include "tests/support/arch/fake_registers.h"
 
 namespace oboro::arch {
 namespace {
 
 constexpr uint64_t kStack = 0x8000, kReturn = 0xffffffff81000010;
 
-struct Cpu {
-  uint64_t reg(Reg reg) { return registers[reg]; }
-  void set(Reg reg, uint64_t value) { registers[reg] = value; }
-  bool read_word(Gva where, uint64_t& out) {
-    const auto found = memory.find(where.value);
-    if (found == memory.end()) return false;
-    out = found->second;
-    return true;
+struct Cpu : fake::FakeRegisters {
+  Cpu() {
+    registers = {{Reg::rax, 77}, {Reg::rsp, kStack}, {Reg::rdi, 1}, {Reg::rsi, 2},
+                 {Reg::rdx, 3},  {Reg::rcx, 4},      {Reg::r8, 5},  {Reg::r9, 6}};
+    memory = {{kStack, kReturn}};
   }
-  void go_to(Gva where) { at = where.value; }
-
-  std::map<Reg, uint64_t> registers{{Reg::rax, 77}, {Reg::rsp, kStack}, {Reg::rdi, 1}, {Reg::rsi, 2},
-                                    {Reg::rdx, 3},  {Reg::rcx, 4},      {Reg::r8, 5},  {Reg::r9, 6}};
-  std::map<uint64_t, uint64_t> memory{{kStack, kReturn}};
-  std::optional<uint64_t> at;
 };
 
 TEST(CallFrame, ArgumentsAndResult) {

@@ -21,6 +21,12 @@ void HookSites::remove() {
       (void)writer_.write(site.at, std::as_bytes(std::span(site.theirs)));  // what is gone needs no putting back
 }
 
+std::vector<Gva> HookSites::nops() const {
+  std::vector<Gva> all;
+  for (const Site& site : sites_) all.push_back(site.nop);
+  return all;
+}
+
 Gva HookSites::overwritten() const {
   arch::SiteBytes now;
   for (const Site& site : sites_)

@@ -28,7 +28,7 @@ class HookSites {
   // Puts the guest's own bytes back wherever ours still are.
   void remove();
   void clear() { sites_.clear(); }
-  size_t size() const { return sites_.size(); }
+  std::vector<Gva> nops() const;
   // The first site that holds other bytes than ours: the guest has patched it. Null if none. What the VMM has taken
   // away as RAM just now runs nowhere, and is passed over.
   Gva overwritten() const;

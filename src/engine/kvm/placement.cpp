@@ -5,8 +5,8 @@
 namespace oboro::engine::kvm {
 
 Placed KvmPlacement::place(const Wanted& wanted) {
-  not_filtered_.clear();
   forget();
+  std::string not_filtered;
   if (way_ == Way::debug) return place_breakpoints(wanted);
   if (way_ == Way::filter) {
     Result<Placed> placed = place_stubs(wanted);
@@ -14,10 +14,11 @@ Placed KvmPlacement::place(const Wanted& wanted) {
       sites_.install();
       return std::move(*placed);
     }
-    not_filtered_ = placed.error().message;
+    not_filtered = placed.error().message;
     forget();
   }
   Placed placed = place_traps(wanted);
+  placed.not_filtered = std::move(not_filtered);
   sites_.install();
   return placed;
 }
@@ -34,7 +35,6 @@ void KvmPlacement::take_out(Code code) {
 void KvmPlacement::forget() {
   traps_.clear();
   sites_.clear();
-  nops_.clear();
 }
 
 // The NOP of a hooked function: its address, and where in RAM it is.
@@ -82,7 +82,6 @@ Result<Placed> KvmPlacement::place_stubs(const Wanted& wanted) {
     if (!stub) return Error{Errc::unsupported, "this kernel lacks what the filter needs"};
     if (!sites_.add(nop->first, nop->second, arch::jump_to(nop->first, stub->entry)))
       return Error{Errc::unsupported, "a hooked function cannot be read"};
-    nops_.push_back(nop->first);
     traps_[stub->trap.value] = {&hook, back.value};
   }
   placed.filter = slot_.get();
@@ -95,7 +94,6 @@ Placed KvmPlacement::place_traps(const Wanted& wanted) {
     if (hook.filter_only) continue;
     if (const auto nop = find_nop(hook, wanted.image);
         nop && sites_.add(nop->first, nop->second, arch::trap(kTrapPort))) {
-      nops_.push_back(nop->first);
       traps_[nop->first.value] = {&hook, nop->first.value + arch::kNopSize};
     } else {
       placed.missing.push_back(&hook);

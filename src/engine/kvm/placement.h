@@ -56,12 +56,10 @@ class KvmPlacement final : public Placement {
   // A vCPU is there that was not before.
   void added(KvmVcpu& vcpu);
   // Of the hooks that are in place: the NOPs that have been changed.
-  const std::vector<Gva>& nops() const { return nops_; }
+  std::vector<Gva> nops() const { return sites_.nops(); }
   // The guest has changed some of them, or the page tables that lead to the stubs.
   bool overwritten() const { return static_cast<bool>(sites_.overwritten()); }
   bool unmapped() const { return mapping_ && !mapping_->intact(); }
-  // Why place() could not filter although it should have; empty if it did.
-  const std::string& not_filtered() const { return not_filtered_; }
 
  private:
   Result<Placed> place_stubs(const Wanted& wanted);
@@ -77,11 +75,9 @@ class KvmPlacement final : public Placement {
   std::vector<uint64_t> breakpoints_;
   std::unordered_map<uint64_t, Trap> traps_;  // by RIP
   HookSites sites_{machine_.memory()};
-  std::vector<Gva> nops_;             // of the sites
   std::unique_ptr<FilterSlot> slot_;  // once made, it stays: KVM has it as guest memory
   Gpa slot_start_{};
   std::optional<KernelMapping> mapping_;
-  std::string not_filtered_;
 };
 
 }  // namespace oboro::engine::kvm

@@ -73,6 +73,12 @@ inline std::shared_ptr<OpenFile> file_of(Thread& thread, const SystemCall& call,
 
 // The socket that the first argument stands for; null: the error is another.
 std::shared_ptr<OpenFile> socket_of(Thread& thread, const SystemCall& call, int64_t& error);
+// An address that a call gives; nothing if it gives none. 0 or -errno.
+Routine<int64_t> copy_address(Thread& thread, uint64_t user, uint64_t size, std::vector<std::byte>& out);
+// One that it is given, as move_addr_to_user(): what fits, and the full size. 0 or -errno.
+Routine<int64_t> give_address(Thread& thread, uint64_t user, uint64_t size_user, std::span<const std::byte> address);
+// What the kernel says is wrong with it; 0: nothing.
+int64_t wrong_address(const OpenFile& file, uint64_t user, std::span<const std::byte> address, bool may_dissolve);
 
 // A buffer argument in parts (readv, sendmsg...).
 inline constexpr size_t kMaxParts = 1024;  // UIO_MAXIOV
@@ -133,6 +139,12 @@ Routine<Outcome> utimensat_call(Thread&, SystemCall);
 Routine<Outcome> utimes_call(Thread&, SystemCall);  // and utime, futimesat
 // bind or connect of a socket that is the guest's own; for the kernel, unless it would name something hidden.
 Routine<Outcome> name_of_unix_socket(Thread& thread, uint64_t user, uint64_t size, const char* what);
+Routine<Outcome> sendto_call(Thread&, SystemCall);
+Routine<Outcome> sendmsg_call(Thread&, SystemCall);
+Routine<Outcome> sendmmsg_call(Thread&, SystemCall);
+Routine<Outcome> recvfrom_call(Thread&, SystemCall);
+Routine<Outcome> recvmsg_call(Thread&, SystemCall);
+Routine<Outcome> recvmmsg_call(Thread&, SystemCall);
 Routine<Outcome> setsockopt_call(Thread&, SystemCall);
 Routine<Outcome> getsockopt_call(Thread&, SystemCall);
 Routine<Outcome> flock_call(Thread&, SystemCall);

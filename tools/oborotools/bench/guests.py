@@ -4,7 +4,7 @@ import collections
 import os
 import re
 
-from .. import guest
+from .. import guest, programs
 from .machine import Machine, arguments_of, empty_plugin, quiet_cpu
 from .options import HERE
 from .samples import ORDERS
@@ -27,7 +27,7 @@ class Guests:
         self.built = guest.build("minimal", options.kernel)
         # The same addresses at every boot: one source of differences between two guests less.
         self.append = self.built.append + " nokaslr"
-        with open(options.program or guest.compile_static(PROGRAM), "rb") as handle:
+        with open(options.program or programs.compile_static(PROGRAM), "rb") as handle:
             program = handle.read()
         files = [SECRET, *((path, program, 0o755) for path in ("/bin/bench", *(["/bin/waiter"] if options.what == "kvm" else [])))]
         self.initrd = os.path.join(work, "initrd")

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from .. import guest
+from .. import guest, programs
 from .machine import Machine, arguments_of, oboro_status
 from .options import HERE
 
@@ -93,7 +93,7 @@ class Bench:
     def __init__(self, options, work, address, about):
         self.options, self.work, self.address, self.about = options, work, address, about
         self.built = guest.build("minimal", options.kernel, on_disk=True)
-        program = guest.compile_static(os.path.join(HERE, "guest", "hide.c"))
+        program = programs.compile_static(os.path.join(HERE, "guest", "hide.c"))
         with open(program, "rb") as handle:
             content = handle.read()
         files = [(path, content, 0o755) for path in ("/bin/hide-bench", SERVICE, "/bin/plain-sender")]

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 
-from .. import cache, guest, nested
+from .. import cache, guest, nested, programs
 from ..cache import ToolError
 from . import kvm_table
 from .exits import exits_of, start_waiter, stops
@@ -86,7 +86,7 @@ def inside(options):
 def measure(options):
     """Prepares what the nested host cannot make, and runs this program there."""
     guest.build("minimal", options.kernel)
-    program = guest.compile_static(GUEST_PROGRAM)
+    program = programs.compile_static(GUEST_PROGRAM)
     share = tempfile.mkdtemp(prefix="oboro-bench-kvm.")
     # The handlers alone, outside of any emulation.
     native = cache.run([os.path.join(os.path.dirname(options.oboro), "..", "bench", "handlers")])

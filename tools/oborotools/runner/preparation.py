@@ -5,7 +5,7 @@ import shlex
 import string
 from dataclasses import dataclass
 
-from .. import cache, guest
+from .. import cache, guest, programs
 
 
 @dataclass
@@ -30,7 +30,7 @@ def file_of(case, path, source, directory):
     if source is None:
         return path, f"{case.identity}: the text of {path}\n".encode(), 0o644
     compiled = source.endswith(".c") or os.path.isdir(source)
-    with open(guest.compile_static(source) if compiled else source, "rb") as handle:
+    with open(programs.compile_static(source) if compiled else source, "rb") as handle:
         return path, handle.read(), 0o755 if compiled or os.access(source, os.X_OK) else 0o644
 
 

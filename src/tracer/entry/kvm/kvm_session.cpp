@@ -58,9 +58,9 @@ KvmPlacement::Way KvmSession::way_of(const link::Start& start) {
 
 engine::Placed KvmSession::place(const engine::Wanted& wanted) {
   engine::Placed placed = placement_.place(wanted);
-  if (!placement_.not_filtered().empty())
+  if (!placed.not_filtered.empty())
     complain(fmt::format("calls cannot be filtered inside the guest, so every call of a hooked function stops it: {}",
-                         placement_.not_filtered()));
+                         placed.not_filtered));
   mark_for_ftrace(true);
   return placed;
 }
@@ -81,7 +81,7 @@ void KvmSession::aside(engine::Vcpu& self, const std::function<void()>& wait) {
 }
 
 void KvmSession::end(const std::string& why) {
-  say_at_once(fmt::format("the guest cannot be traced, and nobody says that it may run on: {}", why));
+  say_at_once(why);
   _exit(kNotTraced);
 }
 
@@ -89,10 +89,11 @@ void KvmSession::end(const std::string& why) {
 // told to leave ours out; in the guest, function tracing and kprobes of all other functions go on working. Its records
 // are looked for each time: they move when the kernel gives back what only its start needed.
 void KvmSession::mark_for_ftrace(bool hidden) {
-  if (placement_.nops().empty()) return;
+  const std::vector<Gva> nops = placement_.nops();
+  if (nops.empty()) return;
   guest::Reader r(tracer_->kernel());
   const guest::Writer writer(tracer_->kernel());
-  for (const Gva flags : guest::ftrace_flags(r, placement_.nops())) {
+  for (const Gva flags : guest::ftrace_flags(r, nops)) {
     if (hidden)
       writer.set_bits(flags, guest::kFtraceDisabled);
     else

@@ -61,7 +61,7 @@ struct Plugin final : engine::Placement, engine::Stopping {
   }
   void aside(engine::Vcpu&, const std::function<void()>& wait) override { wait(); }
   [[noreturn]] void end(const std::string& why) override {
-    complain("the guest cannot be traced, and nobody says that it may run on: " + why);
+    complain(why);
     _exit(3);
   }
 };

@@ -6,7 +6,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-from oborotools import guest
+from oborotools import programs
 from oborotools.cache import ToolError
 
 
@@ -27,7 +27,7 @@ class CompileTest(unittest.TestCase):
         return path
 
     def status(self, source):
-        return subprocess.run([guest.compile_static(source)], timeout=60).returncode
+        return subprocess.run([programs.compile_static(source)], timeout=60).returncode
 
     def test_a_directory_is_one_program(self):
         self.write("program/answer.h", "int answer(void);\n")
@@ -43,10 +43,10 @@ class CompileTest(unittest.TestCase):
 
     def test_what_cannot_be_compiled_is_said(self):
         with self.assertRaisesRegex(ToolError, r"main\.c.*no_such_thing"):
-            guest.compile_static(self.write("main.c", "int main(void) { return no_such_thing; }\n"))
+            programs.compile_static(self.write("main.c", "int main(void) { return no_such_thing; }\n"))
         os.mkdir(os.path.join(self.top, "empty"))
         with self.assertRaisesRegex(ToolError, r"there is no \*\.c in .*empty"):
-            guest.compile_static(os.path.join(self.top, "empty"))
+            programs.compile_static(os.path.join(self.top, "empty"))
 
 
 if __name__ == "__main__":
