@@ -50,9 +50,15 @@ void FakeMemory::show_all() {
   set_regions();
 }
 
-// No more than a page at a time, as far as a call of such an engine may reach.
+// No more than a page at a time, as far as a call of such an engine may reach. A word is read whole: others may be
+// changing it by compare_exchange().
 size_t FakeMemory::read(Gpa at, std::span<std::byte> out) {
   ++asked_;
+  if (out.size() == sizeof(uint64_t) && at.value % sizeof(uint64_t) == 0) {
+    const uint64_t word = std::atomic_ref(*reinterpret_cast<uint64_t*>(base_ + at.value)).load();
+    std::memcpy(out.data(), &word, sizeof word);
+    return sizeof word;
+  }
   const size_t part = std::min(out.size(), kPageSize - at.value % kPageSize);
   std::memcpy(out.data(), base_ + at.value, part);
   return part;
