@@ -24,6 +24,8 @@ constexpr milliseconds kEndGrace{5000};
 // From the start of QEMU to its first vCPU: to get all of a large guest's memory beforehand takes minutes. That QEMU
 // loads the tracer and is to use KVM is known before; this is for one that does something else all the same.
 constexpr milliseconds kMachineTimeout{600000};
+constexpr milliseconds kProxyMachineTimeout{180000};  // one that is interpreted, on a busy host
+constexpr milliseconds kSayAfter{2000};               // that one is still starting, and then every so often
 
 Result<UniqueFd> memory_file(const char* name, std::string_view content) {
   UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -169,6 +171,7 @@ Result<void> Guest::watch(Loop& loop, Child qemu, std::function<void()> over) {
   };
   if (auto done = add(loop.readable(journal_->trouble_fd(), tell), trouble_watch_); !done) return done;
   if (auto done = watch_proxies(); !done) return done;
+  if (auto done = watch_starting_proxies(); !done) return done;
   if (options_.machine.engine != Engine::kvm) return {};
   const auto machine_due = [this] {
     if (!desk_->machine_found())
@@ -189,6 +192,37 @@ Result<void> Guest::watch_proxies() {
     if (auto done = add(loop_->readable(fds[i], ended), proxy_watches_[i]); !done) return done;
   }
   return {};
+}
+
+// Without its proxy a service would wait for ever.
+Result<void> Guest::watch_starting_proxies() {
+  const std::vector<Proxies::Starting> starting = proxies_.starting();
+  starting_watches_.resize(starting.size());
+  for (size_t i = 0; i < starting.size(); ++i) {
+    const auto heard = [this, i, service = starting[i].service] {
+      starting_watches_[i].drop();
+      const Result<void> there = proxies_.heard(service);
+      if (there) return proxy_ended();  // by now, perhaps
+      if (phase_ == Phase::running && !is_to_end()) fail(there.error());
+    };
+    if (auto done = add(loop_->readable(starting[i].fd, heard), starting_watches_[i]); !done) return done;
+  }
+  return starting.empty() ? Result<void>() : say_what_is_starting(milliseconds(0));
+}
+
+Result<void> Guest::say_what_is_starting(milliseconds waited) {
+  const auto due = [this, waited] {
+    const milliseconds now = waited + kSayAfter;
+    const std::vector<Proxies::Starting> starting = proxies_.starting();
+    if (starting.empty() || phase_ != Phase::running) return;
+    if (now >= kProxyMachineTimeout)
+      return fail({Errc::limit, fmt::format("hidden service {}: after {} s the proxy's machine is not there",
+                                            starting[0].service, now.count() / 1000)});
+    for (const auto& one : starting)
+      say(fmt::format("starting the machine of the proxy of {} ({} s)", one.service, now.count() / 1000));
+    if (auto done = say_what_is_starting(now); !done) fail(done.error());
+  };
+  return add(loop_->after(kSayAfter, due), starting_timer_);
 }
 
 void Guest::proxy_ended() {
@@ -231,6 +265,8 @@ void Guest::qemu_ended() {
   timer_.drop();
   trouble_watch_.drop();
   proxy_watches_.clear();
+  starting_watches_.clear();
+  starting_timer_.drop();
   desk_->close();
   socket_.reset();
   const std::optional<int> status = qemu_->wait();

@@ -1,6 +1,7 @@
 // One traced guest: its QEMU, journal, proxies, kernel desk, run socket and status, as handlers on an event loop.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -25,8 +26,8 @@ namespace oboro::supervisor {
 
 class Guest {
  public:
-  // Everything that its QEMU needs to be traced. Waits for the machines of proxies. options: their machine's engine is
-  // decided. loss: what becomes of the guest without us. Errors: those of what is started, and io.
+  // Everything that its QEMU needs to be traced; machines of proxies may be there only later. options: their machine's
+  // engine is decided. loss: what becomes of the guest without us. Errors: those of what is started, and io.
   static Result<std::unique_ptr<Guest>> prepare(Options options, link::SupervisorLoss loss);
 
   const MachineOptions& machine() const { return options_.machine; }
@@ -53,6 +54,8 @@ class Guest {
   Result<void> make(link::SupervisorLoss loss);
   Result<void> add(Result<Loop::Watch> watch, Loop::Watch& kept);
   Result<void> watch_proxies();
+  Result<void> watch_starting_proxies();
+  Result<void> say_what_is_starting(std::chrono::milliseconds waited);
   void proxy_ended();
   void request(std::string_view text, RunSocket::Reply reply);
   void fail(const Error& why);
@@ -83,7 +86,8 @@ class Guest {
   std::optional<Error> failure_;
   std::optional<Result<Ending>> ending_;
   Loop::Watch qemu_watch_, trouble_watch_, timer_;  // timer_: of the phase
-  std::vector<Loop::Watch> proxy_watches_;
+  std::vector<Loop::Watch> proxy_watches_, starting_watches_;
+  Loop::Watch starting_timer_;
 };
 
 }  // namespace oboro::supervisor

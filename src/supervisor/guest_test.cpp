@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <fcntl.h>
+#include <filesystem>
 #include <future>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -234,6 +235,66 @@ TEST_F(GuestTest, ItsQemuNeedNotBeOurChild) {
   EXPECT_EQ(*guest->ending(), Ending::guest_ended) << "how it ended nobody tells us";
   int status = 0;
   EXPECT_EQ(waitpid(qemu, &status, 0), qemu) << "that is its parent's";
+}
+
+// With a proxy in a machine whose QEMU and relay are scripts.
+class GuestWithAProxyMachine : public GuestTest {
+ protected:
+  void SetUp() override {
+    GuestTest::SetUp();
+    std::string kernel(0x1000, '\0');
+    kernel.replace(0x202, 4, "HdrS");
+    kernel[0x20f] = '\x04';
+    kernel.replace(0x600, 4, "6.1 ");
+    directory.write("kernel", kernel);
+    std::filesystem::create_directories(directory.path() + "/state/hidden");
+    chmod((directory.path() + "/state").c_str(), 0700);
+    directory.write("state/hidden/log.ext4", "");
+    directory.write("modules.dep", "");
+    directory.write("modules.builtin", "a/virtio_pci.ko\na/virtio_console.ko\na/virtio_blk.ko\na/ext4.ko\n");
+    script("machine", "while [ ! -e \"$OUT/machine-ends\" ]; do sleep 0.05; done");
+    options.hidden.resize(1);
+    options.hidden[0].name = "log";
+    options.hidden[0].files = {"/secure/**"};
+    options.proxy.program = directory.path() + "/relay";
+    options.proxy.machine = {directory.path() + "/kernel", directory.path(), directory.path() + "/machine"};
+  }
+  // Says that the machine is there once "there" is, and ends once "relay-ends" is.
+  static constexpr char kRelay[] =
+      "while [ \"$1\" != --ready ]; do shift; done\n"
+      "until [ -e \"$OUT/there\" ] || [ -e \"$OUT/relay-ends\" ]; do sleep 0.05; done\n"
+      "[ -e \"$OUT/there\" ] && echo > /proc/self/fd/$2\n"
+      "until [ -e \"$OUT/relay-ends\" ]; do sleep 0.05; done";
+};
+
+TEST_F(GuestWithAProxyMachine, TheGuestDoesNotWaitForIt) {
+  script("relay", kRelay);
+  start();
+  EXPECT_EQ(ask("status"), "booting");
+  directory.write("there", "");
+  directory.write("machine-ends", "");
+  directory.write("relay-ends", "");
+  turn_until([this] {
+    return file("state/events.jsonl").find("the proxy of hidden service log has ended with its machine") !=
+           std::string::npos;
+  });
+  EXPECT_EQ(ask("status"), "booting");
+  EXPECT_EQ(overs, 0);
+  guest->end();
+  turn_until_over();
+  EXPECT_TRUE(guest->ending());
+}
+
+TEST_F(GuestWithAProxyMachine, TheRunEndsIfItDoesNotStart) {
+  script("relay", kRelay);
+  start();
+  directory.write("machine-ends", "");
+  directory.write("relay-ends", "");
+  turn_until_over();
+  EXPECT_EQ(file("told"), "told\n");
+  ASSERT_FALSE(guest->ending());
+  EXPECT_EQ(guest->ending().error().message, "hidden service log: the proxy's machine did not start");
+  EXPECT_EQ(file("state/events.jsonl").find("has ended with"), std::string::npos);
 }
 
 TEST_F(GuestTest, ASignalForTheSupervisorEndsItsQemuInOrder) {

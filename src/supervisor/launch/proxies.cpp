@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -22,9 +21,6 @@
 
 namespace oboro::supervisor {
 namespace {
-
-constexpr int kReadyMs = 180000;   // a machine that is interpreted, on a busy host
-constexpr int kSayAfterMs = 2000;  // and then every so often
 
 // The directories of a pattern that it names without a wildcard: those that a service expects to be there.
 std::string fixed_directory(std::string_view pattern) {
@@ -164,30 +160,26 @@ Result<Proxies> Proxies::start(const std::vector<link::HiddenService>& services,
     proxies.tracer_fds_.push_back(
         {one.channel.memory.get(), one.channel.for_proxy.get(), one.channel.for_tracer.get(), one.life.get()});
   }
-  if (auto there = proxies.wait_until_ready(); !there) return there.error();
   return proxies;
 }
 
-Result<void> Proxies::wait_until_ready() {
-  int waited = 0;
-  for (One& one : all_) {
-    while (one.ready) {
-      std::array<pollfd, 2> waits = {pollfd{one.ready.get(), POLLIN, 0}, pollfd{one.child.poll_fd(), POLLIN, 0}};
-      if (poll(waits.data(), waits.size(), kSayAfterMs) < 0 && errno != EINTR) return io_error("poll");
-      if (waits[0].revents & POLLIN) {
-        one.ready.reset();
-        break;
-      }
-      if (waits[0].revents || waits[1].revents)
-        return Error{Errc::io, fmt::format("hidden service {}: the proxy's machine did not start", one.name)};
-      waited += kSayAfterMs;
-      if (waited >= kReadyMs)
-        return Error{Errc::limit, fmt::format("hidden service {}: after {} s the proxy's machine is not there",
-                                              one.name, kReadyMs / 1000)};
-      say(fmt::format("starting the machine of the proxy of {} ({} s)", one.name, waited / 1000));
-    }
+std::vector<Proxies::Starting> Proxies::starting() const {
+  std::vector<Starting> found;
+  for (const One& one : all_)
+    if (one.ready) found.push_back({one.name, one.ready.get()});
+  return found;
+}
+
+Result<void> Proxies::heard(const std::string& service) {
+  const auto one =
+      std::find_if(all_.begin(), all_.end(), [&](const One& each) { return each.name == service && each.ready; });
+  if (one == all_.end()) return {};
+  char there = 0;
+  if (read(one->ready.get(), &there, 1) == 1) {
+    one->ready.reset();
+    return {};
   }
-  return {};
+  return Error{Errc::io, fmt::format("hidden service {}: the proxy's machine did not start", service)};
 }
 
 Proxies::~Proxies() {
@@ -231,7 +223,7 @@ std::vector<int> Proxies::poll_fds() const {
 
 std::optional<std::string> Proxies::ended() {
   for (One& one : all_) {
-    if (one.ended || !one.child.ends_within(0)) continue;
+    if (one.ended || one.ready || !one.child.ends_within(0)) continue;  // heard() tells of one that was never there
     one.ended = true;
     return fmt::format("the proxy of hidden service {} has ended{}: its calls fail from here on", one.name,
                        how(one.child.wait(), !one.machine.empty()));

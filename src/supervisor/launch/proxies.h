@@ -24,8 +24,8 @@ struct ProxyPlace {
 class Proxies {
  public:
   // A process has its root in state_dir/hidden/NAME, a machine in the file system on state_dir/hidden/NAME.ext4; the
-  // directories that lead to what is hidden are made. With machines, returns when all of them are there.
-  // Errors: io, and what the proxy itself says on standard error.
+  // directories that lead to what is hidden are made. Machines are there only later (starting()): calls of their
+  // services wait until then. Errors: io, and what the proxy itself says on standard error.
   static Result<Proxies> start(const std::vector<link::HiddenService>& services, const std::string& state_dir,
                                const ProxyPlace& place);
   Proxies() = default;
@@ -34,6 +34,15 @@ class Proxies {
   ~Proxies();  // end(), and waits until it is over
 
   static constexpr int kSwitchOffMs = 30000;  // for a machine, to write what it has
+  // Machines that are not there yet. fd is readable once heard() has something to tell.
+  struct Starting {
+    std::string service;
+    int fd;
+  };
+  std::vector<Starting> starting() const;
+  // The machine of that service is there, or (io) has ended before it was.
+  Result<void> heard(const std::string& service);
+
   // The guest has ended: they end as well, machines after they have written what they have. over(): all of them have,
   // or need not be waited for; give_up(): those that have not, end now.
   void end();
@@ -59,7 +68,6 @@ class Proxies {
     bool ended = false;
     bool over() const;
   };
-  Result<void> wait_until_ready();
 
   std::vector<One> all_;
   std::vector<std::vector<int>> tracer_fds_;
