@@ -3,6 +3,9 @@
 import argparse
 import os
 
+from .tables import ROWS
+
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 HERE = os.path.join(TOP, "bench")
 PROGRAM = os.path.join(HERE, "run")
@@ -21,6 +24,14 @@ the same slices in turn, and what is compared are neighbours. bench/README.md sa
 
 Environment: OBORO (the program under test; default build/release/bin/oboro), OBORO_CACHE.
 Exit status: 0 every figure is within its limit, 1 some is over, 2 it could not be measured."""
+
+
+# What --only chooses from.
+PARTS = {
+    "trace": (*dict.fromkeys(row[1] for row in ROWS), "job", "many", "arm"),
+    "hide": ("vms", "busy", "wait", "flight", "others"),
+    "kvm": (),
+}
 
 
 def parser():
@@ -51,6 +62,10 @@ def parse(arguments=None):
     options = made.parse_args(arguments)
     if options.rounds is not None and options.rounds < 1:
         made.error("--rounds must be at least 1")
+    named = PARTS[options.what]
+    for word in (options.only or "").split(","):
+        if word and not any(name.startswith(word) for name in named):
+            made.error(f"--only {word}: nothing begins like that; there are {', '.join(named) or 'no parts'}")
     options.oboro = os.path.abspath(os.environ.get("OBORO") or os.path.join(TOP, "build", "release", "bin", "oboro"))
     options.hooks = "filter"
     return options

@@ -16,7 +16,7 @@ class ParseTest(unittest.TestCase):
         self.assertEqual((found.kernel, found.qemu, found.proxy, found.hooks, found.inside), ("6.1", "/usr/bin/qemu-system-x86_64", "both", "filter", False))
 
     def test_what_cannot_be(self):
-        for words in ([], ["speed"], ["trace", "--rounds", "0"], ["hide", "--proxy", "none"]):
+        for words in ([], ["speed"], ["trace", "--rounds", "0"], ["trace", "--only", "lat_,send"], ["hide", "--only", "getppid"], ["hide", "--proxy", "none"]):
             with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as caught:
                 options.parse(words)
             self.assertEqual(caught.exception.code, 2)
