@@ -137,7 +137,6 @@ int main(int argc, char** argv) {
   options.rules = config->classify;
   options.hidden = config->hide;
   options.policy = config->policy;
-  options.on_supervisor_loss = config->on_supervisor_loss;
   machine.vm = entry(arguments.value({"-name"}), "guest", true);
   if (machine.vm.empty()) machine.vm = config->vm.value_or("guest");
   if (!plain(machine.vm)) return fail(fmt::format("the guest's name '{}' cannot name its state directory", machine.vm));

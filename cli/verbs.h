@@ -23,6 +23,7 @@ void add_list(CLI::App& app, int& exit_code);
 void add_explain(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_detach(CLI::App& app, int& exit_code);
+void add_resume(CLI::App& app, int& exit_code);
 void add_completion(CLI::App& app, int& exit_code);
 
 // Makes of an option one that may be given several times. Each time it takes one word: the library's default for a list

@@ -186,12 +186,17 @@ class Reader {
   }
 
   bool safety(std::string_view key, const toml::node& node) {
-    if (key != "on_supervisor_loss") return false;
+    const auto trouble = link::value_of(link::kTroubles, key);
+    if (!trouble) return false;
     std::string value;
     if (!text(key, node, value)) return true;
-    config_.on_supervisor_loss = link::value_of(link::kSupervisorLosses, value);
-    return config_.on_supervisor_loss ||
-           fail(node.source().begin, R"("on_supervisor_loss" is neither "pause" nor "kill" nor "detach")");
+    const auto reaction = link::value_of(link::kReactions, value);
+    const bool of_supervisor = *trouble == policy::Trouble::supervisor_loss;
+    if (!reaction || (!of_supervisor && *reaction > policy::Reaction::pause))
+      return fail(node.source().begin, fmt::format(R"("{}" is neither "report" nor "deny" nor "pause"{})", key,
+                                                   of_supervisor ? R"( nor "kill" nor "detach")" : ""));
+    config_.policy.on(*trouble) = reaction;
+    return true;
   }
 
   bool run(std::string_view key, const toml::node& node) {

@@ -16,8 +16,11 @@
 //   [policy]
 //   leak = "deny"               # or "alert"
 //
-//   [safety]
-//   on_supervisor_loss = "pause"  # or "kill", "detach"
+//   [safety]                    # each "report", "deny" or "pause"
+//   on_incomplete = "deny"
+//   on_full_table = "deny"
+//   on_journal_unavailable = "pause"
+//   on_supervisor_loss = "deny" # or "kill", "detach"
 //
 //   [run]
 //   memory = "1G"
@@ -52,7 +55,6 @@ struct Config {
   std::vector<link::HiddenService> hide;
   std::vector<link::ClassifyRule> classify;  // their labels by name
   policy::Policy policy;
-  std::optional<link::SupervisorLoss> on_supervisor_loss;
   std::optional<uint64_t> memory;  // bytes
   std::optional<unsigned> cpus;
   std::optional<std::string> vm, kernel, initrd, append, qemu, state;

@@ -18,6 +18,8 @@ pattern = "/etc/shadow"
 leak = "deny"
 [safety]
 on_supervisor_loss = "kill"
+on_journal_unavailable = "pause"
+on_full_table = "report"
 [run]
 memory = "2G"
 cpus = 2
@@ -31,7 +33,9 @@ append = "console=ttyS0"
   EXPECT_EQ(config->classify[0].label, "plan");
   EXPECT_EQ(config->classify[1].label, "classified");
   EXPECT_EQ(config->policy.leak, policy::Verdict::deny);
-  EXPECT_EQ(config->on_supervisor_loss, link::SupervisorLoss::kill);
+  EXPECT_EQ(config->policy.reaction(policy::Trouble::supervisor_loss), policy::Reaction::kill);
+  EXPECT_EQ(config->policy.reaction(policy::Trouble::journal), policy::Reaction::pause);
+  EXPECT_EQ(config->policy.reaction(policy::Trouble::full_table), policy::Reaction::report);
   EXPECT_EQ(config->memory, uint64_t{2} << 30);
   EXPECT_EQ(config->cpus, 2u);
   EXPECT_EQ(config->vm, "demo");
@@ -40,7 +44,11 @@ append = "console=ttyS0"
   EXPECT_EQ(config->disks[1].images[0].format, disk::Format::raw);
   EXPECT_FALSE(config->kernel);
   EXPECT_TRUE(parse("", "f")->classify.empty());
-  EXPECT_FALSE(parse("", "f")->on_supervisor_loss) << "that is for who starts a guest to decide";
+  // What is not said follows from what becomes of leaks, which the command line may still change.
+  for (const auto trouble : {policy::Trouble::incomplete, policy::Trouble::supervisor_loss}) {
+    EXPECT_EQ(parse("", "f")->policy.reaction(trouble), policy::Reaction::report);
+    EXPECT_EQ(parse("[policy]\nleak = 'deny'", "f")->policy.reaction(trouble), policy::Reaction::deny);
+  }
 }
 
 TEST(Config, ErrorsSayWhere) {
@@ -56,7 +64,9 @@ TEST(Config, ErrorsSayWhere) {
            {"policy = 1", "[policy] is not a table"},
            {"[policy]\nleak = 'ask'", "f:2:8: \"leak\" is neither"},
            {"[policy]\nleak = 1", "not a string"},
+           {"[safety]\non_incomplete = 'kill'", "f:2:17: \"on_incomplete\" is neither"},
            {"[safety]\non_supervisor_loss = 'ignore'", "f:2:22: \"on_supervisor_loss\" is neither"},
+           {"[safety]\non_incomplete = 'kill'", "f:2:17: \"on_incomplete\" is neither"},
            {"[safety]\non_supervisor_los = 'kill'", "f:2:1: unknown key \"on_supervisor_los\" in [safety]"},
            {"safety = 'kill'", "[safety] is not a table"},
            {"[run]\nmemory = '1X'", "not a size"},

@@ -12,7 +12,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "integers are copied as they are");
 
-constexpr uint8_t kVersion = 4;
+constexpr uint8_t kVersion = 5;
 
 // What an encoding can take at most, by schema.def.
 template <typename T>

@@ -50,6 +50,12 @@ std::string words(const Lost& lost) {
   return lost.reason.empty() ? out : out + ": " + lost.reason;
 }
 
+std::string words(const Command& command) {
+  if (command.uid == kNoUser) return command.request;
+  const std::string uid = std::to_string(command.uid);
+  return command.request + ", by " + (command.user.empty() ? "UID " + uid : command.user + " (UID " + uid + ")");
+}
+
 std::string words(const Refused& refused) {
   if (refused.reason.empty()) return {};
   return std::string(kRefused) + std::string(refused.incomplete ? kIncomplete : "") + refused.reason;
@@ -102,6 +108,8 @@ void adopt(Hidden& out, std::string_view text) {
   out.operation = text.substr(0, failed);
   if (failed != std::string_view::npos) out.error = text.substr(failed + kFailed.size());
 }
+
+void adopt(Command& out, std::string_view text) { out.request = text; }
 
 void adopt(Refused& out, std::string_view text) {
   take(text, kRefused);
@@ -168,6 +176,8 @@ std::string detail(const Event& event) {
       return event.as<Warning>().text;
     case Kind::refused:
       return words(event.as<Refused>());
+    case Kind::command:
+      return words(event.as<Command>());
     case Kind::diffusion:
     case Kind::leak:
     case Kind::exited:

@@ -94,6 +94,9 @@ void History::apply(const Event& event) {
     case Kind::lost:
       announced_lost_ += std::max<uint64_t>(event.as<event::Lost>().count, 1);
       break;
+    case Kind::command:
+      if (event.as<event::Command>().request == "resume") sends_refused_.clear();
+      break;
     case Kind::warning:
       add_once(warnings_, event.as<event::Warning>().text);
       break;

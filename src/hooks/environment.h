@@ -23,9 +23,9 @@ class Reporter {
  public:
   virtual ~Reporter() = default;
   virtual void report(event::Event& event) = 0;
-  // Something could not be traced. `what` is a string literal; each is reported once per boot. Under a policy that
-  // denies, whatever makes the result incomplete (a lost record, too) also calls labels::Carriers::refuse_sends(),
-  // before the guest goes on.
+  // Something could not be traced. `what` is a string literal; each is reported once per boot. Where the policy wants
+  // it (policy::Policy::reaction), this, as a lost record, also calls labels::Carriers::refuse_sends(), before the
+  // guest goes on.
   virtual void incomplete(const char* what) = 0;
   virtual void kernel_replaced() = 0;  // kexec
 };
@@ -67,7 +67,7 @@ struct Environment {
   ProcessWatcher* watcher = nullptr;
   FilterMarks* marks = nullptr;  // of `filter`
 
-  policy::Situation situation() const { return {.complete = carriers.sends_refused() == nullptr}; }
+  policy::Situation situation() const { return {.vouched_for = carriers.sends_refused() == nullptr}; }
 
   void know_name(const engine::KnownName& name) {
     const auto lock = carriers.lock();  // the filter is told by one thread at a time

@@ -33,8 +33,7 @@ uint64_t labels_of(Operation& op, guest::Inode inode) {
   const uint64_t known = identity ? op.env.carriers.labels(identity) : 0;
   if (!known) return 0;
   const auto lock = op.env.carriers.lock();
-  if (!op.env.carriers.adopt(identity, inode_carrier(inode)))
-    op.env.reporter.incomplete("the table of managed objects is full");
+  if (!op.env.carriers.adopt(identity, inode_carrier(inode))) op.env.reporter.incomplete(labels::kTableFull);
   return known;
 }
 

@@ -346,6 +346,7 @@ void FilterMarks::remove(Carrier carrier) {
 }
 
 void FilterMarks::add_senders() { filter_.add_senders(); }
+void FilterMarks::remove_senders() { filter_.remove_senders(); }
 
 void FilterMarks::clear() {
   filter_.clear();

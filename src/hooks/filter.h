@@ -30,6 +30,7 @@ class FilterMarks final : public labels::Marks {
   void add(labels::Carrier carrier) override;
   void remove(labels::Carrier carrier) override;
   void add_senders() override;
+  void remove_senders() override;
   void clear() override;
   // A process that is of interest whatever its labels are (a hidden service's), until it is let go. Under the lock.
   void keep(uint32_t tgid);

@@ -134,7 +134,10 @@ void Operation::send(policy::Channel channel, uint64_t digest, const char* untra
   const auto lock = env.carriers.lock();
   event::Event event;
   event.kind = Kind::leak;
-  if (decision.reason == policy::Reason::incomplete) event.set(event::Refused{true, env.carriers.sends_refused()});
+  if (decision.reason == policy::Reason::unvouched) {
+    const char* why = env.carriers.sends_refused();  // it may be over by now
+    event.set(event::Refused{why != labels::kNoJournal, why ? why : "tracing could not be vouched for"});
+  }
   if (decision.reason == policy::Reason::untraced) event.set(event::Refused{false, "it could not be traced"});
   event.labels = labels;
   event.verdict = decision.denies() ? event::Verdict::deny : event::Verdict::alert;

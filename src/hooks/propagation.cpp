@@ -13,7 +13,6 @@ namespace {
 
 constexpr size_t kMaxSteps = 65536;      // objects reached by one operation
 constexpr size_t kMaxProcesses = 65536;  // processes looked at to find who shares an address space
-constexpr const char* kFull = "the table of managed objects is full";
 
 }  // namespace
 
@@ -44,7 +43,7 @@ void Propagation::apply(const Step& step) {
   const bool denied = missing && op_.decide(from.carrier, to.carrier, missing, channel_between(from, to)).denies();
   labels::Spread spread{.added = missing, .from_id = env_.carriers.find(from.carrier).id};
   if (!denied) spread = env_.carriers.spread(from.carrier, to.carrier, alias);
-  if (spread.full) env_.reporter.incomplete(kFull);
+  if (spread.full) env_.reporter.incomplete(labels::kTableFull);
   if (!spread.added) return;
 
   event::Event event;
@@ -127,7 +126,7 @@ void Propagation::classify(const Node& file, uint64_t labels, std::string_view p
   const auto* known = file.as<FileNode>();
   const Carrier identity = known && known->inode.at ? op_.identity_of(known->inode) : Carrier();
   const labels::Spread spread = env_.carriers.add(labels, file.carrier, identity);
-  if (spread.full) env_.reporter.incomplete(kFull);
+  if (spread.full) env_.reporter.incomplete(labels::kTableFull);
   if (!spread.added) return;
   event::Event event;
   event.set(event::Classified{std::string(pattern)});

@@ -59,7 +59,7 @@ bool may_deny(const HookPoint& point, const policy::Policy& policy) {
 }
 
 Interest interest_of(const HookPoint& point, const policy::Policy& policy) {
-  if (policy.wants_complete()) {  // then who is not managed may be refused to send, too
+  if (policy.may_refuse_all()) {  // then who is not managed may be refused to send, too
     if (point.interest == Interest::sending) return Interest::sending_or_refused;
     if (point.leads_out && point.interest == Interest::readable) return Interest::readable_or_refused;
   }

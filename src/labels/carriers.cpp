@@ -70,10 +70,10 @@ void Carriers::set_marks(Marks* marks) {
 }
 
 void Carriers::refuse_sends(const char* why) {
-  if (sends_refused()) return;
   const auto guard = lock();
-  const char* none = nullptr;
-  if (sends_refused_.compare_exchange_strong(none, why) && marks_) marks_->add_senders();
+  const char* before = sends_refused_.exchange(why);
+  if (!marks_ || !before == !why) return;
+  why ? marks_->add_senders() : marks_->remove_senders();
 }
 
 bool Carriers::erase(Carrier c) {

@@ -30,9 +30,16 @@ class Marks {
   virtual void add(Carrier carrier) = 0;
   virtual void remove(Carrier carrier) = 0;
   virtual void clear() = 0;  // of all
-  // Sends are refused (Carriers::refuse_sends): from now on every process that sends is of interest, until clear().
+  // Sends are refused (Carriers::refuse_sends): from now on every process that sends is of interest, until
+  // remove_senders() or clear().
   virtual void add_senders() = 0;
+  virtual void remove_senders() = 0;
 };
+
+// Reasons that are told from others by their addresses. There was no room for labels:
+inline constexpr char kTableFull[] = "the table of managed objects is full";
+// What has nothing to do with labels:
+inline constexpr char kNoJournal[] = "the journal cannot be written";
 
 class Carriers {
  public:
@@ -73,9 +80,9 @@ class Carriers {
     return reported_leaks_[digest % reported_leaks_.size()].exchange(digest, std::memory_order_relaxed) != digest;
   }
 
-  // From now on, to the end of the run, nothing may leave the guest: labels are known to be missing, so any process may
-  // hold what must not leave. A new boot does not end it: files outlive boots, and theirs may be among the labels that
-  // are missing. The first reason (a string literal) stays. Takes the lock.
+  // From now on nothing may leave the guest: labels are known to be missing, say, so any process may hold what must not
+  // leave. A new boot does not end it: files outlive boots, and theirs may be among the labels that are missing. why: a
+  // string literal; null: that is over. Takes the lock.
   void refuse_sends(const char* why);
   // That reason; null as long as sends are not refused.
   const char* sends_refused() const { return sends_refused_.load(std::memory_order_acquire); }

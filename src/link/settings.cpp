@@ -69,9 +69,9 @@ bool entry(std::string_view line, Settings& out) {
     out.wait = known.value_or(out.wait);
     return known.has_value();
   }
-  if (key == "on-supervisor-loss") {
-    const auto known = value_of(kSupervisorLosses, value);
-    out.on_supervisor_loss = known.value_or(out.on_supervisor_loss);
+  if (const auto trouble = value_of(kTroubles, key)) {
+    const auto known = value_of(kReactions, value);
+    out.policy.on(*trouble) = known;
     return known.has_value();
   }
   if (key == "leak") {
@@ -94,7 +94,8 @@ std::string Settings::format() const {
       fmt::format("first-id {}\nfirst-seq {}\nboot {}\ncapacity {}\n", first_id, first_seq, boot, capacity);
   auto out = std::back_inserter(text);
   fmt::format_to(out, "leak {}\n", policy.leak == policy::Verdict::deny ? "deny" : "alert");
-  fmt::format_to(out, "on-supervisor-loss {}\n", word_for(kSupervisorLosses, on_supervisor_loss));
+  for (const auto& [name, trouble] : kTroubles)
+    fmt::format_to(out, "{} {}\n", name, word_for(kReactions, policy.reaction(trouble)));
   for (const ClassifyRule& rule : rules) fmt::format_to(out, "rule {:x} {}\n", rule.labels, rule.pattern);
   if (!services.empty()) fmt::format_to(out, "wait {}\n", word_for(kWaits, wait));
   for (const HiddenService& service : services) {

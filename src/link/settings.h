@@ -39,14 +39,18 @@ struct HiddenService {
   std::optional<uint64_t> max_memory{}, max_files{};
 };
 
-// What becomes of a traced guest whose supervisor is gone (docs/kvm.md).
-enum class SupervisorLoss {
-  pause,   // its vCPUs stand still; its VMM goes on, so that it can be ended
-  kill,    // its VMM ends
-  detach,  // the hooks are taken out, and it runs on untraced
-};
-constexpr std::array<std::pair<std::string_view, SupervisorLoss>, 3> kSupervisorLosses = {
-    {{"pause", SupervisorLoss::pause}, {"kill", SupervisorLoss::kill}, {"detach", SupervisorLoss::detach}}};
+// The words of `[safety]`.
+constexpr std::array<std::pair<std::string_view, policy::Trouble>, 4> kTroubles = {
+    {{"on_incomplete", policy::Trouble::incomplete},
+     {"on_full_table", policy::Trouble::full_table},
+     {"on_journal_unavailable", policy::Trouble::journal},
+     {"on_supervisor_loss", policy::Trouble::supervisor_loss}}};
+constexpr std::array<std::pair<std::string_view, policy::Reaction>, 5> kReactions = {
+    {{"report", policy::Reaction::report},
+     {"deny", policy::Reaction::deny},
+     {"pause", policy::Reaction::pause},
+     {"kill", policy::Reaction::kill},
+     {"detach", policy::Reaction::detach}}};
 
 // How a hidden service's thread lets time pass while its proxy works (docs/hiding.md).
 enum class Wait : uint8_t {
@@ -81,7 +85,6 @@ struct Settings {
   uint32_t boot = 1;
   uint64_t capacity = kDefaultCapacity;  // managed objects; a file in use counts twice
   policy::Policy policy;
-  SupervisorLoss on_supervisor_loss = SupervisorLoss::pause;
   std::vector<HiddenService> services;  // their proxies: Start::proxies, in the same order
   Wait wait = Wait::park;               // of hidden services
 

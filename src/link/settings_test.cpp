@@ -20,7 +20,8 @@ Settings example() {
   settings.boot = 7;
   settings.capacity = 4096;
   settings.policy.leak = policy::Verdict::deny;
-  settings.on_supervisor_loss = SupervisorLoss::detach;
+  settings.policy.on(policy::Trouble::supervisor_loss) = policy::Reaction::detach;
+  settings.policy.on(policy::Trouble::journal) = policy::Reaction::pause;
   return settings;
 }
 
@@ -41,7 +42,10 @@ TEST(Settings, RoundTrip) {
   EXPECT_EQ(parsed->boot, 7u);
   EXPECT_EQ(parsed->capacity, 4096u);
   EXPECT_EQ(parsed->policy.leak, policy::Verdict::deny);
-  EXPECT_EQ(parsed->on_supervisor_loss, SupervisorLoss::detach);
+  EXPECT_EQ(parsed->policy.reaction(policy::Trouble::supervisor_loss), policy::Reaction::detach);
+  EXPECT_EQ(parsed->policy.reaction(policy::Trouble::journal), policy::Reaction::pause);
+  EXPECT_EQ(parsed->policy.reaction(policy::Trouble::incomplete),
+            settings.policy.reaction(policy::Trouble::incomplete));
 }
 
 TEST(Settings, EmptyTextIsTheDefault) {

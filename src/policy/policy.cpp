@@ -9,21 +9,34 @@ Decision deny(Reason reason) { return {Verdict::deny, reason, kNotPermitted}; }
 
 }  // namespace
 
+Reaction Policy::reaction(Trouble trouble) const {
+  return safety[static_cast<size_t>(trouble)].value_or(leak == Verdict::deny ? Reaction::deny : Reaction::report);
+}
+
+bool Policy::may_refuse_all() const {
+  for (size_t i = 0; i < safety.size(); ++i) {
+    const Reaction reaction = this->reaction(static_cast<Trouble>(i));
+    if (reaction == Reaction::deny || reaction == Reaction::pause) return true;
+  }
+  return false;
+}
+
 bool Policy::may_deny(Channel channel) const {
-  return leak == Verdict::deny && (channel == Channel::remote || channel == Channel::untraced);
+  return (channel == Channel::remote || channel == Channel::untraced) && (leak == Verdict::deny || may_refuse_all());
 }
 
 Decision decide(const Policy& policy, const Situation& situation, const Flow& flow) {
   switch (flow.channel) {
     case Channel::remote:
-      if (flow.labels)
-        return policy.may_deny(flow.channel) ? deny(Reason::leak) : Decision{Verdict::alert, Reason::leak};
+      if (flow.labels && policy.leak == Verdict::deny) return deny(Reason::leak);
       // Whoever sends may hold what is not recorded.
-      if (!situation.complete && policy.may_deny(flow.channel)) return deny(Reason::incomplete);
-      return {};
+      if (!situation.vouched_for && policy.may_refuse_all()) return deny(Reason::unvouched);
+      return flow.labels ? Decision{Verdict::alert, Reason::leak} : Decision{};
     case Channel::untraced:
       if (!flow.labels) return {};
-      return policy.may_deny(flow.channel) ? deny(Reason::untraced) : Decision{Verdict::alert, Reason::untraced};
+      if (policy.leak == Verdict::deny) return deny(Reason::untraced);
+      if (!situation.vouched_for && policy.may_refuse_all()) return deny(Reason::unvouched);
+      return {Verdict::alert, Reason::untraced};
     default:
       return {};  // labels go with it
   }

@@ -4,7 +4,10 @@
 // Threads: any, without a lock.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "labels/carrier.h"
 
@@ -35,7 +38,25 @@ struct Flow {
 
 // What holds for the guest as a whole.
 struct Situation {
-  bool complete = true;  // false: labels may be missing, so anybody may hold what must not leave
+  bool vouched_for = true;  // false: anybody may hold what must not leave, or leave unseen, and so nobody may send
+};
+
+// Why tracing cannot be vouched for.
+enum class Trouble : uint8_t {
+  incomplete,       // something could not be traced, or a record was lost: labels may be missing
+  full_table,       // labels could not be recorded, for want of room
+  journal,          // what happens cannot be written down
+  supervisor_loss,  // nobody reads what the tracer tells
+  count
+};
+
+// What is done about it. The later one is the stricter one, up to `pause`; the others are for supervisor_loss alone.
+enum class Reaction : uint8_t {
+  report,  // it is told, and nothing else
+  deny,    // everything that could leak is refused until the trouble is over, or an operator says go on
+  pause,   // that, and the machine stands still until then
+  kill,    // the VMM ends
+  detach,  // the hooks are taken out, and the guest runs on untraced
 };
 
 enum class Verdict : uint8_t { allow, alert, deny };
@@ -43,9 +64,9 @@ enum class Verdict : uint8_t { allow, alert, deny };
 // Why it was decided so, where it is not plainly allowed.
 enum class Reason : uint8_t {
   none,
-  leak,        // labels leave the machine
-  untraced,    // labels go to where they cannot be followed
-  incomplete,  // nobody knows which labels leave the machine
+  leak,       // labels leave the machine
+  untraced,   // labels go to where they cannot be followed
+  unvouched,  // nobody knows which labels leave the machine, or nobody would hear of it
 };
 
 struct Decision {
@@ -58,9 +79,13 @@ struct Decision {
 // What the user wants.
 struct Policy {
   Verdict leak = Verdict::alert;  // alert or deny
+  // By trouble; nothing: `deny` where leaks are denied, else `report`.
+  std::array<std::optional<Reaction>, static_cast<size_t>(Trouble::count)> safety{};
 
-  // Whether the result must be complete for anything to leave.
-  bool wants_complete() const { return leak == Verdict::deny; }
+  constexpr std::optional<Reaction>& on(Trouble trouble) { return safety[static_cast<size_t>(trouble)]; }
+  Reaction reaction(Trouble trouble) const;
+  // Whether there may come a time at which nobody may send.
+  bool may_refuse_all() const;
   // Whether an operation with such a flow may ever be denied: then the engine must be able to make it fail.
   bool may_deny(Channel channel) const;
 };

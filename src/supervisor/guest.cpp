@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -51,9 +53,18 @@ bool is_to_end() {
   return sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM) || sigismember(&pending, SIGHUP);
 }
 
+// By the host's own list: the loop cannot wait for a name service.
+std::string name_of_user(uid_t uid) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(fopen("/etc/passwd", "re"), fclose);
+  for (const passwd* entry; file && (entry = fgetpwent(file.get()));)
+    if (entry->pw_uid == uid) return entry->pw_name;
+  return {};
+}
+
 // What a client of the run's socket may have the tracer asked.
-std::optional<link::Body> request_of(std::string_view text) {
-  if (text == "detach") return link::Detach{};
+std::optional<link::Body> request_of(std::string_view text, const RunSocket::Peer& by) {
+  if (text == "detach") return link::Detach{by.uid, name_of_user(by.uid)};
+  if (text == "resume") return link::GoOn{by.uid, name_of_user(by.uid)};
   if (text == "stats") return link::GetStats{};
   if (text == "ping") return link::Ping{};
   return std::nullopt;
@@ -67,13 +78,13 @@ std::string words_of(const Result<link::Body>& answer) {
 
 }  // namespace
 
-Result<std::unique_ptr<Guest>> Guest::prepare(Options options, link::SupervisorLoss loss) {
+Result<std::unique_ptr<Guest>> Guest::prepare(Options options) {
   std::unique_ptr<Guest> guest(new Guest(std::move(options)));
-  if (auto made = guest->make(loss); !made) return made.error();
+  if (auto made = guest->make(); !made) return made.error();
   return guest;
 }
 
-Result<void> Guest::make(link::SupervisorLoss loss) {
+Result<void> Guest::make() {
   MachineOptions& machine = options_.machine;
   if (machine.qemu.empty()) {
     Result<std::string> found = find_qemu();
@@ -94,7 +105,6 @@ Result<void> Guest::make(link::SupervisorLoss loss) {
   link::Settings settings = journal_->settings();
   settings.policy = options_.policy;
   settings.capacity = options_.capacity;
-  settings.on_supervisor_loss = loss;
   settings.wait = options_.wait;
   settings.services = options_.hidden;
   Result<Proxies> proxies = Proxies::start(options_.hidden, options_.state_dir, options_.proxy);
@@ -155,19 +165,21 @@ Result<void> Guest::watch(Loop& loop, Child qemu, std::function<void()> over) {
   on_over_ = std::move(over);
   control_end_.reset();
   commands_end_.reset();
-  desk_.emplace(loop, options_.builder, options_.allow_untraced, control_.get(), status_, options_.state_dir,
-                cache_directory(), [this](const Error& why) { fail(why); });
+  desk_.emplace(
+      loop, options_.builder, options_.allow_untraced, control_.get(), status_, options_.state_dir, cache_directory(),
+      [this](const Error& why) { fail(why); }, [this](const std::string& why) { pause(paused_by_doubt_, why); });
   tracer_.emplace(loop, commands_.get());
   // The desk first: what the tracer said last is heard before its end.
   if (auto done = desk_->open(); !done) return done;
   if (auto done = tracer_->open(); !done) return done;
-  if (auto done = socket_->serve(
-          loop, [this](std::string_view text, RunSocket::Reply reply) { request(text, std::move(reply)); });
+  if (auto done = socket_->serve(loop, [this](std::string_view text, const RunSocket::Peer& by,
+                                              RunSocket::Reply reply) { request(text, by, std::move(reply)); });
       !done)
     return done;
   if (auto done = add(loop.readable(qemu_->poll_fd(), [this] { qemu_ended(); }), qemu_watch_); !done) return done;
   const auto tell = [this] {
     if (const auto trouble = journal_->trouble()) say(*trouble);
+    look_at_journal();
   };
   if (auto done = add(loop.readable(journal_->trouble_fd(), tell), trouble_watch_); !done) return done;
   if (auto done = watch_proxies(); !done) return done;
@@ -237,12 +249,63 @@ void Guest::proxy_ended() {
   journal_->warn(*what);
 }
 
-void Guest::request(std::string_view text, RunSocket::Reply reply) {
+void Guest::request(std::string_view text, const RunSocket::Peer& by, RunSocket::Reply reply) {
   if (text == "status") return reply(status_.state);
-  if (const auto body = request_of(text))
+  if (text == "resume") {
+    paused_by_journal_ = paused_by_doubt_ = false;
+    go_on();
+  }
+  if (const auto body = request_of(text, by))
     return tracer_->ask(*body,
                         [reply = std::move(reply)](const Result<link::Body>& answer) { reply(words_of(answer)); });
   reply("the request is not understood");
+}
+
+// By then the tracer refuses what could leak: an instruction more of the guest does no harm.
+void Guest::pause(bool& reason, const std::string& why) {
+  if (phase_ != Phase::running) return;
+  const bool stands = paused_by_journal_ || paused_by_doubt_;
+  reason = true;
+  if (stands) return;
+  if (options_.machine.engine == Engine::kvm) {
+    tracer_->ask(link::Pause{}, [this](const Result<link::Body>& answer) {
+      if (!answer) fail({answer.error().code, "the guest could not be stopped: " + answer.error().message});
+    });
+  } else {
+    qemu_->stop();
+  }
+  say(fmt::format("the guest stands still: {} (oboro resume lets it go on)", why));
+  state_before_pause_ = std::exchange(status_.state, "paused");
+  status_.error = why;
+  if (auto saved = store::write_status(options_.state_dir, status_); !saved) say(saved.error().message);
+}
+
+// If nothing is left to stand still for.
+void Guest::go_on() {
+  if (paused_by_journal_ || paused_by_doubt_ || state_before_pause_.empty()) return;
+  if (options_.machine.engine == Engine::kvm)
+    tracer_->ask(link::Resume{}, [](const Result<link::Body>&) {});
+  else
+    qemu_->go_on();
+  say("the guest goes on");
+  const std::string before = std::exchange(state_before_pause_, {});
+  if (status_.state != "paused") return;
+  status_.state = before;
+  status_.error.clear();
+  if (auto saved = store::write_status(options_.state_dir, status_); !saved) say(saved.error().message);
+}
+
+void Guest::look_at_journal() {
+  const bool available = journal_->available();
+  if (std::exchange(journal_available_, available) == available) return;
+  const policy::Reaction reaction = options_.policy.reaction(policy::Trouble::journal);
+  if (reaction != policy::Reaction::deny && reaction != policy::Reaction::pause) return;
+  if (available) {
+    paused_by_journal_ = false;
+    go_on();
+  }
+  tracer_->ask(link::Journal{available}, [](const Result<link::Body>&) {});
+  if (!available && reaction == policy::Reaction::pause) pause(paused_by_journal_, labels::kNoJournal);
 }
 
 void Guest::fail(const Error& why) {
@@ -255,6 +318,7 @@ void Guest::end() {
   phase_ = Phase::ending;
   desk_->close();
   qemu_->terminate();
+  if (options_.machine.engine != Engine::kvm) qemu_->go_on();  // if it stands still, to hear that
   // Without a timer nobody would come back to it.
   if (!add(loop_->after(kEndGrace, [this] { qemu_->kill(); }), timer_)) qemu_->kill();
 }

@@ -27,8 +27,8 @@ namespace oboro::supervisor {
 class Guest {
  public:
   // Everything that its QEMU needs to be traced; machines of proxies may be there only later. options: their machine's
-  // engine is decided. loss: what becomes of the guest without us. Errors: those of what is started, and io.
-  static Result<std::unique_ptr<Guest>> prepare(Options options, link::SupervisorLoss loss);
+  // engine is decided. Errors: those of what is started, and io.
+  static Result<std::unique_ptr<Guest>> prepare(Options options);
 
   const MachineOptions& machine() const { return options_.machine; }
   const std::vector<disk::ResolvedDisk>& disks() const { return disks_; }
@@ -51,13 +51,16 @@ class Guest {
   enum class Phase { running, ending, proxies_end, over };
 
   explicit Guest(Options options) : options_(std::move(options)) {}
-  Result<void> make(link::SupervisorLoss loss);
+  Result<void> make();
   Result<void> add(Result<Loop::Watch> watch, Loop::Watch& kept);
   Result<void> watch_proxies();
   Result<void> watch_starting_proxies();
   Result<void> say_what_is_starting(std::chrono::milliseconds waited);
   void proxy_ended();
-  void request(std::string_view text, RunSocket::Reply reply);
+  void request(std::string_view text, const RunSocket::Peer& by, RunSocket::Reply reply);
+  void pause(bool& reason, const std::string& why);
+  void go_on();
+  void look_at_journal();
   void fail(const Error& why);
   void qemu_ended();
   Ending end_of(const std::string& how, bool clean) const;
@@ -84,6 +87,9 @@ class Guest {
   std::optional<TracerLine> tracer_;
   std::function<void()> on_over_;
   std::optional<Error> failure_;
+  bool journal_available_ = true;
+  bool paused_by_journal_ = false, paused_by_doubt_ = false;  // the machine stands still
+  std::string state_before_pause_;
   std::optional<Result<Ending>> ending_;
   Loop::Watch qemu_watch_, trouble_watch_, timer_;  // timer_: of the phase
   std::vector<Loop::Watch> proxy_watches_, starting_watches_;

@@ -1,119 +1,12 @@
-// A guest whose QEMU is a script. The tracer at the other ends of its channels is this test.
-#include "supervisor/guest.h"
+#include "supervisor/guest_test.h"
 
-#include <chrono>
-#include <cstdlib>
-#include <fcntl.h>
-#include <filesystem>
-#include <future>
-#include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "supervisor/supervisor.h"
-#include "tests/support/guest/fake_guest.h"
-#include "tests/support/store/testing.h"
 
 namespace oboro::supervisor {
 namespace {
-
-using std::chrono::milliseconds;
-
-// What SIGTERM does to it; "up" is there once that is so.
-constexpr char kEndsWhenTold[] = "trap 'echo told > \"$OUT/told\"; exit 0' TERM; echo up > \"$OUT/up\"; ";
-constexpr char kGoesOn[] = "trap 'echo told > \"$OUT/told\"' TERM; echo up > \"$OUT/up\"; ";
-constexpr char kForEver[] = "while :; do sleep 0.05; done";
-
-class GuestTest : public testing::Test {
- protected:
-  void SetUp() override {
-    setenv("OBORO_CACHE", directory.path().c_str(), 1);
-    Result<Loop> made = Loop::create();
-    ASSERT_TRUE(made);
-    loop.emplace(std::move(*made));
-    options.machine.engine = Engine::tcg;
-    options.machine.vm = "web";
-    options.machine.memory = 4096;
-    options.machine.qemu = directory.path() + "/qemu";
-    options.state_dir = directory.path() + "/state";
-    options.rules = {{"/secret", 0, "classified"}};
-    options.builder = directory.path() + "/builder";
-    script("builder", "exit 1");
-  }
-  void script(const std::string& name, const std::string& text) const {
-    directory.write(name, "#!/bin/sh\n[ \"$1\" = --version ] && echo QEMU emulator version 11.1.0 && exit 0\nOUT=" +
-                              directory.path() + "\n" + text + "\n");
-    chmod((directory.path() + "/" + name).c_str(), 0700);
-  }
-  void prepare(const std::string& qemu) {
-    script("qemu", qemu);
-    Result<std::unique_ptr<Guest>> made = Guest::prepare(options, link::SupervisorLoss::kill);
-    ASSERT_TRUE(made) << made.error().message;
-    guest = std::move(*made);
-    const Inherited fds = guest->inherited();
-    control.reset(fcntl(fds.control, F_DUPFD_CLOEXEC, 0));
-    commands.reset(fcntl(fds.commands, F_DUPFD_CLOEXEC, 0));
-    ASSERT_TRUE(guest->begin());
-  }
-  void start(const std::string& when_told = kEndsWhenTold, const std::string& work = kForEver) {
-    prepare(when_told + work);
-    Result<Child> child = Child::start({options.machine.qemu}, {}, {});
-    ASSERT_TRUE(child) << child.error().message;
-    watch(std::move(*child));
-    turn_until([this] { return !file("up").empty(); });
-  }
-  void watch(Child child) {
-    ASSERT_TRUE(guest->watch(*loop, std::move(child), [this] { ++overs; }));
-  }
-  void turn() {
-    ++turns;
-    ASSERT_TRUE(loop->turn(milliseconds(20)));
-  }
-  template <typename Condition>
-  void turn_until(Condition&& condition) {
-    for (const int last = turns + 3000; turns < last; turn())
-      if (condition()) return;
-    FAIL() << "it does not come to that";
-  }
-  void turn_until_over() {
-    turn_until([this] { return overs > 0; });
-  }
-  std::future<std::string> asks(const std::string& request) {
-    return std::async(std::launch::async, [this, request] {
-      const Result<std::string> answer = ask_run(options.state_dir, request);
-      return answer ? *answer : answer.error().message;
-    });
-  }
-  std::string answer_of(std::future<std::string> answer) {
-    turn_until([&] { return answer.wait_for(milliseconds(0)) == std::future_status::ready; });
-    return answer.get();
-  }
-  std::string ask(const std::string& request) { return answer_of(asks(request)); }
-  // As the tracer.
-  void say(const link::Body& body) const {
-    const bool asks = link::type_of(body) == link::Type::IdentifyKernel;
-    const UniqueFd image(asks ? memfd_create("image", MFD_CLOEXEC) : -1);
-    ASSERT_TRUE(link::send(control.get(), body, 0, image.get()));
-  }
-  link::Message command() {
-    Result<link::Message> message = Error{};
-    turn_until([&] { return (message = link::receive(commands.get(), 0)) || message.error().code == Errc::io; });
-    EXPECT_TRUE(message);
-    return message ? std::move(*message) : link::Message{};
-  }
-  std::string state() const { return store::read_status(options.state_dir)->state; }
-  std::string file(const std::string& name) const { return directory.read(name); }
-
-  store::testing::TempDirectory directory;
-  Options options;
-  std::optional<Loop> loop;
-  std::unique_ptr<Guest> guest;
-  UniqueFd control, commands;
-  int overs = 0, turns = 0;
-};
 
 TEST_F(GuestTest, FromItsBeginToItsEnd) {
   start(kEndsWhenTold, "while [ ! -e \"$OUT/end\" ]; do sleep 0.05; done");
@@ -210,7 +103,7 @@ TEST_F(GuestTest, WhatCannotBeTracedIsEnded) {
 
 TEST_F(GuestTest, AnErrorIsTheRunsEnd) {
   start();
-  say(link::GoOn{});
+  say(link::RunUntraced{});
   turn_until_over();
   EXPECT_EQ(file("told"), "told\n");
   ASSERT_FALSE(guest->ending());
@@ -235,66 +128,6 @@ TEST_F(GuestTest, ItsQemuNeedNotBeOurChild) {
   EXPECT_EQ(*guest->ending(), Ending::guest_ended) << "how it ended nobody tells us";
   int status = 0;
   EXPECT_EQ(waitpid(qemu, &status, 0), qemu) << "that is its parent's";
-}
-
-// With a proxy in a machine whose QEMU and relay are scripts.
-class GuestWithAProxyMachine : public GuestTest {
- protected:
-  void SetUp() override {
-    GuestTest::SetUp();
-    std::string kernel(0x1000, '\0');
-    kernel.replace(0x202, 4, "HdrS");
-    kernel[0x20f] = '\x04';
-    kernel.replace(0x600, 4, "6.1 ");
-    directory.write("kernel", kernel);
-    std::filesystem::create_directories(directory.path() + "/state/hidden");
-    chmod((directory.path() + "/state").c_str(), 0700);
-    directory.write("state/hidden/log.ext4", "");
-    directory.write("modules.dep", "");
-    directory.write("modules.builtin", "a/virtio_pci.ko\na/virtio_console.ko\na/virtio_blk.ko\na/ext4.ko\n");
-    script("machine", "while [ ! -e \"$OUT/machine-ends\" ]; do sleep 0.05; done");
-    options.hidden.resize(1);
-    options.hidden[0].name = "log";
-    options.hidden[0].files = {"/secure/**"};
-    options.proxy.program = directory.path() + "/relay";
-    options.proxy.machine = {directory.path() + "/kernel", directory.path(), directory.path() + "/machine"};
-  }
-  // Says that the machine is there once "there" is, and ends once "relay-ends" is.
-  static constexpr char kRelay[] =
-      "while [ \"$1\" != --ready ]; do shift; done\n"
-      "until [ -e \"$OUT/there\" ] || [ -e \"$OUT/relay-ends\" ]; do sleep 0.05; done\n"
-      "[ -e \"$OUT/there\" ] && echo > /proc/self/fd/$2\n"
-      "until [ -e \"$OUT/relay-ends\" ]; do sleep 0.05; done";
-};
-
-TEST_F(GuestWithAProxyMachine, TheGuestDoesNotWaitForIt) {
-  script("relay", kRelay);
-  start();
-  EXPECT_EQ(ask("status"), "booting");
-  directory.write("there", "");
-  directory.write("machine-ends", "");
-  directory.write("relay-ends", "");
-  turn_until([this] {
-    return file("state/events.jsonl").find("the proxy of hidden service log has ended with its machine") !=
-           std::string::npos;
-  });
-  EXPECT_EQ(ask("status"), "booting");
-  EXPECT_EQ(overs, 0);
-  guest->end();
-  turn_until_over();
-  EXPECT_TRUE(guest->ending());
-}
-
-TEST_F(GuestWithAProxyMachine, TheRunEndsIfItDoesNotStart) {
-  script("relay", kRelay);
-  start();
-  directory.write("machine-ends", "");
-  directory.write("relay-ends", "");
-  turn_until_over();
-  EXPECT_EQ(file("told"), "told\n");
-  ASSERT_FALSE(guest->ending());
-  EXPECT_EQ(guest->ending().error().message, "hidden service log: the proxy's machine did not start");
-  EXPECT_EQ(file("state/events.jsonl").find("has ended with"), std::string::npos);
 }
 
 TEST_F(GuestTest, ASignalForTheSupervisorEndsItsQemuInOrder) {

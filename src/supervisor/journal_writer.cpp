@@ -134,16 +134,14 @@ void JournalWriter::work() {
     ring_.wait_for_record(kIdleMs);
     const Result<stream::Pumped> pumped = recorder_.pump(ring_);
     if (pumped) {
-      if (refusing_) complain("the journal can be written again");
-      refusing_ = false;
+      if (refusing_.exchange(false)) complain("the journal can be written again");
       write_warnings();
       if (pumped->damaged)
         complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
       continue;
     }
-    if (!refusing_)
+    if (!refusing_.exchange(true))
       complain(pumped.error().message + "; records wait in the ring, and the guest with them when it is full");
-    refusing_ = true;
     std::this_thread::sleep_for(std::chrono::milliseconds(kDiskFullRetryMs));
   }
 }

@@ -38,6 +38,7 @@ class JournalWriter {
   void warn(std::string what);
   // What went wrong since the last call and the user should hear now; trouble_fd() is readable as long as there is
   // some.
+  bool available() const { return !refusing_; }  // the journal could be written when that was tried last
   int trouble_fd() const { return troubled_.get(); }
   std::optional<std::string> trouble();
 
@@ -63,7 +64,7 @@ class JournalWriter {
   std::optional<std::string> trouble_;
   UniqueFd troubled_;  // eventfd
   std::vector<std::string> warnings_;
-  bool refusing_ = false;
+  std::atomic<bool> refusing_{false};
 };
 
 }  // namespace oboro::supervisor

@@ -67,6 +67,9 @@ Result<void> KernelDesk::serve(link::Message& message) {
       status_.error.clear();
       say(fmt::format("the guest runs on untraced: {}", message.as<link::Detached>()->why));
       return save();
+    case link::Type::Doubt:
+      doubted_(message.as<link::Doubt>()->why);
+      return {};
     case link::Type::Reset:
       status_.state = "booting";
       return save();
@@ -97,7 +100,7 @@ Result<void> KernelDesk::refuse(const std::string& why) {
     say(fmt::format("NOT TRACED: {}. The guest runs on untraced, as --allow-untraced asks for.", why));
     status_.state = "untraced";
     if (auto written = store::write_status(state_dir_, status_); !written) say(written.error().message);
-    answer(link::GoOn{});
+    answer(link::RunUntraced{});
     return {};
   }
   untraceable_ = true;

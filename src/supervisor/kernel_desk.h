@@ -23,10 +23,12 @@ class KernelDesk {
  public:
   // failed: every error ends the run; nothing is done here any more. That the tracer is gone is no error.
   using Failed = std::function<void(const Error&)>;
+  // doubted: tracing cannot be vouched for, and the machine is to stand still.
+  using Doubted = std::function<void(const std::string& why)>;
   // builder: path of oboro-profile. socket: our end of the control channel, O_NONBLOCK. status is kept up to date, in
   // memory and in state_dir. All of them outlive this.
   KernelDesk(Loop& loop, const std::string& builder, bool allow_untraced, int socket, store::Status& status,
-             const std::string& state_dir, std::string_view cache_directory, Failed failed)
+             const std::string& state_dir, std::string_view cache_directory, Failed failed, Doubted doubted)
       : loop_(loop),
         builder_(builder),
         allow_untraced_(allow_untraced),
@@ -34,7 +36,8 @@ class KernelDesk {
         status_(status),
         state_dir_(state_dir),
         cache_(cache_directory),
-        failed_(std::move(failed)) {}
+        failed_(std::move(failed)),
+        doubted_(std::move(doubted)) {}
 
   Result<void> open();
   // Hears nothing more; ends what is being built.
@@ -83,6 +86,7 @@ class KernelDesk {
   const std::string& state_dir_;
   guest::ProfileCache cache_;
   Failed failed_;
+  Doubted doubted_;
   Loop::Watch watch_;
   bool tracer_is_gone_ = false;
   bool untraceable_ = false;

@@ -42,8 +42,9 @@ class KernelDeskTest : public testing::Test {
   void make(bool allow_untraced = false) {
     desk.reset();
     failure.reset();
-    desk = std::make_unique<KernelDesk>(*loop, builder, allow_untraced, ours.get(), status, state, directory.path(),
-                                        [this](const Error& why) { failure = why; });
+    desk = std::make_unique<KernelDesk>(
+        *loop, builder, allow_untraced, ours.get(), status, state, directory.path(),
+        [this](const Error& why) { failure = why; }, [this](const std::string& why) { doubts.push_back(why); });
     ASSERT_TRUE(desk->open());
   }
   void script(const std::string& text) const {
@@ -94,6 +95,7 @@ class KernelDeskTest : public testing::Test {
   std::optional<Loop> loop;
   std::optional<Error> failure;
   std::unique_ptr<KernelDesk> desk;
+  std::vector<std::string> doubts;
   fake::FakeGuest guest{size_t{32} << 20};
 };
 
@@ -265,13 +267,13 @@ TEST_F(KernelDeskTest, WhoAllowsItGetsAnUntracedGuest) {
   make(true);
   say(link::Untraceable{"why"});
   expect_served();
-  EXPECT_EQ(answer(), "GoOn");
+  EXPECT_EQ(answer(), "RunUntraced");
   EXPECT_EQ(store::read_status(state)->state, "untraced");
 }
 
 TEST_F(KernelDeskTest, NonsenseEndsTheRun) {
-  say(link::GoOn{});
-  expect_error("GoOn, which is not understood");
+  say(link::RunUntraced{});
+  expect_error("RunUntraced, which is not understood");
   make();
   ASSERT_EQ(send(tracer.get(), "nonsense", 8, 0), 8);
   expect_error("protocol 110");

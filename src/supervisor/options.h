@@ -17,8 +17,6 @@ struct Options {
   std::vector<link::ClassifyRule> rules;  // their labels by name
   policy::Policy policy;
   uint64_t capacity = link::Settings::kDefaultCapacity;  // managed objects that there is room for
-  // Not set: pause where leaks are denied, else detach. Not for run(), whose QEMU always ends with it.
-  std::optional<link::SupervisorLoss> on_supervisor_loss;
   bool allow_untraced = false;
   Parts parts;
   std::string builder;  // oboro-profile

@@ -112,9 +112,13 @@ void RunSocket::Server::hear(uint64_t number) {
   }
   client.request.drop();
   client.time = std::move(*time);
-  handler({request, static_cast<size_t>(size)}, [at = weak_from_this(), number](std::string_view answer) {
-    if (const auto server = at.lock()) server->reply(number, answer);
-  });
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  const bool known = getsockopt(client.fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0;
+  handler({request, static_cast<size_t>(size)}, known ? Peer{peer.uid} : Peer{},
+          [at = weak_from_this(), number](std::string_view answer) {
+            if (const auto server = at.lock()) server->reply(number, answer);
+          });
 }
 
 void RunSocket::Server::reply(uint64_t number, std::string_view answer) {

@@ -2,6 +2,7 @@
 // Only the directory's owner can reach it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,7 +19,11 @@ class RunSocket {
   static constexpr size_t kMostClients = 32;
   // Once, at any time: the client waits. Of no effect when that has been too long, or the socket is gone.
   using Reply = std::function<void(std::string_view answer)>;
-  using Handler = std::function<void(std::string_view request, Reply reply)>;
+  // Who asks, by SO_PEERCRED.
+  struct Peer {
+    uint32_t uid = UINT32_MAX;
+  };
+  using Handler = std::function<void(std::string_view request, const Peer& by, Reply reply)>;
 
   // Takes the place of one that a run before left. Errors: io.
   static Result<RunSocket> listen(const std::string& state_dir);

@@ -67,13 +67,16 @@ class RunSocketTest : public testing::Test {
 };
 
 TEST_F(RunSocketTest, AnswersOneRequestAfterTheOther) {
-  serve([](std::string_view request, const RunSocket::Reply& reply) { reply("you said " + std::string(request)); });
+  serve([](std::string_view request, const RunSocket::Peer& by, const RunSocket::Reply& reply) {
+    EXPECT_EQ(by.uid, getuid());
+    reply("you said " + std::string(request));
+  });
   for (const char* request : {"one", "two"}) EXPECT_EQ(ask(request), std::string("you said ") + request);
 }
 
 TEST_F(RunSocketTest, AnAnswerMayComeLaterAndKeepsNobodyElseWaiting) {
   RunSocket::Reply late;
-  serve([&](std::string_view request, RunSocket::Reply reply) {
+  serve([&](std::string_view request, const RunSocket::Peer&, RunSocket::Reply reply) {
     if (request == "late")
       late = std::move(reply);
     else
@@ -94,7 +97,7 @@ TEST_F(RunSocketTest, AnAnswerMayComeLaterAndKeepsNobodyElseWaiting) {
 }
 
 TEST_F(RunSocketTest, OnlySoManyAtOnceAndEachHasItsTime) {
-  serve([](std::string_view, const RunSocket::Reply& reply) { reply("ok"); });
+  serve([](std::string_view, const RunSocket::Peer&, const RunSocket::Reply& reply) { reply("ok"); });
   std::vector<UniqueFd> silent(RunSocket::kMostClients);
   for (UniqueFd& client : silent) {
     client = connected();
@@ -122,7 +125,7 @@ TEST_F(RunSocketTest, TakesThePlaceOfOneThatWasLeft) {
 
 TEST_F(RunSocketTest, AnEmptyRequestIsNone) {
   bool asked = false;
-  serve([&](std::string_view, const RunSocket::Reply&) { asked = true; });
+  serve([&](std::string_view, const RunSocket::Peer&, const RunSocket::Reply&) { asked = true; });
   EXPECT_EQ(ask(""), "the run did not answer");
   EXPECT_FALSE(asked);
 }

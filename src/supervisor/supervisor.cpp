@@ -86,7 +86,8 @@ Result<Ending> run(const Options& given) {
       say(usable ? "engine kvm" : fmt::format("engine tcg: {}", usable.error().message));
   }
   // As our child QEMU is killed when we end; should that ever fail, this is the same.
-  Result<std::unique_ptr<Guest>> prepared = Guest::prepare(std::move(options), link::SupervisorLoss::kill);
+  options.policy.on(policy::Trouble::supervisor_loss) = policy::Reaction::kill;
+  Result<std::unique_ptr<Guest>> prepared = Guest::prepare(std::move(options));
   if (!prepared) return prepared.error();
   Guest& guest = **prepared;
 
@@ -146,9 +147,7 @@ Error become_qemu(const Options& given, const std::vector<std::string>& argument
   const std::vector<int> qemus = inherited_descriptors();
   Options options = given;
   options.machine.engine = Engine::kvm;
-  const auto usual = options.policy.wants_complete() ? link::SupervisorLoss::pause : link::SupervisorLoss::detach;
-  Result<std::unique_ptr<Guest>> prepared =
-      Guest::prepare(std::move(options), given.on_supervisor_loss.value_or(usual));
+  Result<std::unique_ptr<Guest>> prepared = Guest::prepare(std::move(options));
   if (!prepared) return prepared.error();
   Guest& guest = **prepared;
   Result<Child> self = Child::adopt(getpid());

@@ -49,7 +49,7 @@ class BootTest : public TracerTest, public testing::WithParamInterface<Stops> {
                                                      : link::Body(link::Failed{"BTF is missing"}));
       if (!message->as<link::Untraceable>()) continue;
       stops_when_asked = engine.stops.load();
-      (void)link::send(supervisor.get(), goes_on ? link::Body(link::GoOn{}) : link::Body(link::Failed{"no"}));
+      (void)link::send(supervisor.get(), goes_on ? link::Body(link::RunUntraced{}) : link::Body(link::Failed{"no"}));
     }
   }
   unsigned times(link::Type type) {

@@ -6,7 +6,7 @@
 
 namespace oboro::tracer {
 
-link::Body answer(const Tracer& tracer, const link::Body& request) {
+link::Body answer(Tracer& tracer, const link::Body& request) {
   switch (link::type_of(request)) {
     case link::Type::Ping:
       return link::Done{};
@@ -23,6 +23,18 @@ link::Body answer(const Tracer& tracer, const link::Body& request) {
                          .hidden_calls = c.hidden_calls,
                          .boot = c.boot};
     }
+    case link::Type::GoOn: {
+      const auto& by = std::get<link::GoOn>(request);
+      tracer.go_on();
+      tracer.commanded({"resume", static_cast<uint32_t>(by.uid), by.user});
+      return link::Done{};
+    }
+    case link::Type::Journal:
+      tracer.journal_is(std::get<link::Journal>(request).available);
+      return link::Done{};
+    case link::Type::Pause:
+    case link::Type::Resume:
+      return link::Failed{"with this engine the machine is stopped by whoever started it"};
     case link::Type::Detach:
       return link::Failed{"only a guest on engine kvm can be let go; with tcg, the tracer ends with the guest"};
     default:
@@ -30,7 +42,7 @@ link::Body answer(const Tracer& tracer, const link::Body& request) {
   }
 }
 
-void serve_commands(const Tracer& tracer, int commands) {
+void serve_commands(Tracer& tracer, int commands) {
   for (;;) {
     const Result<link::Message> request = link::receive(commands, -1);
     // Of what it does not understand it cannot say whose question it was: the supervisor gives up waiting by itself.
@@ -39,7 +51,7 @@ void serve_commands(const Tracer& tracer, int commands) {
   }
 }
 
-void start_commands_thread(const Tracer& tracer, int commands) {
+void start_commands_thread(Tracer& tracer, int commands) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);

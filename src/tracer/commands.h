@@ -6,12 +6,12 @@
 
 namespace oboro::tracer {
 
-// Any thread: of the tracer, only what is atomic is touched. An engine that can let its guest go answers Detach itself.
-link::Body answer(const Tracer& tracer, const link::Body& request);
+// Any thread. An engine that can let its guest go, or stop it and let it go on, answers that itself.
+link::Body answer(Tracer& tracer, const link::Body& request);
 
 // For an engine that has nothing else to wait for: answers until the supervisor is gone. Blocks.
-void serve_commands(const Tracer& tracer, int commands);
+void serve_commands(Tracer& tracer, int commands);
 // The same on a thread of its own, which gets no signals. tracer and commands outlive the process.
-void start_commands_thread(const Tracer& tracer, int commands);
+void start_commands_thread(Tracer& tracer, int commands);
 
 }  // namespace oboro::tracer

@@ -41,6 +41,9 @@ TEST_F(CommandsTest, EveryRequestIsAnsweredUnderItsNumber) {
   ASSERT_TRUE(refused.as<link::Failed>());
   EXPECT_NE(refused.as<link::Failed>()->why.find("only a guest on engine kvm"), std::string::npos);
   EXPECT_TRUE(ask(link::Reset{}, 10).as<link::Failed>()) << "no request";
+  EXPECT_TRUE(ask(link::Journal{true}, 11).as<link::Done>());
+  EXPECT_TRUE(ask(link::GoOn{0, "root"}, 12).as<link::Done>());
+  EXPECT_TRUE(ask(link::Pause{}, 13).as<link::Failed>()) << "an engine's";
 }
 
 TEST_F(CommandsTest, StatsAreTheTracersCountersAsTheyAreNow) {

@@ -19,7 +19,6 @@ constexpr uint64_t kMaxImage = uint64_t{256} << 20;
 constexpr int kProfileTimeoutMs = 75000;  // longer than the supervisor's own (supervisor/kernel_desk.cpp)
 constexpr int kGoOnTimeoutMs = 60000;
 constexpr int kRingWaitMs = 2000;
-constexpr char kLostRecords[] = "records were lost";
 constexpr size_t kBannerSize = 128;
 constexpr size_t kMaxProcessesAtBoot = 65536;
 
@@ -52,6 +51,7 @@ Tracer::Tracer(const engine::PhysicalMemory& memory, link::Settings settings, st
       control_(std::move(control)),
       patterns_(std::move(patterns)),
       state_(settings_.capacity, settings_.first_id),
+      trust_(settings_.policy, state_),
       seq_(settings_.first_seq),
       boot_(settings_.boot),
       services_(std::move(services)) {
@@ -62,7 +62,7 @@ void Tracer::learn_files() {
   const auto lock = state_.lock();
   for (const link::KnownFile& file : settings_.files)
     if (state_.add(file.labels, {labels::CarrierKind::file, file.identity.hash()}, {}, file.id).full)
-      incomplete("the table of managed objects is full");
+      incomplete(labels::kTableFull);
 }
 
 Result<guest::Layout> Tracer::find_kernel(engine::Vcpu& vcpu) const {
@@ -264,7 +264,7 @@ bool Tracer::ask_to_go_on(const std::string& why) {
   incomplete("the guest kernel cannot be traced");
   if (!link::send(control_.get(), link::Untraceable{why})) return false;
   const Result<link::Message> answer = link::receive(control_.get(), kGoOnTimeoutMs);
-  return answer && answer->as<link::GoOn>();
+  return answer && answer->as<link::RunUntraced>();
 }
 
 engine::Response Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) {
@@ -335,7 +335,7 @@ void Tracer::report(event::Event& event) {
     event::Event lost;
     const uint64_t count = std::exchange(lost_unreported_, 0);
     lost.set(event::Lost{count, false, {}});
-    if (settings_.policy.wants_complete()) lost.verdict = event::Verdict::deny;
+    if (state_.sends_refused()) lost.verdict = event::Verdict::deny;
     report(lost);
     if (ring_stuck_) lost_unreported_ += count;  // that record was lost too: still to be told
   }
@@ -352,7 +352,7 @@ void Tracer::report(event::Event& event) {
   if (!pushed) {
     ++lost_unreported_;
     counters.lost += 1;
-    refuse_sends(kLostRecords);
+    doubt(policy::Trouble::incomplete, kLostRecords);
   }
   counters.records += 1;
   counters.last_seq = event.seq;
@@ -362,12 +362,26 @@ void Tracer::report(event::Event& event) {
 
 // Who is denied one way out must not have another by making us lose track: an attacker in the guest can fill our
 // tables.
-void Tracer::refuse_sends(const char* why) {
-  if (settings_.policy.wants_complete()) state_.refuse_sends(why);
+void Tracer::doubt(policy::Trouble trouble, const char* why) {
+  if (trust_.doubt(trouble, why)) (void)link::send(control_.get(), link::Doubt{why});
+}
+
+void Tracer::journal_is(bool available) {
+  if (available)
+    trust_.mended(policy::Trouble::journal);
+  else
+    (void)trust_.doubt(policy::Trouble::journal, labels::kNoJournal);  // who says so knows what comes of it
+}
+
+void Tracer::commanded(event::Command command) {
+  event::Event event;
+  event.set(std::move(command));
+  const auto lock = state_.lock();
+  report(event);
 }
 
 void Tracer::incomplete(const char* what) {
-  refuse_sends(what);
+  doubt(what == labels::kTableFull ? policy::Trouble::full_table : policy::Trouble::incomplete, what);
   for (auto& reason : incomplete_reasons_) {
     const char* known = reason.load(std::memory_order_relaxed);
     if (known == what) return;
@@ -379,7 +393,7 @@ void Tracer::incomplete(const char* what) {
     ring_.counters().incomplete += 1;
     event::Event event;
     event.set(event::Incomplete{what});
-    if (settings_.policy.wants_complete()) event.verdict = event::Verdict::deny;
+    if (state_.sends_refused()) event.verdict = event::Verdict::deny;
     const auto lock = state_.lock();
     report(event);
     return;

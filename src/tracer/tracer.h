@@ -24,6 +24,7 @@
 #include "hooks/table.h"
 #include "link/settings.h"
 #include "stream/ring.h"
+#include "tracer/trust.h"
 
 namespace oboro::tracer {
 
@@ -82,6 +83,14 @@ class Tracer final : public hooks::Reporter {
   uint64_t records() { return ring_.counters().records; }
   void count_stop() { ring_.counters().stops.fetch_add(1, std::memory_order_relaxed); }
 
+  // Any thread: the supervisor says whether what happens can be written down.
+  void journal_is(bool available);
+  // Any thread: nobody reads what is told any more, and the guest is to run on (policy::Trouble::supervisor_loss).
+  void supervisor_is_lost() { doubt(policy::Trouble::supervisor_loss, "the supervisor is gone"); }
+  // Any thread: an operator says go on. And what any operator says is written down.
+  void go_on() { trust_.go_on(); }
+  void commanded(event::Command command);
+
   // From now on something is not seen, or may not be (the guest has changed what the hooks rest on, say); `what` is a
   // string literal.
   void unseen(const char* what) { incomplete(what); }
@@ -120,7 +129,7 @@ class Tracer final : public hooks::Reporter {
   void report(event::Event& event) override;
   void incomplete(const char* what) override;
   void kernel_replaced() override { kernel_replaced_ = true; }
-  void refuse_sends(const char* why);
+  void doubt(policy::Trouble trouble, const char* why);
   void update_counters();
 
   const engine::PhysicalMemory& memory_;
@@ -129,6 +138,7 @@ class Tracer final : public hooks::Reporter {
   UniqueFd control_;
   labels::PatternSet patterns_;
   labels::Carriers state_;
+  Trust trust_;
   std::optional<Identified> identified_;
   std::unique_ptr<guest::Kernel> kernel_;
   std::unique_ptr<hooks::Environment> environment_;

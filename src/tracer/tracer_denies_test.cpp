@@ -60,6 +60,61 @@ TEST_F(DenyingTracerTest, MoreKnownFilesThanThereIsRoomForCountToo) {
   EXPECT_FALSE(sends());
 }
 
+TEST_F(DenyingTracerTest, AnOperatorMayLetItGoOn) {
+  settings.policy.leak = policy::Verdict::deny;
+  make();
+  ASSERT_TRUE(arm());
+  hook(Symbol::fn_d_delete, {1});
+  EXPECT_FALSE(sends());
+  tracer->go_on();
+  EXPECT_TRUE(sends());
+  hook(Symbol::fn_d_delete, {1});
+  EXPECT_TRUE(sends()) << "that was known";
+  tracer->unseen("something else");
+  EXPECT_FALSE(sends());
+  tracer->commanded({"resume", 1000, "alice"});
+  const auto told = events();
+  ASSERT_FALSE(told.empty());
+  EXPECT_EQ(told.back().kind, Kind::command);
+  EXPECT_EQ(event::detail(told.back()), "resume, by alice (UID 1000)");
+}
+
+TEST_F(DenyingTracerTest, NothingLeavesWhileItCannotBeWrittenDown) {
+  settings.policy.on(policy::Trouble::journal) = policy::Reaction::deny;
+  make();
+  ASSERT_TRUE(arm());
+  tracer->journal_is(false);
+  EXPECT_FALSE(sends());
+  tracer->journal_is(true);
+  EXPECT_TRUE(sends());
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(event::detail(told[0]), "refused because the journal cannot be written");
+}
+
+TEST_F(DenyingTracerTest, NothingLeavesWithoutASupervisor) {
+  settings.policy.on(policy::Trouble::supervisor_loss) = policy::Reaction::deny;
+  make();
+  ASSERT_TRUE(arm());
+  EXPECT_TRUE(sends());
+  tracer->supervisor_is_lost();
+  EXPECT_FALSE(sends());
+}
+
+TEST_F(DenyingTracerTest, WhereTheMachineIsToStandStillTheSupervisorIsTold) {
+  settings.policy.on(policy::Trouble::incomplete) = policy::Reaction::pause;
+  make();
+  ASSERT_TRUE(arm());
+  (void)link::receive(supervisor.get(), 0);
+  hook(Symbol::fn_d_delete, {1});
+  EXPECT_FALSE(sends()) << "until it does";
+  const auto doubt = link::receive(supervisor.get(), 1000);
+  ASSERT_TRUE(doubt && doubt->as<link::Doubt>());
+  EXPECT_FALSE(doubt->as<link::Doubt>()->why.empty());
+  hook(Symbol::fn_d_delete, {1});
+  EXPECT_FALSE(link::receive(supervisor.get(), 0)) << "once";
+}
+
 TEST_F(DenyingTracerTest, ALostRecordCountsToo) {
   settings.policy.leak = policy::Verdict::deny;
   make(1 << 12);

@@ -113,7 +113,7 @@ TEST_F(TracerTest, NoKernelImage) {
   arch::set_tables(vcpu, {0x7ffffffffffff000});  // nowhere
   EXPECT_FALSE(tracer->arm(vcpu));
 
-  answer({link::GoOn{}});
+  answer({link::RunUntraced{}});
   EXPECT_TRUE(tracer->ask_to_go_on(armed.error().message));
   supervising.join();
   ASSERT_TRUE(asked.at(0).as<link::Untraceable>());
@@ -132,7 +132,7 @@ TEST_F(TracerTest, NoBuildIdMeansNothingCached) {
 
 TEST_F(TracerTest, BadAnswersAreErrors) {
   make();
-  const link::Body bad[] = {link::KernelProfile{true, "nonsense"}, link::Failed{"because"}, link::GoOn{}};
+  const link::Body bad[] = {link::KernelProfile{true, "nonsense"}, link::Failed{"because"}, link::RunUntraced{}};
   for (const link::Body& one : bad) {
     answer({one});
     const auto armed = tracer->arm(vcpu);

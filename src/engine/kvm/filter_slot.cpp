@@ -240,6 +240,12 @@ void FilterSlot::add_senders() {
   set_sender_mask(0);
 }
 
+// The bit stays: a process may have it by its ID.
+void FilterSlot::remove_senders() {
+  senders_ = false;
+  set_sender_mask(kIdMask);
+}
+
 void FilterSlot::object_bits(uint64_t key, uint64_t (&bits)[2]) const {
   const uint64_t hash = key * kMix;
   bits[0] = hash >> (64 - kObjectBits);

@@ -62,6 +62,7 @@ class FilterSlot final : public Filter {
   void add_object(uint64_t key) override;
   void remove_object(uint64_t key) override;
   void add_senders() override;
+  void remove_senders() override;
   void add_name(const KnownName& name) override;
   void remove_name(uint64_t dentry) override;
   void clear() override;

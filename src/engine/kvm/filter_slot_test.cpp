@@ -170,8 +170,17 @@ TEST_F(Stubs, EverySenderIsOfInterestOnceAllAre) {
       EXPECT_TRUE(run(sender) && run(inverse));
       EXPECT_FALSE(run(other)) << "reading and writing cost what they did";
     }
-    both([&](Filter& filter) { filter.clear(), filter.add_process(7); });
+    if (round == 0)
+      both([&](Filter& filter) { filter.clear(), filter.add_process(7); });
+    else
+      both([&](Filter& filter) { filter.remove_senders(), filter.add_process(7); });
   }
+  for (const uint32_t tgid : {1U, 8U, (1U << 22) - 1}) {
+    of(tgid);
+    EXPECT_FALSE(run(sender) || run(inverse) || run(other)) << "senders are of no interest any more";
+  }
+  of(7);
+  EXPECT_TRUE(run(sender) && run(inverse) && run(other));
 }
 
 TEST_F(Stubs, ObjectsCountAndHardlyEverCollide) {

@@ -164,6 +164,11 @@ void Machine::pause() {
   paused_.store(true, std::memory_order_seq_cst);
 }
 
+void Machine::resume() {
+  if (!paused_.exchange(false, std::memory_order_seq_cst)) return;
+  for (KvmVcpu* vcpu : vcpus()) kick(*vcpu);
+}
+
 void Machine::kick(KvmVcpu& vcpu) {
   if (kick_signal && vcpu.has_thread_) pthread_kill(vcpu.thread_, kick_signal);
 }

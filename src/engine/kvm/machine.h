@@ -44,8 +44,9 @@ class Machine {
   int enter(KvmVcpu& vcpu);
 
   // From now on no vCPU runs guest code: each stands still in enter(), outside of handlers. When the VMM wants one
-  // back, as to stop or end the machine, it gets EINTR. Nothing undoes it. To be called where a Stopped may be made.
+  // back, as to stop or end the machine, it gets EINTR. Until resume(). To be called where a Stopped may be made.
   void pause();
+  void resume();
   bool paused() const { return paused_.load(std::memory_order_seq_cst); }
 
   // While one exists no other vCPU runs guest code, nor is any in a handler. Not to be nested; waits for another's end.

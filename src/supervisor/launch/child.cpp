@@ -90,6 +90,10 @@ void Child::terminate() const { signal(SIGTERM); }
 
 void Child::kill() const { signal(SIGKILL); }
 
+void Child::stop() const { signal(SIGSTOP); }
+
+void Child::go_on() const { signal(SIGCONT); }
+
 bool Child::ends_within(int timeout_ms) const {
   pollfd ended{pidfd_.get(), POLLIN, 0};
   while (poll(&ended, 1, timeout_ms) < 0 && errno == EINTR) {

@@ -28,6 +28,8 @@ class Child {
   int poll_fd() const { return pidfd_.get(); }  // readable when the child has ended
   void terminate() const;                       // SIGTERM
   void kill() const;                            // SIGKILL
+  void stop() const;                            // SIGSTOP: all of its threads stand still
+  void go_on() const;                           // SIGCONT
   std::optional<int> wait();                    // its wait status, which only parents are told
   bool ends_within(int timeout_ms) const;       // by itself
 

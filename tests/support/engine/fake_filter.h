@@ -31,6 +31,7 @@ class FakeFilter final : public engine::Filter {
   void add_name(const engine::KnownName& name) override { names_[name.dentry] = name; }
   void remove_name(uint64_t dentry) override { names_.erase(dentry); }
   void add_senders() override { senders_ = true; }
+  void remove_senders() override { senders_ = false; }
   void clear() override {
     senders_ = false;
     processes_.clear();

@@ -2,7 +2,7 @@
 // the exits of vCPUs that are the VMM's: while none has been in a Linux kernel at its final address, at each; then
 // until that kernel's code is final, for which there are many (drivers look for their devices). A reset is noticed by
 // the register values that the VMM sets. When the supervisor is gone before a boot is armed, the VMM ends with status
-// 3; after, it is the setting (link::SupervisorLoss) that says what becomes of the guest.
+// 3; after, it is the policy (policy::Trouble::supervisor_loss) that says what becomes of the guest.
 //
 // Threads: run() on the vCPU's own; the rest by any thread of the VMM.
 #pragma once
@@ -56,6 +56,7 @@ class KvmSession final : engine::Placement, engine::Stopping {
   bool supervisor_is_gone() const;
   bool lost(LettingGo& going);
   void look_after();
+  link::Body answer_to(const link::Body& request);
   void check_guest();
   bool let_go(LettingGo& going);
 

@@ -160,7 +160,7 @@ INSTANTIATE_TEST_SUITE_P(Ways, LettingGoTest, testing::Bool(),
 
 class PauseTest : public KvmSessionTest {
  protected:
-  PauseTest() { on_supervisor_loss = link::SupervisorLoss::pause; }
+  PauseTest() { on_supervisor_loss = policy::Reaction::pause; }
   void lose_supervisor() {
     commands.reset();
     for (int i = 0; i < 5000 && !session().machine.paused(); ++i) usleep(1000);
@@ -219,10 +219,61 @@ TEST_F(PauseTest, NoHandlerIsHeldInTheMiddle) {
   cpus[1].vcpu->run().immediate_exit = 0;
 }
 
+TEST_F(PauseTest, ItsSupervisorStopsItAndLetsItGoOn) {
+  boot();
+  const auto ask = [&](const link::Body& body) {
+    EXPECT_TRUE(link::send(commands.get(), body, 1));
+    const auto answer = link::receive(commands.get(), 10000);
+    EXPECT_TRUE(answer && answer->as<link::Done>());
+  };
+  for (int round = 0; round < 3; ++round) {
+    ask(link::Pause{});
+    EXPECT_TRUE(session().machine.paused());
+    Cpu& cpu = cpus[0];
+    cpu.exit_reason = KVM_EXIT_MMIO;
+    auto entry = std::async(std::launch::async, [&] {
+      int result = 0;
+      while ((result = session().run(*cpu.vcpu)) != 0 && errno == EINTR) {  // as a VMM does
+      }
+      return result;
+    });
+    EXPECT_EQ(entry.wait_for(std::chrono::milliseconds(kShort)), std::future_status::timeout) << "the guest went on";
+    ask(link::Resume{});
+    EXPECT_EQ(entry.get(), 0);
+    EXPECT_FALSE(cpu.vcpu->run().immediate_exit) << "that was ours";
+    cpu.exit_reason = 0;
+  }
+}
+
+class DenyTest : public KvmSessionTest {
+ protected:
+  DenyTest() { on_supervisor_loss = policy::Reaction::deny; }
+};
+
+TEST_F(DenyTest, WithoutItsSupervisorATracedGuestRunsOnAndSendsNothing) {
+  boot();
+  // What it says, it says on standard error.
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd said(ends[0]), before(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));
+  dup2(ends[1], STDERR_FILENO);
+  close(ends[1]);
+  commands.reset();
+  std::string words;
+  for (pollfd wait{said.get(), POLLIN, 0}; words.find('\n') == std::string::npos && poll(&wait, 1, 20000) == 1;) {
+    char part[512];
+    words.append(part, static_cast<size_t>(std::max<ssize_t>(read(said.get(), part, sizeof part), 0)));
+  }
+  dup2(before.get(), STDERR_FILENO);
+  EXPECT_NE(words.find("the guest can send nothing to other machines"), std::string::npos) << words;
+  EXPECT_FALSE(session().machine.paused());
+  EXPECT_TRUE(hooked(Symbol::fn_file_open));
+}
+
 class KillTest : public KvmSessionTest {
  protected:
   KillTest() {
-    on_supervisor_loss = link::SupervisorLoss::kill;
+    on_supervisor_loss = policy::Reaction::kill;
     testing::GTEST_FLAG(death_test_style) = "threadsafe";
   }
 };

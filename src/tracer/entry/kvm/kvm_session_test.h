@@ -92,7 +92,7 @@ class KvmSessionTest : public testing::Test {
     link::Start start;
     start.hooks = "text";
     link::Settings settings;
-    settings.on_supervisor_loss = on_supervisor_loss;
+    settings.policy.on(policy::Trouble::supervisor_loss) = on_supervisor_loss;
     settings.services.push_back({"web", "/service", "", false, true, {"/var/secret/**"}});
     start.settings = memfd_create("settings", MFD_CLOEXEC);
     const std::string text = settings.format();
@@ -224,7 +224,7 @@ class KvmSessionTest : public testing::Test {
     call(i, Symbol::fn_bprm_committed_creds, program.value);
   }
 
-  link::SupervisorLoss on_supervisor_loss = link::SupervisorLoss::detach;
+  policy::Reaction on_supervisor_loss = policy::Reaction::detach;
   World& world;
   fake::FakeGuest& guest;
   fake::FileSystem disk;

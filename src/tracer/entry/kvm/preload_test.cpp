@@ -108,7 +108,7 @@ class PreloadTest : public testing::Test {
       if (!message) return types;
       types += link::name_of(message->type());
       if (message->as<link::Untraceable>()) {
-        EXPECT_TRUE(link::send(control.get(), link::GoOn{}));
+        EXPECT_TRUE(link::send(control.get(), link::RunUntraced{}));
       }
     }
   }

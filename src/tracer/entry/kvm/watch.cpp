@@ -42,6 +42,18 @@ bool KvmSession::supervisor_is_gone() const {
   return waits[0].revents || waits[1].revents;
 }
 
+link::Body KvmSession::answer_to(const link::Body& request) {
+  if (const auto* detach = std::get_if<link::Detach>(&request))
+    tracer_->commanded({"detach", static_cast<uint32_t>(detach->uid), detach->user});
+  else if (std::holds_alternative<link::Pause>(request))
+    machine.pause();
+  else if (std::holds_alternative<link::Resume>(request))
+    machine.resume();
+  else
+    return answer(*tracer_, request);
+  return link::Done{};
+}
+
 void KvmSession::look_after() {
   LettingGo going;
   bool alone = false;
@@ -57,10 +69,8 @@ void KvmSession::look_after() {
       if (!going.why) going.since = std::chrono::steady_clock::now();
       if (message) {
         // That it has begun; how it ends, the control channel tells.
-        const bool detach = message->as<link::Detach>();
-        if (detach) going.why = "asked for";
-        (void)link::send(start_.commands, detach ? link::Body(link::Done{}) : answer(*tracer_, message->body),
-                         message->request);
+        if (message->as<link::Detach>()) going.why = "asked for";
+        (void)link::send(start_.commands, answer_to(message->body), message->request);
       } else {
         alone = true;
         if (!lost(going)) return;
@@ -78,17 +88,29 @@ bool KvmSession::lost(LettingGo& going) {
   const Boot::Phase phase = boot_->phase();
   if (phase == Boot::Phase::untraced) return false;
   if (phase != Boot::Phase::armed) lost_before_armed();
-  switch (tracer_->settings().on_supervisor_loss) {
-    case link::SupervisorLoss::kill:
+  switch (tracer_->settings().policy.reaction(policy::Trouble::supervisor_loss)) {
+    case policy::Reaction::kill:
       say_at_once("the supervisor is gone: the machine ends (on_supervisor_loss = \"kill\")");
       _exit(kNotTraced);
-    case link::SupervisorLoss::detach:
+    case policy::Reaction::detach:
       say_at_once(
           "the supervisor is gone: the hooks are taken out, and the guest runs on UNTRACED "
           "(on_supervisor_loss = \"detach\")");
       going.why = "the supervisor is gone";
       return true;
-    case link::SupervisorLoss::pause:
+    case policy::Reaction::report:
+      say_at_once(
+          "the supervisor is gone: the guest runs on traced, and what is found is kept for the next run as far as "
+          "there "
+          "is room (on_supervisor_loss = \"report\")");
+      return true;
+    case policy::Reaction::deny:
+      tracer_->supervisor_is_lost();
+      say_at_once(
+          "the supervisor is gone: from now on the guest can send nothing to other machines "
+          "(on_supervisor_loss = \"deny\")");
+      return true;
+    case policy::Reaction::pause:
       break;
   }
   machine.pause();

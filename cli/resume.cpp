@@ -1,0 +1,40 @@
+// oboro resume: an operator's word that the guest may go on.
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/load.h"
+#include "cli/output.h"
+#include "cli/verbs.h"
+#include "supervisor/run_socket.h"
+
+namespace oboro::cli {
+namespace {
+
+constexpr char kResumeFooter[] =
+    R"(Where `[safety]` of the configuration says "deny" or "pause", what could leak is refused, and the guest may stand still, once
+tracing cannot be vouched for: labels could not be recorded, say, or the journal could not be written. This lets the guest go on:
+what has been found so far (`oboro status`) refuses nothing any more. What comes after it does again. The result stays
+incomplete, and the journal says who has done this.
+
+Exit status: 0 done; 1 it could not be done; 4 nothing runs with that state directory.)";
+
+int execute(const std::string& given) {
+  const Result<std::string> directory = state_directory(given);
+  if (!directory) return fail(directory.error(), kExitUsage);
+  const Result<std::string> answer = supervisor::ask_run(*directory, "resume");
+  if (!answer) return fail(answer.error(), answer.error().code == Errc::not_found ? kExitNotFound : kExitFailed);
+  return *answer == "ok" ? kExitOk : fail(Error{Errc::unsupported, *answer}, kExitFailed);
+}
+
+}  // namespace
+
+void add_resume(CLI::App& app, int& exit_code) {
+  CLI::App* verb = app.add_subcommand("resume", "Let a guest go on that was held back, or stopped, for its safety");
+  verb->footer(kResumeFooter);
+  auto directory = std::make_shared<std::string>();
+  add_state_option(*verb, *directory);
+  verb->callback([directory, &exit_code] { exit_code = execute(*directory); });
+}
+
+}  // namespace oboro::cli

@@ -1,0 +1,48 @@
+// Whether tracing can be vouched for, and what is done while it cannot: the reactions of `[safety]` (policy::Policy).
+//
+// Threads: any. What a trouble brings holds before doubt() returns, on every vCPU.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+
+#include "labels/carriers.h"
+#include "policy/policy.h"
+
+namespace oboro::tracer {
+
+// Each time is another one: an operator who says go on cannot know of the next.
+inline constexpr char kLostRecords[] = "records were lost";
+
+class Trust {
+ public:
+  // carriers must outlive this.
+  Trust(const policy::Policy& policy, labels::Carriers& carriers) : policy_(policy), carriers_(carriers) {}
+
+  // There is trouble. why: a string literal, known by its address. Sends are refused if that is the reaction, unless an
+  // operator has said go on with just that trouble. True: the machine is to stand still, and nobody has been told yet.
+  bool doubt(policy::Trouble trouble, const char* why);
+  // That trouble is over.
+  void mended(policy::Trouble trouble);
+  // An operator says go on: nothing that has been told so far refuses sends any more.
+  void go_on();
+
+ private:
+  static constexpr size_t kMostReasons = 64;
+  struct Reason {
+    std::atomic<const char*> why{nullptr};
+    std::atomic<bool> accepted{false};
+  };
+  const Reason* reason(const char* why);
+  void renew();
+
+  const policy::Policy policy_;
+  labels::Carriers& carriers_;
+  std::array<Reason, kMostReasons> reasons_;
+  // The first of each trouble that stands.
+  std::array<std::atomic<const char*>, static_cast<size_t>(policy::Trouble::count)> standing_{};
+  std::array<std::atomic<bool>, static_cast<size_t>(policy::Trouble::count)> pause_told_{};
+};
+
+}  // namespace oboro::tracer
