@@ -14,19 +14,19 @@ constexpr size_t kMostOthers = 1024;
 // Where clouds tell a machine its secrets, by IPv6 (fd00:ec2::254); by IPv4 that is a link-local address.
 constexpr std::array<uint8_t, 16> kMetadata = {0xfd, 0, 0x0e, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54};
 
-// Neither this host and this network, by their reserved names (RFC 1122), nor what all of them hear.
-bool is_of_one_host(const std::vector<std::byte>& bytes) {
-  const auto octet = [&](size_t i) { return static_cast<uint8_t>(bytes[i]); };
-  if (bytes.size() == 4)
-    return octet(0) != 0 && octet(0) != 127 && octet(0) < 224 && !(octet(0) == 169 && octet(1) == 254);
-  const bool low = std::all_of(bytes.begin(), bytes.begin() + 12, [](std::byte b) { return b == std::byte{}; });
+}  // namespace
+
+bool is_never_reached(std::span<const std::byte> address) {
+  const auto octet = [&](size_t i) { return static_cast<uint8_t>(address[i]); };
+  if (address.size() == sizeof(in_addr))
+    return octet(0) == 0 || octet(0) == 127 || octet(0) >= 224 || (octet(0) == 169 && octet(1) == 254);
+  if (address.size() != sizeof(in6_addr)) return true;
+  const bool low = std::all_of(address.begin(), address.begin() + 12, [](std::byte b) { return b == std::byte{}; });
   const bool link_local = octet(0) == 0xfe && (octet(1) & 0xc0) == 0x80;
   const auto metadata = std::as_bytes(std::span(kMetadata));
   // ::, ::1, IPv4-compatible; fe80::/10; multicast
-  return !low && !link_local && octet(0) != 0xff && !std::equal(metadata.begin(), metadata.end(), bytes.begin());
+  return low || link_local || octet(0) == 0xff || std::equal(metadata.begin(), metadata.end(), address.begin());
 }
-
-}  // namespace
 
 std::optional<Endpoint> endpoint_of(std::span<const std::byte> address) {
   sa_family_t family = AF_UNSPEC;
@@ -53,8 +53,13 @@ bool Destinations::may_bind(uint16_t port) const {
   return std::find(policy_.listen.begin(), policy_.listen.end(), port) != policy_.listen.end();
 }
 
-bool Destinations::allows(const Endpoint& to) {
-  if (!policy_.remote || !is_of_one_host(to.bytes)) return false;
+bool Destinations::is_named(const Endpoint& to, Protocol by) const {
+  return !policy_.to || std::any_of(policy_.to->begin(), policy_.to->end(),
+                                    [&](const Destination& one) { return one.holds(to.bytes, to.port, by); });
+}
+
+bool Destinations::allows(const Endpoint& to, Protocol by) {
+  if (!policy_.remote || is_never_reached(to.bytes) || !is_named(to, by)) return false;
   if (std::find(policy_.own.begin(), policy_.own.end(), to.bytes) != policy_.own.end()) return false;
   const auto now = Clock::now();
   if (now - since_ >= kValid || others_.size() >= kMostOthers) {
