@@ -7,7 +7,7 @@
 #include "labels/pattern.h"
 #include "proxy/destination.h"
 #include "proxy/limits.h"
-#include "proxy/network_policy.h"
+#include "proxy/never_reached.h"
 #include "store/files.h"
 #include "store/label_names.h"
 
@@ -176,10 +176,9 @@ class Reader {
         if (!text(key, entry, destination)) return true;
         const auto parsed = proxy::parse_destination(destination);
         if (!parsed) return fail(entry.source().begin, "\"to\": " + parsed.error().message);
-        if (parsed->name.empty() && parsed->network.is_one_address() && proxy::is_never_reached(parsed->network.base))
-          return fail(entry.source().begin, fmt::format("\"to\": \"{}\" is never reached: it is loopback, link-local, "
-                                                        "multicast, reserved, or a cloud's metadata",
-                                                        destination));
+        const std::string_view what = proxy::never_reached(parsed->network.base);
+        if (parsed->name.empty() && parsed->network.is_one_address() && !what.empty())
+          return fail(entry.source().begin, fmt::format("\"to\": \"{}\" is never reached: {}", destination, what));
       }
       return true;
     }

@@ -5,6 +5,7 @@
 #include <array>
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <utility>
 
 #include "base/number.h"
 
@@ -62,7 +63,7 @@ struct Wrong {
   std::string why;  // empty: it is not
 };
 
-Wrong parse_network(int family, std::string_view text, Network& out) {
+Wrong network_of(int family, std::string_view text, Network& out) {
   const size_t slash = text.find('/');
   const std::string_view address = text.substr(0, slash);
   out.base = parse_address(family, address);
@@ -85,11 +86,11 @@ Wrong parse_host(std::string_view text, Destination& out) {
   if (text.empty()) return {"there is neither an address nor a name"};
   if (text.front() == '[') {
     if (text.back() != ']') return {"the bracket before the IPv6 address is not closed before the port"};
-    return parse_network(AF_INET6, text.substr(1, text.size() - 2), out.network);
+    return network_of(AF_INET6, text.substr(1, text.size() - 2), out.network);
   }
   if (text.find(':') != std::string_view::npos) return {"an IPv6 address stands in brackets, and has one port"};
   if (text.find('/') != std::string_view::npos || !parse_address(AF_INET, text).empty())
-    return parse_network(AF_INET, text, out.network);
+    return network_of(AF_INET, text, out.network);
   if (!is_host_name(text)) return {fmt::format("\"{}\" is neither an IPv4 address nor the name of a host", text)};
   out.name = text;
   return {};
@@ -144,6 +145,14 @@ std::string Destination::text() const {
   }
   const std::string last = last_port == first_port ? "" : fmt::format("-{}", last_port);
   return fmt::format("{}:{}{}/{}", host, first_port, last, protocol == Protocol::tcp ? "tcp" : "udp");
+}
+
+Result<Network> parse_network(std::string_view text) {
+  Network out;
+  const int family = text.find(':') == std::string_view::npos ? AF_INET : AF_INET6;
+  if (Wrong wrong = network_of(family, text, out); !wrong.why.empty())
+    return Error{Errc::invalid, std::move(wrong.why)};
+  return out;
 }
 
 Result<Destination> parse_destination(std::string_view text) {

@@ -25,6 +25,7 @@ struct Network {
   unsigned prefix = 0;          // bits
 
   bool is_one_address() const { return prefix == base.size() * 8; }
+  bool covers(const Network& other) const { return other.prefix >= prefix && holds(other.base); }
   // An address of the other family is in no network of this one: ::/0 holds no IPv4 address.
   bool holds(std::span<const std::byte> address) const;
 };
@@ -40,6 +41,8 @@ struct Destination {
   std::string text() const;  // parse_destination() takes it
 };
 
+// "203.0.113.0/24", "2001:db8::1". Errors: invalid.
+Result<Network> parse_network(std::string_view text);
 // Errors: invalid, with `text`, what is wrong with it, and what was expected.
 Result<Destination> parse_destination(std::string_view text);
 

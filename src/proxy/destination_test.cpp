@@ -120,6 +120,7 @@ TEST(Destination, HoldsWhatIsWithinItsBorders) {
            {"203.0.113.8/29:10-20/udp", "203.0.113.7", 10, Protocol::udp, false},
            {"203.0.113.8/29:10-20/udp", "203.0.113.16", 10, Protocol::udp, false},
            {"203.0.113.8/29:10-20/udp", "203.0.113.8", 9, Protocol::udp, false},
+           {"203.0.113.8/29:10-20/udp", "203.0.113.8", 10, Protocol::tcp, false},
            {"203.0.113.8/29:10-20/udp", "203.0.113.8", 21, Protocol::udp, false},
            {"203.0.113.7:1-65535/tcp", "203.0.113.7", 65535, Protocol::tcp, true},
            {"203.0.113.7:1-65535/tcp", "203.0.113.6", 65535, Protocol::tcp, false},

@@ -35,10 +35,6 @@ struct Endpoint {
 // Of a socket address, which may be anything. Nothing: it is of another family, or too short.
 std::optional<Endpoint> endpoint_of(std::span<const std::byte> address);
 
-// Whether an address (4 or 16 bytes) is refused whatever is allowed: this host's and this network's by their reserved
-// names, what all hosts of a network hear, and where clouds tell a machine its secrets.
-bool is_never_reached(std::span<const std::byte> address);
-
 class Destinations {
  public:
   // What was no address of this host is asked about again after this time.
@@ -53,6 +49,8 @@ class Destinations {
 
  private:
   using Clock = std::chrono::steady_clock;
+  // At the moment, or since it was asked.
+  bool is_this_host(const std::vector<std::byte>& address);
   bool is_named(const Endpoint& to, Protocol by) const;
 
   NetworkPolicy policy_;

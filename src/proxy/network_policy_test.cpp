@@ -166,7 +166,12 @@ TEST(Destinations, WhatIsRefusedToAllIsNotAllowedByBeingNamed) {
                                                    {"::127.0.0.1", 80, kTcp, false},
                                                    {"fe80::1", 80, kTcp, false},
                                                    {"ff02::1", 80, kTcp, false},
-                                                   {"fd00:ec2::254", 80, kTcp, false}})
+                                                   {"fd00:ec2::254", 80, kTcp, false},
+                                                   {"168.63.129.16", 80, kTcp, false},
+                                                   {"64:ff9b::203.0.113.1", 80, kTcp, true},
+                                                   {"64:ff9b::169.254.169.254", 80, kTcp, false},
+                                                   {"64:ff9b::192.0.2.8", 80, kTcp, false},
+                                                   {"2002:c000:209::1", 80, kTcp, false}})
     for (const Endpoint& endpoint : endpoints_of(row.host, row.port))
       EXPECT_EQ(Destinations(policy).allows(endpoint, row.by), row.allowed) << row.host;
 }

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "proxy/network_policy.h"
+#include "proxy/never_reached.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -58,7 +59,7 @@ Result<Reach> reach_of(const link::HiddenService& service, const Resolver& resol
       if (!known.count(name)) {
         Result<Addresses> found = resolver(name);
         if (!found) return about(service, found.error().code, found.error().message);
-        std::erase_if(*found, [](const auto& address) { return proxy::is_never_reached(address); });
+        std::erase_if(*found, [](const auto& address) { return !proxy::never_reached(address).empty(); });
         std::sort(found->begin(), found->end());
         found->erase(std::unique(found->begin(), found->end()), found->end());
         if (found->empty())
