@@ -5,7 +5,9 @@
 
 #include "base/size.h"
 #include "labels/pattern.h"
+#include "proxy/destination.h"
 #include "proxy/limits.h"
+#include "proxy/never_reached.h"
 #include "store/files.h"
 #include "store/label_names.h"
 
@@ -112,6 +114,8 @@ class Reader {
         return fail(entry.source().begin, "[hide." + rule.name + "] hides nothing: give \"files\" or \"network\"");
       if (!error_ && !rule.listen.empty() && !rule.network)
         return fail(entry.source().begin, "[hide." + rule.name + "]: \"listen\" needs network = \"remote\"");
+      if (!error_ && rule.to && !rule.network)
+        return fail(entry.source().begin, "[hide." + rule.name + "]: \"to\" needs network = \"remote\"");
       config_.hide.push_back(std::move(rule));
     }
     return true;
@@ -161,6 +165,20 @@ class Reader {
         if (port == nullptr || port->get() < 1 || port->get() > 65535)
           return fail(entry.source().begin, "\"listen\" holds something that is no port number");
         rule.listen.push_back(static_cast<uint16_t>(port->get()));
+      }
+      return true;
+    }
+    if (key == "to") {
+      if (list == nullptr) return fail(node.source().begin, "\"to\" is not a list");
+      rule.to.emplace();
+      for (const toml::node& entry : *list) {
+        std::string& destination = rule.to->emplace_back();
+        if (!text(key, entry, destination)) return true;
+        const auto parsed = proxy::parse_destination(destination);
+        if (!parsed) return fail(entry.source().begin, "\"to\": " + parsed.error().message);
+        const std::string_view what = proxy::never_reached(parsed->network.base);
+        if (parsed->name.empty() && parsed->network.is_one_address() && !what.empty())
+          return fail(entry.source().begin, fmt::format("\"to\": \"{}\" is never reached: {}", destination, what));
       }
       return true;
     }

@@ -9,6 +9,7 @@
 //   children = true
 //   files = ["/var/log/secure/**"]
 //   network = "remote"          # or "none"
+//   to = ["203.0.113.0/24:6514/tcp", "log.example.org:443/tcp"]
 //   listen = [6514]
 //   max_memory = "512M"         # of its proxy
 //   max_files = 1024

@@ -93,6 +93,7 @@ TEST(Config, HiddenServices) {
 exe = "/usr/sbin/rsyslogd"
 files = ["/var/log/secure/**", "/etc/x"]
 network = "remote"
+to = ["203.0.113.0/24:6514/tcp", "log.example.org:443-450/tcp", "[2001:db8::/32]:53/udp", "0.0.0.0/0:53/udp"]
 listen = [514, 6514]
 children = true
 max_memory = "1G"
@@ -109,6 +110,9 @@ network = "none")",
   EXPECT_EQ(logger.exe, "/usr/sbin/rsyslogd");
   EXPECT_EQ(logger.files, (std::vector<std::string>{"/var/log/secure/**", "/etc/x"}));
   EXPECT_EQ(logger.listen, (std::vector<uint16_t>{514, 6514}));
+  EXPECT_EQ(logger.to, (std::vector<std::string>{"203.0.113.0/24:6514/tcp", "log.example.org:443-450/tcp",
+                                                 "[2001:db8::/32]:53/udp", "0.0.0.0/0:53/udp"}));
+  EXPECT_FALSE(agent.to);
   EXPECT_TRUE(logger.network);
   EXPECT_TRUE(logger.children);
   EXPECT_EQ(logger.max_memory, uint64_t{1} << 30);
@@ -131,6 +135,18 @@ TEST(Config, HiddenServicesThatCannotBe) {
            {"[hide.x]\nexe = '/a'\nnetwork = 'all'", "\"network\" is neither"},
            {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nlisten = [1]", "needs network"},
            {"[hide.x]\nexe = '/a'\nnetwork = 'remote'\nlisten = [0]", "no port number"},
+           {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nto = []", "f:1:1: [hide.x]: \"to\" needs network"},
+           {"[hide.x]\nexe = '/a'\nnetwork = 'none'\nfiles = ['/a']\nto = ['203.0.113.7:1/tcp']",
+            "\"to\" needs network"},
+           {"[hide.x]\nexe = '/a'\nnetwork = 'remote'\nto = '203.0.113.7:1/tcp'", "f:4:6: \"to\" is not a list"},
+           {"[hide.x]\nexe = '/a'\nnetwork = 'remote'\nto = ['203.0.113.7:1/tcp', 443]",
+            "f:4:28: \"to\" is not a string"},
+           {"[hide.x]\nexe = '/a'\nnetwork = 'remote'\nto = ['203.0.113.7:1/tcp', '203.0.113.0/33:1/tcp']",
+            "f:4:28: \"to\": \"203.0.113.0/33:1/tcp\": \"33\" is no number of bits from 0 to 32 (expected as in"},
+           {"[hide.x]\nexe = '/a'\nnetwork = 'remote'\nto = ['169.254.169.254:80/tcp']",
+            "f:4:7: \"to\": \"169.254.169.254:80/tcp\" is never reached: link-local, and clouds' metadata"},
+           {"[hide.x]\nexe = '/a'\nnetwork = 'remote'\nto = ['[::1]:80/tcp']",
+            "\"[::1]:80/tcp\" is never reached: loopback or"},
            {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nchildren = 1", "not true or false"},
            {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nmax_memory = 1", "\"max_memory\" is not a string"},
            {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nmax_memory = '63M'", "f:4:14: \"max_memory\" is less than 64M"},

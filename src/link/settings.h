@@ -34,7 +34,9 @@ struct HiddenService {
   bool children = false;
   bool network = false;            // "remote"
   std::vector<std::string> files;  // valid patterns
-  // The host's alone, of its proxy: ports that it may bind; bytes, and descriptors (proxy/limits.h).
+  // The host's alone, of its proxy: where it may go (proxy/destination.h; nothing: to every other host), and ports that
+  // it may bind; bytes, and descriptors (proxy/limits.h).
+  std::optional<std::vector<std::string>> to{};
   std::vector<uint16_t> listen{};
   std::optional<uint64_t> max_memory{}, max_files{};
 };

@@ -87,6 +87,7 @@ Result<void> run(const Options& options) {
   umask(0);  // the modes are the service's
   NetworkPolicy policy;
   policy.remote = options.confinement.network;
+  policy.to = options.to;
   policy.listen = options.confinement.listen;
   if (policy.remote) {
     auto own = own_addresses();

@@ -1,30 +1,16 @@
 #include "proxy/network_policy.h"
 
 #include <algorithm>
-#include <array>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "proxy/bytes.h"
+#include "proxy/never_reached.h"
 
 namespace oboro::proxy {
 namespace {
 
 constexpr size_t kMostOthers = 1024;
-// Where clouds tell a machine its secrets, by IPv6 (fd00:ec2::254); by IPv4 that is a link-local address.
-constexpr std::array<uint8_t, 16> kMetadata = {0xfd, 0, 0x0e, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54};
-
-// Neither this host and this network, by their reserved names (RFC 1122), nor what all of them hear.
-bool is_of_one_host(const std::vector<std::byte>& bytes) {
-  const auto octet = [&](size_t i) { return static_cast<uint8_t>(bytes[i]); };
-  if (bytes.size() == 4)
-    return octet(0) != 0 && octet(0) != 127 && octet(0) < 224 && !(octet(0) == 169 && octet(1) == 254);
-  const bool low = std::all_of(bytes.begin(), bytes.begin() + 12, [](std::byte b) { return b == std::byte{}; });
-  const bool link_local = octet(0) == 0xfe && (octet(1) & 0xc0) == 0x80;
-  const auto metadata = std::as_bytes(std::span(kMetadata));
-  // ::, ::1, IPv4-compatible; fe80::/10; multicast
-  return !low && !link_local && octet(0) != 0xff && !std::equal(metadata.begin(), metadata.end(), bytes.begin());
-}
 
 }  // namespace
 
@@ -53,18 +39,29 @@ bool Destinations::may_bind(uint16_t port) const {
   return std::find(policy_.listen.begin(), policy_.listen.end(), port) != policy_.listen.end();
 }
 
-bool Destinations::allows(const Endpoint& to) {
-  if (!policy_.remote || !is_of_one_host(to.bytes)) return false;
-  if (std::find(policy_.own.begin(), policy_.own.end(), to.bytes) != policy_.own.end()) return false;
+bool Destinations::is_named(const Endpoint& to, Protocol by) const {
+  return !policy_.to || std::any_of(policy_.to->begin(), policy_.to->end(),
+                                    [&](const Destination& one) { return one.holds(to.bytes, to.port, by); });
+}
+
+bool Destinations::is_this_host(const std::vector<std::byte>& address) {
+  if (std::find(policy_.own.begin(), policy_.own.end(), address) != policy_.own.end()) return true;
+  if (others_.count(address)) return false;
+  if (policy_.is_own(address)) return true;
+  others_.insert(address);
+  return false;
+}
+
+bool Destinations::allows(const Endpoint& to, Protocol by) {
+  if (!policy_.remote || !never_reached(to.bytes).empty() || !is_named(to, by)) return false;
   const auto now = Clock::now();
   if (now - since_ >= kValid || others_.size() >= kMostOthers) {
     others_.clear();
     since_ = now;
   }
-  if (others_.count(to.bytes)) return true;
-  if (policy_.is_own(to.bytes)) return false;
-  others_.insert(to.bytes);
-  return true;
+  if (is_this_host(to.bytes)) return false;
+  const std::vector<std::byte> behind = translated(to.bytes);
+  return behind.empty() || !is_this_host(behind);
 }
 
 }  // namespace oboro::proxy

@@ -14,8 +14,8 @@
 namespace oboro::proxy {
 
 const char kHelp[] = R"(usage: oboro-proxy --memory FD --for-proxy FD --for-tracer FD --root FD --life FD
-                   --network none|remote [--listen PORT]... [--deny ADDRESS]... [--disk shared|own]
-                   [--max-memory BYTES] [--max-files N]
+                   --network none|remote [--to DESTINATION]... [--listen PORT]... [--deny ADDRESS]...
+                   [--disk shared|own] [--max-memory BYTES] [--max-files N]
        oboro-proxy relay --memory FD --for-proxy FD --for-tracer FD --root FD --life FD
                    --stream FD --console FD --ready FD
        oboro-proxy init    (only as the first process of a machine; its arguments are in /oboro/arguments)
@@ -31,6 +31,8 @@ number of a descriptor that it inherits. All others but standard error are close
                     owner of this directory
   --life FD         a pipe or socket; the proxy ends as soon as its other end is closed
   --network WHICH   none: no network at all. remote: other hosts, never this one
+  --to DESTINATION  of other hosts only this one; more than once for more, "none" for none (with --network remote):
+                    ADDRESS[/BITS]:PORT[-PORT]/tcp or /udp, IPv6 as [ADDRESS[/BITS]]:PORT
   --listen PORT     a port that the service may bind and listen at; more than once for more (with --network remote)
   --deny ADDRESS    an IPv4 or IPv6 address that is not to be reached either; more than once for more
   --disk WHICH      shared (the default): of the root's file system a twentieth stays free, or 256 MiB where that is more
@@ -102,6 +104,13 @@ Result<void> take(Options& options, const std::string& name, const std::string& 
   if (name == "--network") {
     if (value != "none" && value != "remote") return wrong("it is none or remote");
     options.network = value;
+  } else if (name == "--to") {
+    if (!options.to) options.to.emplace();
+    if (value == "none") return {};
+    auto destination = parse_destination(value);
+    if (!destination) return Error{Errc::invalid, fmt::format("--to {}", destination.error().message)};
+    if (!destination->name.empty()) return wrong("is a name, and nobody resolves it here");
+    options.to->push_back(std::move(*destination));
   } else if (name == "--listen") {
     if (!number<uint16_t>(value, 1, 65535, options.confinement.listen.emplace_back())) return wrong("is no port");
   } else if (name == "--deny") {
@@ -152,6 +161,7 @@ Result<Options> parse_options(std::span<const std::string> words) {
   options.confinement.network = options.network == "remote";
   if (!options.confinement.network && !options.confinement.listen.empty())
     return Error{Errc::invalid, "--listen goes with --network remote only"};
+  if (!options.confinement.network && options.to) return Error{Errc::invalid, "--to goes with --network remote only"};
   return options;
 }
 

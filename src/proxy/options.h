@@ -2,11 +2,13 @@
 // (init.h).
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "proxy/destination.h"
 #include "proxy/lockdown.h"
 
 namespace oboro::proxy {
@@ -18,6 +20,7 @@ struct Options {
   int memory = -1, for_proxy = -1, for_tracer = -1, root = -1, life = -1;
   int stream = -1, console = -1, ready = -1;
   std::string network;
+  std::optional<std::vector<Destination>> to;  // addresses, no names
   std::vector<std::vector<std::byte>> denied;  // addresses, 4 or 16 bytes
   bool shared_disk = true;
   Confinement confinement{};

@@ -1,5 +1,6 @@
 // oboro-proxy as a process: how it starts, what it has, how it ends.
 
+#include <linux/if_tun.h>
 #include <set>
 
 #include "proxy/process_test.h"
@@ -71,6 +72,9 @@ TEST_F(ProcessTest, WrongWordsAreTold) {
       {{"--network", "none", "--listen", "80"}, "remote only"},
       {{"--network", "remote", "--listen", "0"}, "no port"},
       {{"--network", "remote", "--listen", "65536"}, "no port"},
+      {{"--network", "none", "--to", "none"}, "--to goes with --network remote only"},
+      {{"--network", "remote", "--to", "10.0.0.0/8:1"}, "--to \"10.0.0.0/8:1\": it does not end in /tcp or /udp"},
+      {{"--network", "remote", "--to", "log.example.org:1/tcp"}, "nobody resolves it here"},
       {{"--network", "none", "--max-memory", "1"}, "from 67108864"},
       {{"--network", "none", "--max-files", "many"}, "from 1 to"},
       {{"--network", "none", "--max-files", "-1"}, "from 1 to"},
@@ -94,8 +98,8 @@ TEST_F(ProcessTest, HelpTeaches) {
   std::string text(10000, '\0');
   text.resize(fread(text.data(), 1, text.size(), out));
   EXPECT_EQ(pclose(out), 0);
-  for (const char* word : {"--memory", "--for-proxy", "--for-tracer", "--root", "--life", "--network", "--listen",
-                           "--max-memory", "--max-files", "Exit status"})
+  for (const char* word : {"--memory", "--for-proxy", "--for-tracer", "--root", "--life", "--network", "--to",
+                           "--listen", "--max-memory", "--max-files", "Exit status"})
     EXPECT_NE(text.find(word), std::string::npos) << word;
 }
 
@@ -146,6 +150,58 @@ TEST_F(ProcessTest, ThisHostIsNotTheNetwork) {
   EXPECT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
   EXPECT_GT(proxy.call(Op::accept, tcp, {}).result, 0);
   EXPECT_EQ(proxy.status_of("CapEff", 16), 1 << 10) << "CAP_NET_BIND_SERVICE";
+}
+
+// What leaves by a device of this process: the addresses to which IPv4 datagrams went.
+std::vector<std::string> sent_by(int device) {
+  std::vector<std::string> all;
+  std::array<char, 2000> packet{};
+  while (read(device, packet.data(), packet.size()) > 0) {
+    constexpr size_t kProtocol = 9, kTo = 16;
+    std::array<char, INET_ADDRSTRLEN> text{};
+    if (packet[0] >> 4 == 4 && packet[kProtocol] == IPPROTO_UDP)
+      all.emplace_back(inet_ntop(AF_INET, &packet[kTo], text.data(), text.size()));
+  }
+  return all;
+}
+
+TEST_F(ProcessTest, OnlyWhatItIsToldIsTheNetwork) {
+  const UniqueFd device(open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  ifreq request{};
+  strcpy(request.ifr_name, "other0");
+  request.ifr_flags = IFF_TUN | IFF_NO_PI;
+  if (!device || ioctl(device.get(), TUNSETIFF, &request) != 0) GTEST_SKIP() << "no network device can be made";
+  ASSERT_TRUE(add_address("other0", "192.168.0.1"));
+  const UniqueFd any(socket(AF_INET, SOCK_DGRAM, 0));
+  const sockaddr_in mask = address("255.255.0.0", 0);
+  std::memcpy(&request.ifr_netmask, &mask, sizeof mask);
+  ASSERT_EQ(ioctl(any.get(), SIOCSIFNETMASK, &request), 0);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  ASSERT_EQ(ioctl(any.get(), SIOCSIFFLAGS, &request), 0);
+  struct Row {
+    std::vector<std::string> told;
+    std::vector<std::string> reached;
+  };
+  for (const Row& row :
+       {Row{{}, {"192.168.0.7", "192.168.0.8", "192.168.1.7"}},
+        Row{{"--to", "192.168.0.7:53/udp", "--to", "192.168.1.0/24:53/udp"}, {"192.168.0.7", "192.168.1.7"}},
+        Row{{"--to", "192.168.0.0/16:53/tcp"}, {}}, Row{{"--to", "none"}, {}}}) {
+    std::vector<std::string> words = {"--network", "remote"};
+    words.insert(words.end(), row.told.begin(), row.told.end());
+    Proxy proxy = start({words});
+    const auto udp = static_cast<uint32_t>(proxy.call(Op::socket, 0, {AF_INET, SOCK_DGRAM, 0}).result);
+    std::vector<std::string> reached;
+    // The last one is this host: to be refused whatever is said.
+    for (const char* host : {"192.168.0.7", "192.168.0.8", "192.168.1.7", "192.168.0.1"}) {
+      const int64_t sent = proxy.call(Op::send, udp, {}, "x", raw(address(host, 53))).result;
+      if (sent == 1)
+        reached.emplace_back(host);
+      else
+        EXPECT_EQ(sent, -ENETUNREACH) << host;
+    }
+    EXPECT_EQ(reached, row.reached);
+    EXPECT_EQ(sent_by(device.get()), row.reached);
+  }
 }
 
 class EndTest : public ProxyTest {

@@ -118,9 +118,12 @@ class Attempt {
     return number ? int64_t{number} : -ENFILE;
   }
 
+  bool allows(const Socket& socket, const Endpoint& to) const {
+    return destinations_.allows(to, socket.stream ? Protocol::tcp : Protocol::udp);
+  }
   // What was another host when the socket was connected may have become this one: that of a datagram socket, or of a
   // connection that was asked for long before it came to be.
-  bool still_allowed(const Socket& socket) const { return !socket.peer || destinations_.allows(*socket.peer); }
+  bool still_allowed(const Socket& socket) const { return !socket.peer || allows(socket, *socket.peer); }
 
   int64_t connect_call(Socket& socket) {
     if (progress_.started) {
@@ -138,7 +141,7 @@ class Attempt {
     if (!read_as(call_.first, family)) return -EINVAL;
     // AF_UNSPEC dissolves a datagram socket's connection.
     std::optional<Endpoint> to = endpoint_of(call_.first);
-    if (family != AF_UNSPEC && !(to && destinations_.allows(*to))) return -ENETUNREACH;
+    if (family != AF_UNSPEC && !(to && allows(socket, *to))) return -ENETUNREACH;
     SocketAddress address = kernel_address(call_.first);
     const int64_t done = result(connect(socket.fd.get(), address.at(), address.size));
     // 0 may be the end of an earlier one's way, to somebody else.
@@ -189,7 +192,7 @@ class Attempt {
     address.size = 0;
     if (!call_.second.empty()) {
       const auto to = endpoint_of(call_.second);
-      if (!to || !destinations_.allows(*to)) return -ENETUNREACH;
+      if (!to || !allows(socket, *to)) return -ENETUNREACH;
       address = kernel_address(call_.second);
     } else if (!still_allowed(socket)) {
       return -ENETUNREACH;

@@ -17,6 +17,7 @@
 #include "proxy/directories.h"
 #include "proxy/init.h"
 #include "proxy/own_addresses.h"
+#include "supervisor/launch/destinations.h"
 #include "supervisor/say.h"
 
 namespace oboro::supervisor {
@@ -49,8 +50,13 @@ Result<Ends> sockets() {
 }
 
 // What the proxy is told of its work, wherever it runs.
-std::vector<std::string> arguments_of(const link::HiddenService& service) {
+Result<std::vector<std::string>> arguments_of(const link::HiddenService& service) {
   std::vector<std::string> words = {"--network", service.network ? "remote" : "none"};
+  const Result<Reach> reach = reach_of(service);
+  if (!reach) return reach.error();
+  for (const std::string& line : reach->said) say(line);
+  if (service.to) words.insert(words.end(), {"--to", "none"});
+  for (const proxy::Destination& one : reach->destinations) words.insert(words.end(), {"--to", one.text()});
   for (const uint16_t port : service.listen) words.insert(words.end(), {"--listen", std::to_string(port)});
   if (service.max_memory) words.insert(words.end(), {"--max-memory", std::to_string(*service.max_memory)});
   if (service.max_files) words.insert(words.end(), {"--max-files", std::to_string(*service.max_files)});
@@ -117,7 +123,9 @@ Result<Proxies> Proxies::start(const std::vector<link::HiddenService>& services,
                                                     {"--for-tracer", channel->for_tracer.get()},
                                                     {"--root", root->get()},
                                                     {"--life", life->theirs.get()}};
-    std::vector<std::string> arguments = arguments_of(service);
+    Result<std::vector<std::string>> told = arguments_of(service);
+    if (!told) return told.error();
+    std::vector<std::string> arguments = std::move(*told);
     std::vector<std::string> directories;
     for (const std::string& pattern : service.files) directories.push_back(fixed_directory(pattern));
     std::vector<std::string> command = {place.program};
