@@ -37,7 +37,7 @@ Result<link::Settings> read_back(const std::string& state_dir) {
   link::Settings settings;
   Result<stream::Reader> reader = stream::Reader::open(state_dir);
   if (!reader) return reader.error();
-  history::History state;
+  history::History state(history::Keep::lasting);
   event::Event event;
   for (;;) {
     const Result<bool> more = reader->next(event);
