@@ -248,7 +248,7 @@ void History::rename(const Event& event) {
     if (displaced.file != 0) drop_name(displaced.file, target, false, event.object.path);
     // If nothing had the old name, nothing was moved, and the other half is a rename as any other.
     last_rename_ = {};
-    if (known) last_rename_ = {fs, old_path, event.object.path, event.object.inode, displaced.directory};
+    if (known) last_rename_ = {{fs, old_path, event.object.path, event.object.inode}, displaced.directory};
   }
   // Its old name may have been unknown to us, or it was displaced as the other half of an exchange.
   if (event.object.type == ObjectType::file)

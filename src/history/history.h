@@ -87,6 +87,22 @@ struct PersistentFile {
   bool operator==(const PersistentFile&) const = default;
 };
 
+// A History of Keep::lasting as data, to be gone on from.
+struct Lasting {
+  // The last one, for the next event may be the other half of an exchange.
+  struct Rename {
+    std::string fs, from, to;
+    uint64_t inode = 0;
+    bool operator==(const Rename&) const = default;
+  };
+  std::vector<PersistentFile> files;  // with labels, ascending by ID
+  uint64_t next_id = 1;
+  uint32_t boot = 0;
+  Rename last_rename;
+
+  bool operator==(const Lasting&) const = default;
+};
+
 enum class Keep : uint8_t {
   everything,  // present and ended objects, up to a bound, and how labels came to each
   lasting,     // what the next run has to know: no more than present files of file systems that outlive a boot, all of
@@ -103,6 +119,10 @@ class History {
   // max_objects: with Keep::everything.
   explicit History(Keep keep, size_t max_objects = kMaxObjects)
       : keep_(keep), max_objects_(max_objects) {}
+  // Goes on from there, with Keep::lasting: what comes after leaves what it would have left behind all events. But for
+  // names: between the halves of an exchange, those of files below the directory that has lost its place are not kept.
+  explicit History(const Lasting& lasting);
+  Lasting lasting() const;
 
   void apply(const event::Event& event);
 
@@ -153,10 +173,7 @@ class History {
   uint32_t intern(const std::string& word);
   void forget(ObjectKey key);
 
-  // The last rename, for the next one may be the other half of an exchange.
-  struct LastRename {
-    std::string fs, from, to;
-    uint64_t inode = 0;
+  struct LastRename : Lasting::Rename {
     PathTree::Node displaced = PathTree::kNone;
   };
   bool completes_exchange(const event::Event& event) const;

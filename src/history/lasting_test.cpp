@@ -1,5 +1,6 @@
 // What the next run has to know of a journal.
 #include <gtest/gtest.h>
+#include <random>
 
 #include "history/history.h"
 #include "tests/support/store/testing.h"
@@ -100,6 +101,117 @@ TEST(Lasting, FileSystemsGoWithTheirFiles) {
     EXPECT_EQ(known.fs_type, "ext4");
     EXPECT_EQ(known.names, std::vector<std::string>{"/a"});
   }
+}
+
+// Events by chance, about few files under few names, so that all that can happen to them does: the kinds that count,
+// exchanges, names in the place of others', the same again.
+std::vector<Event> events_by_chance(uint32_t seed, size_t count) {
+  std::mt19937 random(seed);
+  const auto below = [&](uint32_t bound) { return static_cast<uint32_t>(random() % bound); };
+  const auto some_file = [&] {
+    const uint64_t id = 1 + below(6);
+    return file(id, "/d" + std::to_string(below(2)) + "/" + std::to_string(below(5)), id == 6 ? "dev 0:23" : "fs-1");
+  };
+  Events events;
+  std::vector<Event> out;
+  const auto rename = [&](event::Object object, std::string from) {
+    Event event = events.make(Kind::renamed, std::move(object));
+    event.set(event::Renamed{std::move(from)});
+    out.push_back(event);
+  };
+  while (out.size() < count) {
+    switch (below(10)) {
+      case 0:
+        events.boot += below(2);
+        out.push_back(events.make(below(2) == 0 ? Kind::started : Kind::reset));
+        break;
+      case 1:
+        out.push_back(events.make(Kind::removed, some_file()));
+        break;
+      case 2:
+        out.push_back(events.make(Kind::unlinked, some_file()));
+        break;
+      case 3:
+        out.push_back(events.make(Kind::linked, some_file()));
+        break;
+      case 4:
+        out.push_back(events.make(Kind::diffusion, process(10 + below(3), 5), some_file(), 1 + below(7)));
+        break;
+      case 5:
+        out.push_back(events.make(Kind::diffusion, some_file(), process(10 + below(3), 5), 1 + below(7)));
+        break;
+      case 6:
+        rename(some_file(), some_file().path);
+        break;
+      case 7: {  // two names change places
+        event::Object a = some_file(), b = some_file();
+        if (a.id == b.id || a.path == b.path) break;
+        const std::string was = b.path;
+        b.path = std::exchange(a.path, b.path);
+        rename(a, b.path);
+        rename(b, was);
+        break;
+      }
+      default:
+        out.push_back(events.make(Kind::classified, some_file(), {}, 1 + below(7)));
+    }
+  }
+  return out;
+}
+
+TEST(Lasting, GoesOnFromAnyEventAsIfItHadSeenAll) {
+  size_t named = 0;
+  for (uint32_t seed = 1; seed <= 40; ++seed) {
+    const std::vector<Event> events = events_by_chance(seed, 100);
+    for (size_t cut = 0; cut <= events.size(); cut += 1 + seed % 3) {
+      History whole(Keep::lasting), first(Keep::lasting);
+      for (const Event& event : events) whole.apply(event);
+      for (size_t i = 0; i < cut; ++i) first.apply(events[i]);
+      const Lasting kept = first.lasting();
+      History rest(kept);
+      EXPECT_EQ(rest.lasting(), kept);
+      for (size_t i = cut; i < events.size(); ++i) rest.apply(events[i]);
+      ASSERT_EQ(rest.lasting(), whole.lasting()) << "seed " << seed << ", cut at " << cut;
+      for (const PersistentFile& known : rest.persistent_files()) named += known.names.size();
+    }
+  }
+  EXPECT_GT(named, 1000u);  // else nothing was shown
+}
+
+// The second half alone would move what the first one did back again.
+TEST(Lasting, AnExchangeOfDirectoriesMayBeCutInTwo) {
+  Events events;
+  const auto rename = [&](std::string from, std::string to, uint64_t inode) {
+    event::Object directory = file(0, std::move(to));
+    directory.inode = inode;
+    Event event = events.make(Kind::renamed, directory);
+    event.set(event::Renamed{std::move(from)});
+    return event;
+  };
+  History first(Keep::lasting);
+  first.apply(events.make(Kind::classified, file(1, "/a/x"), {}, 1));
+  first.apply(events.make(Kind::classified, file(2, "/b/y"), {}, 1));
+  first.apply(rename("/a", "/b", 50));
+  History rest(first.lasting());
+  rest.apply(rename("/b", "/a", 51));
+  const auto files = rest.persistent_files();
+  ASSERT_EQ(ids(files), (std::vector<uint64_t>{1, 2}));
+  EXPECT_EQ(files[0].names, std::vector<std::string>{"/b/x"});
+  EXPECT_EQ(files[1].names, std::vector<std::string>{}) << "that is not kept; a wrong name would be worse";
+}
+
+TEST(Lasting, PathsThatAreTooLongAreNoNames) {
+  Events events;
+  History state(Keep::lasting);
+  state.apply(events.make(Kind::classified, file(1, "/a/x"), {}, 1));
+  for (int i = 0; i < 300; ++i) {  // each puts the directory above a further one
+    Event event = events.make(Kind::renamed, file(0, "/" + std::to_string(i) + "/" + std::string(100, 'd')));
+    event.set(event::Renamed{i == 0 ? "/a" : "/" + std::to_string(i - 1)});
+    state.apply(event);
+  }
+  ASSERT_EQ(state.persistent_files().size(), 1u);
+  EXPECT_EQ(state.persistent_files()[0].names, std::vector<std::string>{});
+  EXPECT_EQ(History(state.lasting()).lasting(), state.lasting());
 }
 
 }  // namespace

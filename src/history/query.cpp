@@ -108,17 +108,4 @@ std::vector<Chain> History::explain(const TrackedObject& object) const {
   return chains;
 }
 
-std::vector<PersistentFile> History::persistent_files() const {
-  std::vector<PersistentFile> out;
-  for (const auto& [key, object] : objects_) {
-    const auto* file = std::get_if<FileDetail>(&object.detail);
-    if (file == nullptr || object.ended || object.labels == 0 || !is_persistent(words_[file->fs])) continue;
-    out.push_back({words_[file->fs], words_[file->fs_type], file->inode, file->generation, object.labels, object.id,
-                   paths(object), file->last_path});
-    if (!out.back().names.empty()) out.back().last_path.clear();
-  }
-  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
-  return out;
-}
-
 }  // namespace oboro::history
