@@ -97,6 +97,7 @@ struct Lasting {
   };
   std::vector<PersistentFile> files;  // with labels, ascending by ID
   uint64_t next_id = 1;
+  uint64_t last_seq = 0;
   uint32_t boot = 0;
   Rename last_rename;
 
@@ -117,8 +118,7 @@ class History {
 
   History() : History(Keep::everything) {}
   // max_objects: with Keep::everything.
-  explicit History(Keep keep, size_t max_objects = kMaxObjects)
-      : keep_(keep), max_objects_(max_objects) {}
+  explicit History(Keep keep, size_t max_objects = kMaxObjects) : keep_(keep), max_objects_(max_objects) {}
   // Goes on from there, with Keep::lasting: what comes after leaves what it would have left behind all events. But for
   // names: between the halves of an exchange, those of files below the directory that has lost its place are not kept.
   explicit History(const Lasting& lasting);
@@ -142,8 +142,8 @@ class History {
   uint64_t present(event::ObjectType type) const { return present_[static_cast<size_t>(type)]; }
   uint64_t events() const { return order_; }
   uint64_t gains() const { return gains_; }  // how often an object got a label: changes with the events that Gain names
-  uint64_t last_seq() const { return last_seq_; }
-  uint64_t next_id() const { return next_id_; }  // no object has had it, or a higher one, kept here or not
+  uint64_t last_seq() const { return last_seq_; }  // the highest
+  uint64_t next_id() const { return next_id_; }    // no object has had it, or a higher one, kept here or not
   uint32_t boot() const { return boot_; }
   uint64_t leaks() const { return leaks_; }
   // Why the run refuses everybody's sends (it denies, and the result is incomplete); empty if it does not.

@@ -20,10 +20,11 @@ std::vector<PersistentFile> History::persistent_files() const {
   return out;
 }
 
-Lasting History::lasting() const { return {persistent_files(), next_id_, boot_, last_rename_}; }
+Lasting History::lasting() const { return {persistent_files(), next_id_, last_seq_, boot_, last_rename_}; }
 
 History::History(const Lasting& lasting) : History(Keep::lasting) {
   next_id_ = lasting.next_id;
+  last_seq_ = lasting.last_seq;
   boot_ = lasting.boot;
   static_cast<Lasting::Rename&>(last_rename_) = lasting.last_rename;
   for (const PersistentFile& from : lasting.files) {

@@ -161,7 +161,7 @@ std::vector<Event> events_by_chance(uint32_t seed, size_t count) {
 
 TEST(Lasting, GoesOnFromAnyEventAsIfItHadSeenAll) {
   size_t named = 0;
-  for (uint32_t seed = 1; seed <= 40; ++seed) {
+  for (uint32_t seed = 1; seed <= 20; ++seed) {
     const std::vector<Event> events = events_by_chance(seed, 100);
     for (size_t cut = 0; cut <= events.size(); cut += 1 + seed % 3) {
       History whole(Keep::lasting), first(Keep::lasting);
@@ -175,7 +175,7 @@ TEST(Lasting, GoesOnFromAnyEventAsIfItHadSeenAll) {
       for (const PersistentFile& known : rest.persistent_files()) named += known.names.size();
     }
   }
-  EXPECT_GT(named, 1000u);  // else nothing was shown
+  EXPECT_GT(named, 500u);  // else nothing was shown
 }
 
 // The second half alone would move what the first one did back again.

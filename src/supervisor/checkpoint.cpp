@@ -4,6 +4,7 @@
 #include <span>
 
 #include "base/number.h"
+#include "store/files.h"
 #include "store/label_names.h"
 #include "stream/crc32c.h"
 
@@ -62,8 +63,10 @@ class Parser {
     }
     if (key == "next-id")
       return parse_number(line, state_.next_id) && state_.next_id > 0 && state_.next_id <= kIdBound ? "" : "is no ID";
+    if (key == "last-seq") return parse_number(line, state_.last_seq) ? "" : "is no number of an event";
     if (key == "boot") return parse_number(line, state_.boot) ? "" : "is no number of a boot";
     if (key == "label") return label(line) ? "" : "is no label, or is there twice";
+    if (key == "place") return place(line) ? "" : "is no place behind the one before it";
     if (key == "renamed") return renamed(line) ? "" : "is no rename";
     if (key == "fs") {
       return read_word(word(line), fs_) && history::is_persistent(fs_) && read_word(line, fs_type_)
@@ -83,6 +86,19 @@ class Parser {
   }
 
  private:
+  bool place(std::string_view line) {
+    Place next;
+    const Place last = out_.places.empty() ? Place{} : out_.places.back();
+    auto cursor = stream::Cursor::parse(word(line));
+    if (!cursor || !parse_number(line, next.highest)) return false;
+    next.cursor = *cursor;
+    if (next.cursor.offset <= last.cursor.offset || next.cursor.offset > out_.cursor.offset ||
+        next.highest < last.highest)
+      return false;
+    out_.places.push_back(next);
+    return true;
+  }
+
   bool label(std::string_view line) {
     int bit = 0;
     if (!parse_number(word(line), bit) || bit < 0 || bit >= 64 || !store::is_label_name(line)) return false;
@@ -137,8 +153,24 @@ class Parser {
 
 std::string checkpoint_path(const std::string& state_directory) { return state_directory + "/checkpoint"; }
 
+Result<stream::Reader> open_before(const std::string& directory, uint64_t seq) {
+  const std::string path = checkpoint_path(directory);
+  const auto text = store::read_file(path, Checkpoint::kMaxSize);
+  const auto checkpoint = text ? Checkpoint::parse(*text, path) : text.error();
+  if (!checkpoint) return stream::Reader::open(directory);
+  const auto& places = checkpoint->places;
+  // The last one before which no event has the number.
+  const auto after =
+      std::partition_point(places.begin(), places.end(), [&](const Place& p) { return p.highest < seq; });
+  if (after == places.begin()) return stream::Reader::open(directory);
+  const stream::Cursor& cursor = std::prev(after)->cursor;
+  auto reader = stream::Reader::open(directory, cursor);
+  return reader && reader->cursor() == cursor ? std::move(reader) : stream::Reader::open(directory);
+}
+
 std::string Checkpoint::format() const {
-  std::string body = fmt::format("cursor {}\nnext-id {}\nboot {}\n", cursor.text(), state.next_id, state.boot);
+  std::string body = fmt::format("cursor {}\nnext-id {}\nlast-seq {}\nboot {}\n", cursor.text(), state.next_id,
+                                 state.last_seq, state.boot);
   const auto out = std::back_inserter(body);
   const auto words = [&](std::string_view key, std::initializer_list<std::string_view> list) {
     body += key;
@@ -149,6 +181,7 @@ std::string Checkpoint::format() const {
     body += '\n';
   };
   for (const auto& [bit, name] : labels) fmt::format_to(out, "label {} {}\n", bit, name);
+  for (const Place& place : places) fmt::format_to(out, "place {} {}\n", place.cursor.text(), place.highest);
   if (const auto& last = state.last_rename; last != history::Lasting::Rename{})
     words(fmt::format("renamed {}", last.inode), {last.fs, last.from, last.to});
   const history::PersistentFile* before = nullptr;

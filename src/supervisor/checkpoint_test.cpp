@@ -16,7 +16,9 @@ Checkpoint example() {
   out.cursor = {0x1f2e3d4c, 20480, 57, 0x0a1b2c3d};
   out.labels = {{0, "plan"}, {5, "hr"}};
   out.state.next_id = 58;
+  out.state.last_seq = 60;
   out.state.boot = 3;
+  out.places = {{{0x1f2e3d4c, 300, 7, 0x12345678}, 7}, {{0x1f2e3d4c, 20480, 57, 0x0a1b2c3d}, 60}};
   out.state.last_rename = {kFs, "/srv/a b", "/srv/100%", 51};
   out.state.files = {
       {kFs, "ext4", 1001, 7, 1, 1, {"/srv/a", "/srv/\xff\n\x7f\xc3\xa4"}, ""},
@@ -40,9 +42,12 @@ TEST(Checkpoint, IsTextAndReadBackAsItWas) {
   EXPECT_EQ(text.substr(text.find('\n') + 1),
             "cursor 1f2e3d4c:20480:57:0a1b2c3d\n"
             "next-id 58\n"
+            "last-seq 60\n"
             "boot 3\n"
             "label 0 plan\n"
             "label 5 hr\n"
+            "place 1f2e3d4c:300:7:12345678 7\n"
+            "place 1f2e3d4c:20480:57:0a1b2c3d 60\n"
             "renamed 51 11111111-2222-3333-4444-555555555555 /srv/a%20b /srv/100%25\n"
             "fs 11111111-2222-3333-4444-555555555555 ext4\n"
             "file 1001 7 1 1\n"
@@ -91,6 +96,10 @@ TEST(Checkpoint, SaysWhatIsWrong) {
       {"next-id 72057594037927937", "is no ID"},
       {"next-id -1", "is no ID"},
       {"boot 4294967296", "is no number of a boot"},
+      {"last-seq x", "is no number of an event"},
+      {"place 1f2e3d4c:300:7:12345678", "is no place behind the one before it"},
+      {"place 00000000:0:0:00000000 0", "is no place behind the one before it"},
+      {"place 1f2e3d4c:20481:57:0a1b2c3d 60", "is no place behind the one before it"},
       {"label 0 other", "is no label, or is there twice"},
       {"label 1 plan", "is no label, or is there twice"},
       {"label 64 x", "is no label, or is there twice"},
@@ -114,6 +123,10 @@ TEST(Checkpoint, SaysWhatIsWrong) {
     EXPECT_EQ(refused(with_head(begin + line + "\n")), "DIR/checkpoint: line 7 " + why) << line;
   EXPECT_EQ(refused(with_head(begin + "file 1 1 1 58\n")), "DIR/checkpoint: has an ID that is not given yet");
   EXPECT_EQ(refused(with_head(begin + "file 1 1 1 1")), "DIR/checkpoint: line 7 is cut off");
+  const std::string place = begin + "place 1f2e3d4c:300:7:12345678 7\n";
+  EXPECT_EQ(refused(with_head(place + "place 1f2e3d4c:301:8:12345678 7\n")), "is taken");
+  for (const std::string line : {"place 1f2e3d4c:300:8:12345678 7", "place 1f2e3d4c:301:8:12345678 6"})
+    EXPECT_EQ(refused(with_head(place + line + "\n")), "DIR/checkpoint: line 8 is no place behind the one before it");
   const std::string file = begin + "file 1 1 1 5\n";
   for (const std::string line : {"file 1 1 1 5", "file 1 1 1 4"})
     EXPECT_EQ(refused(with_head(file + line + "\n")),

@@ -113,6 +113,7 @@ JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::State
       producer_(std::move(producer)),
       settings_(std::move(settings)),
       state_(std::move(read_back.state)),
+      places_(std::move(read_back.places)),
       lines_read_(read_back.lines),
       checkpoint_every_(checkpoint_every),
       checkpointed_(appender_.size()),
@@ -144,8 +145,9 @@ void JournalWriter::work() {
       write_warnings();
       if (pumped->damaged)
         complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
-      if (checkpoint_due())
-        write_checkpoint(stream::cursor_at_end(store::journal_path(state_dir_), appender_.last_seq()));
+      if (appender_.pending() == 0 && places_.due(appender_.size()))
+        if (const auto cursor = journal_end()) places_.add({*cursor, state_.last_seq()});
+      if (checkpoint_due()) write_checkpoint(journal_end());
       continue;
     }
     if (!refusing_)
@@ -172,8 +174,12 @@ Result<void> JournalWriter::finish(std::string how) {
   event.boot = std::max(settings_.boot, static_cast<uint32_t>(ring_.counters().boot.load()));
   if (auto done = recorder_.record(std::move(event)); !done) return done;
   if (auto done = appender_.sync(); !done) return done;
-  write_checkpoint(stream::cursor_at_end(store::journal_path(state_dir_), appender_.last_seq()));
+  write_checkpoint(journal_end());
   return {};
+}
+
+Result<stream::Cursor> JournalWriter::journal_end() const {
+  return stream::cursor_at_end(store::journal_path(state_dir_), appender_.last_seq());
 }
 
 // The larger it is, the more seldom: so it takes an eighth of what the journal takes, or less.
@@ -188,9 +194,10 @@ bool JournalWriter::checkpoint_due() const {
 void JournalWriter::write_checkpoint(const Result<stream::Cursor>& cursor) {
   checkpointed_ = appender_.size();
   Result<void> synced = appender_.sync();
-  const Result<uint64_t> written = !synced   ? synced.error()
-                                   : !cursor ? cursor.error()
-                                             : supervisor::write_checkpoint(state_dir_, state_, labels_, *cursor);
+  const Result<uint64_t> written = !synced ? synced.error()
+                                   : !cursor
+                                       ? cursor.error()
+                                       : supervisor::write_checkpoint(state_dir_, state_, labels_, places_, *cursor);
   if (written) checkpoint_size_ = *written;
   if (!written && !checkpoint_failed_)
     complain("no checkpoint could be written, so the next start may read all of the journal: " +

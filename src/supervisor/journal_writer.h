@@ -54,6 +54,7 @@ class JournalWriter {
                 link::Settings settings, ReadBack read_back, uint64_t checkpoint_every);
   void work();
   bool checkpoint_due() const;
+  Result<stream::Cursor> journal_end() const;  // nothing is pending
   void write_checkpoint(const Result<stream::Cursor>& cursor);
   void complain(std::string what);
   void write_warnings();
@@ -66,6 +67,7 @@ class JournalWriter {
   UniqueFd producer_;
   link::Settings settings_;
   history::History state_;  // of all that was journaled; the thread's, while there is one
+  Places places_;
   const uint64_t lines_read_;
   const uint64_t checkpoint_every_;
   uint64_t checkpointed_ = 0;  // the journal's size then

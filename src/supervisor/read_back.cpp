@@ -3,7 +3,6 @@
 #include "store/files.h"
 #include "store/journal.h"
 #include "stream/reader.h"
-#include "supervisor/checkpoint.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -25,8 +24,8 @@ Result<void> translate_labels(Checkpoint& checkpoint, store::LabelNames& labels)
   return {};
 }
 
-// A reader behind what the checkpoint has, which is in `state` then; labels.json has all of its names.
-Result<stream::Reader> resume(const std::string& directory, store::LabelNames& labels, history::History& state) {
+// A reader behind what the checkpoint has, which is in `result` then; labels.json has all of its names.
+Result<stream::Reader> resume(const std::string& directory, store::LabelNames& labels, ReadBack& result) {
   const std::string path = checkpoint_path(directory);
   const auto text = store::read_file(path, Checkpoint::kMaxSize);
   if (!text) return text.error();
@@ -45,7 +44,8 @@ Result<stream::Reader> resume(const std::string& directory, store::LabelNames& l
     reader = stream::Reader::open(directory, checkpoint->cursor);
     if (!reader) return reader.error();
   }
-  state = history::History(checkpoint->state);
+  result.state = history::History(checkpoint->state);
+  result.places = Places(std::move(checkpoint->places));
   return reader;
 }
 
@@ -53,7 +53,7 @@ Result<stream::Reader> resume(const std::string& directory, store::LabelNames& l
 
 Result<ReadBack> read_back(const std::string& directory, store::LabelNames& labels) {
   ReadBack result;
-  Result<stream::Reader> reader = resume(directory, labels, result.state);
+  Result<stream::Reader> reader = resume(directory, labels, result);
   if (!reader) {
     result.no_checkpoint = reader.error().message;
     reader = stream::Reader::open(directory);
@@ -66,6 +66,7 @@ Result<ReadBack> read_back(const std::string& directory, store::LabelNames& labe
     if (!*more) break;
     ++result.lines;
     result.state.apply(event);
+    if (result.places.due(reader->cursor().offset)) result.places.add({reader->cursor(), result.state.last_seq()});
   }
   result.lines += reader->damage().count;
   result.cursor = reader->cursor();
@@ -78,8 +79,8 @@ Result<ReadBack> read_back(const std::string& directory, store::LabelNames& labe
 }
 
 Result<uint64_t> write_checkpoint(const std::string& directory, const history::History& state,
-                                  const store::LabelNames& labels, const stream::Cursor& cursor) {
-  Checkpoint checkpoint{cursor, {}, state.lasting()};
+                                  const store::LabelNames& labels, const Places& places, const stream::Cursor& cursor) {
+  Checkpoint checkpoint{cursor, {}, state.lasting(), places.all()};
   uint64_t used = 0;
   for (const history::PersistentFile& file : checkpoint.state.files) used |= file.labels;
   for (int bit = 0; bit < 64; ++bit)

@@ -111,7 +111,7 @@ TEST_F(Starts, ReadAsManyLinesAfterManyEventsAsAfterFew) {
   const Known few = start();
   EXPECT_EQ(few.lines, 0u);
   EXPECT_EQ(few.files.size(), 3u);
-  run(5000, 3);
+  run(2000, 3);
   const Known many = start();
   EXPECT_EQ(many.lines, few.lines);
   EXPECT_EQ(many.files.size(), 6u);
@@ -124,7 +124,7 @@ TEST_F(Starts, ReadAsManyLinesAfterManyEventsAsAfterFew) {
 
 TEST_F(Starts, ReadNoMoreThanWhatCameAfterTheLastCheckpointOfAKilledRun) {
   const uint64_t every = 20'000;
-  run(20'000, 5, true, every);
+  run(10'000, 5, true, every);
   const Known known = start();
   EXPECT_EQ(known, start_without_checkpoint());
   EXPECT_EQ(known.files.size(), 5u);
@@ -187,6 +187,60 @@ TEST_F(Starts, WithoutAGoodCheckpointKnowAllTheSame) {
   EXPECT_EQ(start().files, known.files);
   write("events.jsonl", journal.substr(0, journal.find('\n') + 1) + journal.substr(journal.find('\n', 2000) + 1));
   EXPECT_NE(start().trouble.find("the journal was changed since"), std::string::npos) << start().trouble;
+}
+
+TEST_F(Starts, LeavePlacesFromWhichEventsAreFoundAtOnce) {
+  run(12'000, 5);
+  // The cursor behind the first event with each number or a higher one, and how many were read to come to it.
+  using Found = std::pair<stream::Cursor, uint64_t>;
+  const auto look_for = [](Result<stream::Reader> reader, const std::vector<uint64_t>& numbers) {
+    EXPECT_TRUE(reader) << reader.error().message;
+    std::vector<Found> found;
+    uint64_t count = 0;
+    for (Event event; reader && found.size() < numbers.size() && *reader->next(event);)
+      for (++count; found.size() < numbers.size() && event.seq >= numbers[found.size()];)
+        found.emplace_back(reader->cursor(), count);
+    found.resize(numbers.size());
+    return found;
+  };
+  // About one and a half MiB of lines, of nearly three.
+  const uint64_t most = count_lines() * (3 << 19) / read("events.jsonl").size();
+  ASSERT_LT(most, count_lines() * 2 / 3);
+  const auto expect_found_at_once = [&](const std::vector<uint64_t>& numbers) {
+    const auto all = look_for(stream::Reader::open(state_), numbers);
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      const Found found = look_for(open_before(state_, numbers[i]), {numbers[i]}).front();
+      EXPECT_EQ(found.first, all[i].first) << numbers[i];
+      EXPECT_LT(found.second, most) << numbers[i];
+    }
+  };
+  const std::vector<uint64_t> numbers = {1, 2, 5'000, 9'999, 12'002, 99'999};
+  expect_found_at_once(numbers);
+  // As many places are there when all of the journal was read as when it was written.
+  std::filesystem::remove(path("checkpoint"));
+  open();
+  expect_found_at_once(numbers);
+
+  // A number out of order must hide nothing: who wants events from there on gets what comes behind the first one.
+  const std::string journal = read("events.jsonl");
+  const size_t early = journal.find('\n', journal.size() / 4) + 1, end = journal.find('\n', early);
+  std::string line = journal.substr(early, end - early + 1);
+  const size_t at = line.find("\"seq\":") + 6;
+  line = line.substr(0, at) + "9000" + line.substr(line.find(',', at));
+  write("events.jsonl", journal.substr(0, early) + line + journal.substr(early));
+  open();
+  expect_found_at_once({1, 5'000, 8'999, 9'000, 9'500, 12'002, 99'999});
+}
+
+// The places of a journal that is not what it was are not used.
+TEST_F(Starts, DoNotMisleadWhoLooksForAnEvent) {
+  run(5'000, 5);
+  const std::string journal = read("events.jsonl");
+  const size_t second = journal.find('\n') + 1;
+  write("events.jsonl", journal.substr(0, second) + journal.substr(journal.find('\n', second) + 1));
+  auto reader = open_before(state_, 4'900);
+  ASSERT_TRUE(reader) << reader.error().message;
+  EXPECT_EQ(reader->cursor(), stream::Cursor{});
 }
 
 TEST_F(Starts, SayInTheJournalWhyAllOfItWasRead) {
