@@ -1,5 +1,6 @@
 // oboro events: the journal, filtered, as text or JSON.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <fmt/format.h>
@@ -40,6 +41,7 @@ struct EventsArguments {
   std::string label;
   uint32_t pid = 0;
   uint64_t since = 0;
+  uint64_t to = UINT64_MAX;
   std::string from;         // a cursor, or a number
   std::string cursor_file;  // empty: none
 };
@@ -97,7 +99,8 @@ class EventPrinter {
         filter_(arguments),
         reader_(std::move(reader)),
         from_(start.seq),
-        stored_(reader_.cursor()) {}
+        behind_(reader_.cursor()),
+        stored_(behind_) {}
 
   Result<void> show_all() {
     // The descriptor first, or an event could come unnoticed.
@@ -108,10 +111,15 @@ class EventPrinter {
       auto more = reader_.next(event);
       if (!more) return more.error();
       tell_damage();
-      if (*more) show(event);
-      if (*more && count % kBatch != 0) continue;
+      const bool over = *more && event.seq > arguments_.to;
+      if (*more && !over) {
+        show(event);
+        behind_ = reader_.cursor();
+        if (count % kBatch != 0) continue;
+      }
       if (!finish_output()) return {};
       if (auto stored = store_cursor(); !stored) return stored;
+      if (over) break;
       if (*more) continue;
       if (!arguments_.follow || !wait()) break;
     }
@@ -145,8 +153,8 @@ class EventPrinter {
 
   // Only once what it stands behind has left our hands.
   Result<void> store_cursor() {
-    if (arguments_.cursor_file.empty() || from_ != 0 || reader_.cursor() == stored_) return {};
-    stored_ = reader_.cursor();
+    if (arguments_.cursor_file.empty() || from_ != 0 || behind_ == stored_) return {};
+    stored_ = behind_;
     return store::write_file_atomically(arguments_.cursor_file, stored_.text() + "\n");
   }
 
@@ -162,6 +170,7 @@ class EventPrinter {
   const Filter filter_;
   stream::Reader reader_;
   uint64_t from_;
+  stream::Cursor behind_;  // the last event that was taken
   stream::Cursor stored_;
   uint64_t damaged_ = 0;
   std::string line_;
@@ -173,7 +182,10 @@ int execute(const EventsArguments& arguments) {
   if (!start) return fail(start.error(), kExitFailed);
   auto directory = state_directory(arguments.directory);
   if (!directory) return fail(directory.error(), kExitFailed);
-  auto reader = open_reader(*directory, start->cursor);
+  // No event before the first one with such a number is shown.
+  const uint64_t number = std::max(start->seq, arguments.since);
+  const bool at_cursor = start->cursor != stream::Cursor{} || number == 0;
+  auto reader = at_cursor ? open_reader(*directory, start->cursor) : open_reader_before(*directory, number);
   if (!reader) return fail(reader.error(), kExitFailed);
   // That nobody reads any more is an end as any other.
   std::signal(SIGPIPE, SIG_IGN);
@@ -202,6 +214,7 @@ void add_events(CLI::App& app, int& exit_code) {
   verb->add_option("--since", a->since, "Only events from this number on")->type_name("SEQ");
   verb->add_option("--from", a->from, "Begin with the event of this number, or behind this cursor")
       ->type_name("SEQ|CURSOR");
+  verb->add_option("--to", a->to, "End with the event of this number")->type_name("SEQ");
   verb->add_option("--cursor", a->cursor_file,
                    "Begin behind the cursor in this file, if it is there; keep in it how far the output has come")
       ->type_name("FILE");

@@ -4,6 +4,7 @@
 
 #include "cli/output.h"
 #include "store/state_dir.h"
+#include "supervisor/checkpoint.h"
 
 namespace oboro::cli {
 namespace {
@@ -18,6 +19,12 @@ std::vector<std::string> problems_of(const history::History& state, const stream
     out.push_back(fmt::format("{} more damaged lines", damage.count - damage.first.size()));
   if (!reader.ring_problem().empty()) out.push_back(reader.ring_problem());
   return out;
+}
+
+Result<stream::Reader> opened(Result<stream::Reader> reader, const std::string& directory) {
+  if (!reader && reader.error().code == Errc::not_found)
+    return Error{Errc::not_found, directory + ": no journal there; oboro run makes it"};
+  return reader;
 }
 
 }  // namespace
@@ -38,10 +45,11 @@ Result<std::string> state_directory(const std::string& given) {
 }
 
 Result<stream::Reader> open_reader(const std::string& directory, const stream::Cursor& from) {
-  auto reader = stream::Reader::open(directory, from);
-  if (!reader && reader.error().code == Errc::not_found)
-    return Error{Errc::not_found, directory + ": no journal there; oboro run makes it"};
-  return reader;
+  return opened(stream::Reader::open(directory, from), directory);
+}
+
+Result<stream::Reader> open_reader_before(const std::string& directory, uint64_t seq) {
+  return opened(supervisor::open_before(directory, seq), directory);
 }
 
 Result<Loaded> load(const std::string& directory, const Onlooker& onlooker) {

@@ -23,6 +23,8 @@ void add_state_option(CLI::App& verb, std::string& directory);
 // The directory that is meant, checked.
 Result<std::string> state_directory(const std::string& given);
 Result<stream::Reader> open_reader(const std::string& directory, const stream::Cursor& from = {});
+// Before the first event with this number, and as near to it as is known.
+Result<stream::Reader> open_reader_before(const std::string& directory, uint64_t seq);
 // Called behind each event: what is there so far (without `problems`), and the event.
 using Onlooker = std::function<void(const Loaded&, const event::Event&)>;
 // All events, read once. `directory` as it was given.

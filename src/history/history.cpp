@@ -1,6 +1,7 @@
 #include "history/history.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace oboro::history {
 
@@ -39,9 +40,17 @@ void History::count_sequence(const Event& event) {
   last_seq_ = event.seq;
 }
 
+// Whether or not it is kept: an ID is never given to another object.
+void History::count_id(const event::Object& object) {
+  if (object.type == ObjectType::none) return;
+  next_id_ = std::max(next_id_, (object.id & ((uint64_t{1} << 56) - 1)) + 1);
+}
+
 void History::apply(const Event& event) {
   ++order_;
   count_sequence(event);
+  count_id(event.from);
+  count_id(event.object);
   const bool new_boot = event.boot > boot_;
   boot_ = std::max(boot_, event.boot);
   if ((event.kind == Kind::incomplete || event.kind == Kind::lost) && event.verdict == event::Verdict::deny &&
@@ -118,24 +127,24 @@ TrackedObject* History::track(const event::Object& object, const Event& event) {
   if (object.type == ObjectType::none || object.id == 0) return nullptr;
   const ObjectKey key = object_key(object.type, object.id);
   if (auto* known = tracked(object)) return known;
-  if (objects_.size() >= kMaxObjects) {
-    incomplete("there are more than " + std::to_string(kMaxObjects) + " managed objects; the later ones are not shown");
+  const bool persistent = object.type == ObjectType::file && is_persistent(object.fs);
+  if (keep_ == Keep::lasting && !persistent) return nullptr;
+  if (keep_ == Keep::everything && objects_.size() >= max_objects_) {
+    incomplete("there are more than " + std::to_string(max_objects_) +
+               " managed objects; the later ones are not shown");
     return nullptr;
   }
-  next_id_ = std::max(next_id_, (object.id & ((uint64_t{1} << 56) - 1)) + 1);
   TrackedObject& made = objects_[key];
   made.type = object.type;
   made.id = object.id;
   made.since_ns = event.time_ns;
   made.since_order = order_;
-  bool persistent = false;
   if (object.type == ObjectType::file) {
     FileDetail& file = made.detail.emplace<FileDetail>();
     file.inode = object.inode;
     file.generation = object.generation;
     file.fs = intern(object.fs);
     file.fs_type = intern(object.fs_type);
-    persistent = is_persistent(object.fs);
   } else if (object.type == ObjectType::process) {
     made.detail = object.process;
   } else {
@@ -150,6 +159,7 @@ void History::gain(TrackedObject& object, uint64_t labels, ObjectKey from, bool 
   const uint64_t fresh = labels & ~object.labels;
   if (fresh == 0) return;
   object.labels |= fresh;
+  if (keep_ == Keep::lasting) return;
   object.gains.push_back({order_, fresh, from, classified});
   ++gains_;
 }
@@ -241,13 +251,14 @@ void History::rename(const Event& event) {
     if (displaced.file != 0) drop_name(displaced.file, target, false, event.object.path);
     // If nothing had the old name, nothing was moved, and the other half is a rename as any other.
     last_rename_ = {};
-    if (known) last_rename_ = {fs, old_path, event.object.path, event.object.inode, displaced.directory};
+    if (known) last_rename_ = {{fs, old_path, event.object.path, event.object.inode}, displaced.directory};
   }
   // Its old name may have been unknown to us, or it was displaced as the other half of an exchange.
   if (event.object.type == ObjectType::file)
     if (auto* file = tracked(event.object)) add_name(*file, event.object.path);
 }
 
+// With Keep::lasting, `object` is gone after it.
 void History::end(TrackedObject& object) {
   if (object.ended) return;
   object.ended = true;
@@ -258,6 +269,21 @@ void History::end(TrackedObject& object) {
   for (const PathTree::Node node : file->names) tree_.clear_file(node);
   file->names.clear();
   file->names.shrink_to_fit();
+  if (keep_ == Keep::lasting) forget(object_key(object.type, object.id));
+}
+
+// The words go as their files do: a guest may have made each in a file system of its own.
+void History::forget(ObjectKey key) {
+  objects_.erase(key);
+  if (words_.size() < 4 * objects_.size() + 64) return;
+  const std::vector<std::string> words = std::exchange(words_, {""});
+  word_index_ = {{"", 0}};
+  for (auto& [other, object] : objects_) {
+    auto* file = std::get_if<FileDetail>(&object.detail);
+    if (file == nullptr) continue;
+    file->fs = intern(words[file->fs]);
+    file->fs_type = intern(words[file->fs_type]);
+  }
 }
 
 void History::end_boot() {

@@ -5,7 +5,8 @@
 // (stream/reader.h).
 //
 // Every event counts, in whatever order it comes: a damaged or hostile journal gives a wrong or incomplete picture,
-// said to be incomplete, but costs neither more time than events nor more memory than kMaxObjects objects.
+// said to be incomplete, but costs neither more time than events nor more memory than kMaxObjects objects, or, with
+// Keep::lasting, than the files that bear labels at one time.
 //
 // Threads: one at a time.
 #pragma once
@@ -75,11 +76,38 @@ struct Chain {
 
 struct PersistentFile {
   std::string fs;  // UUID
+  std::string fs_type;
   uint64_t inode = 0;
   uint32_t generation = 0;
   uint64_t labels = 0;
   uint64_t id = 0;
-  std::string path;  // one of its names; empty if none is known
+  std::vector<std::string> names;  // those that are known, sorted
+  std::string last_path;           // if there are none
+
+  bool operator==(const PersistentFile&) const = default;
+};
+
+// A History of Keep::lasting as data, to be gone on from.
+struct Lasting {
+  // The last one, for the next event may be the other half of an exchange.
+  struct Rename {
+    std::string fs, from, to;
+    uint64_t inode = 0;
+    bool operator==(const Rename&) const = default;
+  };
+  std::vector<PersistentFile> files;  // with labels, ascending by ID
+  uint64_t next_id = 1;
+  uint64_t last_seq = 0;
+  uint32_t boot = 0;
+  Rename last_rename;
+
+  bool operator==(const Lasting&) const = default;
+};
+
+enum class Keep : uint8_t {
+  everything,  // present and ended objects, up to a bound, and how labels came to each
+  lasting,     // what the next run has to know: no more than present files of file systems that outlive a boot, all of
+               // them
 };
 
 class History {
@@ -87,6 +115,14 @@ class History {
   static constexpr size_t kMaxObjects = 2'000'000;
   static constexpr size_t kMaxReasons = 100;
   static constexpr size_t kMaxChain = 10'000;
+
+  History() : History(Keep::everything) {}
+  // max_objects: with Keep::everything.
+  explicit History(Keep keep, size_t max_objects = kMaxObjects) : keep_(keep), max_objects_(max_objects) {}
+  // Goes on from there, with Keep::lasting: what comes after leaves what it would have left behind all events. But for
+  // names: between the halves of an exchange, those of files below the directory that has lost its place are not kept.
+  explicit History(const Lasting& lasting);
+  Lasting lasting() const;
 
   void apply(const event::Event& event);
 
@@ -101,13 +137,13 @@ class History {
 
   // One chain per set of labels that came the same way.
   std::vector<Chain> explain(const TrackedObject& object) const;
-  std::vector<PersistentFile> persistent_files() const;
+  std::vector<PersistentFile> persistent_files() const;  // present ones with labels, ascending by ID
 
   uint64_t present(event::ObjectType type) const { return present_[static_cast<size_t>(type)]; }
   uint64_t events() const { return order_; }
   uint64_t gains() const { return gains_; }  // how often an object got a label: changes with the events that Gain names
-  uint64_t last_seq() const { return last_seq_; }
-  uint64_t next_id() const { return next_id_; }  // no object has it, or a higher one
+  uint64_t last_seq() const { return last_seq_; }  // the highest
+  uint64_t next_id() const { return next_id_; }    // no object has had it, or a higher one, kept here or not
   uint32_t boot() const { return boot_; }
   uint64_t leaks() const { return leaks_; }
   // Why the run refuses everybody's sends (it denies, and the result is incomplete); empty if it does not.
@@ -121,6 +157,7 @@ class History {
 
  private:
   void count_sequence(const event::Event& event);
+  void count_id(const event::Object& object);
   TrackedObject* track(const event::Object& object, const event::Event& event);
   TrackedObject* tracked(const event::Object& object);
   void spread(const event::Event& event, bool classified);
@@ -134,15 +171,15 @@ class History {
   static void add_once(std::vector<std::string>& list, std::string text);
   void incomplete(std::string reason);
   uint32_t intern(const std::string& word);
+  void forget(ObjectKey key);
 
-  // The last rename, for the next one may be the other half of an exchange.
-  struct LastRename {
-    std::string fs, from, to;
-    uint64_t inode = 0;
+  struct LastRename : Lasting::Rename {
     PathTree::Node displaced = PathTree::kNone;
   };
   bool completes_exchange(const event::Event& event) const;
 
+  Keep keep_;
+  size_t max_objects_;
   std::unordered_map<ObjectKey, TrackedObject> objects_;
   PathTree tree_;
   std::vector<std::string> words_{""};

@@ -240,7 +240,7 @@ TEST(History, BootEndsWhatDoesNotPersist) {
   EXPECT_EQ(state.present(ObjectType::file), 1u);
   const auto files = state.persistent_files();
   ASSERT_EQ(files.size(), 1u);
-  EXPECT_EQ(files[0].path, "/srv/a");
+  EXPECT_EQ(files[0].names, Paths{"/srv/a"});
   EXPECT_EQ(files[0].inode, 1001u);
   EXPECT_EQ(files[0].generation, 7u);
   EXPECT_EQ(files[0].id, 1u);

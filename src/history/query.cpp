@@ -108,14 +108,4 @@ std::vector<Chain> History::explain(const TrackedObject& object) const {
   return chains;
 }
 
-std::vector<PersistentFile> History::persistent_files() const {
-  std::vector<PersistentFile> out;
-  for (const TrackedObject* object : objects(ObjectType::file)) {
-    const auto& file = std::get<FileDetail>(object->detail);
-    if (object->ended || object->labels == 0 || !is_persistent(words_[file.fs])) continue;
-    out.push_back({words_[file.fs], file.inode, file.generation, object->labels, object->id, describe(*object).path});
-  }
-  return out;
-}
-
 }  // namespace oboro::history

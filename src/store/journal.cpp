@@ -66,6 +66,8 @@ Result<Appender> Appender::open(const std::string& state_directory) {
   Appender appender(std::move(fd), path);
   if (auto cut = appender.cut_torn_end(state_directory + "/events.torn"); !cut) return cut.error();
   if (auto found = appender.find_last_seq(); !found) return found.error();
+  if (::fstat(appender.fd_.get(), &status) != 0) return io_error(path);
+  appender.size_ = static_cast<uint64_t>(status.st_size);
   appender.last_sync_ = std::chrono::steady_clock::now();
   return appender;
 }
@@ -143,6 +145,7 @@ Result<void> Appender::flush() {
       return io_error(path_);
     }
     written_ += static_cast<size_t>(count);
+    size_ += static_cast<uint64_t>(count);
     dirty_ = true;
   }
   const auto age = std::chrono::steady_clock::now() - last_sync_;

@@ -43,6 +43,7 @@ class Appender {
   Result<void> flush();
   Result<void> sync();
   size_t pending() const { return buffer_.size() - written_; }  // bytes
+  uint64_t size() const { return size_; }                       // of the file: what is not pending
   uint64_t refused() const { return refused_; }                 // flushes that failed, ever
 
  private:
@@ -54,6 +55,7 @@ class Appender {
   std::string path_;
   std::string buffer_;
   size_t written_ = 0;  // of buffer_
+  uint64_t size_ = 0;
   size_t allowed_ = 0;  // of buffer_, to be written: there was room for it
   FreeSpace space_;
   uint64_t last_seq_ = 0;

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <fcntl.h>
 #include <optional>
 #include <span>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/io_error.h"
 #include "base/number.h"
 #include "store/journal.h"
@@ -34,24 +36,27 @@ std::optional<std::string> read_block(int fd, uint64_t offset, size_t size) {
   return block;
 }
 
+// The line that ends at `offset`, without '\n'; none if there is none of a line's length, or it cannot be read.
+std::optional<std::string> line_before(int fd, uint64_t offset) {
+  const uint64_t most = std::min<uint64_t>(offset, store::kMaxLine + 2);
+  for (uint64_t size = std::min<uint64_t>(most, 8192); size > 0; size = most) {
+    auto block = read_block(fd, offset - size, size);
+    if (!block || block->size() != size || block->back() != '\n') return std::nullopt;
+    block->pop_back();
+    const size_t begin = block->rfind('\n') + 1;  // npos + 1 == 0
+    if (begin != 0 || size == offset) return block->substr(begin);
+    if (size == most) break;
+  }
+  return std::nullopt;
+}
+
 // Whether the line that ends at the cursor's offset is the cursor's.
 bool is_line_before(int fd, const Cursor& cursor) {
-  const uint64_t most = std::min<uint64_t>(cursor.offset, store::kMaxLine + 2);
-  for (uint64_t size = std::min<uint64_t>(most, 8192);; size = most) {
-    const auto block = read_block(fd, cursor.offset - size, size);
-    if (!block || block->size() != size || block->back() != '\n') return false;
-    const std::string_view text = std::string_view(*block).substr(0, size - 1);
-    const size_t begin = text.rfind('\n') + 1;  // npos + 1 == 0
-    if (begin == 0 && size < cursor.offset) {
-      if (size == most) return false;
-      continue;
-    }
-    const std::string_view line = text.substr(begin);
-    if (crc32c(std::as_bytes(std::span(line))) != cursor.line) return false;
-    store::LabelNames scratch;
-    const auto event = store::read_event(line, scratch);
-    return event && (event->seq == 0 || event->seq == cursor.seq);
-  }
+  const auto line = line_before(fd, cursor.offset);
+  if (!line || crc32c(std::as_bytes(std::span(*line))) != cursor.line) return false;
+  store::LabelNames scratch;
+  const auto event = store::read_event(*line, scratch);
+  return event && (event->seq == 0 || event->seq == cursor.seq);
 }
 
 Error not_there(const std::string& path, const Cursor& cursor, const std::string& why) {
@@ -120,6 +125,20 @@ Result<Cursor> find_cursor(int fd, const std::string& path, const Cursor& cursor
                        ? "ends at byte " + std::to_string(status.st_size) +
                              ", before it: the end was lost or cut off; go on from its last event that is known"
                        : "does not have its line: it was changed; go on from an event that is known");
+}
+
+Result<Cursor> cursor_at_end(const std::string& path, uint64_t seq) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat status {};
+  if (!fd || ::fstat(fd.get(), &status) != 0) return io_error(path);
+  const auto journal = identify_journal(fd.get());
+  if (!journal) return journal.error();
+  const auto offset = static_cast<uint64_t>(status.st_size);
+  const auto line = line_before(fd.get(), offset);
+  store::LabelNames scratch;
+  const auto event = line ? store::read_event(*line, scratch) : Error{Errc::invalid, "no line"};
+  if (!event) return Error{Errc::invalid, path + ": its end is no event: " + event.error().message};
+  return Cursor{*journal, offset, event->seq != 0 ? event->seq : seq, crc32c(std::as_bytes(std::span(*line)))};
 }
 
 }  // namespace oboro::stream

@@ -30,4 +30,8 @@ Result<uint32_t> identify_journal(int fd);
 // whole journal. Errors: invalid (another journal; the line is nowhere: it was lost, or the journal was changed), io.
 Result<Cursor> find_cursor(int fd, const std::string& path, const Cursor& cursor);
 
+// Behind the last line of the journal at `path`, which is an event's; `seq`: of the last event that has one. Errors:
+// invalid (its end is no event), io.
+Result<Cursor> cursor_at_end(const std::string& path, uint64_t seq);
+
 }  // namespace oboro::stream

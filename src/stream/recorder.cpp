@@ -23,9 +23,14 @@ uint64_t now_ns() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
-void Recorder::append(Event event) {
-  event.time_ns = now_ns();
+void Recorder::append(const Event& event) {
   appender_.append(event, labels_, vm_);
+  if (onlooker_) onlooker_(event);
+}
+
+void Recorder::note(Event event) {
+  event.time_ns = now_ns();
+  append(event);
 }
 
 Result<void> Recorder::flush() {
@@ -40,26 +45,27 @@ Result<void> Recorder::flush() {
     event.set(event::Warning{"the journal could not be written for " +
                              std::to_string((now_ns() - refused_since_ns_) / 1'000'000) +
                              " ms; no record was lost by that"});
-    append(std::move(event));
+    note(std::move(event));
     refused_since_ns_ = 0;
     return appender_.flush();
   }
   return {};
 }
 
-Result<Pumped> Recorder::pump(Ring& ring) {
+Result<Pumped> Recorder::pump(Ring& ring, size_t at_most) {
   Pumped pumped;
   if (auto result = flush(); !result) return result.error();
   std::vector<std::byte> record;
   uint64_t position = 0;
-  for (bool more = true; more;) {
+  size_t moved = 0;
+  for (bool more = true; more && moved < at_most;) {
     bool damaged = false;
     more = ring.peek(position, record, &damaged);
     if (damaged) {
       ++pumped.damaged;
       Event lost;
       lost.set(event::Lost{1, true, "the ring was damaged"});
-      append(std::move(lost));
+      note(std::move(lost));
     }
     if (more) {
       auto event = event::decode(record);
@@ -67,15 +73,16 @@ Result<Pumped> Recorder::pump(Ring& ring) {
         ++pumped.damaged;
         Event lost;
         lost.set(event::Lost{1, false, event.error().message});
-        append(std::move(lost));
+        note(std::move(lost));
       } else if (event->seq != 0 && event->seq <= duplicates_until_) {
         ++pumped.duplicates;
       } else {
-        appender_.append(*event, labels_, vm_);
+        append(*event);
         ++pumped.written;
       }
     }
     if (appender_.pending() < kBatch && more) continue;
+    moved += appender_.pending();
     // The batch is in the appender now and nowhere else will it be written again: the ring may forget it only when it
     // is down. If the disk is full it stays in both, and the sequence numbers tell the next pump.
     if (auto result = flush(); !result) return result.error();
@@ -86,7 +93,7 @@ Result<Pumped> Recorder::pump(Ring& ring) {
 
 Result<void> Recorder::record(Event event) {
   if (event.time_ns == 0) event.time_ns = now_ns();
-  appender_.append(event, labels_, vm_);
+  append(event);
   return flush();
 }
 

@@ -4,6 +4,7 @@
 // Threads: one at a time.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "store/journal.h"
@@ -25,22 +26,32 @@ struct Pumped {
 
 class Recorder {
  public:
-  Recorder(store::Appender& appender, const store::LabelNames& labels, std::string vm)
-      : appender_(appender), labels_(labels), vm_(std::move(vm)), duplicates_until_(appender.last_seq()) {}
+  // Called with each event that is on its way to the journal, once and in its order; what is pending in the appender is
+  // not there yet.
+  using Onlooker = std::function<void(const event::Event&)>;
+  Recorder(store::Appender& appender, const store::LabelNames& labels, std::string vm, Onlooker onlooker = {})
+      : appender_(appender),
+        labels_(labels),
+        vm_(std::move(vm)),
+        onlooker_(std::move(onlooker)),
+        duplicates_until_(appender.last_seq()) {}
 
-  // Moves all records that are there now. Error: io (the disk is full...): nothing is lost, what is not written stays
-  // where it is; call again later. The journal tells of the gap in time once it can be written again.
-  Result<Pumped> pump(Ring& ring);
+  // Moves all records that are there now, or, of a ring that is filled meanwhile, about `at_most` bytes of journal.
+  // Error: io (the disk is full...): nothing is lost, what is not written stays where it is; call again later. The
+  // journal tells of the gap in time once it can be written again.
+  Result<Pumped> pump(Ring& ring, size_t at_most = SIZE_MAX);
   // An event of the caller itself. Time is set if it is 0. Error: as pump; it stays pending.
   Result<void> record(event::Event event);
 
  private:
-  void append(event::Event event);
+  void append(const event::Event& event);
+  void note(event::Event event);  // that it happens now
   Result<void> flush();
 
   store::Appender& appender_;
   const store::LabelNames& labels_;
   std::string vm_;
+  Onlooker onlooker_;
   uint64_t refused_since_ns_ = 0;
   // Records up to this one may be in the journal already: the last run or the last pump was interrupted. Whatever comes
   // out of order otherwise is journaled as it is, for a hostile producer must not be able to hide records by their

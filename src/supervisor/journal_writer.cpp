@@ -9,8 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "history/history.h"
-#include "stream/reader.h"
+#include "stream/cursor.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -19,6 +18,7 @@ constexpr size_t kRingBytes = 8 << 20;
 constexpr int kIdleMs = 200;
 constexpr int kDiskFullRetryMs = 500;
 constexpr int kFinishTries = 20;
+constexpr size_t kBetweenLooks = 1 << 20;  // of journal, for what else there is to do
 
 bool parse_uuid(std::string_view text, std::array<uint8_t, 16>& out) {
   std::string digits;
@@ -32,19 +32,9 @@ bool parse_uuid(std::string_view text, std::array<uint8_t, 16>& out) {
   return true;
 }
 
-// What the tracer has to know from before: the journal, read back.
-Result<link::Settings> read_back(const std::string& state_dir) {
+// What the tracer has to know from before.
+link::Settings settings_from(const history::History& state) {
   link::Settings settings;
-  Result<stream::Reader> reader = stream::Reader::open(state_dir);
-  if (!reader) return reader.error();
-  history::History state;
-  event::Event event;
-  for (;;) {
-    const Result<bool> more = reader->next(event);
-    if (!more) return more.error();
-    if (!*more) break;
-    state.apply(event);
-  }
   for (const history::PersistentFile& file : state.persistent_files()) {
     link::KnownFile known;
     if (!parse_uuid(file.fs, known.identity.uuid)) continue;
@@ -62,7 +52,8 @@ Result<link::Settings> read_back(const std::string& state_dir) {
 }  // namespace
 
 Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& state_dir, const std::string& vm,
-                                                           std::vector<link::ClassifyRule> rules) {
+                                                           std::vector<link::ClassifyRule> rules,
+                                                           uint64_t checkpoint_every) {
   if (auto made = store::create_state_directory(state_dir); !made) return made.error();
   Result<store::StateLock> lock = store::StateLock::take(state_dir);
   if (!lock) return lock.error();
@@ -79,10 +70,14 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
   const size_t torn = appender->torn_bytes();
   if (auto drained = stream::drain_ring(state_dir, *appender, *labels, vm); !drained) return drained.error();
   if (auto flushed = appender->sync(); !flushed) return flushed.error();
-  Result<link::Settings> settings = read_back(state_dir);
-  if (!settings) return settings.error();
-  settings->rules = std::move(rules);
-  settings->first_seq = appender->last_seq() + 2;  // `started` comes first
+  Result<ReadBack> read = read_back(state_dir, *labels);
+  if (!read) return read.error();
+  link::Settings settings = settings_from(read->state);
+  settings.rules = std::move(rules);
+  settings.first_seq = appender->last_seq() + 2;  // `started` comes first
+  const uint64_t lines = read->lines;
+  const stream::Cursor cursor = read->cursor;
+  const std::string no_checkpoint = std::move(read->no_checkpoint);
 
   Result<stream::Ring> ring = stream::Ring::create(stream::ring_path(state_dir), kRingBytes);
   if (!ring) return ring.error();
@@ -92,18 +87,24 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
   if (!producer) return Error{Errc::io, fmt::format("{}: {}", stream::ring_path(state_dir), strerror(errno))};
   UniqueFd troubled(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!troubled) return Error{Errc::io, fmt::format("eventfd: {}", strerror(errno))};
-  std::unique_ptr<JournalWriter> writer(new JournalWriter(state_dir, vm, std::move(*lock), std::move(*appender),
-                                                          std::move(*labels), std::move(*ring), std::move(producer),
-                                                          std::move(troubled), std::move(*settings)));
+  std::unique_ptr<JournalWriter> writer(new JournalWriter(
+      state_dir, vm, std::move(*lock), std::move(*appender), std::move(*labels), std::move(*ring), std::move(producer),
+      std::move(troubled), std::move(settings), std::move(*read), checkpoint_every));
   if (torn)
     writer->complain(
         fmt::format("the journal ended in the middle of a line; its {} bytes were moved to events.torn", torn));
+  if (!no_checkpoint.empty()) {
+    const std::string why = "all of the journal was read at the start: " + no_checkpoint;
+    writer->complain(why);
+    writer->warn(why);
+  }
+  if (lines > 0) writer->write_checkpoint(cursor);  // a run that is killed soon does not cost it again
   return writer;
 }
 
 JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
                              store::LabelNames labels, stream::Ring ring, UniqueFd producer, UniqueFd troubled,
-                             link::Settings settings)
+                             link::Settings settings, ReadBack read_back, uint64_t checkpoint_every)
     : state_dir_(std::move(state_dir)),
       lock_(std::move(lock)),
       appender_(std::move(appender)),
@@ -111,7 +112,12 @@ JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::State
       ring_(std::move(ring)),
       producer_(std::move(producer)),
       settings_(std::move(settings)),
-      recorder_(appender_, labels_, std::move(vm)),
+      state_(std::move(read_back.state)),
+      places_(std::move(read_back.places)),
+      lines_read_(read_back.lines),
+      checkpoint_every_(checkpoint_every),
+      checkpointed_(appender_.size()),
+      recorder_(appender_, labels_, std::move(vm), [this](const event::Event& event) { state_.apply(event); }),
       troubled_(std::move(troubled)) {}
 
 JournalWriter::~JournalWriter() {
@@ -132,12 +138,15 @@ Result<void> JournalWriter::start(std::string engine, std::string qemu) {
 void JournalWriter::work() {
   while (!ending_) {
     ring_.wait_for_record(kIdleMs);
-    const Result<stream::Pumped> pumped = recorder_.pump(ring_);
+    const Result<stream::Pumped> pumped = recorder_.pump(ring_, kBetweenLooks);
     if (pumped) {
       if (refusing_.exchange(false)) complain("the journal can be written again");
       write_warnings();
       if (pumped->damaged)
         complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
+      if (appender_.pending() == 0 && places_.due(appender_.size()))
+        if (const auto cursor = journal_end()) places_.add({*cursor, state_.last_seq()});
+      if (checkpoint_due()) write_checkpoint(journal_end());
       continue;
     }
     if (!refusing_.exchange(true))
@@ -162,7 +171,36 @@ Result<void> JournalWriter::finish(std::string how) {
   event.seq = appender_.last_seq() + 1;
   event.boot = std::max(settings_.boot, static_cast<uint32_t>(ring_.counters().boot.load()));
   if (auto done = recorder_.record(std::move(event)); !done) return done;
-  return appender_.sync();
+  if (auto done = appender_.sync(); !done) return done;
+  write_checkpoint(journal_end());
+  return {};
+}
+
+Result<stream::Cursor> JournalWriter::journal_end() const {
+  return stream::cursor_at_end(store::journal_path(state_dir_), appender_.last_seq());
+}
+
+// The larger it is, the more seldom: so it takes an eighth of what the journal takes, or less.
+bool JournalWriter::checkpoint_due() const {
+  return appender_.pending() == 0 &&
+         appender_.size() - checkpointed_ >= std::max(checkpoint_every_, 8 * checkpoint_size_) &&
+         state_.present(event::ObjectType::file) <= kMaxFilesMeanwhile;
+}
+
+// The journal first: what a checkpoint has must not be lost from it, or the checkpoint is refused. That it cannot be
+// written costs the next start time and nothing else.
+void JournalWriter::write_checkpoint(const Result<stream::Cursor>& cursor) {
+  checkpointed_ = appender_.size();
+  Result<void> synced = appender_.sync();
+  const Result<uint64_t> written = !synced ? synced.error()
+                                   : !cursor
+                                       ? cursor.error()
+                                       : supervisor::write_checkpoint(state_dir_, state_, labels_, places_, *cursor);
+  if (written) checkpoint_size_ = *written;
+  if (!written && !checkpoint_failed_)
+    complain("no checkpoint could be written, so the next start may read all of the journal: " +
+             written.error().message);
+  checkpoint_failed_ = !written;
 }
 
 // Outside of the sequence, whose numbers the tracer gives.

@@ -1,5 +1,5 @@
 // The writing side of a state directory during a run: from the ring that the tracer fills to the journal, on a thread
-// of its own.
+// of its own. It also keeps what the next run has to know, and writes it down as a checkpoint.
 #pragma once
 
 #include <atomic>
@@ -17,6 +17,7 @@
 #include "store/state_dir.h"
 #include "stream/recorder.h"
 #include "stream/ring.h"
+#include "supervisor/read_back.h"
 
 namespace oboro::supervisor {
 
@@ -24,12 +25,18 @@ class JournalWriter {
  public:
   // Makes the directory this run's alone, brings over what an earlier run left in the ring, and reads back which files
   // bear labels. Each rule gets the labels that its label's name stands for. Errors: the state directory's (invalid,
-  // limit: another run has it, io), or rules that no label is left for.
+  // limit: another run has it, io), or rules that no label is left for. A checkpoint for the next start is written at
+  // the end, and while it runs, at least `checkpoint_every` bytes of journal after the last one.
   static Result<std::unique_ptr<JournalWriter>> open(const std::string& state_dir, const std::string& vm,
-                                                     std::vector<link::ClassifyRule> rules);
+                                                     std::vector<link::ClassifyRule> rules,
+                                                     uint64_t checkpoint_every = kCheckpointEvery);
+  static constexpr uint64_t kCheckpointEvery = 4 << 20;
+  // A checkpoint is written on the journal's thread, while the ring fills. With more files, only at the end.
+  static constexpr uint64_t kMaxFilesMeanwhile = 100'000;
   ~JournalWriter();
 
   const link::Settings& settings() const { return settings_; }
+  uint64_t lines_read() const { return lines_read_; }  // of the journal, by open()
   int producer_fd() const { return producer_.get(); }  // the ring, for the tracer
 
   Result<void> start(std::string engine, std::string qemu);  // journals `started`; the thread runs from here on
@@ -45,8 +52,11 @@ class JournalWriter {
  private:
   JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
                 store::LabelNames labels, stream::Ring ring, UniqueFd producer, UniqueFd troubled,
-                link::Settings settings);
+                link::Settings settings, ReadBack read_back, uint64_t checkpoint_every);
   void work();
+  bool checkpoint_due() const;
+  Result<stream::Cursor> journal_end() const;  // nothing is pending
+  void write_checkpoint(const Result<stream::Cursor>& cursor);
   void complain(std::string what);
   void write_warnings();
 
@@ -57,6 +67,13 @@ class JournalWriter {
   stream::Ring ring_;
   UniqueFd producer_;
   link::Settings settings_;
+  history::History state_;  // of all that was journaled; the thread's, while there is one
+  Places places_;
+  const uint64_t lines_read_;
+  const uint64_t checkpoint_every_;
+  uint64_t checkpointed_ = 0;  // the journal's size then
+  uint64_t checkpoint_size_ = 0;
+  bool checkpoint_failed_ = false;
   stream::Recorder recorder_;
   std::atomic<bool> ending_{false};
   std::thread thread_;

@@ -1,0 +1,48 @@
+// What the next run has to know.
+#include <algorithm>
+
+#include "history/history.h"
+
+namespace oboro::history {
+
+std::vector<PersistentFile> History::persistent_files() const {
+  std::vector<PersistentFile> out;
+  for (const auto& [key, object] : objects_) {
+    const auto* file = std::get_if<FileDetail>(&object.detail);
+    if (file == nullptr || object.ended || object.labels == 0 || !is_persistent(words_[file->fs])) continue;
+    out.push_back({words_[file->fs], words_[file->fs_type], file->inode, file->generation, object.labels, object.id,
+                   paths(object), file->last_path});
+    auto& names = out.back().names;
+    std::erase_if(names, [](const std::string& name) { return !name.starts_with('/'); });  // too long, and cut
+    if (!names.empty()) out.back().last_path.clear();
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  return out;
+}
+
+Lasting History::lasting() const { return {persistent_files(), next_id_, last_seq_, boot_, last_rename_}; }
+
+History::History(const Lasting& lasting) : History(Keep::lasting) {
+  next_id_ = lasting.next_id;
+  last_seq_ = lasting.last_seq;
+  boot_ = lasting.boot;
+  static_cast<Lasting::Rename&>(last_rename_) = lasting.last_rename;
+  for (const PersistentFile& from : lasting.files) {
+    event::Object object;
+    object.type = event::ObjectType::file;
+    object.id = from.id;
+    object.inode = from.inode;
+    object.generation = from.generation;
+    object.fs = from.fs;
+    object.fs_type = from.fs_type;
+    TrackedObject* const made = track(object, {});
+    if (made == nullptr) continue;
+    made->labels |= from.labels;
+    for (const std::string& name : from.names) add_name(*made, name);
+    auto& file = std::get<FileDetail>(made->detail);
+    if (file.names.empty()) file.last_path = from.last_path;
+    file.unlinked = file.names.empty();
+  }
+}
+
+}  // namespace oboro::history

@@ -1,0 +1,96 @@
+#include "supervisor/read_back.h"
+
+#include "store/files.h"
+#include "store/journal.h"
+#include "stream/reader.h"
+
+namespace oboro::supervisor {
+namespace {
+
+// The masks of a checkpoint mean what they did when it was written, by its names.
+Result<void> translate_labels(Checkpoint& checkpoint, store::LabelNames& labels) {
+  uint64_t meaning[64] = {};
+  for (const auto& [bit, name] : checkpoint.labels) {
+    const Result<uint64_t> own = labels.add(name);
+    if (!own) return own.error();
+    meaning[bit] = *own;
+  }
+  for (history::PersistentFile& file : checkpoint.state.files) {
+    uint64_t mask = 0;
+    for (int bit = 0; bit < 64; ++bit)
+      if ((file.labels >> bit & 1) != 0) mask |= meaning[bit];
+    file.labels = mask;
+  }
+  return {};
+}
+
+// A reader behind what the checkpoint has, which is in `result` then; labels.json has all of its names.
+Result<stream::Reader> resume(const std::string& directory, store::LabelNames& labels, ReadBack& result) {
+  const std::string path = checkpoint_path(directory);
+  const auto text = store::read_file(path, Checkpoint::kMaxSize);
+  if (!text) return text.error();
+  auto checkpoint = Checkpoint::parse(*text, path);
+  if (!checkpoint) return checkpoint.error();
+  auto reader = stream::Reader::open(directory, checkpoint->cursor);
+  if (!reader) return Error{reader.error().code, path + ": " + reader.error().message};
+  // Its line is elsewhere in the journal: then what is before it is not what it was either.
+  if (reader->cursor() != checkpoint->cursor)
+    return Error{Errc::invalid, path + ": the journal was changed since it was written"};
+  store::LabelNames known = labels;
+  if (auto done = translate_labels(*checkpoint, known); !done) return done.error();
+  if (known.size() != labels.size()) {
+    if (auto saved = known.save(directory); !saved) return saved.error();
+    labels = std::move(known);
+    reader = stream::Reader::open(directory, checkpoint->cursor);
+    if (!reader) return reader.error();
+  }
+  result.state = history::History(checkpoint->state);
+  result.places = Places(std::move(checkpoint->places));
+  return reader;
+}
+
+}  // namespace
+
+Result<ReadBack> read_back(const std::string& directory, store::LabelNames& labels) {
+  ReadBack result;
+  Result<stream::Reader> reader = resume(directory, labels, result);
+  if (!reader) {
+    result.no_checkpoint = reader.error().message;
+    reader = stream::Reader::open(directory);
+    if (!reader) return reader.error();
+  }
+  event::Event event;
+  for (;;) {
+    const Result<bool> more = reader->next(event);
+    if (!more) return more.error();
+    if (!*more) break;
+    ++result.lines;
+    result.state.apply(event);
+    if (result.places.due(reader->cursor().offset)) result.places.add({reader->cursor(), result.state.last_seq()});
+  }
+  result.lines += reader->damage().count;
+  result.cursor = reader->cursor();
+  if (result.cursor == stream::Cursor{}) result.no_checkpoint.clear();  // there is nothing that it could lack
+  if (reader->labels().size() != labels.size()) {
+    labels = reader->labels();
+    if (auto saved = labels.save(directory); !saved) return saved.error();
+  }
+  return result;
+}
+
+Result<uint64_t> write_checkpoint(const std::string& directory, const history::History& state,
+                                  const store::LabelNames& labels, const Places& places, const stream::Cursor& cursor) {
+  Checkpoint checkpoint{cursor, {}, state.lasting(), places.all()};
+  uint64_t used = 0;
+  for (const history::PersistentFile& file : checkpoint.state.files) used |= file.labels;
+  for (int bit = 0; bit < 64; ++bit)
+    if ((used >> bit & 1) != 0) checkpoint.labels[bit] = labels.names(uint64_t{1} << bit).front();
+  const std::string text = checkpoint.format();
+  const std::string path = checkpoint_path(directory);
+  if (text.size() > Checkpoint::kMaxSize)
+    return Error{Errc::limit, path + ": would be larger than " + std::to_string(Checkpoint::kMaxSize) + " bytes"};
+  if (auto written = store::write_file_atomically(path, text); !written) return written.error();
+  return uint64_t{text.size()};
+}
+
+}  // namespace oboro::supervisor
