@@ -48,7 +48,8 @@ class Boot {
   // The vCPU is about to execute the first instruction of user mode since then. When this returns it may, unless
   // changing(): then not before that is over. Or the machine has been told to end.
   void before_program(engine::Vcpu& vcpu);
-  // The vCPU runs a kernel at its final address.
+  // The vCPU runs a kernel at its final address. To be said again and again, as long as no phase but starting has come:
+  // the first time the kernel is found, a later time it is far enough to be armed.
   void in_kernel(engine::Vcpu& vcpu);
   // The vCPU runs a program, which there was no kernel to be seen before.
   void runs_program(engine::Vcpu& vcpu);
