@@ -5,9 +5,9 @@ namespace {
 
 using guest::Symbol;
 
-// Why these: the LSM functions (security_*) are the kernel's own choke points - every variant of a call passes the same
-// one, with the kernel's own objects as arguments, and a refusal there is a refusal of the call. The others fill the
-// gaps that the LSM leaves (docs/channels.md).
+// Why these functions: the LSM functions (security_*) are the kernel's own choke points. Every variant of a call passes
+// the same one, with the kernel's own objects as arguments, and a refusal there is a refusal of the call. The other
+// functions fill the gaps that the LSM leaves (docs/channels.md).
 constexpr HookPoint kPoints[] = {
     {Symbol::fn_file_open, on_file_open, false, Interest::opened_name, "classification by path"},
     {Symbol::fn_d_instantiate, on_d_instantiate, false, Interest::known_dentry, "new names of files"},
@@ -59,7 +59,7 @@ bool may_deny(const HookPoint& point, const policy::Policy& policy) {
 }
 
 Interest interest_of(const HookPoint& point, const policy::Policy& policy) {
-  if (policy.wants_complete()) {  // then who is not managed may be refused to send, too
+  if (policy.wants_complete()) {  // then the send of an unmanaged process may be refused, too
     if (point.interest == Interest::sending) return Interest::sending_or_refused;
     if (point.leads_out && point.interest == Interest::readable) return Interest::readable_or_refused;
   }
