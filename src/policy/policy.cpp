@@ -18,14 +18,14 @@ Decision decide(const Policy& policy, const Situation& situation, const Flow& fl
     case Channel::remote:
       if (flow.labels)
         return policy.may_deny(flow.channel) ? deny(Reason::leak) : Decision{Verdict::alert, Reason::leak};
-      // Whoever sends may hold what is not recorded.
+      // Any sender may hold data whose labels are not recorded.
       if (!situation.complete && policy.may_deny(flow.channel)) return deny(Reason::incomplete);
       return {};
     case Channel::untraced:
       if (!flow.labels) return {};
       return policy.may_deny(flow.channel) ? deny(Reason::untraced) : Decision{Verdict::alert, Reason::untraced};
     default:
-      return {};  // labels go with it
+      return {};  // labels go with the data
   }
 }
 

@@ -45,7 +45,7 @@ TEST(Policy, Decides) {
   }
 }
 
-// An engine is made able to refuse only what may_deny() names: no decision may go beyond that.
+// An engine is made able to refuse only the channels of may_deny(): no decision may go beyond these.
 TEST(Policy, NothingIsDeniedThatMayNotBe) {
   for (const Policy& policy : {kAlert, kDeny})
     for (const Situation situation : {kComplete, kIncomplete})
