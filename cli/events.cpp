@@ -25,11 +25,11 @@ constexpr char kEventsFooter[] = R"(Examples:
   oboro events -f --json --cursor /var/lib/exporter/web.cursor | exporter
                       goes on, after any crash, where it was: each event at least once
 
-Kinds: started armed reset stopped classified diffusion leak exec exited closed renamed linked unlinked removed incomplete
-lost hidden warning refused. Times are UTC.
+Kinds:{}. Times are UTC.
 
 Exit status: 0 shown; 1 something failed; 2 usage.)";
 
+constexpr size_t kHelpWidth = 118;
 constexpr size_t kMaxCursorFile = 128;
 constexpr uint64_t kBatch = 4096;  // events between two looks at whether they were taken
 
@@ -198,11 +198,18 @@ int execute(const EventsArguments& arguments) {
 
 void add_events(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("events", "Show the events of a guest, while it runs and after");
-  verb->footer(kEventsFooter);
   auto a = std::make_shared<EventsArguments>();
   std::vector<std::string> kinds;
   for (size_t i = 0; i < static_cast<size_t>(event::Kind::count); ++i)
     kinds.emplace_back(name(static_cast<event::Kind>(i)));
+  std::string listed;
+  size_t width = std::string_view("Kinds:").size();
+  for (const std::string& kind : kinds) {
+    const bool wraps = width + 1 + kind.size() > kHelpWidth;
+    width = (wraps ? 0 : width + 1) + kind.size();
+    listed += (wraps ? "\n" : " ") + kind;
+  }
+  verb->footer(fmt::format(kEventsFooter, listed));
   verb->add_flag("-f,--follow", a->follow, "Go on with events as they come");
   verb->add_flag("--json", a->json, "One JSON object per line (docs/formats.md)");
   repeatable(verb->add_option("--kind", a->kinds, "Only these kinds, separated by commas; repeatable"))

@@ -65,21 +65,31 @@ std::vector<std::string> row(const Loaded& loaded, const TrackedObject& object) 
           shown_labels(object.labels, loaded.reader.labels()), shown_time(object.since_ns), what};
 }
 
+// The word that lists objects of this type alone; empty where only "all" does.
+std::string_view plural(ObjectType type) {
+  switch (type) {
+    case ObjectType::file:
+      return "files";
+    case ObjectType::process:
+      return "processes";
+    case ObjectType::socket:
+      return "sockets";
+    case ObjectType::pipe:
+      return "pipes";
+    default:
+      return {};
+  }
+}
+
 int execute(const ListArguments& arguments) {
   if (arguments.what == "hidden") return list_hidden(arguments.directory, arguments.json);
   auto loaded = load(arguments.directory);
   if (!loaded) return fail(loaded.error(), kExitFailed);
   std::vector<std::vector<std::string>> rows{{"ID", "STATE", "LABELS", "SINCE", "WHAT"}};
   size_t shown_count = 0;
-  for (const auto& [what, type] :
-       std::initializer_list<std::pair<std::string_view, ObjectType>>{{"files", ObjectType::file},
-                                                                      {"processes", ObjectType::process},
-                                                                      {"sockets", ObjectType::socket},
-                                                                      {"pipes", ObjectType::pipe},
-                                                                      {"all", ObjectType::terminal},
-                                                                      {"all", ObjectType::queue},
-                                                                      {"all", ObjectType::memory}}) {
-    if (arguments.what != "all" && arguments.what != what) continue;
+  for (size_t i = static_cast<size_t>(ObjectType::none) + 1; i < static_cast<size_t>(ObjectType::count); ++i) {
+    const auto type = static_cast<ObjectType>(i);
+    if (arguments.what != "all" && arguments.what != plural(type)) continue;
     for (const TrackedObject* object : loaded->state.objects(type)) {
       if (object->ended && !arguments.ended) continue;
       ++shown_count;

@@ -1,4 +1,5 @@
-// Addresses of the guest, as types of their own: a guest address can neither be dereferenced nor mixed up by accident.
+// Addresses of the guest, as types of their own: a guest address can neither be dereferenced nor be mixed up by
+// accident.
 #pragma once
 
 #include <compare>

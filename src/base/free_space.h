@@ -1,4 +1,4 @@
-// Room on a file system that others need, too: some of it is to stay free.
+// Room on a file system that others need, too: a part of it is to stay free.
 //
 // Threads: one at a time.
 #pragma once
@@ -16,11 +16,11 @@ class FreeSpace {
   struct Kept {
     uint64_t bytes = 0, files = 0;
   };
-  // kept: what is to stay free, of a file system with so many bytes and inodes in all.
+  // kept: how much is to stay free of a file system that has so many bytes and inodes in all.
   explicit FreeSpace(Kept (*kept)(uint64_t all_bytes, uint64_t all_files)) : kept_(kept) {}
 
-  // Counts what is about to be taken. fd: any descriptor on the file system, the same each time. False: it would be of
-  // what is to stay free, or the kernel does not say.
+  // Counts bytes and files that are about to be taken. fd: any descriptor on the file system, the same each time.
+  // False: they would be taken of the part that is to stay free, or the kernel does not say.
   bool take(int fd, uint64_t bytes, uint64_t files = 0) {
     if (bytes > bytes_ || files > files_) {
       bytes_ = files_ = 0;
@@ -29,7 +29,7 @@ class FreeSpace {
       const uint64_t block = static_cast<uint64_t>(now.f_frsize ? now.f_frsize : now.f_bsize);
       const Kept kept = kept_(block * now.f_blocks, now.f_files);
       const uint64_t left = beyond(block * now.f_bavail, kept.bytes);
-      // Without a fixed number of inodes they take of the blocks.
+      // A file system without a fixed number of inodes takes them of its blocks.
       const uint64_t left_files = now.f_files > 0 ? beyond(now.f_ffree, kept.files) : std::max(files, kLookAfterFiles);
       if (bytes > left || files > left_files) return false;
       bytes_ = std::min(left, std::max(bytes, kLookAfter));

@@ -1,4 +1,4 @@
-// What the host's kernel refused, as an Error.
+// An Error for what the host's kernel refused.
 #pragma once
 
 #include <cerrno>

@@ -7,8 +7,8 @@
 
 namespace oboro {
 
-// All of `text` is one number that fits T; then it is in `out`, which is left alone otherwise. No sign but '-', no
-// spaces, no prefix such as 0x.
+// True if all of `text` is one number that fits T: `out` has it then. Otherwise `out` stays as it is. No sign but '-',
+// no spaces, no prefix such as 0x.
 template <typename T>
 [[nodiscard]] bool parse_number(std::string_view text, T& out, int base = 10) {
   T value{};

@@ -10,7 +10,7 @@
 
 namespace oboro {
 
-// A number of bytes, with K, M, G or T (powers of 1024) behind it or not. Error: invalid.
+// A number of bytes, with or without K, M, G or T behind it (powers of 1024). Error: invalid.
 inline Result<uint64_t> parse_size(std::string_view text) {
   uint64_t value = 0;
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);

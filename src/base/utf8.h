@@ -12,7 +12,7 @@ struct Utf8Step {
   size_t length = 0;  // bytes; 0: the byte here is not part of valid UTF-8
 };
 
-// text must not be empty. Refuses overlong forms, surrogates and what is above U+10FFFF.
+// text must not be empty. Refuses overlong forms, surrogates and code points above U+10FFFF.
 constexpr Utf8Step utf8_step(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const uint8_t lead = byte(0);
@@ -29,8 +29,8 @@ constexpr Utf8Step utf8_step(std::string_view text) {
   return {value, length};
 }
 
-// What must not reach a terminal, or a reader's eye, as it is: controls (C0, DEL, C1), line and paragraph separators,
-// and the marks that change the direction of text or show nothing.
+// Whether a code point must not reach a terminal, or a reader's eye, as it is: controls (C0, DEL, C1), line and
+// paragraph separators, and marks that change the direction of text or show nothing.
 constexpr bool is_deceptive(char32_t c) {
   return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x180e || (c >= 0x200b && c <= 0x200f) ||
          (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) ||

@@ -1,6 +1,6 @@
 // Deciding inside the guest: an engine that can place code in front of a hooked function asks there whether the call is
-// of interest, and stops the vCPU only then. What to ask is a FilterProgram; whom to stop for, the engine is told
-// through Filter. A wrong yes costs a stop; a wrong no would be a miss, so there must be none.
+// of interest, and stops the vCPU only then. A FilterProgram says what to ask. The engine learns through Filter whom to
+// stop for. A wrong yes costs a stop. A wrong no would be a miss, so there must be none.
 #pragma once
 
 #include <cstdint>
@@ -66,29 +66,29 @@ struct FilterLayout {
 
 using FilterProgram = std::vector<FilterStep>;
 
-// The note lies at the far end of the task's kernel stack, behind the canary (STACK_END_MAGIC): memory that only a
-// stack about to overflow would use.
+// The note lies at the far end of the task's kernel stack, behind the canary (STACK_END_MAGIC). Only a stack that is
+// about to overflow would use this memory.
 inline constexpr uint64_t kNoteOffset = 16;
 
-// The same for both ends and directions of a connection: only its two ports, as they are in memory (network byte
-// order). No kernel address is so small.
+// The key of a TCP connection's two ports, given as they are in memory (network byte order). It is the same for both
+// ends and both directions. No kernel address is so small.
 inline constexpr uint64_t connection_key(uint16_t one_port, uint16_t other_port) {
   return uint64_t{uint32_t{one_port} + other_port} << 16 | (one_port ^ other_port);
 }
 
-// A file's name that needs no further look as long as nothing is renamed or mounted.
+// A name of a file. It needs no further look as long as nothing is renamed or mounted.
 struct KnownName {
   uint64_t dentry, inode, mount;             // kernel addresses
   uint32_t rename_sequence, mount_sequence;  // when it was looked at; even
 };
 
-// Threads: one at a time. What is added holds before the call returns, on every vCPU.
+// Threads: one at a time. An addition holds on every vCPU before the call returns.
 class Filter {
  public:
   virtual ~Filter() = default;
   virtual void add_process(uint32_t tgid) = 0;
   virtual void remove_process(uint32_t tgid) = 0;
-  // An object may be added several times; it counts until it has been removed as often.
+  // An object may be added several times; it is of interest until it has been removed as often.
   virtual void add_object(uint64_t key) = 0;
   virtual void remove_object(uint64_t key) = 0;
   virtual void add_name(const KnownName& name) = 0;

@@ -24,19 +24,19 @@
 namespace oboro::engine {
 
 // How an engine gets at RAM that this process has not mapped: through another process, a hypervisor, or a daemon. It is
-// only asked for what is RAM, and never across the end of a region.
+// asked only for RAM, and never across the end of a region.
 //
 // Threads: any vCPU thread, several at once.
 class MemoryAccess {
  public:
   virtual ~MemoryAccess() = default;
-  // Copies bytes from `at` on: how many, which may be fewer than asked for, if that is as far as one call reaches. 0:
-  // they cannot be read.
+  // Copies bytes from `at` on. Returns how many: fewer than asked for, if one call reaches no further. 0: they cannot
+  // be read.
   virtual size_t read(Gpa at, std::span<std::byte> out) = 0;
-  // Likewise.
+  // Writes in the same way.
   virtual size_t write(Gpa at, std::span<const std::byte> bytes) = 0;
-  // If the aligned word is `expected`, it becomes `desired`, and no vCPU can have changed it in between. (Who cannot do
-  // that otherwise stops the vCPUs.) What was there; nullopt: it cannot be reached.
+  // If the aligned word is `expected`, it becomes `desired`, and no vCPU can have changed it in between. (An engine
+  // that has no other way stops the vCPUs.) Returns what was there; nullopt: the word cannot be reached.
   virtual std::optional<uint64_t> compare_exchange(Gpa at, uint64_t expected, uint64_t desired) = 0;
 };
 
@@ -52,24 +52,24 @@ class PhysicalMemory {
   };
   using Regions = std::vector<Region>;
 
-  // access must outlive this. Without one, everything that is RAM has to be mapped.
+  // access must outlive this. Without it, all RAM has to be mapped.
   explicit PhysicalMemory(MemoryAccess* access = nullptr) : regions_(new Regions), access_(access) {}
   ~PhysicalMemory() { delete regions_.load(); }
   PhysicalMemory(const PhysicalMemory&) = delete;
   PhysicalMemory& operator=(const PhysicalMemory&) = delete;
 
-  // What is mapped must outlive this. A region is mapped or not, as a whole. Regions must not overlap; one that would
-  // wrap the address space is refused.
+  // The mapped bytes must outlive this. A region is mapped as a whole, or not at all. Regions must not overlap. A
+  // region that would wrap the address space is refused.
   bool add(const Region& region);
-  // Other regions take the place of all. What is returned may still be read: it, and the bytes of regions that are
+  // Replaces all regions. The old ones, which are returned, may still be read: they, and the bytes of regions that are
   // gone, must stay until every thread that was reading has come to its end.
   std::unique_ptr<const Regions> exchange(Regions regions);
 
-  // Copies `size` bytes. False if not all of them are RAM that can be read; out is undefined then.
+  // Copies `size` bytes. False if some of them are no RAM, or cannot be read; out is undefined then.
   bool read(Gpa at, void* out, size_t size) const {
     return read_mapped(at, out, size) || read_some(at, {static_cast<std::byte*>(out), size}) == size;
   }
-  // The part of read() that nearly always suffices, to be inlined: of what is mapped, and in one region.
+  // The part of read() that nearly always suffices, to be inlined: the bytes are mapped, and in one region.
   bool read_mapped(Gpa at, void* out, size_t size) const {
     for (const Region& region : *regions_.load(std::memory_order_acquire)) {
       const uint64_t offset = at.value - region.start;
@@ -84,10 +84,11 @@ class PhysicalMemory {
     uint64_t value;
     return read(at, &value, sizeof value) ? std::optional(value) : std::nullopt;
   }
-  // As far as there is RAM: how many bytes.
+  // Copies as far as there is RAM. Returns how many bytes.
   size_t read_some(Gpa at, std::span<std::byte> out) const;
 
-  // One past the highest byte of RAM: below 4 GiB, or contiguous from there. (Far above may be memory of devices.)
+  // One past the highest byte of RAM that is below 4 GiB or contiguous from there. (Memory far above may belong to
+  // devices.)
   uint64_t end() const;
 
  private:

@@ -1,4 +1,4 @@
-// Reading and writing guest RAM that is mapped, that the engine is asked for, and that is both in parts.
+// Reading and writing guest RAM that is mapped, RAM that the engine is asked for, and RAM that is both in parts.
 
 #include "engine/physical_memory.h"
 
@@ -26,7 +26,7 @@ class Ram : public testing::Test {
     for (size_t i = 0; i < memory.bytes().size(); ++i) memory.bytes()[i] = static_cast<std::byte>(i % 251);
   }
   void set(uint64_t page, Page what) { memory.set(Gpa(page * kPageSize), what); }
-  // Whether that is what is read there.
+  // Whether exactly these bytes are read there.
   bool reads(uint64_t at, size_t size) {
     std::vector<std::byte> out(size);
     if (!memory.ram().read(Gpa(at), out.data(), size)) return false;
@@ -116,7 +116,7 @@ TEST_F(Ram, WhatIsWrittenIsThere) {
   EXPECT_EQ(text(2 * kPageSize + 5, large.size()), large);
 }
 
-// Nothing of it: not even what is in front of what may not be written.
+// Nothing is written, not even the bytes in front of those that may not be.
 TEST_F(Ram, WhatMayNotBeWrittenIsRefusedAsAWhole) {
   for (const Page beside : {Page::mapped, Page::remote})
     for (const Page not_to_be_written : {Page::rom, Page::hidden}) {
@@ -160,7 +160,7 @@ TEST_F(Ram, WordsAreChangedBitByBitOrIfTheyAreWhatTheyWere) {
   }
 }
 
-// As a vCPU does meanwhile: no change of one is lost by another's.
+// As a vCPU does meanwhile: a change by one is not lost by another's.
 TEST_F(Ram, ChangesOfAWordAreNotLost) {
   constexpr unsigned kThreads = 4, kTimes = 200000;
   for (const Page what : {Page::mapped, Page::remote}) {
@@ -184,7 +184,7 @@ TEST_F(Ram, ChangesOfAWordAreNotLost) {
   }
 }
 
-// A word that never stays what it was is given up in the end.
+// A word that never stays as it was is given up in the end.
 TEST_F(Ram, AHostileWordDoesNotHoldUsUp) {
   struct Restless final : MemoryAccess {
     size_t read(Gpa, std::span<std::byte> out) override {

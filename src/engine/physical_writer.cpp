@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kMaxTries = 1000;  // of a change to a word that others change all the time
 
-// Guest RAM is this process's own memory: only reading it is const.
+// Guest RAM is this process's own memory. It is const only for readers.
 std::byte* writable(const PhysicalMemory::Region& region, Gpa at) {
   return const_cast<std::byte*>(region.mapped.data()) + (at.value - region.start);
 }
@@ -50,7 +50,7 @@ bool PhysicalWriter::write(Gpa at, std::span<const std::byte> bytes) const {
   return true;
 }
 
-// Null unless the word lies in one region, may be written to, and is aligned here and there.
+// Null unless the word lies in one region, may be written, and is aligned in the guest and in this process.
 const PhysicalMemory::Region* PhysicalWriter::region_of_word(Gpa at) const {
   constexpr uint64_t kSize = sizeof(uint64_t);
   const Region* region = PhysicalMemory::find(*memory_->regions_.load(std::memory_order_acquire), at);

@@ -1,4 +1,4 @@
-// The one answer that a handler gives to the vCPU at its hook, and how an engine carries it out.
+// The one answer that a handler gives to the vCPU at its hook, and how an engine carries out that answer.
 #pragma once
 
 #include <array>
@@ -16,14 +16,15 @@ namespace oboro::engine {
 // The hooked function runs.
 struct GoOn {};
 
-// The hooked function returns that at once, without running.
+// The hooked function returns this value at once, without running.
 struct Return {
   int64_t value = 0;
-  // With which it was called; none: the one that the vCPU is in. (A vCPU that comes back from a Call is in another.)
+  // The frame in which the function was called; none: the frame in which the vCPU is. (A vCPU that comes back from a
+  // Call is in another frame.)
   std::optional<arch::CallFrame> frame;
 };
 
-// The vCPU goes on at another function of the guest's kernel, which returns to where `frame` says.
+// The vCPU goes on at another function of the guest's kernel. That function returns to where `frame` says.
 struct Call {
   static constexpr size_t kMostArguments = 4;
   Gva function;
@@ -32,22 +33,23 @@ struct Call {
   unsigned argument_count = 0;
 };
 
-// The hooked function runs after all, as it was called: after a Call, the registers are not what they were.
+// The hooked function runs after all, as it was called. This restores the registers, which are not what they were after
+// a Call.
 struct RunAs {
   arch::CallFrame frame;
   std::array<uint64_t, Call::kMostArguments> arguments{};
 };
 
 using Response = std::variant<GoOn, Return, Call, RunAs>;
-// TCG leaves the callback by longjmp when it is given another program counter.
+// TCG leaves the callback by longjmp when the program counter is set.
 static_assert(std::is_trivially_destructible_v<Response> && std::is_trivially_copyable_v<Response>);
 
-// Carries the answer out. Cpu is the vCPU at its hook, as an engine that may change it offers it:
+// Carries out the answer. Cpu is the vCPU at its hook, with what an engine needs to change it:
 //   uint64_t reg(arch::Reg);
 //   void set(arch::Reg, uint64_t);          one that src/arch sets: of arguments, result or frame
 //   bool read_word(Gva, uint64_t& out);     of the guest's kernel memory
 //   void go_to(Gva);                        the program counter. Called last; it need not return
-// False: the function runs, because where it returns to cannot be read.
+// False: the function runs, because the place to which it returns cannot be read.
 template <typename Cpu>
 bool apply(const Response& response, Cpu& cpu) {
   const auto set_arguments = [&cpu](const auto& arguments, size_t count) {

@@ -8,7 +8,7 @@
 namespace oboro::engine {
 namespace {
 
-// At the first instruction of a function that was called with 1, 2, 3, 4, 5, from kReturn.
+// A vCPU at the first instruction of a function that was called with 1, 2, 3, 4, 5, from kReturn.
 struct Cpu : fake::FakeRegisters {
   static constexpr uint64_t kReturn = 0xffffffff81000010;
   static constexpr Gva kStack{0x8000};

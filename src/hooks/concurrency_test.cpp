@@ -20,7 +20,7 @@ class LockedReporter final : public Reporter {
   }
   void kernel_replaced() override {}
 
-  uint64_t events = 0;  // under the state's lock: the sanitizer sees if it is not
+  uint64_t events = 0;  // under the state's lock; the sanitizer sees it if not
   std::mutex mutex;
   std::vector<std::string> gaps;
 };
@@ -117,7 +117,8 @@ TEST(Concurrency, HandlersOnFourVcpus) {
   EXPECT_GT(reporter.events, 0u);
 }
 
-// A note and a label cross: one of both sides must see the other. The labels come back off for another round.
+// A note and a label cross: either the reader sees the label, or the writer sees the note. The labels come off again
+// for another round.
 TEST(Concurrency, NoBlockedReaderIsMissed) {
   fake::FakeGuest guest;
   const auto [pipe, file] = guest.pipe();

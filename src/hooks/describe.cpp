@@ -20,7 +20,7 @@ event::Subject subject_of(guest::Reader& r, guest::Task of) {
 
 namespace {
 
-// What is not there to be read makes no result incomplete: so by a reader of its own.
+// Has readers of its own: a member that cannot be read here makes no result incomplete.
 void add_who(Operation& op, guest::Task of, event::Subject& out) {
   const auto kernel = [&] { return guest::Reader(op.env.kernel); };
   guest::Runner runner = guest::runner_of(out.cgroup);
@@ -85,7 +85,7 @@ void describe(guest::Reader& r, const SocketNode& node, event::Object& out) {
   describe_ends(node.sock.local(r), addressed ? node.to : node.sock.remote(r), out);
 }
 
-// As its receiving end sees it.
+// The connection as its receiving end sees it.
 void describe(guest::Reader& r, const ConnectionNode& node, event::Object& out) {
   out.type = ObjectType::socket;
   out.protocol = node.sock.protocol_name(r);

@@ -1,5 +1,5 @@
 // How a process and an object of the guest are written down in an event. Slow path: allocates, and reads much of the
-// guest. What cannot be read stays empty, and marks the reader as failed.
+// guest. A member that cannot be read stays empty, and marks the reader as failed.
 #pragma once
 
 #include "event/event.h"
@@ -11,9 +11,9 @@ namespace oboro::hooks {
 class Operation;
 struct Node;
 
-// Which process it is. Who that is, only a subject says.
+// Identifies the process. The members about its user, unit and arguments are filled in for an event's subject only.
 event::Subject subject_of(guest::Reader& r, guest::Task of);
-// The event's subject and system call: those of the task.
+// Fills in the event's subject and system call: those of the task.
 void describe_subject(Operation& op, event::Event& event, guest::Task of);
 void describe(guest::Reader& r, const Node& node, event::Object& out);
 

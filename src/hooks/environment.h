@@ -1,4 +1,4 @@
-// What the handlers work with: one boot of one guest kernel, and whom they tell.
+// What the handlers work with: one boot of one guest kernel, and the receivers of what they report.
 #pragma once
 
 #include <array>
@@ -33,12 +33,12 @@ class Reporter {
 class FilterMarks;
 class Operation;
 
-// Told of processes by hooks that others need too (src/hiding).
+// Told of processes by hooks that src/hiding needs, too.
 class ProcessWatcher {
  public:
   virtual ~ProcessWatcher() = default;
   virtual void forked(Operation& op, guest::Task child) = 0;  // before it runs
-  // What a running task is really doing, where its registers say something else.
+  // The system call that a running task is really in, where its registers show another one.
   virtual std::optional<uint64_t> system_call_of(guest::Task running) = 0;
 };
 
@@ -60,12 +60,13 @@ struct Environment {
   const labels::PatternSet& patterns;
   policy::Policy policy;
   Reporter& reporter;
-  // Where the engine filters: most calls do not come here, so who waits for what is asked of the guest.
+  // Set where the engine filters. Most calls do not come to their handlers then, so waiting tasks are looked for in the
+  // guest.
   engine::Filter* filter = nullptr;
-  // There is no hook where files are opened: they are classified when they are read or written.
+  // Set where there is no hook at the opening of files: files are classified when they are read or written.
   bool opens_unseen = false;
   ProcessWatcher* watcher = nullptr;
-  FilterMarks* marks = nullptr;  // of `filter`
+  FilterMarks* marks = nullptr;  // `filter`, as it is told of changes
 
   policy::Situation situation() const { return {.vouched_for = carriers.sends_refused() == nullptr}; }
 
@@ -78,8 +79,8 @@ struct Environment {
     filter->remove_name(dentry);
   }
 
-  // Of a vCPU in kernel mode: the base of its per-CPU area is the same for the whole boot. So it is asked for once;
-  // reading a register is the dearest part of a hook that changes nothing.
+  // The base of the per-CPU area, of a vCPU in kernel mode. It stays the same for the whole boot, so it is asked for
+  // once: to read a register is the dearest part of a hook that changes nothing.
   uint64_t per_cpu_base(engine::Vcpu& vcpu) {
     if (vcpu.index() >= per_cpu_bases_.size()) return arch::per_cpu_base(vcpu);
     auto& known = per_cpu_bases_[vcpu.index()];

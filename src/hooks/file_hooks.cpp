@@ -24,8 +24,8 @@ Node pipe_node(Operation& op, guest::File file, guest::Inode inode) {
                           is_fifo ? file.dentry(op.r) : guest::Dentry());
 }
 
-// The labels of an inode, by its address or, where it was not opened since it came into memory, by its identity. Not
-// for reading and writing, which only follow an open.
+// The labels of an inode: by its address or, where it was not opened since it came into memory, by its identity. Not
+// for reading and writing, which always follow an open.
 uint64_t labels_of(Operation& op, guest::Inode inode) {
   const uint64_t labels = op.env.carriers.labels(inode_carrier(inode));
   if (labels || !op.env.carriers.any_file()) return labels;
@@ -37,7 +37,7 @@ uint64_t labels_of(Operation& op, guest::Inode inode) {
   return known;
 }
 
-// The terminal behind an open character device; null if it is none.
+// The terminal behind an open character device; null if the device is no terminal.
 Gva terminal_of(Operation& op, guest::File file) {
   const guest::Profile& p = op.r.profile();
   const Gva operations = op.r.pointer(file.at, Field::file_op);
@@ -48,8 +48,8 @@ Gva terminal_of(Operation& op, guest::File file) {
   return data ? op.r.pointer(data, Field::tty_file_private_tty) : Gva();
 }
 
-// A directory that was classified when it was renamed (see classify_before_renaming) hands its labels to what is opened
-// below it.
+// A directory that was classified when it was renamed (classify_before_renaming) gives its labels to files that are
+// opened below it.
 void inherit_from_directories(Operation& op, guest::Dentry name, guest::Inode inode) {
   if (!op.env.carriers.any_file()) return;
   guest::Dentry dentry = name.parent(op.r);
@@ -88,7 +88,7 @@ void classify_by_path(Operation& op, guest::File file, guest::Inode inode) {
   op.classify(file_node(inode, name), labels, pattern ? pattern->text() : std::string());
 }
 
-// The kernel's counters of renames and of changes to mounts; they are odd while one is under way.
+// The kernel's counters of renames and of changes to mounts. A counter is odd while a change is under way.
 struct Sequences {
   uint32_t renames, mounts;
 };
@@ -105,7 +105,7 @@ void on_file_open(Operation& op) {
   const guest::File file{op.pointer(0)};
   const guest::Inode inode = file.inode(op.r);
   if (!op.env.filter) return look_at_opened(op, file, inode);
-  // What holds before the look, holds for what it finds.
+  // Read before the look: a name that is found is remembered as of these counters.
   const Sequences now = sequences(op);
   look_at_opened(op, file, inode);
   if (!op.r.failed() && !(now.renames & 1) && !(now.mounts & 1))
@@ -125,7 +125,7 @@ void look_at_opened(Operation& op, guest::File file, guest::Inode inode) {
   labels_of(op,
             inode);  // a file known from before (another boot, or evicted from memory meanwhile) bears its labels again
   classify_by_path(op, file, inode);
-  // A core dump is written past the LSM: its file takes the labels of the process when it is opened.
+  // A core dump is written past the LSM, so its file takes the labels of the process when it is opened.
   if (op.labels() && op.task().is_dumping_core(op.r) && file.writable(op.r))
     op.give(file_node(inode, file.dentry(op.r)));
 }
@@ -221,8 +221,8 @@ void on_inode_free(Operation& op) {
   const Carrier carrier = inode_carrier(inode);
   const uint64_t labels = op.env.carriers.labels(carrier);
   if (!labels) return;
-  // The end of the inode in memory is the end of the file only if it has no name left, or if its file system keeps
-  // nothing else.
+  // The inode's end in memory is the file's end only if the file has no name left, or if its file system keeps files
+  // nowhere else.
   const bool gone = inode.links(op.r) == 0 || inode.super_block(op.r).is_volatile(op.r);
   if (gone) op.report(event::Kind::removed, file_node(inode, {}), labels);
   const auto lock = op.env.carriers.lock();
@@ -232,11 +232,11 @@ void on_inode_free(Operation& op) {
 
 namespace {
 
-// A name that no pattern spells out: what a pattern says of it, it says of everything in the directory.
+// A name that no pattern spells out. What a pattern says of this name, it says of every name in the directory.
 constexpr std::string_view kAnyName = "/\x01";
 
-// A file that matched a pattern by its old name but that nobody has opened yet is classified before it gets another
-// one. So is a directory of which everything matched; one of which only some may have matched cannot be followed.
+// A file that matches a pattern by its old name, and that nobody has opened yet, is classified before it is renamed. So
+// is a directory of which every file matches. A directory of which only some files may match cannot be followed.
 void classify_before_renaming(Operation& op, guest::Dentry from, guest::Inode inode, std::string_view old_path,
                               std::string_view new_path) {
   if (op.env.patterns.empty()) return;
@@ -336,7 +336,7 @@ guest::File file_of_descriptor(Operation& op, guest::Task task, uint64_t number)
 
 }  // namespace
 
-// The system-call wrapper: its one argument is the caller's registers.
+// The system call's wrapper. Its one argument points to the caller's registers.
 void on_vmsplice(Operation& op) {
   const guest::File file =
       file_of_descriptor(op, op.task(), op.r.get<uint32_t>(op.pointer(0), Field::user_registers_argument));
@@ -386,7 +386,7 @@ Carrier carrier_of_note(Operation& op, guest::Task task, uint64_t note) {
         break;
     }
   }
-  // The object may be long gone: then nobody receives from it.
+  // The object may be gone long since. Then nobody receives from it.
   const bool failed = r.failed();
   if (!failed_before) r.clear_failure();
   return failed && !failed_before ? Carrier() : carrier;

@@ -221,7 +221,7 @@ TEST_F(FileHooks, ClassifyingReachesMappers) {
   EXPECT_EQ(labels(writer), 0u);
 }
 
-// A mapped file is written, its mapper maps another file shared and writable, and somebody maps that.
+// A mapped file is written. Its mapper maps another file, shared and writable, and another process maps that one.
 TEST_F(FileHooks, ChainsAreFollowedToTheirEnd) {
   const Gva third = guest.task(300, "third"), file = guest.make_file(disk, "second", 13);
   const Gva vma = guest.vma(guest.mm(reader), guest.open(plain), 1);
@@ -277,7 +277,7 @@ TEST_F(FileHooks, RenamedDirectoriesAreToldOnceThereAreFiles) {
   EXPECT_EQ(told(), Told{"renamed /moved"});
 }
 
-// Whoever renames a file before anybody has opened it gets it classified all the same.
+// A file is classified all the same if it is renamed before anybody has opened it.
 TEST_F(FileHooks, PatternsMatchTheOldName) {
   classify("/secret");
   const Gva target = guest.dentry(disk.root, "harmless");
@@ -321,7 +321,7 @@ TEST_F(FileHooks, RealFileOfAnOverlayIsKnownByItsOwnName) {
   EXPECT_EQ(told(), Told{"classified /secret"});
 }
 
-// What could not be read is not an object: a label on null would be on everything that cannot be read later.
+// An object that cannot be read is no object: a label on null would be a label on everything that cannot be read later.
 TEST_F(FileHooks, UnreadableObjectsTakeNoLabels) {
   label(writer);
   const Gva file = guest.open(plain);

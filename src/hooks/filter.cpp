@@ -25,7 +25,7 @@ constexpr uint64_t kTypeMask = 0170000, kRegular = 0100000, kBlock = 0060000, kF
 constexpr uint64_t kLocalFamily = 1;   // AF_UNIX
 constexpr uint64_t kDatagram = 2;      // SOCK_DGRAM
 
-// Builds a program whose jumps go to two places only: stop, and named points further down.
+// Builds a program whose jumps go to stop, to pass, or to named points further down.
 class Builder {
  public:
   Builder(const guest::Kernel& kernel, const FilterLayout& layout) : kernel_(kernel), layout_(layout) {}
@@ -47,14 +47,14 @@ class Builder {
     load32(Field::task_tgid);
     stop_if(Op::jump_if_process, or_sender);
   }
-  // A: struct sock. Its own labels, or those of a connection with its ports.
+  // A: struct sock. Stops if it bears labels, or if a connection with its ports does.
   void stop_if_socket() {
     step(Op::keep);
     stop_if(Op::jump_if_object);
     step(Op::recall);
     stop_if_connection();
   }
-  // Not skc_num: that is zero once the connection is closed.
+  // Does not use skc_num, which is zero once the connection is closed.
   void stop_if_connection() {
     step(Op::keep);
     load16(Field::sock_dport);
@@ -63,7 +63,7 @@ class Builder {
     step(Op::connection_key);
     stop_if(Op::jump_if_object);
   }
-  // Argument 0: struct file. What reading from it would bring.
+  // Argument 0: struct file. Stops if a read would bring labels.
   void stop_if_readable(bool sockets) {
     argument(0);
     pass_if(Op::jump_if_zero);
@@ -74,7 +74,7 @@ class Builder {
     const size_t regular = step(Op::jump_if_equal, kRegular), block = step(Op::jump_if_equal, kBlock);
     const size_t fifo = step(Op::jump_if_equal, kFifo), character = step(Op::jump_if_equal, kCharacter);
     const size_t socket = step(Op::jump_if_equal, kSocket);
-    note_file();  // of no interest, but what the task asked for before is no longer
+    note_file();  // of no interest; but it replaces the note of what the task asked for before
     step(Op::pass);
 
     here(regular), here(block);
@@ -104,7 +104,8 @@ class Builder {
     stop_if_socket();
     step(Op::pass);
   }
-  // Argument 0: struct linux_binprm. The last names of the programs that matter; a few others may look like them.
+  // Argument 0: struct linux_binprm. Stops if the program has one of these names (the last part of a path). A few other
+  // names look the same to it.
   void stop_if_named(std::span<const std::string> names) {
     constexpr size_t kBegin = 4;  // bytes of a name that are compared; numbers are of 31 bits and a sign
     argument(0);
@@ -179,7 +180,7 @@ class Builder {
   bool gave_up_ = false;
 };
 
-// What the filter knows a carrier by; 0 if it does not know such.
+// The key by which the filter knows a carrier; 0 if the filter does not know carriers of this kind.
 uint64_t object_key(Carrier carrier) {
   // The high byte of a kernel address is ones.
   const uint64_t address = carrier.value() | uint64_t{0xff} << 56;

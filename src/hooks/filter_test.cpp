@@ -1,4 +1,4 @@
-// Filter programs that no handler of this folder's table has.
+// Filter programs that no handler in the table of this folder has.
 #include "hooks/filter.h"
 
 #include <gtest/gtest.h>

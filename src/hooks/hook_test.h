@@ -60,7 +60,7 @@ class HookTest : public testing::Test {
     plain = guest.make_file(disk, "plain", 12);
   }
 
-  // What a handler has made of the call.
+  // The handler's answer to the call.
   struct Answer {
     explicit Answer(const engine::Response& response) {
       if (const auto* back = std::get_if<engine::Return>(&response)) deny = true, result = back->value;
@@ -68,7 +68,7 @@ class HookTest : public testing::Test {
     bool deny = false;
     int64_t result = 0;
   };
-  // At the start of a kernel function, called by task with these arguments.
+  // The vCPU stands at the start of a kernel function that `task` has called with these arguments.
   Answer call(Symbol function, Gva task, std::initializer_list<uint64_t> arguments = {}) {
     if (!environment) begin();
     guest.run(vcpu, task);
@@ -85,7 +85,7 @@ class HookTest : public testing::Test {
     environment->filter = &filter;
     state.set_marks(&marks);
   }
-  // Where calls are filtered, most of them do not reach their handler: yet every test has to hold.
+  // Where calls are filtered, most of them do not reach their handler. Every test has to hold all the same.
   bool is_of_interest(const HookPoint& point) {
     if (!kFiltered) return point.interest != Interest::known_dentry;
     fake::FakeFilter::Guest view;
@@ -148,7 +148,7 @@ class HookTest : public testing::Test {
   }
   using Told = std::vector<std::string>;
 
-  // Nothing may have been untraceable unless the test takes the gaps away.
+  // A test that expects gaps takes them away. Any other gap is a failure.
   void TearDown() override { EXPECT_EQ(reporter.gaps, std::vector<std::string>()); }
   std::vector<std::string> gaps() { return std::exchange(reporter.gaps, {}); }
 

@@ -1,21 +1,21 @@
-// When a call of a hooked function can matter at all, for engines that can tell inside the guest.
+// In which case a call of a hooked function can matter, for engines that can tell inside the guest.
 #pragma once
 
 #include <cstdint>
 
 namespace oboro::hooks {
 
-// A note (engine/filter.h) is the address of a struct file, or with these bits that of a struct socket, or eight times
-// a descriptor of the task's.
+// A note (engine/filter.h) is the address of a struct file. With these bits it is the address of a struct socket, or
+// eight times a descriptor of the task's.
 inline constexpr uint64_t kNoteIsSocket = 1, kNoteIsDescriptor = 2;
 
 enum class Interest : uint8_t {
   every_call,
-  managed,  // the running process is managed
-  sending,  // ..., and what it sends on (struct socket) is no UNIX datagram socket: they have a hook of their own
-  sending_or_refused,       // the same of anybody, while sends are refused (labels::Carriers::refuse_sends)
-  opened_name,              // managed, or a file whose name is not known to need no look
-  known_dentry,             // a dentry under whose address a name is known
+  managed,                  // the running process is managed
+  sending,                  // managed, and the struct socket is no UNIX datagram socket: those have a hook of their own
+  sending_or_refused,       // the same, but whoever sends, once sends are refused (labels::Carriers::refuse_sends)
+  opened_name,              // managed, or the file's name is not known to need no look
+  known_dentry,             // a name is known under the dentry's address
   access,                   // read or write (struct file, mask): managed, or a read of what bears labels
   readable,                 // managed, or the struct file is one from which labels would come
   readable_or_refused,      // readable, or sends are refused

@@ -1,5 +1,5 @@
-// What labels go from and to: an object that can bear them, and where its description is read from when it comes to
-// that. Small values, made anew in each hook.
+// What labels go from and to: a carrier, and the structures from which its description is read if it is needed. Nodes
+// are small values, made anew in each hook.
 #pragma once
 
 #include <variant>
@@ -22,16 +22,16 @@ struct FileNode {
 };
 // A file that is outside of the guest (src/hiding).
 struct OutsideFileNode {
-  const event::Object* description;  // must outlive the node
+  const event::Object* description;  // it must outlive the node
 };
 struct SocketNode {
   guest::Sock sock;
-  guest::IpEndpoint to{};  // where a datagram goes that the socket is not connected to
+  guest::IpEndpoint to{};  // the datagram's destination, where the socket is not connected to it
 };
 // One direction of a TCP connection inside the guest.
 struct ConnectionNode {
-  guest::Sock sock;  // the end that is at hand
-  bool receiving;    // that end is the one to which this direction leads
+  guest::Sock sock;  // the end at hand
+  bool receiving;    // whether the direction leads to that end
 };
 struct PipeNode {
   guest::Inode inode;  // none where only the pipe is at hand
@@ -72,7 +72,7 @@ inline Node queue_node(Gva object, guest::Dentry name = {}) {
   return {{labels::CarrierKind::queue, object.value}, QueueNode{name}};
 }
 
-// The way between the two: that of the one which is no process.
+// The channel of a flow between the two: that of the node which is no process.
 policy::Channel channel_between(const Node& from, const Node& to);
 
 }  // namespace oboro::hooks

@@ -46,7 +46,7 @@ policy::Decision Operation::decide(Carrier from, Carrier to, uint64_t labels, po
 }
 
 bool Operation::is_receiving(guest::Task of) {
-  guest::Reader reader(env.kernel);  // the task may be gone: then reading fails, which is no failure of this hook
+  guest::Reader reader(env.kernel);  // the task may be gone. Then reading fails, and that is no failure of this hook
   const uint64_t number = env.tasks.system_call(reader, of);
   return !reader.failed() && arch::may_receive(number);
 }
@@ -121,7 +121,7 @@ auto socket_description(guest::Reader& r, guest::Sock sock, const guest::IpEndpo
 
 }  // namespace
 
-// Told once for each digest, which is of the socket and where it leads to, in a process with these labels.
+// Reported once for each digest, with the process and its labels. The digest is of the socket and its destination.
 template <typename Describe>
 void Operation::send(policy::Channel channel, uint64_t digest, const char* untraced, Describe describe_socket) {
   const uint64_t labels = this->labels();

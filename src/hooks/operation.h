@@ -1,10 +1,10 @@
-// One intercepted kernel operation: the hooked function's arguments, the running task, and the flows of labels that it
-// is about to make. The handlers (file_hooks.cpp, process_hooks.cpp, ...) are written in these terms. Each flow is
-// decided about (policy/policy.h) before anything is done about it: then labels go (propagation.h), the change is
-// reported, and the vCPU gets its answer.
+// One intercepted kernel operation: the hooked function's arguments, the running task, and the flows of labels that the
+// function is about to make. The handlers (file_hooks.cpp, process_hooks.cpp, ...) are written in these terms. Each
+// flow is decided about (policy/policy.h) before anything is done about it. Then its labels go (propagation.h), the
+// change is reported, and the vCPU gets its answer.
 //
-// Threads: an Operation lives on one vCPU thread, inside one hook. Until something is about to change it takes no lock,
-// allocates nothing and makes no system call.
+// Threads: an Operation lives on one vCPU thread, inside one hook. It takes no lock, allocates nothing and makes no
+// system call until something is about to change.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ class Operation {
   void deny(int32_t error) { response = engine::Return{-error, {}}; }
   bool denied() const { return std::holds_alternative<engine::Return>(response); }
 
-  // --- what the vCPU stands at
-  // The running task and its process. Found when first asked for: many hooks end before.
+  // --- the task and the call
+  // The running task and its process. They are looked for when first asked for: many hooks end before.
   guest::Task task() {
     if (!task_.at) find_task();
     return task_;
@@ -44,9 +44,9 @@ class Operation {
   Gva pointer(unsigned argument) { return Gva(arch::argument(vcpu, argument)); }
   uint64_t value(unsigned argument) { return arch::argument(vcpu, argument); }
   labels::Carrier process() { return {labels::CarrierKind::process, tgid()}; }
-  // Of the running process. While nothing is managed, which process runs is not even asked.
+  // The labels of the running process. While no process is managed, not even the running one is looked for.
   uint64_t labels() { return env.carriers.count(labels::CarrierKind::process) ? env.carriers.labels(process()) : 0; }
-  // Of the running task. A hidden thread's registers are disguised; its watcher knows the real number.
+  // The system call of the running task. A hidden thread's registers are disguised; its watcher knows the real number.
   uint64_t system_call() {
     if (!known_call && env.watcher) known_call = env.watcher->system_call_of(task());
     return known_call ? *known_call : env.tasks.system_call(r, task());
@@ -55,40 +55,40 @@ class Operation {
 
   // --- flows
   Node running() { return process_node(r, task()); }
-  // The running process takes data from / gives data to `node`. Cheap when nothing changes.
+  // The running process takes data from `node`, or gives data to it. Cheap when nothing changes.
   void take(const Node& node);
   void give(const Node& node);
-  // The same between any two. Slow path.
+  // Data goes from one node to another. Slow path.
   void flow(const Node& from, const Node& to);
-  // Whether it can matter what the running process sends: it is managed, or sends are refused, everybody's.
+  // Whether the running process's sends can matter: it is managed, or everybody's sends are refused.
   bool sends_matter() { return labels() || env.carriers.sends_refused(); }
   // The running process sends out of the machine.
   void leave(guest::Sock sock, const guest::IpEndpoint& to);
-  // The same through a socket that is outside of the guest; key: what tells it from others.
+  // The same through a socket that is outside of the guest. key: tells this socket from others.
   void leave(const event::Object& socket, uint64_t key);
-  // The running process sends to where its labels cannot follow. If that is not denied, the result is incomplete,
-  // because of `what`.
+  // The running process sends to a place where its labels cannot follow. If that is not denied, the result is
+  // incomplete, because of `what`.
   void send_untraced(guest::Sock sock, const guest::IpEndpoint& to, const char* what);
-  // What the policy says of a flow by the running process. If it denies, so does the answer to the vCPU.
+  // The policy's decision about a flow by the running process. If the policy denies, the vCPU is answered so, too.
   policy::Decision decide(labels::Carrier from, labels::Carrier to, uint64_t labels, policy::Channel channel);
-  // Data may come out of `carrier` after this hook (the call may wait): remember who asked.
+  // Data may come out of `carrier` after this hook, as the call may wait. Remembers the running task as a receiver.
   void remember_receiver(labels::Carrier carrier);
-  // A task is in a call that may receive.
+  // Whether the task is in a call that may receive.
   bool is_receiving(guest::Task of);
 
   // --- beginnings and ends
-  // Labels from a path pattern.
+  // The file gets labels from a path pattern.
   void classify(const Node& file, uint64_t labels, std::string_view pattern);
-  // A carrier that is no file ends: what comes to its address next is clean, and nobody waits there.
+  // A carrier that is no file ends: whatever comes to its address next is clean, and nobody waits there.
   void end(const Node& node);
-  // The file behind an inode; none if it could not be read: half an identity is another file's.
+  // The file behind an inode. None if it could not be read whole: half an identity is another file's.
   labels::Carrier identity_of(guest::Inode inode);
 
   // --- events. Slow path; takes the lock.
-  // About an object that is or was managed.
+  // Reports an event about an object that is or was managed.
   void report(event::Kind kind, const Node& node, uint64_t labels, std::string old_path = {});
-  // The running process executes another program; filename as it was asked for, exe the true path of what runs.
-  // The event says what the process is from then on; its user is still the one that it was.
+  // The running process executes another program. filename: as the process asked for it; exe: the true path of the
+  // program that runs. The event shows the process as it is from then on, but with the user that it still has.
   void report_exec(const std::string& filename, std::string exe, std::vector<std::string> argv, uint64_t labels);
 
  private:

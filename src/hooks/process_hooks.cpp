@@ -1,4 +1,4 @@
-// Processes: fork, exec, end, and looking into each other's memory.
+// Processes: fork, exec, end, and access to each other's memory.
 
 #include "guest/who.h"
 #include "hooks/table.h"
@@ -29,12 +29,12 @@ void on_begin_new_exec(Operation& op) {
   if (!labels) return;
   const Gva program = op.pointer(0);
   const guest::File file{op.r.pointer(program, Field::binprm_file)};
-  guest::Reader arguments(op.env.kernel);  // that they cannot be read makes nothing incomplete
+  guest::Reader arguments(op.env.kernel);  // arguments that cannot be read make nothing incomplete
   op.report_exec(op.r.string(op.r.pointer(program, Field::binprm_filename), guest::kMaxPath),
                  file.at ? file.path(op.r) : std::string(), guest::arguments_of_program(arguments, program), labels);
 }
 
-// The thread-group ID is free for reuse after this.
+// After this function, the thread-group ID may be used again.
 void on_release_task(Operation& op) {
   const guest::Task ending{op.pointer(0)};
   const uint32_t tgid = ending.tgid(op.r);
@@ -46,7 +46,8 @@ void on_release_task(Operation& op) {
   op.env.carriers.erase(carrier);
 }
 
-// Attaching means reading and writing the other's memory from then on (ptrace, /proc/PID/mem, process_vm_*).
+// A process that attaches counts as reading and writing the other's memory from then on (ptrace, /proc/PID/mem,
+// process_vm_*).
 void on_ptrace_access_check(Operation& op) {
   if (!(op.value(1) & kPtraceModeAttach)) return;
   const guest::Task other{op.pointer(0)};
@@ -55,8 +56,9 @@ void on_ptrace_access_check(Operation& op) {
   op.give(process_node(op.r, other));
 }
 
-// Memory of another process, while attached. /proc/PID/cmdline and environ come this way too, by read(): `ps` is not to
-// become managed for showing a managed process, and opening /proc/PID/mem has already counted as attaching.
+// Access to another process's memory, while attached. read() of /proc/PID/cmdline and environ comes this way, too: `ps`
+// must not become managed because it shows a managed process, and the open of /proc/PID/mem has already counted as
+// attaching.
 void on_access_remote_vm(Operation& op) {
   const uint64_t number = op.system_call();
   if (number != arch::sys::ptrace && number != arch::sys::pread64 && number != arch::sys::pwrite64) return;

@@ -232,8 +232,9 @@ TEST_F(ProcessHooks, FullTableIsAGap) {
   EXPECT_EQ(gaps(), std::vector<std::string>{"the table of managed objects is full"});
 }
 
-// Each structure in turn is taken away: an operation reports a gap, or does what it does with all of them readable.
-#ifndef OBORO_TEST_FILTERED  // where the guest itself asks: its memory is readable to it
+// Each structure in turn is taken away. The operation then reports a gap, or does what it does with all of them
+// readable.
+#ifndef OBORO_TEST_FILTERED  // where the guest itself asks, its memory is readable to it
 TEST_F(ProcessHooks, AnyUnreadableStructureIsAGapOrNotNeeded) {
   const Gva child = guest.task(300, "child");
   guest.share_mm(child, guest.mm(reader));
@@ -244,7 +245,7 @@ TEST_F(ProcessHooks, AnyUnreadableStructureIsAGapOrNotNeeded) {
   const Gva tree(guest.get(guest.mm(reader), Field::mm_mt_root) & ~uint64_t{0xff});
   const Gva signal(guest.get(reader, Field::task_signal));
   const Gva mapping(guest.get(guest.inode_of(plain), Field::inode_mapping));
-  // Not the vma: what cannot be read in a tree that changes counts as freed.
+  // Without the vma: one that cannot be read, in a tree that changes, counts as freed.
   const Gva needed[] = {reader,
                         child,
                         guest.mm(reader),

@@ -34,8 +34,8 @@ void Propagation::apply_all() {
 
 void Propagation::apply(const Step& step) {
   const auto& [from, to] = step;
-  // What could not be read is null, and a label on that would be one on everything that cannot be read later. (Process
-  // 0 is the idle task.)
+  // A node that could not be read is null. A label on null would be a label on everything that cannot be read later.
+  // (Process 0 is the idle task.)
   if (!to.carrier.has_value()) return;
   const auto* file = to.as<FileNode>();
   const Carrier alias = file ? op_.identity_of(file->inode) : Carrier();
@@ -50,7 +50,7 @@ void Propagation::apply(const Step& step) {
   event.kind = Kind::diffusion;
   event.labels = spread.added;
   if (denied) event.verdict = event::Verdict::deny;
-  // A process that waited and now receives is the one that does it, whoever's hook this is.
+  // A process that waited and now receives is the event's subject, whichever task runs this hook.
   const auto* receiver = to.as<ProcessNode>();
   if (from.as<ProcessNode>() || from.as<FileNode>()) receiver = nullptr;
   describe_subject(op_, event, receiver ? receiver->task : op_.task());
@@ -62,7 +62,7 @@ void Propagation::apply(const Step& step) {
   if (!denied) follow(to);
 }
 
-// What else holds the data as soon as `reached` holds it.
+// Follows the labels to all else that holds the data as soon as `reached` does.
 void Propagation::follow(const Node& reached) {
   if (const auto* process = reached.as<ProcessNode>()) return follow_process(reached, process->task);
   if (const auto* file = reached.as<FileNode>()) return follow_file(reached, file->inode);
@@ -100,8 +100,8 @@ void Propagation::follow_file(const Node& reached, guest::Inode inode) {
   for (const guest::Task owner : owners) reach(reached, process_node(r_, owner));
 }
 
-// Every task in a call that receives has left a note of what from before it asked whether that is of interest: so
-// either it found the mark, which is set by now, or its note is here.
+// Every task in a call that receives leaves a note of its carrier before it asks whether that carrier is of interest.
+// So either the task found the mark, which is set by now, or its note is here.
 void Propagation::follow_notes(const Node& reached) {
   const auto look_at = [&](guest::Task task) {
     if (!op_.is_receiving(task)) return true;
@@ -112,7 +112,7 @@ void Propagation::follow_notes(const Node& reached) {
       reach(reached, process_node(r_, task));
     return true;
   };
-  // Other vCPUs go on: tasks that end under our eyes may lead astray, but hardly every time.
+  // The other vCPUs go on: a task that ends during the walk may lead it astray, but hardly three times.
   bool complete = false;
   for (int attempt = 0; attempt < 3 && !complete; ++attempt) {
     guest::Reader walker(env_.kernel);

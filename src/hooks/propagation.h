@@ -1,9 +1,9 @@
-// Labels on their way: from the object that holds them to the one that they come to, and on to whatever holds the data
-// as soon as that one does - processes that share memory with it, those that map a file, those that wait to receive.
-// Each of these flows is decided about before its labels are there. The first one can be stopped by that; what it would
-// reach is found only when it has been recorded (a receiver that does not find a label is remembered instead, so
-// the label has to be there before receivers are looked for): if the policy denies such a further flow, the operation
-// is denied and labels that are recorded by then stay, which is too much and never too little.
+// Labels on their way: from the object that holds them to the one that they come to, and on to all that holds the data
+// as soon as that one does: processes that share its memory, processes that map a file, tasks that wait to receive.
+// Each of these flows is decided about before its labels go. The first flow can be stopped by that. Further flows are
+// found only after the first one has been recorded. (The label has to be there before receivers are looked for: a
+// receiver that finds no label is remembered instead.) If the policy denies a further flow, the operation is denied,
+// and the labels recorded by then stay. That is too much, and never too little.
 //
 // Slow path; takes the lock of labels::Carriers. Threads: as Operation.
 #pragma once
@@ -19,7 +19,7 @@ class Propagation {
   explicit Propagation(Operation& op) : op_(op), env_(op.env), r_(op.r) {}
 
   void run(const Node& from, const Node& to);
-  // Labels that come from a path pattern.
+  // The file gets labels from a path pattern.
   void classify(const Node& file, uint64_t labels, std::string_view pattern);
 
  private:

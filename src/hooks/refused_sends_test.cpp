@@ -1,4 +1,4 @@
-// A denying run that has lost track of labels: nothing leaves any more, whoever sends it.
+// A denying run that has lost track of labels: from then on nothing leaves the guest, whoever sends it.
 
 #include "event/detail.h"
 #include "hooks/hook_test.h"
@@ -9,7 +9,7 @@ namespace {
 using guest::Family;
 using guest::SocketType;
 
-constexpr size_t kRoom = 64;  // what a label table of 32 carriers has slots for; it takes fewer
+constexpr size_t kRoom = 64;  // slots in a label table for 32 carriers; it takes fewer
 
 class RefusedSends : public HookTest {
  protected:
@@ -24,7 +24,7 @@ class RefusedSends : public HookTest {
     return send(task, guest.udp(endpoint("0.0.0.0", 50000)), guest.message_to(endpoint(address, port)));
   }
   Gva remote(uint16_t port = 40000) { return guest.tcp(endpoint("10.0.2.15", port), endpoint("192.0.2.1", 443)); }
-  // The writer, which is managed, writes new files until there is no room for the labels of another.
+  // The writer is managed. It writes new files until there is no room for another file's labels.
   void fill() {
     label(writer);
     for (uint64_t i = 0; i < kRoom && reporter.gaps.empty(); ++i)
@@ -122,7 +122,7 @@ TEST_F(RefusedSends, AManagedProcessLeaksAsBefore) {
   EXPECT_EQ(told(), Told{"leak 200 > tcp 10.0.2.15:40000-192.0.2.1:443"});
 }
 
-// A new boot, of which the filter knows nothing yet, and what was kept from before.
+// A new boot begins. The filter knows nothing of it yet, and keeps nothing from before.
 TEST_F(RefusedSends, ANewBootDoesNotEndIt) {
   fill();
   {
@@ -144,7 +144,7 @@ TEST_F(RefusedSends, TheFirstReasonStays) {
   EXPECT_EQ(event::detail(reporter.events.at(0)), "refused because the result is incomplete: one");
 }
 
-// To refuse it is enough there: everybody else goes on sending.
+// A refusal is enough there: everybody else goes on sending.
 TEST_F(RefusedSends, WhatCannotBeTracedIsRefusedToWhoIsManagedAndToNobodyElse) {
   label(writer);
   const Gva raw = guest.sock(Family::inet, SocketType::raw, 1),

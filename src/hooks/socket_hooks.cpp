@@ -1,4 +1,4 @@
-// Sockets and SysV message queues. Local communication labels the receiving end; anything else is a possible leak.
+// Sockets and SysV message queues. A send inside the guest labels the receiving end; any other send may be a leak.
 
 #include "hooks/table.h"
 
@@ -16,8 +16,8 @@ namespace {
 constexpr char kOtherFamily[] = "classified data was sent on a socket of a family that is not traced";
 
 // One direction of a TCP connection. Both ends compute the same carrier from their own addresses, so the receiving end
-// needs not be searched for. Loopback addresses are private to a network namespace, so it counts for them; others reach
-// from one namespace to another.
+// need not be searched for. Loopback addresses are private to a network namespace, so the namespace is a part of their
+// carrier. Other addresses reach from one namespace to another.
 Carrier flow_carrier(const IpEndpoint& from, const IpEndpoint& to, Gva net) {
   uint64_t words[4];
   std::memcpy(words, from.address.bytes.data(), 16);
@@ -30,7 +30,7 @@ Carrier flow_carrier(const IpEndpoint& from, const IpEndpoint& to, Gva net) {
   return {CarrierKind::flow, hash << 32 | uint64_t{from.port} << 16 | to.port};
 }
 
-// What arrives at this end.
+// The direction that leads to this end.
 Carrier incoming_carrier(Operation& op, Sock sock) {
   return flow_carrier(sock.remote(op.r), sock.local(op.r), sock.net(op.r));
 }
@@ -55,13 +55,13 @@ void send_datagram(Operation& op, Sock sock, const IpEndpoint& to) {
 }  // namespace
 
 void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
-  // Of an unmanaged process only what would leave matters, and that only once sends are refused.
+  // A send by an unmanaged process matters only if it would leave the guest, and only once sends are refused.
   if (!op.sends_matter() || !sock.at) return;
   const Family family = sock.family(op.r);
   switch (family) {
     case Family::local:
       // Datagrams pass security_unix_may_send, which knows the receiver even if it is addressed by name. (The KVM
-      // engine's filter relies on it: Interest::sending.)
+      // engine's filter relies on that: Interest::sending.)
       if (sock.type(op.r) != SocketType::datagram) {
         const Sock peer = sock.unix_peer(op.r);
         if (peer.at) op.give(socket_node(peer));
@@ -74,7 +74,7 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
       if (sock.is_tcp(op.r)) {
         const bool fast_open = to.port == 0;
         if (fast_open) {
-          // Not connected: the call will fail, unless MSG_FASTOPEN lets the data go with the first packet.
+          // The socket is not connected: the call fails, unless MSG_FASTOPEN lets the data go with the first packet.
           if (!msghdr || !guest::message_destination(op.r, msghdr, to)) return;
         }
         if (!guest::namespace_of_address(op.r, sock.net(op.r), to.address))
@@ -103,7 +103,7 @@ void send_on_socket(Operation& op, Sock sock, Gva msghdr) {
     case Family::bluetooth:
     case Family::can:
       op.leave(sock, {});
-      return;  // past the IP stack: where it goes cannot be told
+      return;  // past the IP stack: the destination cannot be told
     default:
       if (op.labels())
         op.send_untraced(sock, {}, kOtherFamily);
@@ -137,13 +137,13 @@ void on_unix_may_send(Operation& op) {
   const Gva other = op.pointer(1);
   if (!labels || !other) return;
   const Node receiver = socket_node(guest::sock_of(op.r, other));
-  // connect() asks too, and sends nothing. Looked at last: it costs more than all before.
+  // connect() asks, too, and sends nothing. This is looked at last: it costs more than all before.
   if ((labels & ~op.env.carriers.labels(receiver.carrier)) != 0 && op.system_call() != arch::sys::connect)
     op.give(receiver);
 }
 
-// A new connection bears nothing yet, whatever an earlier one between the same ports bore. This runs at the connecting
-// end before either end can have sent.
+// A new connection bears no labels, whatever an earlier one between the same ports bore. This runs at the connecting
+// end, before either end can have sent.
 void on_inet_conn_established(Operation& op) {
   const Sock sock{op.pointer(0)};
   if (!op.env.carriers.count(CarrierKind::flow) || !sock.is_tcp(op.r)) return;
@@ -163,7 +163,7 @@ void on_sk_free(Operation& op) { op.end(socket_node(Sock{op.pointer(0)})); }
 
 void on_msg_queue_msgsnd(Operation& op) { op.give(queue_node(op.pointer(0))); }
 
-// The receiver is the third argument: a message for a task that waits already is handed over by the sender's call.
+// The receiver is the third argument: the sender's call hands a message to a task that waits already.
 void on_msg_queue_msgrcv(Operation& op) {
   const Node queue = queue_node(op.pointer(0));
   const uint64_t labels = op.env.carriers.labels(queue.carrier);

@@ -334,7 +334,7 @@ TEST_F(SocketHooks, ReadAndWriteOnSocketsBelongToTheSocketHooks) {
   EXPECT_EQ(told(), Told{});
 }
 
-// The kernel asks about a message's receiver when it hands it over, be it in the receiver's call or in the sender's.
+// The kernel asks about a message's receiver when it hands the message over, in the receiver's call or in the sender's.
 TEST_F(SocketHooks, SysVMessageQueue) {
   const Gva queue = guest.allocate(), message = guest.allocate();
   const Carrier carrier(CarrierKind::queue, queue.value);
@@ -371,7 +371,7 @@ TEST_F(UdpHooks, AddressOfAnotherNamespaceIsInsideTheGuest) {
   EXPECT_EQ(told().at(0).substr(0, 4), "leak");
 }
 
-// When the connection is over the kernel gives the port back: sk_num is zero at the release.
+// When the connection is over, the kernel gives the port back: sk_num is zero at the release.
 TEST_F(SocketHooks, ConnectionWithoutALocalPortEndsAllTheSame) {
   const auto here = endpoint("127.0.0.1", 5001), there = endpoint("127.0.0.1", 40000);
   const Gva server = guest.tcp(here, there), client = guest.tcp(there, here);

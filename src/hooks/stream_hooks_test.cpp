@@ -27,7 +27,7 @@ TEST_F(StreamHooks, Pipe) {
   EXPECT_EQ(told(), Told{});
 }
 
-#ifndef OBORO_TEST_FILTERED  // where receivers are remembered here; in a filtered guest tasks leave notes
+#ifndef OBORO_TEST_FILTERED  // receivers are remembered here only where nothing is filtered; else tasks leave notes
 // Pipes come and go at the same addresses, and shells read from many.
 TEST_F(StreamHooks, WhoReadTheEndedPipeDoesNotReadTheNextOne) {
   const auto [pipe, file] = guest.pipe();
@@ -67,7 +67,7 @@ TEST_F(StreamHooks, PipeWithABlockedReader) {
   EXPECT_EQ(told(), (Told{"diffusion 200 > pipe", "diffusion pipe > 100"}));
 }
 
-#ifndef OBORO_TEST_FILTERED  // where an ended task is in no list
+#ifndef OBORO_TEST_FILTERED  // an ended task is in no list there
 TEST_F(StreamHooks, ReceiverThatEndedMeanwhileIsNoGap) {
   const auto [pipe, file] = guest.pipe();
   guest.set_system_call(reader, sys::read);

@@ -5,9 +5,9 @@ namespace {
 
 using guest::Symbol;
 
-// Why these: the LSM functions (security_*) are the kernel's own choke points - every variant of a call passes the same
-// one, with the kernel's own objects as arguments, and a refusal there is a refusal of the call. The others fill the
-// gaps that the LSM leaves (docs/channels.md).
+// Why these functions: the LSM functions (security_*) are the kernel's own choke points. Every variant of a call passes
+// the same one, with the kernel's own objects as arguments, and a refusal there is a refusal of the call. The other
+// functions fill the gaps that the LSM leaves (docs/channels.md).
 constexpr HookPoint kPoints[] = {
     {Symbol::fn_file_open, on_file_open, false, Interest::opened_name, "classification by path"},
     {Symbol::fn_d_instantiate, on_d_instantiate, false, Interest::known_dentry, "new names of files"},

@@ -1,4 +1,4 @@
-// The table of hook points: which kernel functions Oboro stops at, and what handles each.
+// The table of hook points: the kernel functions at which Oboro stops a vCPU, and the handler of each.
 #pragma once
 
 #include <span>
@@ -10,7 +10,7 @@
 
 namespace oboro::hooks {
 
-// What runs at a hook: a function, or a member function of something that lives as long as the hook.
+// What runs at a hook: a function, or a member function of an object that lives as long as the hook.
 class Handler {
  public:
   constexpr Handler(void (*function)(Operation&)) : function_(function) {}
@@ -32,28 +32,28 @@ class Handler {
 struct HookPoint {
   guest::Symbol function;
   Handler handler;
-  bool leads_out;         // what it is about may leave the machine, or go where labels cannot follow: it may be denied
-  Interest interest;      // calls of no interest need not reach the handler
-  std::string_view what;  // for `oboro status` when the kernel lacks an optional one: what is then not traced
+  bool leads_out;         // the data may leave the machine, or go where labels cannot follow: the call may be denied
+  Interest interest;      // a call of no interest need not reach the handler
+  std::string_view what;  // what is not traced where the kernel lacks this function; for `oboro status`
 };
 
-// All of them, in no particular order. Where a kernel lacks an optional function, the engine reports `what`. Those
-// whose interest is known_dentry are for engines that filter.
+// All of them, in no particular order. Where a kernel lacks an optional function, the tracer reports `what`. Hook
+// points whose interest is known_dentry are for engines that filter.
 std::span<const HookPoint> hook_points();
 
-// What the policy makes of a hook: whether its handler may refuse the call, so that the engine must be able to; and
-// which calls are of interest.
+// What the policy makes of a hook point: whether its handler may refuse the call, so that the engine must be able to;
+// and which of its calls are of interest.
 bool may_deny(const HookPoint& point, const policy::Policy& policy);
 Interest interest_of(const HookPoint& point, const policy::Policy& policy);
 
 // The functions to choose where no more than four can be watched: reading and writing, sending, receiving, fork. With
-// Environment::opens_unseen.
+// these, Environment::opens_unseen is set.
 std::span<const guest::Symbol> essential_functions();
 
-// Runs the handler, and reports what it could not read.
+// Runs the handler. Reports the result as incomplete if the handler could not read something.
 void dispatch(const HookPoint& point, Operation& operation);
 
-// The handlers, by the kernel function each is named after. Arguments are those of the function.
+// The handlers, each named after its kernel function. Arguments are those of the function.
 void on_file_open(Operation&);
 void on_d_instantiate(Operation&);
 void on_file_permission(Operation&);
@@ -89,14 +89,14 @@ void on_mq_timedsend(Operation&);
 void on_mq_timedreceive(Operation&);
 void on_pty_cleanup(Operation&);
 
-// What reading from or writing to a file of any type means; shared by read, write, splice, and their kin.
+// What a read from, or a write to, a file of any type means. Shared by read, write, splice, and their kin.
 void take_from_file(Operation&, guest::File);
 void give_to_file(Operation&, guest::File);
-// What sending on and receiving from a socket means. msghdr: null where there is none.
+// What a send or a receive on a socket means. msghdr: null where there is none.
 void send_on_socket(Operation&, guest::Sock, Gva msghdr);
 void receive_from_socket(Operation&, guest::Sock);
 labels::Carrier receiving_carrier(Operation&, guest::Sock);
-// What a task that left this note (engine/filter.h) may be about to receive from; none if nothing.
+// The carrier from which a task that left this note (engine/filter.h) may be about to receive; none if there is none.
 labels::Carrier carrier_of_note(Operation&, guest::Task, uint64_t note);
 
 }  // namespace oboro::hooks

@@ -1,4 +1,4 @@
-// What can carry labels. Pure names: no guest memory, no engine.
+// What can bear labels. Pure names: no guest memory, no engine.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,10 @@ enum class CarrierKind : uint8_t {
   inode,     // by address, as long as the inode is in memory (security_inode_free)
   file,      // by identity (guest::FileIdentity), as long as the file exists
   pipe,      // by address of pipe_inode_info, until free_pipe_info
-  socket,    // by address of sock: what was sent to it and can be received from it
+  socket,    // by address of sock: data that was sent to it, and can be received from it
   flow,      // one direction of a TCP connection inside the guest: its ports, sender's first, in the low 32 bits, below
              // a digest of its addresses
-  terminal,  // by address of tty_struct: what was written to its other end
+  terminal,  // by address of tty_struct: data that was written to its other end
   queue,     // SysV (kern_ipc_perm) and POSIX (inode) message queue
 };
 

@@ -22,8 +22,8 @@ struct Spread {
   bool full = false;  // there was no room: the labels are NOT recorded, and the caller must report that
 };
 
-// Told what becomes managed, before anyone can see it as such, and what ceases to be, afterwards. Called under the
-// lock.
+// Told of each carrier that becomes managed, before anyone can see it as managed; and of each that ceases to be,
+// afterwards. Called under the lock.
 class Marks {
  public:
   virtual ~Marks() = default;
@@ -45,7 +45,7 @@ class Carriers {
  public:
   explicit Carriers(size_t capacity, uint64_t first_id) : table_(capacity), next_id_(first_id) {}
 
-  // May be taken again by the thread that has it.
+  // The thread that holds the lock may take it again.
   std::unique_lock<std::recursive_mutex> lock() { return std::unique_lock(mutex_); }
 
   uint64_t labels(Carrier c) const { return table_.labels(c); }
@@ -53,16 +53,18 @@ class Carriers {
   bool any_file() const { return files_.load(std::memory_order_relaxed) != 0; }
   Receivers& receivers() { return receivers_; }
 
-  // From now on `marks` is told; first of all that is managed already. Null: nobody is. Must outlive this.
+  // From now on `marks` is told of changes. First it is told of all carriers that are managed already. Null: nobody is
+  // told. Must outlive this.
   void set_marks(Marks* marks);
 
-  // Those that `from` bears and `to` does not.
+  // The labels that `from` bears and `to` does not.
   uint64_t missing(Carrier from, Carrier to, Carrier alias = {}) const;
   // The labels of `from` go to `to`. For a file, `alias` is its other carrier (inode and identity bear the same entry).
   Spread spread(Carrier from, Carrier to, Carrier alias = {});
   // Puts labels on a carrier from outside (classification; restoring).
   Spread add(uint64_t labels, Carrier to, Carrier alias = {}, uint64_t id = 0);
-  // What `to` is known as by another carrier goes to it too, without being news (an inode of a known file is loaded).
+  // `to` gets the entry that the same file has by another carrier, which is no news (the inode of a known file is
+  // loaded).
   bool adopt(Carrier known, Carrier to);
   bool erase(Carrier c);
   // A new boot: only files of persistent file systems, chosen by the caller, stay.
@@ -75,7 +77,7 @@ class Carriers {
     for (auto& entry : reported_leaks_) entry.store(0, std::memory_order_relaxed);
   }
 
-  // True the first time for this digest of (process, destination, labels); later ones may be true again after others.
+  // True the first time for this digest of (process, destination, labels). It may be true again after other digests.
   bool first_leak(uint64_t digest) {
     return reported_leaks_[digest % reported_leaks_.size()].exchange(digest, std::memory_order_relaxed) != digest;
   }
@@ -84,7 +86,7 @@ class Carriers {
   // leave. A new boot does not end it: files outlive boots, and theirs may be among the labels that are missing. why: a
   // string literal; null: that is over. Takes the lock.
   void refuse_sends(const char* why);
-  // That reason; null as long as sends are not refused.
+  // The reason; null as long as sends are not refused.
   const char* sends_refused() const { return sends_refused_.load(std::memory_order_acquire); }
 
   uint64_t next_id() const { return next_id_; }

@@ -1,4 +1,4 @@
-// What a file is known by for as long as it exists, over reboots where its file system has a UUID.
+// The identity of a file for as long as it exists: over reboots, too, where its file system has a UUID.
 #pragma once
 
 #include <array>

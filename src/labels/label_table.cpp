@@ -7,8 +7,8 @@
 namespace oboro::labels {
 
 uint64_t LabelTable::hash(uint64_t key) {
-  // Guest addresses are the guest's to choose: a multiplicative mix spreads slab strides; a guest that crafts
-  // collisions slows its own look-ups, within the table's bound.
+  // The guest chooses its addresses. A multiplicative mix spreads the strides of slabs. A guest that crafts collisions
+  // slows its own look-ups, within the table's bound.
   key ^= key >> 31;
   key *= 0x9e3779b97f4a7c15;
   key ^= key >> 29;
@@ -32,7 +32,8 @@ Entry LabelTable::find(Carrier carrier) const {
   for (;;) {
     const uint64_t version = version_.load(std::memory_order_acquire);
     for (size_t i = hash(carrier.key()) & mask_;; i = (i + 1) & mask_) {
-      // Sequentially consistent: Receivers relies on the order of a note before this look-up. Plain loads on x86.
+      // Sequentially consistent: Receivers relies on a note being set before this look-up. On x86 these are plain
+      // loads.
       const uint64_t key = slots_[i].key.load(std::memory_order_seq_cst);
       if (key == carrier.key()) {
         const Entry entry = load(i);

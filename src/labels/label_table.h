@@ -1,4 +1,4 @@
-// Labels by carrier: one hash probe to look up, whatever the number of managed objects, and no lock for readers.
+// Labels by carrier: a look-up is one hash probe, whatever the number of managed objects, and readers take no lock.
 //
 // Threads: labels() from any number of threads at any time. set(), erase(), clear() by one thread at a time (the
 // caller's lock). A reader sees a carrier's labels from the moment set() has returned.
@@ -20,7 +20,7 @@ struct Entry {
 
 class LabelTable {
  public:
-  // Room for `capacity` carriers; memory is reserved at once and used as it fills (32 bytes a slot).
+  // Has room for `capacity` carriers. The memory is reserved at once, and used as it fills (32 bytes a slot).
   explicit LabelTable(size_t capacity);
   ~LabelTable();
   LabelTable(const LabelTable&) = delete;
@@ -29,7 +29,7 @@ class LabelTable {
   uint64_t labels(Carrier carrier) const { return find(carrier).labels; }
   Entry find(Carrier carrier) const;
 
-  // False if the table is full: the carrier is not in it then. Nothing is evicted, as that would lose labels.
+  // False if the table is full: the carrier is not in the table then. Nothing is evicted, as that would lose labels.
   bool set(Carrier carrier, Entry entry);
   bool erase(Carrier carrier);
   // Erases all carriers for which keep(Carrier, Entry) is false.
@@ -69,7 +69,7 @@ class LabelTable {
   size_t mask_ = 0;
   size_t limit_ = 0;
   std::atomic<size_t> size_{0};
-  // Odd while entries move (erase shifts back what follows): a reader that did not find its key looks again.
+  // Odd while entries move (erase shifts back those that follow). A reader that did not find its key looks again.
   std::atomic<uint64_t> version_{0};
 };
 

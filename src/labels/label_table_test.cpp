@@ -77,7 +77,7 @@ TEST(LabelTable, ReadersNeverMissAStableEntry) {
   EXPECT_EQ(misses, 0u);
 }
 
-// The promise of Receivers: of a sender and a receiver that race, one sees the other.
+// The promise of Receivers: if a sender and a receiver race, one sees the other.
 TEST(Receivers, SenderOrReceiverSeesTheOther) {
   const Carrier carrier(CarrierKind::socket, 0x1234);
   int missed = 0;
@@ -103,7 +103,7 @@ TEST(Receivers, SenderOrReceiverSeesTheOther) {
   EXPECT_EQ(missed, 0);
 }
 
-// Task structures are 64 bytes aligned at least.
+// Task structures are aligned to 64 bytes at least.
 constexpr uint64_t kTask = 0xffff888100000000;
 
 TEST(Receivers, ATaskWaitsForOneThingAtATime) {

@@ -7,7 +7,7 @@ namespace {
 
 constexpr size_t kWords = (Pattern::kMaxLength + 2 + 63) / 64;
 
-// The set of places in a pattern where the match may stand.
+// The places in a pattern at which a match may stand.
 class Places {
  public:
   void add(size_t place) { words_[place / 64] |= uint64_t{1} << (place % 64); }
@@ -60,7 +60,7 @@ bool Pattern::match(const Alternative& alternative, std::string_view path, bool 
   const size_t accept = tokens.size();
   Places now;
   Places next;
-  // Comes to a place, and to those behind it that need nothing.
+  // Adds a place, and the places behind it that can be reached without a byte.
   const auto come = [&](Places& places, size_t place) {
     for (; !places.has(place); ++place) {
       places.add(place);
@@ -83,7 +83,7 @@ bool Pattern::match(const Alternative& alternative, std::string_view path, bool 
         case Op::continuation:
           come(next, place);
           break;
-        case Op::directories:  // whole names and their '/': goes on behind it only after a '/'
+        case Op::directories:  // whole names and their '/': the match goes on behind it only after a '/'
           next.add(place);
           if (byte == '/') come(next, place + 1);
           break;
@@ -110,7 +110,8 @@ bool Pattern::may_match_below(std::string_view old_directory, std::string_view n
     const std::string& prefix = alternative.prefix;
     const bool anywhere = !alternative.tokens.empty() &&
                           (alternative.tokens[0].op == Op::globstar || alternative.tokens[0].op == Op::directories);
-    if (anywhere && old_path.starts_with(prefix) && new_path.starts_with(prefix)) continue;  // matches there as here
+    if (anywhere && old_path.starts_with(prefix) && new_path.starts_with(prefix))
+      continue;  // matches by the new path as by the old one
     if (old_path.size() <= prefix.size() ? prefix.starts_with(old_path) : match(alternative, old_path, true))
       return true;
   }

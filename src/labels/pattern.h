@@ -30,8 +30,8 @@ class Pattern {
   static Result<Pattern> parse(std::string_view text);
 
   bool match(std::string_view path) const;
-  // Whether a directory that is renamed may hold files that match by their old path but, for all the pattern tells, not
-  // by their new one. Allocates.
+  // Whether a directory that is renamed may hold files that match by their old path, but perhaps not by their new one.
+  // Allocates.
   bool may_match_below(std::string_view old_directory, std::string_view new_directory) const;
   const std::string& text() const { return text_; }
 
@@ -48,7 +48,7 @@ class Pattern {
     std::string prefix;  // what every match begins with
     std::vector<Token> tokens;
   };
-  // beginning: whether something that begins so can match.
+  // beginning: whether a path that begins so can match.
   bool match(const Alternative& alternative, std::string_view path, bool beginning) const;
   bool step(const Token& token, uint8_t byte) const;
 

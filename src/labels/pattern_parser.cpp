@@ -92,7 +92,7 @@ class PatternParser {
     return std::nullopt;
   }
 
-  // At '['; leaves i at ']'.
+  // Stands at '['. Leaves i at ']'.
   std::optional<Error> lex_set(size_t& i, Lexeme& lexeme) {
     const size_t begin = i++;
     const auto more = [&] { return i < text_.size(); };
@@ -135,7 +135,7 @@ class PatternParser {
     return std::nullopt;
   }
 
-  // {a,b}c -> ac, bc. One group of one sequence after the other, no recursion.
+  // {a,b}c -> ac, bc. Takes one group of one sequence after the other, without recursion.
   std::optional<Error> multiply_out() {
     std::deque<Sequence> work{lexemes_};
     while (!work.empty()) {
@@ -171,7 +171,7 @@ class PatternParser {
     return std::nullopt;
   }
 
-  // True paths have no empty, "." or ".." names: such a pattern would silently never match.
+  // True paths have no empty, "." or ".." names: a pattern with one would never match, and nobody would know.
   std::optional<Error> check_names(const Sequence& sequence) {
     size_t begin = 1;
     for (size_t i = 1; i <= sequence.size(); ++i) {

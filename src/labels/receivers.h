@@ -1,16 +1,17 @@
-// Who may be in the middle of receiving from what.
+// Which task may be in the middle of receiving from which carrier.
 //
 // A process that waits in recv() or read() passed the receive hook before the data came, when its socket or pipe bore
 // no label. When the label comes, the sender's side must find that process. So each receive on an unlabelled carrier is
-// remembered here first, and looks at the label after; the sender sets the label first and asks who receives after: one
-// of the two sees the other (both orders are sequentially consistent).
+// remembered here first, and looks at the label after. The sender sets the label first, and asks for receivers after.
+// One of the two sees the other (both orders are sequentially consistent).
 //
-// A receiver stays when its call is over, so that most receives write nothing. Therefore two more things are asked of
-// one: is its task in a call that receives (the caller knows), and is this what the task has asked for last? A task
-// waits for one thing at a time.
+// A receiver stays in the table when its call is over, so that most receives write nothing. Therefore two more
+// questions are asked about it: is its task in a call that receives (the caller knows), and is this carrier the last
+// one that the task has asked for? A task waits for one thing at a time.
 //
-// A set-associative table of fixed size; a receiver is replaced only if its task is no longer receiving, which the
-// caller decides; if a set is full of live ones, there is no room for a further one and the caller must report it.
+// The table is set-associative, and has a fixed size. A receiver is replaced only if its task is no longer receiving,
+// which the caller decides. If a set is full of live receivers, there is no room for another one, and the caller must
+// report it.
 //
 // Threads: all from any thread.
 #pragma once
@@ -45,7 +46,7 @@ class Receivers {
         if (const uint64_t other = receiver.task.load(std::memory_order_relaxed);
             key != 0 && !moved_on(key, other) && is_receiving(other))
           continue;
-        // Whoever gets from key to kBusy has the place: two that come at the same time take two.
+        // The thread that gets the place from key to kBusy has it: two threads at the same time take two places.
         if (!receiver.carrier.compare_exchange_strong(key, kBusy, std::memory_order_acquire)) continue;
         receiver.task.store(task, std::memory_order_release);
         receiver.carrier.store(carrier.key(), std::memory_order_seq_cst);
@@ -55,14 +56,14 @@ class Receivers {
     return false;
   }
 
-  // fn(task) for every receiver of carrier whose task has not asked for something else since.
+  // Calls fn(task) for every receiver of the carrier whose task has not asked for another carrier since.
   template <typename Fn>
   void for_each(Carrier carrier, Fn&& fn) const {
     const Set& set = sets_[index(carrier)];
     for (const Receiver& receiver : set) {
       if (receiver.carrier.load(std::memory_order_seq_cst) != carrier.key()) continue;
       const uint64_t task = receiver.task.load(std::memory_order_acquire);
-      // Looked at again: if the place has become another's meanwhile, this task may be the other's receiver.
+      // Looked at again: if the place has another carrier by now, this task may be that carrier's receiver.
       if (receiver.carrier.load(std::memory_order_relaxed) == carrier.key() && !moved_on(carrier.key(), task)) fn(task);
     }
   }
@@ -90,8 +91,9 @@ class Receivers {
   static size_t index(Carrier carrier) { return mix(carrier.key()) >> (64 - 12); }
   static uint64_t mix(uint64_t key) { return key * 0x9e3779b97f4a7c15; }
 
-  // What a task asked for last: its tag above a digest of the carrier. Tasks that share a place overwrite each other;
-  // then nothing is known of the one, and its receivers count. Tags are unique within 256 GiB of kernel addresses.
+  // The carrier that a task asked for last: the task's tag above a digest of the carrier. Tasks that share a place
+  // overwrite each other. Then nothing is known of one of them, and its receivers count. Tags are unique within 256 GiB
+  // of kernel addresses.
   using Latest = std::array<std::atomic<uint64_t>, 4096>;
   static uint64_t tag(uint64_t task) { return task >> 6 << 32; }
   static uint64_t entry(uint64_t key, uint64_t task) { return tag(task) | mix(key) >> 32; }

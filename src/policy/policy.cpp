@@ -38,7 +38,7 @@ Decision decide(const Policy& policy, const Situation& situation, const Flow& fl
       if (!situation.vouched_for && policy.may_refuse_all()) return deny(Reason::unvouched);
       return {Verdict::alert, Reason::untraced};
     default:
-      return {};  // labels go with it
+      return {};  // labels go with the data
   }
 }
 

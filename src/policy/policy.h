@@ -1,5 +1,5 @@
-// What is decided about a flow of labels before anything moves. Pure logic: no engine, no guest memory, no input or
-// output; the same flow in the same situation is always decided in the same way.
+// The decision about a flow of labels, made before anything moves. Pure logic: no engine, no guest memory, no input or
+// output. The same flow in the same situation is always decided in the same way.
 //
 // Threads: any, without a lock.
 #pragma once
@@ -13,9 +13,9 @@
 
 namespace oboro::policy {
 
-// The way that labels are about to take.
+// The kind of way that the labels are about to take.
 enum class Channel : uint8_t {
-  memory,      // of a process: shared, mapped, of another one that is looked into, or a child's
+  memory,      // of a process: shared, mapped, read or written by another process, or inherited by a child
   file,        // of the guest, or a hidden service's
   pipe,        //
   terminal,    //
@@ -31,8 +31,8 @@ enum class Channel : uint8_t {
 struct Flow {
   uint64_t call = 0;         // number of the system call, as the guest counts them
   uint32_t subject = 0;      // thread-group ID of the process that does it
-  labels::Carrier from, to;  // to: nothing where it is not in the guest, or not known
-  uint64_t labels = 0;       // those that `to` would gain; 0: none that is known of
+  labels::Carrier from, to;  // to: none where the target is not in the guest, or not known
+  uint64_t labels = 0;       // the labels that `to` would gain; 0: none is known
   Channel channel = Channel::memory;
 };
 
@@ -61,7 +61,7 @@ enum class Reaction : uint8_t {
 
 enum class Verdict : uint8_t { allow, alert, deny };
 
-// Why it was decided so, where it is not plainly allowed.
+// Why a flow is not plainly allowed.
 enum class Reason : uint8_t {
   none,
   leak,       // labels leave the machine
@@ -72,7 +72,7 @@ enum class Reason : uint8_t {
 struct Decision {
   Verdict verdict = Verdict::allow;
   Reason reason = Reason::none;
-  int32_t error = 0;  // of a denied operation: what the program gets, a positive errno of the guest's
+  int32_t error = 0;  // the program's error if the operation is denied: a positive errno of the guest's
   bool denies() const { return verdict == Verdict::deny; }
 };
 

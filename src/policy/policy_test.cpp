@@ -67,7 +67,7 @@ TEST(Policy, Decides) {
   }
 }
 
-// An engine is made able to refuse only what may_deny() names: no decision may go beyond that.
+// An engine is made able to refuse only the channels of may_deny(): no decision may go beyond these.
 TEST(Policy, NothingIsDeniedThatMayNotBe) {
   for (const Policy& policy : {kAlert, kDeny, kCareless, kCautious, cautious(Trouble::incomplete, Reaction::deny),
                                cautious(Trouble::supervisor_loss, Reaction::kill)})

@@ -10,25 +10,27 @@
 
 namespace oboro::steer {
 
-// One question on its way. Called on the vCPU thread of the task that waits; what is not said to stand still must not.
+// One question on its way. Its functions are called on the vCPU thread of the task that waits. Only stand() may stand
+// still.
 class Answerable {
  public:
   virtual ~Answerable() = default;
   // Whether the answer is there; the first look comes before any wait.
   virtual bool ready() = 0;
-  // Whether none will come any more. So long has been waited, in so many pauses: what it costs to find out, a system
-  // call say, need not be paid for a short wait.
+  // Whether no answer will come any more. The task has waited for so long, in so many pauses: a short wait need not pay
+  // for finding out, which may be a system call.
   virtual bool gone(uint64_t waited_ns, unsigned pauses) = 0;
-  // The caller stands still until the answer may be there, or for so long.
+  // The caller stands still until the answer may be there, or for this long.
   virtual void stand(uint64_t nanoseconds) = 0;
-  // A signal is there for the task: the answer is to come soon, whatever it is. It is still waited for.
+  // A signal is there for the task: the answer is to come soon, whatever it is. The task still waits for it.
   virtual void cancel() = 0;
 };
 
 // How long a task waits, and what ends it early.
 struct WaitFor {
   bool interruptible = false;  // by any signal; else only death ends it
-  // Of answers that take their time, but wait for nobody else: what such took before. Null: it may take for ever.
+  // For answers that take their time, but wait for nobody else: how long such answers took before. Null: the answer may
+  // take for ever.
   Expectation* expectation = nullptr;
   uint64_t deadline = UINT64_MAX;  // now_ns()
 };
@@ -41,17 +43,17 @@ enum class WaitEnd : uint8_t {
   late,  // the deadline has passed
 };
 
-// How a task lets time pass.
+// How a task lets time pass (docs/decisions/011).
 using link::Wait;
 
 // One wait: a look, a pause, a look...
 struct Waiting {
-  Answerable* asked = nullptr;  // whose answer is waited for; null: something else
-  bool foreseeable = false;     // it is over as soon as that one has done its work
-  uint64_t expected = 0;        // after that time (ns)
+  Answerable* asked = nullptr;  // who is to answer; null: the wait is for something else
+  bool foreseeable = false;     // the wait is over as soon as that one has done its work
+  uint64_t expected = 0;        // after this time (ns)
   uint64_t since = 0;
   unsigned pauses = 0;
-  bool stood = false;  // the last one: the vCPU stood still until there was an answer, or for too long
+  bool stood = false;  // in the last pause the vCPU stood still, until there was an answer or for too long
   uint64_t waited() const { return pauses ? now_ns() - since : 0; }
 };
 

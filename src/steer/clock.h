@@ -5,7 +5,7 @@
 
 namespace oboro::steer {
 
-// Monotonic.
+// The host's monotonic clock, in nanoseconds.
 inline uint64_t now_ns() {
   timespec t{};
   clock_gettime(CLOCK_MONOTONIC, &t);

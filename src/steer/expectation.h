@@ -1,7 +1,7 @@
-// How long answers of one kind take: for a first sleep that ends about when the answer is there. What is known
-// of one is only when it was looked for in vain, and that it was there the next time.
+// How long answers of one kind take: for a first sleep that ends about when the answer is there. All that is known of
+// an answer is when it was looked for in vain, and that it was there at the next look.
 //
-// Threads: any; of what two learn at the same time, some may be lost.
+// Threads: any. If two threads learn at the same time, some of that may be lost.
 #pragma once
 
 #include <algorithm>
@@ -14,12 +14,12 @@ class Expectation {
  public:
   static constexpr uint64_t kMost = 4'000'000;  // ns: what takes longer is worth more than one look
   uint64_t ns() const { return ns_.load(std::memory_order_relaxed); }
-  // The answer was there after a sleep of that length: it may have been for long.
+  // The answer was there after a sleep of that length. It may have been there for long.
   void was_there() {
     const uint64_t now = ns();
     set(now - now / 8);
   }
-  // It was not there when so much time had gone by. One call that takes long does not make all others late.
+  // The answer was not there after so much time. One call that takes long does not make all others late.
   void was_not_there(uint64_t after_ns) {
     constexpr uint64_t kLeastStep = 4'000;
     const uint64_t now = ns(), step = now / 4 + kLeastStep;

@@ -6,7 +6,8 @@
 namespace oboro::steer {
 namespace {
 
-// As a thread waits: a sleep of what is expected, and others of an eighth of what has been waited. How late it was.
+// Waits as a thread does: a sleep of the expected time, then others of an eighth of the time waited. Returns how late
+// it was.
 uint64_t wait(Expectation& expectation, uint64_t takes) {
   constexpr uint64_t kShortest = 20'000;
   uint64_t waited = 0, looked = 0;

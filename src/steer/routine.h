@@ -1,6 +1,7 @@
-// Routines: what is done for a task of the guest between the hook of a function that it has called and that function's
-// end, written as if it could wait. Each time it has something for the guest's kernel to do, or time to pass, it is
-// suspended, and the vCPU goes on; when that kernel comes back to the hook, it goes on too (steered_task.h).
+// Routines: what is done for a task of the guest between the hook of a function that the task has called and the end of
+// that function, written as if it could wait. A routine is suspended each time it has something for the guest's kernel
+// to do, or time to pass, and the vCPU goes on. When the kernel comes back to the hook, the routine goes on
+// (steered_task.h).
 //
 // Threads: a routine runs on one vCPU thread at a time, from resumption to suspension.
 #pragma once
@@ -53,7 +54,7 @@ class [[nodiscard]] Routine {
   T take() { return std::move(*handle_.promise().value); }
   std::coroutine_handle<> handle() const { return handle_; }
 
-  // Awaited by another routine: it runs to its end first.
+  // For another routine that awaits this one: this one runs to its end first.
   bool await_ready() const noexcept { return false; }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) noexcept {
     handle_.promise().caller = caller;

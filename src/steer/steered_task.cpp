@@ -86,7 +86,8 @@ Routine<Outcome> SteeredTask::free_buffer() {
 }
 
 Routine<int64_t> SteeredTask::copy_some_in(uint64_t user, std::span<std::byte> out) {
-  // Nearly always: the program has just written it. Each call into the guest's kernel is a hook more.
+  // Nearly always possible: the program has just written these bytes. Each call into the guest's kernel costs one more
+  // hook.
   if (user_memory().read(user, out)) co_return static_cast<int64_t>(out.size());
   if (!co_await need_buffer()) co_return -ENOMEM;
   size_t done = 0;

@@ -1,10 +1,11 @@
-// A task of the guest that is to do more than the hooked function which it has called: its kernel calls functions on
-// its behalf, copies from and to its memory, and lets it wait for somebody outside of the guest.
+// A task of the guest that is to do more than the hooked function that it has called. Its kernel calls functions on its
+// behalf, copies from and to its memory, and lets it wait for somebody outside of the guest.
 //
 // How a kernel function is called: the vCPU stands at the first instruction of the hooked function. It goes on at the
-// first instruction of the other one instead, with its arguments in the registers and, below the stack in use, the
-// hooked function's own address to return to. So it comes back to the hook, in the same task and context, having slept
-// in between if it wanted to. Nothing but that stack is changed, and a thread that is killed meanwhile comes back too.
+// first instruction of the called function instead, with that one's arguments in the registers. The address to return
+// to, below the stack in use, is the hooked function's own. So the vCPU comes back to the hook, in the same task and
+// context; the task may have slept in between. Nothing but that stack is changed. A thread that is killed meanwhile
+// comes back, too.
 //
 // Threads: a SteeredTask belongs to the vCPU that its task runs on.
 #pragma once
@@ -30,10 +31,10 @@
 
 namespace oboro::steer {
 
-// What a routine comes to.
+// The end of a routine.
 struct Outcome {
   bool native = true;  // the guest's kernel goes on as if nothing had been done
-  int64_t value = 0;   // else: the result of what it would have done
+  int64_t value = 0;   // otherwise: the result of what the kernel would have done
   static Outcome answer(int64_t value) { return {false, value}; }
 };
 
@@ -47,7 +48,7 @@ class SteeredTask {
   SteeredTask(const SteeredTask&) = delete;
   SteeredTask& operator=(const SteeredTask&) = delete;
 
-  // What this needs of a kernel and the profile lacks; empty: nothing.
+  // The symbol that steering needs and the profile lacks; empty: none.
   static std::string_view missing(const guest::Profile& profile);
 
   guest::Task task() const { return task_; }
@@ -55,19 +56,20 @@ class SteeredTask {
   const guest::Writer& writer() const { return writer_; }
 
   // --- at the hook
-  // A task runs on one vCPU at a time, says its kernel, which may be hostile. False: another vCPU is at it.
+  // The vCPU's thread takes the task. The guest's kernel says that a task runs on one vCPU at a time, but it may be
+  // hostile. False: another vCPU has taken the task.
   bool take() { return !taken_.exchange(true, std::memory_order_acquire); }
   void leave() { taken_.store(false, std::memory_order_release); }
-  // Whether the vCPU stands there because a kernel function that the routine called has returned. (A hostile kernel may
-  // call the hooked function for this task meanwhile.)
+  // Whether the vCPU stands at the hook because a kernel function that the routine called has returned. (A hostile
+  // kernel may call the hooked function for this task meanwhile.)
   bool comes_back(engine::Vcpu& vcpu, guest::Symbol function) const;
-  // The function is called anew: what was left of another call is dropped.
+  // The function is called anew: what is left of another call is dropped.
   void begin(engine::Vcpu& vcpu, guest::Symbol function);
-  // After begin(): starts a routine; or, if comes_back(), goes on with it. The outcome, once it has come to its end;
-  // until then, `response` is what the vCPU is to do.
+  // Starts a routine, after begin(); or goes on with it, if comes_back(). Returns the outcome once the routine has come
+  // to its end. Until then, `response` is what the vCPU is to do.
   std::optional<Outcome> start(engine::Vcpu& vcpu, Routine<Outcome> routine, engine::Response& response);
   std::optional<Outcome> go_on(engine::Vcpu& vcpu, engine::Response& response);
-  // What becomes of the hooked function after that: it runs as it was called, or it returns.
+  // What becomes of the hooked function after the routine: it runs as it was called, or it returns.
   engine::Response runs() const { return engine::RunAs{entry_frame_, entry_arguments_}; }
   engine::Response returns(int64_t value) const { return engine::Return{value, entry_frame_}; }
 
@@ -90,33 +92,34 @@ class SteeredTask {
     return {*this, kernel_.symbol(function), {static_cast<uint64_t>(arguments)...}, sizeof...(arguments)};
   }
 
-  // Memory of the guest's kernel, of kBufferSize, for this task alone. False: it has none.
+  // Gets memory of the guest's kernel, kBufferSize bytes, for this task alone. False: the kernel has none.
   Routine<bool> need_buffer();
   Gva buffer() const { return buffer_; }
-  // A word of its stack, for an argument that is a pointer.
+  // A word of the task's stack, for an argument that is a pointer.
   Gva scratch() const { return entry_frame_.stack - kScratch; }
   bool read_buffer(size_t offset, std::span<std::byte> out) const {
     return kernel_.read(buffer_ + offset, out.data(), out.size());
   }
   Routine<Outcome> free_buffer();
 
-  // Copies by the guest's own copy_from_user and copy_to_user, or what is there to be read at once. Results: 0 or
-  // -errno.
+  // Copies by the guest's own copy_from_user and copy_to_user, or directly where the bytes can be read at once.
+  // Results: 0 or -errno.
   Routine<int64_t> copy_in(uint64_t user, std::span<std::byte> out);
   Routine<int64_t> copy_out(uint64_t user, std::span<const std::byte> bytes);
-  // As far as it goes: how many bytes, or -errno if none.
+  // Copies as far as it goes. Returns how many bytes, or -errno if none.
   Routine<int64_t> copy_some_in(uint64_t user, std::span<std::byte> out);
   Routine<int64_t> copy_some_out(uint64_t user, std::span<const std::byte> bytes);
   Routine<int64_t> copy_string(uint64_t user, std::string& out);  // -ENAMETOOLONG from PATH_MAX on
 
-  // One of the guest kernel's own system-call functions (__x64_sys_...), with these arguments.
+  // Calls one of the guest kernel's own system-call functions (__x64_sys_...), with these arguments.
   Routine<int64_t> kernel_own(guest::Symbol function, std::array<uint64_t, 6> arguments);
 
   // --- waiting (wait.cpp)
-  // The task waits, and the guest goes on, until that one has answered. Both must live until then.
+  // The task waits, and the guest goes on, until `asked` has answered. `asked` and how.expectation must live until
+  // then.
   Routine<WaitEnd> wait_for(Answerable& asked, WaitFor how);
-  // A part of a wait of one's own: lets time pass, and not far beyond the deadline (now_ns()). True: a signal
-  // (interruptible), or death, is there. sleeper: what else is to sleep so long, if it comes to that.
+  // One part of a wait: lets time pass, and not far beyond the deadline (now_ns()). True: a signal (interruptible), or
+  // death, is there. sleeper: what sleeps instead, for so long, if it comes to a sleep.
   enum class Sleep : uint32_t { interruptible = 1, killable = 0x102 };  // task_struct.__state
   using Waiting = steer::Waiting;
   using Sleeper = std::function<Routine<bool>(uint64_t nanoseconds)>;
@@ -125,8 +128,8 @@ class SteeredTask {
   Routine<bool> sleep(uint64_t nanoseconds, Sleep sleep);
 
  private:
-  // Below the hooked function's frame: that of the called one, and above it a few words for arguments that are
-  // pointers.
+  // Below the hooked function's frame: the frame of the called function, and above that a few words for arguments that
+  // are pointers.
   static constexpr uint64_t kFrame = 144, kScratch = 136;
 
   friend struct KernelCall;
@@ -148,12 +151,13 @@ class SteeredTask {
   std::coroutine_handle<> resume_;
   const KernelCall* pending_ = nullptr;
   uint64_t returned_ = 0;
-  arch::CallFrame entry_frame_, called_frame_;  // of the hooked function, of the one that it was sent to last
+  arch::CallFrame entry_frame_,
+      called_frame_;  // of the hooked function; of the function that the vCPU was sent to last
   uint64_t entry_function_ = 0;
   std::array<uint64_t, engine::Call::kMostArguments> entry_arguments_{};
 
   Gva buffer_;
-  uint64_t crowded_until_ = 0;  // others want the CPU: a yield takes long
+  uint64_t crowded_until_ = 0;  // others want the CPU until then: a yield takes long
 };
 
 }  // namespace oboro::steer

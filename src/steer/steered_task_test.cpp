@@ -34,7 +34,7 @@ struct Oracle final : Answerable {
   bool is_gone = false;
 };
 
-// What an engine lets apply() change.
+// The part of a vCPU that an engine lets apply() change.
 struct AtHook {
   fake::FakeVcpu& vcpu;
   fake::FakeGuest& guest;
@@ -52,7 +52,7 @@ class SteeredTaskTest : public testing::Test {
   enum class End { ran, returned, lost };
   using Work = std::function<Routine<Outcome>(SteeredTask&)>;
 
-  // The task calls the hooked function; its kernel then does what the answers are, until that runs or returns.
+  // The task calls the hooked function. Its kernel then does what each answer says, until the function runs or returns.
   End call(SteeredTask& task, const Work& work) {
     guest.run(vcpu, task.task().at);
     vcpu.set_arguments({11, 12, 13, 14});
@@ -76,7 +76,7 @@ class SteeredTaskTest : public testing::Test {
     }
     return End::lost;
   }
-  // One of the kernel's functions, to its return: to the hooked function, with anything in the registers.
+  // Runs one of the kernel's functions to its return: to the hooked function, with anything in the registers.
   bool execute(const engine::Call& to) {
     const Gva function = to.function;
     ++calls[function.value];
@@ -94,7 +94,7 @@ class SteeredTaskTest : public testing::Test {
     return arch::make_frame(stack, Gva(kReturn), [this](Gva at, uint64_t word) { guest.write(at, word); });
   }
   unsigned count(Symbol function) { return calls[guest.symbol(function).value]; }
-  // A policy that asks somebody outside: what it says is what the call comes to.
+  // A policy that asks somebody outside. The call's result is what that one says.
   Work ask(WaitFor how = {}, int64_t decision = -EACCES) {
     return [this, how, decision](SteeredTask& task) -> Routine<Outcome> {
       return asked(task, oracle, how, decision, end);
@@ -114,7 +114,7 @@ class SteeredTaskTest : public testing::Test {
   std::map<uint64_t, unsigned> calls;  // of kernel functions
   std::vector<uint64_t> sleeps;        // ns
   uint32_t state = 0;                  // the task's, at the last of them
-  uint64_t signal = 0, death = 0;      // what a sleep comes to
+  uint64_t signal = 0, death = 0;      // the results of a sleep
 };
 
 TEST_F(SteeredTaskTest, AnAnswerThatIsThereCostsTheGuestNothing) {
@@ -219,7 +219,7 @@ TEST_F(SteeredTaskTest, AnotherCallOfTheFunctionDropsWhatWasLeft) {
   EXPECT_FALSE(task.start(vcpu, ask()(task), response));
   ASSERT_TRUE(std::holds_alternative<engine::Call>(response));
   EXPECT_TRUE(task.busy());
-  // Not where the called function returns to: the guest called the hooked one again.
+  // Not the place to which the called function returns: the guest has called the hooked function again.
   EXPECT_FALSE(task.comes_back(vcpu, kHooked));
   oracle = {};
   EXPECT_EQ(call(task, ask()), End::returned);

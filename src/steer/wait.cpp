@@ -12,23 +12,23 @@ using guest::Symbol;
 namespace {
 
 constexpr uint64_t kRelative = 1;  // HRTIMER_MODE_REL
-// What a proxy on this machine needs for a short call. Each is a hook, and stops the vCPU for a microsecond.
+// Enough for a short call to a proxy on this machine. Each yield is a hook, and stops the vCPU for a microsecond.
 constexpr unsigned kYields = 24;
-// Who is expected to wait longer than that sleeps at once. A shorter wait is over before another task has got going:
-// where others want the CPU, it is kept, and no longer than that.
+// A task that is expected to wait longer than kBriefNs sleeps at once. A shorter wait is over before another task has
+// got going: where others want the CPU, the task keeps it, and no longer than kMostStandNs.
 constexpr uint64_t kBriefNs = 100'000, kMostStandNs = 150'000;
-// A sleep is an eighth of what has been waited by then: that is how late an answer is seen at most.
+// A sleep is an eighth of the time waited by then: an answer is seen at most that much late.
 constexpr uint64_t kSleepPart = 8;
 constexpr uint64_t kCrowdedNs = 300'000;
-constexpr uint64_t kCrowdedFor = 16;  // times as long as the yield was that told so
+constexpr uint64_t kCrowdedFor = 16;  // times as long as the yield that showed that others want the CPU
 constexpr uint64_t kBlockNs = 50'000'000;
 constexpr unsigned kBlockRounds = 100;
 
 }  // namespace
 
 Routine<bool> SteeredTask::sleep(uint64_t nanoseconds, Sleep sleep) {
-  // A wake-up may be a late one, meant for what the thread waited for before (wake_q_add(), kernel/sched/core.c). A
-  // signal is there still when it is to sleep again.
+  // A wake-up may be a late one, meant for an earlier wait of the thread (wake_q_add(), kernel/sched/core.c). A signal
+  // is still there when the thread is to sleep again.
   for (int tries = 0; tries < 2; ++tries) {
     const Gva expires = scratch();
     writer_.put(expires, nanoseconds);
@@ -80,7 +80,7 @@ Routine<WaitEnd> SteeredTask::wait_for(Answerable& asked, WaitFor how) {
   for (;;) {
     if (asked.ready()) {
       if (waiting.stood) waited = waiting.waited();
-      // What may be interrupted and took so long has waited for somebody else, after all.
+      // A call that may be interrupted and took so long has waited for somebody else, after all.
       if (waiting.foreseeable && waiting.pauses > 0 && !(how.interruptible && waited > Expectation::kMost)) {
         if (waiting.pauses == 1 && waiting.expected >= kBriefNs)
           how.expectation->was_there();

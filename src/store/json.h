@@ -23,7 +23,9 @@ void write_event(const event::Event& event, const LabelNames& labels, std::strin
 // with a newer journal. Errors: invalid (what and where), limit (a 65th label).
 Result<event::Event> read_event(std::string_view line, LabelNames& labels, std::string* vm = nullptr);
 
-// The identity of an object as users see it: "f12".
+// The identity of an object as users see it: the letter of its type, by its place here, and a number: "f12".
+inline constexpr std::string_view kObjectLetters = "?fpsitqm";
+static_assert(kObjectLetters.size() == static_cast<size_t>(event::ObjectType::count));
 std::string object_id(event::ObjectType type, uint64_t id);
 bool parse_object_id(std::string_view text, event::ObjectType& type, uint64_t& id);
 

@@ -300,9 +300,8 @@ std::string bytes_from_json(std::string_view text) {
 }
 
 bool parse_object_id(std::string_view text, event::ObjectType& type, uint64_t& id) {
-  constexpr std::string_view kLetters = "?fpsitqm";
   if (text.size() < 2 || text.size() > 20) return false;
-  const size_t letter = kLetters.find(text.front());
+  const size_t letter = kObjectLetters.find(text.front());
   if (letter == std::string_view::npos || letter == 0) return false;
   uint64_t value = 0;
   for (const char c : text.substr(1)) {

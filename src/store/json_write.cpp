@@ -51,9 +51,7 @@ void append_json_string(std::string_view bytes, std::string& out) {
 }
 
 std::string object_id(event::ObjectType type, uint64_t id) {
-  constexpr std::string_view kLetters = "?fpsitqm";
-  static_assert(kLetters.size() == static_cast<size_t>(event::ObjectType::count));
-  return kLetters[static_cast<size_t>(type) % kLetters.size()] + std::to_string(id);
+  return kObjectLetters[static_cast<size_t>(type) % kObjectLetters.size()] + std::to_string(id);
 }
 
 std::string format_time(uint64_t time_ns) {

@@ -6,7 +6,8 @@ namespace oboro::tracer {
 
 using engine::Placement;
 
-// Who has the lock may wait until no vCPU is at a hook: one that waits for the lock must not count as such.
+// The thread that has the lock may wait until no vCPU is at a hook, so a vCPU that waits for the lock must not count as
+// one.
 std::unique_lock<std::mutex> Boot::lock(engine::Vcpu& vcpu) {
   std::unique_lock lock(mutex_, std::defer_lock);
   stopping_.aside(vcpu, [&lock] { lock.lock(); });
@@ -33,7 +34,7 @@ void Boot::in_kernel(engine::Vcpu& vcpu) {
       case Tracer::Progress::initialised:
         return arm(vcpu, true);
       case Tracer::Progress::gone:
-        phase_ = Phase::waiting_for_kernel;  // it was only on the way to another (kexec)
+        phase_ = Phase::waiting_for_kernel;  // this kernel was only on the way to another (kexec)
     }
   }
   if (phase_ != Phase::waiting_for_kernel) return;
@@ -50,7 +51,7 @@ void Boot::runs_program(engine::Vcpu& vcpu) {
 }
 
 void Boot::at_reset_vector(engine::Vcpu& vcpu) {
-  // Of the others, a guest that starts them makes the same.
+  // Only the first vCPU's reset begins a boot: a guest that starts its other vCPUs resets them in the same way.
   if (vcpu.index() == 0 && arch::was_reset(vcpu)) end(vcpu, "reset", Placement::Code::is_gone);
 }
 
@@ -71,14 +72,15 @@ void Boot::arm(engine::Vcpu& vcpu, bool may_be_late) {
     may_be_late_ = may_be_late;
     change(&vcpu, Next::armed);
   };
-  // Who can stop the others does so first: they run on, and their programs, while the supervisor is asked.
+  // An engine that can stop the other vCPUs at once does so first. They, and their programs, would run on while the
+  // supervisor is asked.
   if (stopping_.at_once())
     when_stopped(&vcpu, look);
   else
     look();
 }
 
-// No program runs until the supervisor has decided; without its answer, or with a no, the machine ends.
+// No program runs until the supervisor has decided. Without its answer, or with a no, the machine ends.
 void Boot::give_up(engine::Vcpu* self, const std::string& why) {
   if (!tracer_.ask_to_go_on(why))
     return stopping_.end("the guest cannot be traced, and nobody says that it may run on: " + why);
@@ -94,7 +96,7 @@ void Boot::change(engine::Vcpu* self, Next next) {
 void Boot::when_stopped(engine::Vcpu* self, std::function<void()> work) {
   changing_ = true;
   stopping_.stop(self, [this, work = std::move(work), later = !stopping_.at_once()] {
-    std::unique_lock held(mutex_, std::defer_lock);  // if at once, whoever asked for it has it
+    std::unique_lock held(mutex_, std::defer_lock);  // at once: the thread that asked for the change has the lock
     if (later) held.lock();
     stopped_ = true;
     work();
@@ -109,7 +111,7 @@ void Boot::carry_out() {
     placement_.take_out(code_);
     phase_ = Phase::waiting_for_kernel;
     tracer_.boot_ended(how);
-    if (next != Next::let_go) return;  // what was wanted was for that boot
+    if (next != Next::let_go) return;  // the change was wanted for the boot that has ended
   }
   switch (next) {
     case Next::none:
@@ -121,8 +123,8 @@ void Boot::carry_out() {
       phase_ = Phase::untraced;
       break;
     case Next::let_go:
-      // A vCPU may have been past the look at whether services are hidden still, and has begun a call meanwhile, or
-      // marked a thread. Now none is at a hook: what is seen stays so.
+      // A vCPU may have been past the look at whether services are hidden still, and have begun a call or marked a
+      // thread meanwhile. Now none is at a hook, so what is seen stays so.
       if (phase_ == Phase::armed && !(stays_ = tracer_.retire(patient_)).empty()) break;
       placement_.take_out(Placement::Code::goes_on);
       phase_ = Phase::untraced;
@@ -154,7 +156,7 @@ std::string Boot::let_go(const char* why, bool patient) {
     gone_ = true;
     return {};
   }
-  // Without stopping anybody, as long as that is enough to know that it is not over.
+  // Looks without stopping anybody first, as long as that is enough to know that it is not over.
   if (phase_ == Phase::armed)
     if (std::string stays = tracer_.retire(patient); !stays.empty()) return stays;
   why_ = why;

@@ -1,4 +1,5 @@
-// Changes that come together, or while a vCPU is at a hook; and the hooks themselves, as the engine could place them.
+// Changes that come together, or while a vCPU is at a hook; and the hooks themselves, as far as the engine could place
+// them.
 #include <future>
 
 #include "event/detail.h"
@@ -66,7 +67,7 @@ TEST_P(ChangesTest, AKexecWaitsForWhoIsAtAHook) {
   start();
 }
 
-// Each waits for the other to leave its hook, but only one can.
+// Each of the two waits for the other to leave its hook. Only one can go first.
 TEST_P(ChangesTest, TwoThatEndTheBootDoNotWaitForEachOther) {
   begin();
   start();
@@ -146,7 +147,7 @@ TEST_P(HooksTest, AnswersTheVcpu) {
   begin();
   start();
   ASSERT_TRUE(opens_secret());
-  // The page tables lead to nothing but the kernel's image.
+  // These page tables lead to the kernel's image and to nothing else.
   const Gva stack = fake::kImageBase + 0x3000, caller = fake::kImageBase + 0x2000;
   guest.write(stack, caller);
   const Gva sock = guest.udp(fake::endpoint("10.0.2.15", 50000)),
@@ -160,7 +161,7 @@ TEST_P(HooksTest, AnswersTheVcpu) {
   EXPECT_EQ(static_cast<int64_t>(arch::result(cpu)), -EPERM);
   EXPECT_TRUE(arch::has_returned(cpu, frame));
   events();
-  arch::use_frame(cpu, {Gva(8)});  // nothing is there
+  arch::use_frame(cpu, {Gva(8)});  // no memory is there
   EXPECT_TRUE(send());
   EXPECT_EQ(arch::program_counter(cpu), guest.symbol(Symbol::fn_socket_sendmsg));
   EXPECT_TRUE(happened(Kind::incomplete));
@@ -209,7 +210,7 @@ TEST_P(HooksTest, WhereOnlyFewCanBeWatchedThoseAreTheEssentialOnes) {
   EXPECT_EQ(engine.placed(), hooks::essential_functions().size());
   for (const Symbol function : hooks::essential_functions()) EXPECT_TRUE(engine.is_placed(guest.symbol(function)));
   EXPECT_TRUE(happened(Kind::incomplete));
-  // Nobody saw it being opened.
+  // Nobody saw that the file was opened.
   EXPECT_TRUE(call(0, Symbol::fn_file_permission, {guest.open(secret).value, 4}));
   EXPECT_EQ(ring->counters().managed_processes, 1u);
 }

@@ -1,4 +1,4 @@
-// The life of boots: what is met, and what becomes of it.
+// The life of boots: which kernels are met, and what becomes of them.
 #include "tracer/boot_test.h"
 
 namespace oboro::tracer {
@@ -53,7 +53,7 @@ TEST_P(BootTest, ArmsBeforeTheFirstProgram) {
   EXPECT_EQ(boot->phase(), Phase::waiting_for_kernel) << "a boot loader's, perhaps";
   boot->kernel_announced();
   EXPECT_EQ(boot->phase(), Phase::starting);
-  set_programs(true);  // which stands at its first instruction
+  set_programs(true);  // a program stands at its first instruction
   before_program();
   before_program(1);
   engine.settle();

@@ -53,7 +53,7 @@ class BootTest : public TracerTest, public testing::WithParamInterface<Stops> {
     }
   }
   unsigned times(link::Type type) {
-    stop_supervising();  // all that was said has arrived, and is looked at
+    stop_supervising();  // all messages have arrived, and are looked at
     while (const auto message = link::receive(supervisor.get(), 0)) told[message->type()]++;
     const unsigned count = told[type];
     supervising = std::thread([this] { supervise(); });
@@ -77,7 +77,7 @@ class BootTest : public TracerTest, public testing::WithParamInterface<Stops> {
     engine.tell(i, [this](FakeCpu& cpu) { boot->at_reset_vector(cpu); });
     arch::set_kernel_mode(one);
   }
-  // Until the hooks are in, and a program runs.
+  // Goes on until the hooks are in, and a program runs.
   void start() {
     set_programs(false);
     set_initialised(false);

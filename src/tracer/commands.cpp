@@ -45,7 +45,8 @@ link::Body answer(Tracer& tracer, const link::Body& request) {
 void serve_commands(Tracer& tracer, int commands) {
   for (;;) {
     const Result<link::Message> request = link::receive(commands, -1);
-    // Of what it does not understand it cannot say whose question it was: the supervisor gives up waiting by itself.
+    // A message that is not understood cannot be answered, as its number is not known. The supervisor gives up waiting
+    // by itself.
     if (!request && request.error().code != Errc::io) continue;
     if (!request || !link::send(commands, answer(tracer, request->body), request->request)) return;
   }

@@ -1,4 +1,5 @@
-// What the supervisor asks while the guest runs (link/messages.def, from number 32 on), and what every engine answers.
+// The supervisor's requests while the guest runs (link/messages.def, from number 32 on), and the answers of every
+// engine.
 #pragma once
 
 #include "link/control.h"

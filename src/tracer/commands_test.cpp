@@ -20,7 +20,7 @@ class CommandsTest : public TracerTest {
     serving = std::thread([this] { serve_commands(*tracer, theirs.get()); });
   }
   void TearDown() override {
-    ours.reset();  // which ends it
+    ours.reset();  // this ends the serving thread
     serving.join();
   }
   link::Message ask(const link::Body& request, uint32_t number) {

@@ -1,4 +1,4 @@
-// From the start words (link/start.h) to a tracer.
+// Makes a tracer from the start words (link/start.h).
 #pragma once
 
 #include <memory>
@@ -9,7 +9,8 @@
 
 namespace oboro::tracer {
 
-// Takes over the descriptors. memory must outlive the tracer. Errors: io, invalid.
+// Takes over the descriptors. memory must outlive the tracer. Errors: io, invalid (the settings, the ring, a proxy's
+// channel).
 Result<std::unique_ptr<Tracer>> make_tracer(const engine::PhysicalMemory& memory, const link::Start& start);
 
 }  // namespace oboro::tracer

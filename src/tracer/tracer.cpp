@@ -84,7 +84,7 @@ Result<guest::Layout> Tracer::find_kernel(engine::Vcpu& vcpu) const {
         layout.image_base = Gva(va);
         layout.image_start = found->address;
       } else if (va - end > (uint64_t{32} << 20)) {
-        break;  // something else, far behind the image
+        break;  // another thing, far behind the image
       }
       if (found->address.value - layout.image_start.value == va - layout.image_base.value) end = va + found->remaining;
       va += found->remaining;
@@ -101,7 +101,7 @@ Result<guest::Layout> Tracer::find_kernel(engine::Vcpu& vcpu) const {
 }
 
 Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
-  // A copy: the builder must not see the guest change it, nor have any other guest memory.
+  // A copy: the guest must not change the bytes while the builder reads them, and the builder must see no other memory.
   UniqueFd file(memfd_create("oboro-kernel-image", MFD_CLOEXEC));
   if (!file || ftruncate(file.get(), static_cast<off_t>(layout.image_size)) != 0)
     return Error{Errc::io, fmt::format("cannot make a copy of the kernel image: {}", strerror(errno))};
@@ -145,7 +145,7 @@ Result<void> Tracer::identify(engine::Vcpu& vcpu) {
   return {};
 }
 
-// By the place of the image alone, not by page tables, which change while a kernel starts.
+// Finds it by the place of the image alone. Page tables change while a kernel starts.
 std::string Tracer::banner(const guest::Layout& layout, const guest::Profile& profile) const {
   const guest::SymbolValue& symbol = profile[guest::Symbol::linux_banner];
   if (symbol.kind != guest::SymbolValue::Kind::relative || symbol.value >= layout.image_size) return {};
@@ -180,8 +180,8 @@ void Tracer::not_placed(const engine::Hook& hook) {
   if (!hider_) return;
   const auto hiding = hider_->hook_points();
   if (&point < hiding.data() || &point >= hiding.data() + hiding.size()) return;
-  environment_->watcher = nullptr;  // half of it would be worse than none
-  hider_->hide_nothing();           // it stays, as do its other hooks
+  environment_->watcher = nullptr;  // half a watcher would be worse than none
+  hider_->hide_nothing();           // the Hider stays, as do its other hooks
 }
 
 Result<std::vector<engine::Hook>> Tracer::arm(engine::Vcpu& vcpu) {
@@ -190,7 +190,7 @@ Result<std::vector<engine::Hook>> Tracer::arm(engine::Vcpu& vcpu) {
   Identified known = std::move(*identified_);
   identified_.reset();
   arm_started_ns_ = now_ns(CLOCK_MONOTONIC) - known.took_ns;  // the kernel's own start in between does not count
-  // The page tables of now: those of an early moment of the boot may be gone.
+  // The page tables that are in use now: those of an early moment of the boot may be gone.
   const Result<guest::Layout> layout = find_kernel(vcpu);
   if (!layout) return layout.error();
   if (layout->image_base.value != known.layout.image_base.value ||
@@ -269,8 +269,8 @@ bool Tracer::ask_to_go_on(const std::string& why) {
 
 engine::Response Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) {
   hooks::Operation operation(*environment_, vcpu);
-  // What the kernel does before there is a program is its own start: it unpacks its initial file system, for one. The
-  // engine may have armed before or after that.
+  // Before there is a program, the kernel does what its own start needs: it unpacks its initial file system, for one.
+  // The engine may have armed before or after that.
   if (!programs_seen_.load(std::memory_order_relaxed)) {
     if (!operation.task().mm(operation.r) && !operation.r.failed()) return {};
     programs_seen_.store(true, std::memory_order_relaxed);
@@ -283,7 +283,7 @@ void Tracer::boot_ended(std::string_view how) {
   identified_.reset();
   programs_seen_ = false;
   if (environment_) environment_->watcher = nullptr;
-  hider_.reset();  // with it goes what its services had open
+  hider_.reset();  // what its services had open ends with it
   const auto lock = state_.lock();
   if (environment_) environment_->filter = nullptr, environment_->marks = nullptr;
   state_.set_marks(nullptr);
@@ -328,7 +328,7 @@ void Tracer::update_counters() {
   counters.managed_sockets = state_.count(CarrierKind::socket) + state_.count(CarrierKind::flow);
 }
 
-// With the state's lock held: events are in the order of the changes they tell of.
+// Called with the state's lock held, so that events are in the order of the changes that they report.
 void Tracer::report(event::Event& event) {
   stream::RingCounters& counters = ring_.counters();
   if (lost_unreported_ && event.kind != event::Kind::lost && !ring_stuck_) {
@@ -344,8 +344,8 @@ void Tracer::report(event::Event& event) {
   event.boot = boot_;
   encoded_.clear();
   event::encode(event, encoded_);
-  // A full ring holds the vCPU up, within bounds: the alternative is a lost record. Once that was in vain, records are
-  // lost without waiting until there is room again.
+  // A full ring holds the vCPU up, within bounds: otherwise a record would be lost. After one wait in vain, records are
+  // lost without a wait, until there is room again.
   bool pushed = ring_.push(encoded_);
   if (!pushed && !ring_stuck_) pushed = ring_.wait_for_room(encoded_.size(), kRingWaitMs) && ring_.push(encoded_);
   ring_stuck_ = !pushed;

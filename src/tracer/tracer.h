@@ -1,7 +1,8 @@
-// The engine side of a session: finds the kernel, arms, runs the handlers, reports. Which of it when, boot.h says.
+// The engine side of a session: it finds the kernel, arms, runs the handlers, and reports. boot.h says what of this
+// happens when.
 //
-// Threads: arm(), boot_ended() with all other vCPUs unable to be inside hook() (Boot sees to it); hook() from any that
-// a vCPU at a hook is told of on.
+// Threads: arm(), boot_ended() while no other vCPU can be inside hook() (Boot sees to it); hook() on any thread on
+// which the tracer is told of a vCPU at a hook.
 #pragma once
 
 #include <array>
@@ -28,45 +29,45 @@
 
 namespace oboro::tracer {
 
-// Of one of arm()'s hooks.
+// The hook point of one of arm()'s hooks.
 inline const hooks::HookPoint& point_of(const engine::Hook& hook) {
   return *static_cast<const hooks::HookPoint*>(hook.what);
 }
 
 class Tracer final : public hooks::Reporter {
  public:
-  // memory must outlive the tracer; it need not be complete before arm(). control: the channel to the supervisor.
+  // memory must outlive the tracer. It need not be complete before arm(). control: the channel to the supervisor.
   static Result<std::unique_ptr<Tracer>> create(const engine::PhysicalMemory& memory, link::Settings settings,
                                                 stream::Ring ring, UniqueFd control,
                                                 std::vector<std::unique_ptr<hiding::Service>> services = {});
 
-  // Finds out which kernel the vCPU runs, as early as it likes: at any instruction of a 64-bit kernel at its final
-  // address. Blocks until the profile is there (bounded). Errors: not_found (no kernel is there, or not yet), others
-  // (it cannot be traced). For an engine that needs an address before arm().
+  // Finds out which kernel the vCPU runs, as early as the engine likes: at any instruction of a 64-bit kernel at its
+  // final address. Blocks until the profile is there (bounded). Errors: not_found (no kernel is there, or not yet),
+  // others (the kernel cannot be traced). For an engine that needs an address before arm().
   Result<void> identify(engine::Vcpu& vcpu);
-  // How far the kernel that identify() found has come: `gone` if another has taken its place, `initialised` once its
-  // code is as it will stay (system_state, include/linux/kernel.h: from SYSTEM_SCHEDULING on), shortly before its first
-  // program starts.
+  // How far the kernel that identify() found has come. gone: another has taken its place. initialised: its code is as
+  // it will stay (system_state, include/linux/kernel.h: from SYSTEM_SCHEDULING on), shortly before its first program
+  // starts.
   enum class Progress { gone, booting, initialised };
   Progress progress() const;
-  // After arm(): whether any program runs or has run; then it was too late.
+  // Whether any program runs or has run, after arm(): then it was too late.
   bool programs_run() const;
 
-  // Called when the kernel has initialised itself and before any user-mode instruction has run. Identifies the kernel
-  // unless that has been done. Errors: the guest must not run on, unless ask_to_go_on() says so.
+  // To be called when the kernel has initialised itself, and before any user-mode instruction has run. Identifies the
+  // kernel if that has not been done. After an error the guest must not run on, unless ask_to_go_on() says so.
   Result<std::vector<engine::Hook>> arm(engine::Vcpu& vcpu);
-  // After a failed arm(): tells the supervisor and waits. True: the user wants the guest run untraced. Otherwise the
-  // supervisor ends QEMU, and this does not return before that (bounded by a time limit, then false).
+  // After a failed arm(): tells the supervisor and waits. True: the user wants the guest to run untraced. Otherwise the
+  // supervisor ends QEMU, and this does not return before that (after a time limit it does, with false).
   bool ask_to_go_on(const std::string& why);
-  // For an engine that filters, after arm() and before armed(): what it needs (nullopt: this kernel cannot be
-  // filtered), and that it does. The filter must outlive the tracer, or the boot.
+  // For an engine that filters, after arm() and before armed(): what the filter needs (nullopt: this kernel cannot be
+  // filtered), and the filter itself. The filter must outlive the tracer, or the boot.
   std::optional<engine::FilterLayout> filter_layout() const;
   std::optional<engine::FilterProgram> filter_program(const engine::Hook& hook,
                                                       const engine::FilterLayout& layout) const;
   void filter_with(engine::Filter& filter);
-  // Where only the essential ones are placed: after arm() and before armed().
+  // To be called after arm() and before armed(), if only the essential hooks are placed.
   void watch_essential_only() { environment_->opens_unseen = true; }
-  // The engine has found its machine: the VMM really uses it.
+  // The engine has found its machine: the VMM really uses this engine.
   void machine_found();
   // The engine could not place this one of arm()'s hooks.
   void not_placed(const engine::Hook& hook);
@@ -77,7 +78,7 @@ class Tracer final : public hooks::Reporter {
   const link::Settings& settings() const { return settings_; }
 
   engine::Response hook(const hooks::HookPoint& point, engine::Vcpu& vcpu);
-  // What hook() answered could not be applied.
+  // The answer of hook() could not be applied.
   void not_answered() { incomplete("a hooked call could not be answered: its return address is not in memory"); }
   const stream::RingCounters& counters() const { return ring_.counters(); }  // any thread: they are atomic
   uint64_t records() { return ring_.counters().records; }
@@ -94,17 +95,17 @@ class Tracer final : public hooks::Reporter {
   // From now on something is not seen, or may not be (the guest has changed what the hooks rest on, say); `what` is a
   // string literal.
   void unseen(const char* what) { incomplete(what); }
-  // Before hooks are taken out of a guest that runs on: no service is hidden any more. Empty: no thread has to come
-  // back to a hook, as far as no vCPU is in hook() now. Otherwise who has to; ask again. patient:
-  // hiding::Hider::retire().
+  // To be called before hooks are taken out of a guest that runs on: services are hidden no more. Returns who still has
+  // to come back to a hook, in words: then ask again. Empty: no thread has to, as far as no vCPU is in hook() now.
+  // patient: as in hiding::Hider::retire().
   std::string retire(bool patient);
-  // The guest is to be let go, and is not: who keeps the hooks in place.
+  // The guest is to be let go, and is not yet. who: who keeps the hooks in place.
   void not_detached(std::string_view who);
   // All hooks are out, and the guest runs on.
   void detached(std::string_view why);
   // The guest was reset, or a new kernel takes over.
   void boot_ended(std::string_view how);
-  // Whether a hook has seen that since this was asked last.
+  // Whether a hook has seen a kexec since this was asked last.
   bool kernel_was_replaced() {
     return kernel_replaced_.load(std::memory_order_relaxed) && kernel_replaced_.exchange(false);
   }
@@ -113,7 +114,7 @@ class Tracer final : public hooks::Reporter {
   Tracer(const engine::PhysicalMemory& memory, link::Settings settings, stream::Ring ring, UniqueFd control,
          labels::PatternSet patterns, std::vector<std::unique_ptr<hiding::Service>> services);
 
-  // A kernel that has been identified and not armed yet.
+  // A kernel that has been identified, and not armed yet.
   struct Identified {
     guest::Layout layout;
     guest::Profile profile;

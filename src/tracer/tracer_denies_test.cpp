@@ -1,4 +1,4 @@
-// A denying run: whatever makes the result incomplete, nothing leaves from then on.
+// A denying run: once the result is incomplete, for whatever reason, nothing leaves the guest.
 #include "event/detail.h"
 #include "tracer/tracer_test.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 class DenyingTracerTest : public TracerTest {
  protected:
-  // Of a process that is not managed, to somewhere outside.
+  // An unmanaged process sends to the outside. Whether that goes through.
   bool sends() {
     const Gva sock = guest.udp(fake::endpoint("10.0.2.15", 50000)),
               message = guest.message_to(fake::endpoint("192.0.2.1", 53));
@@ -121,7 +121,7 @@ TEST_F(DenyingTracerTest, ALostRecordCountsToo) {
   ASSERT_TRUE(arm());
   while (ring->counters().lost == 0) {
     EXPECT_TRUE(sends());
-    tracer->boot_ended(std::string(200, 'x'));  // which the next boot follows without further ado
+    tracer->boot_ended(std::string(200, 'x'));  // the next boot follows at once
     if (ring->counters().lost == 0) {
       (void)link::receive(supervisor.get(), 1000);
       asked.clear();

@@ -33,7 +33,7 @@ TEST_F(TracerTest, ArmsWithACachedProfile) {
   const Result<link::Message> status = link::receive(supervisor.get(), 1000);
   ASSERT_TRUE(status);
   EXPECT_EQ(status->type(), link::Type::Armed);
-  // The engine does not filter, so what only a filter needs is not in.
+  // The engine does not filter, so hooks that only a filter needs are not in.
   EXPECT_EQ(
       ring->counters().hooks_armed,
       static_cast<size_t>(std::count_if(armed->begin(), armed->end(), [](auto& hook) { return !hook.filter_only; })));
@@ -163,7 +163,7 @@ TEST_F(TracerTest, MissingOptionalFunctionsAreGapsAndDenyIsForThoseThatCan) {
   EXPECT_EQ(ring->counters().incomplete, 1u);
 }
 
-// The engine keeps those hooks that it has placed, and goes on calling their handlers.
+// The engine keeps the hooks that it has placed, and goes on calling their handlers.
 TEST_F(TracerTest, WhereAHookOfHiddenServicesCannotBePlacedNoneIsHidden) {
   for (const bool placed : {true, false}) {
     std::vector<std::unique_ptr<hiding::Service>> services;
@@ -261,7 +261,7 @@ TEST_F(TracerTest, ResetKeepsOnlyFiles) {
   EXPECT_EQ(ring->counters().hooks_armed, 0u);
   EXPECT_EQ(link::receive(supervisor.get(), 1000)->type(), link::Type::Reset);
 
-  // The next boot: the same file in another inode, and no other object is what it was.
+  // The next boot: the same file has another inode in memory, and no other object is what it was.
   settings.rules.clear();
   asked.clear();
   const Gva again = guest.open(guest.make_file(disk, "secret", 11)),

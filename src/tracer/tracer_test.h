@@ -1,4 +1,4 @@
-// What the tests of the tracer share: one on a fake guest, with a supervisor that answers as it is told to.
+// What the tests of the tracer share: a tracer on a fake guest, with a supervisor that answers as it is told to.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -52,7 +52,7 @@ class TracerTest : public testing::Test {
     ASSERT_TRUE(made) << made.error().message;
     tracer = std::move(*made);
   }
-  // What the supervisor says to each message, in order.
+  // The supervisor's answers to the messages, in order.
   void answer(std::vector<link::Body> answers) {
     supervising = std::thread([this, answers = std::move(answers)] {
       for (const link::Body& body : answers) {

@@ -9,7 +9,7 @@ from .cache import ToolError
 
 # A misspelt kind in a REJECT would hold forever, so they are checked.
 KINDS = event_schema.kinds()
-OBJECTS = ("file", "process", "socket", "pipe", "terminal", "queue", "memory")
+OBJECTS = event_schema.object_types()
 ALIASES = {
     "type": "object.type", "path": "object.path", "inode": "object.inode", "fs": "object.fs", "fs_type": "object.fs_type",
     "protocol": "object.protocol", "saddr": "object.local.address", "sport": "object.local.port",

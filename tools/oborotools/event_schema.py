@@ -9,6 +9,7 @@ from .cache import ToolError
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCHEMA = os.path.join(ROOT, "src/event/schema.def")
 RING = os.path.join(ROOT, "src/stream/ring.h")
+FIELDS = os.path.join(ROOT, "src/event/fields.h")
 FORMATS = os.path.join(ROOT, "docs/formats.md")
 
 
@@ -47,6 +48,15 @@ def read(text=None):
 
 def kinds():
     return tuple(record.kind for record in read() if record.kind)
+
+
+def object_types():
+    """The enumerators of ObjectType, without `none` and `count`."""
+    with open(FIELDS, encoding="utf-8") as file:
+        found = re.search(r"enum class ObjectType : uint8_t \{ none, ([\w, ]+), count \};", file.read())
+    if not found:
+        raise ToolError("src/event/fields.h: the enumerators of ObjectType stand on one line, `none` first and `count` last")
+    return tuple(found[1].split(", "))
 
 
 def _record(records, name):

@@ -12,6 +12,12 @@ class EventSchemaTest(unittest.TestCase):
         self.assertIn("refused", kinds)
         self.assertEqual(len(kinds), len(set(kinds)))
 
+    def test_object_types_in_order(self):
+        types = event_schema.object_types()
+        self.assertEqual(types[:2], ("file", "process"))
+        self.assertNotIn("none", types)
+        self.assertNotIn("count", types)
+
     def test_an_entry_on_two_lines_is_said(self):
         with self.assertRaisesRegex(ToolError, "line 2"):
             event_schema.read('KIND(a, A, "doc")\nFIELD(x, Text,\n  "x", 0, "doc")\n')

@@ -13,11 +13,11 @@ class Assembler {
   enum Register : uint8_t { rax = 0, rcx = 1, rdx = 2, rsi = 6, rdi = 7, r8 = 8, r9 = 9, r10 = 10, r11 = 11 };
   enum Condition : uint8_t { bit_set = 2, bit_clear = 3, equal = 4, not_equal = 5 };
   using Label = size_t;
-  // At the first instruction of a function: its arguments, and what its caller does not count on.
+  // At the first instruction of a function: its arguments, and the registers that the caller does not count on.
   static constexpr Register kArguments[] = {rdi, rsi, rdx, rcx, r8, r9};
   static constexpr Register kFree[] = {rax, r10, r11};
 
-  // Whether instructions can have this for an absolute address, or an immediate: 32 bits, extended with their sign.
+  // Whether an instruction can have this as an absolute address or an immediate: 32 bits, extended with their sign.
   static bool is_short(uint64_t value) {
     return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value))) == value;
   }
@@ -81,12 +81,12 @@ class Assembler {
   void jump(Condition condition, Label label) {
     emit({0x0f, static_cast<uint8_t>(0x80 | condition)}), reference(label);
   }
-  // To an absolute address, from code that will lie at `base`.
+  // Jumps to an absolute address, from code that will lie at `base`.
   void jump_to(uint64_t target, uint64_t base) {
     emit({0xe9});
     word32(static_cast<uint32_t>(target - (base + code_.size() + 4)));
   }
-  // Once all labels are bound.
+  // To be called once all labels are bound.
   void link() {
     for (const Reference& reference : references_) {
       const auto distance = static_cast<uint32_t>(labels_[reference.label] - (reference.at + 4));
@@ -109,7 +109,7 @@ class Assembler {
     for (int i = 0; i < 4; ++i) code_.push_back(static_cast<uint8_t>(value >> (8 * i)));
   }
   void word64(uint64_t value) { word32(static_cast<uint32_t>(value)), word32(static_cast<uint32_t>(value >> 32)); }
-  // None of the registers is rsp or r12, which would need more bytes.
+  // base is neither rsp nor r12, which would need more bytes.
   void memory(Register reg, Register base, uint32_t offset) { emit({modrm(2, reg, base)}), word32(offset); }
   void absolute(Register reg, uint64_t address) {
     emit({modrm(0, reg, 4), 0x25}), word32(static_cast<uint32_t>(address));

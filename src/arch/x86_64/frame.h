@@ -41,7 +41,7 @@ void set_argument(Cpu& cpu, size_t index, uint64_t value) {
   cpu.set(kArguments[index], value);
 }
 
-// What a function returns: seen, or left, where it returns to.
+// The result of a function, seen at the place to which it returns; or set for the caller.
 template <typename Cpu>
 uint64_t result(Cpu& cpu) {
   return cpu.reg(Reg::rax);
@@ -51,7 +51,7 @@ void set_result(Cpu& cpu, uint64_t value) {
   cpu.set(Reg::rax, value);
 }
 
-// The vCPU is in that frame, whatever it did before; or out of it, as after a return.
+// Puts the vCPU in this frame, whatever it did before; or takes it out of the frame, as after a return.
 template <typename Cpu>
 void use_frame(Cpu& cpu, const CallFrame& frame) {
   cpu.set(Reg::rsp, frame.stack.value);
@@ -60,13 +60,13 @@ template <typename Cpu>
 void leave_frame(Cpu& cpu, const CallFrame& frame) {
   cpu.set(Reg::rsp, frame.stack.value + sizeof(uint64_t));
 }
-// Whether it is out of it, as far as registers tell but for the program counter.
+// Whether the vCPU is out of the frame, as far as registers other than the program counter tell.
 template <typename Cpu>
 bool has_returned(Cpu& cpu, const CallFrame& frame) {
   return cpu.reg(Reg::rsp) == frame.stack.value + sizeof(uint64_t);
 }
 
-// False: it cannot be read.
+// False: the word cannot be read.
 template <typename Cpu>
 bool return_address(Cpu& cpu, const CallFrame& frame, Gva& out) {
   uint64_t word = 0;
@@ -75,8 +75,8 @@ bool return_address(Cpu& cpu, const CallFrame& frame, Gva& out) {
   return true;
 }
 
-// The function that was called with that frame returns at once. The program counter comes last: cpu.go_to() need not
-// return. False, and nothing has changed: where to is not known.
+// The function that was called with this frame returns at once. The program counter is set last: cpu.go_to() need not
+// return. False, and nothing has changed: the place to return to is not known.
 template <typename Cpu>
 bool return_from(Cpu& cpu, const CallFrame& frame, uint64_t value) {
   Gva target;
@@ -87,8 +87,8 @@ bool return_from(Cpu& cpu, const CallFrame& frame, uint64_t value) {
   return true;
 }
 
-// The frame for a call that returns to `back`, with its stack pointer there. put(Gva, uint64_t): writes a word of the
-// kernel's memory.
+// Makes the frame for a call that returns to `back`, with its stack pointer there. put(Gva, uint64_t): writes a word of
+// the kernel's memory.
 template <typename Put>
 CallFrame make_frame(Gva stack, Gva back, Put&& put) {
   put(stack, back.value);

@@ -1,4 +1,4 @@
-// What is in which register and where on the stack; engine/response_test.cpp has what is done with it.
+// Which value is in which register, and where on the stack. engine/response_test.cpp tests what is done with that.
 
 #include "arch/x86_64/frame.h"
 

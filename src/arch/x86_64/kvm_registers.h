@@ -8,7 +8,7 @@
 
 namespace oboro::arch {
 
-// Where a general register is; null: it is none of them, but one of kvm_sregs.
+// The place of a general register; null: it is one of kvm_sregs.
 inline uint64_t* general_register(kvm_regs& registers, Reg reg) {
   static_assert(sizeof(__u64) == sizeof(uint64_t));
   const auto at = [](__u64& word) { return reinterpret_cast<uint64_t*>(&word); };
@@ -57,7 +57,7 @@ inline uint64_t system_register(const kvm_sregs& registers, Reg reg) {
 inline void pass_breakpoint(kvm_regs& registers) { registers.rflags |= uint64_t{1} << 16; }
 
 inline constexpr unsigned kMostBreakpoints = 4;
-// Breakpoints on instructions at these addresses, and no other: DR0 to DR3, and DR7 (Intel SDM vol. 3, 17.2).
+// Sets breakpoints on the instructions at these addresses, and no others: DR0 to DR3, and DR7 (Intel SDM vol. 3, 17.2).
 inline void use_breakpoints(kvm_guest_debug& debug, const uint64_t* addresses, unsigned count) {
   debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
   uint64_t control = 0x400;  // bit 10 is always set

@@ -11,8 +11,8 @@ namespace oboro::arch {
 inline constexpr uint64_t kLargePageSize = uint64_t{2} << 20;
 inline constexpr unsigned kTableEntries = 512;
 
-// The table (page-middle directory) whose entries map pages of that size around `va`; kTableEntries words. nullopt: it
-// cannot be read, or `va` is mapped by larger pages.
+// The table (page-middle directory) whose entries map 2 MiB pages around `va`; it has kTableEntries words. nullopt: it
+// cannot be read, or larger pages map `va`.
 template <typename ReadU64>
 std::optional<Gpa> large_page_table(ReadU64&& read_u64, const PageTables& tables, Gva va) {
   uint64_t table = tables.root & kFrameMask;
@@ -24,8 +24,8 @@ std::optional<Gpa> large_page_table(ReadU64&& read_u64, const PageTables& tables
   return Gpa(table);
 }
 
-// An entry of it: the kernel may read and execute that, and nobody may write. (Not yet accessed, the processor would
-// write to the entry.)
+// An entry of that table: the kernel may read and execute the page, and nobody may write it. (It is marked as accessed:
+// else the processor would write to the entry.)
 inline uint64_t large_kernel_page(Gpa at) {
   constexpr uint64_t kAccessed = 0x20;
   return at.value | kPresent | kLargePage | kAccessed;

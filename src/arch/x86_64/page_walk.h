@@ -15,26 +15,27 @@ inline constexpr uint64_t kUserPage = uint64_t{1} << 2;
 inline constexpr uint64_t kLargePage = uint64_t{1} << 7;
 inline constexpr uint64_t kFrameMask = 0x000ffffffffff000;  // bits 51..12
 
-// What the vCPU finds its page tables by, and their form.
+// Where the vCPU finds its page tables, and their form.
 struct PageTables {
   uint64_t root = 0;  // CR3: its low bits (PCID) do not matter
   bool five_levels = false;
 };
 
-// Of the address space that the vCPU is in. like: any other of the same boot, of which all have the same form.
+// The tables of the address space that the vCPU is in. like: any tables of the same boot; all of these have the same
+// form.
 template <typename Cpu>
 PageTables current_tables(Cpu& cpu, const PageTables& like) {
   return {cpu.reg(Reg::cr3), like.five_levels};
 }
-// Of the one whose top-level table lies there (mm_struct.pgd).
+// The tables whose top level lies there (mm_struct.pgd).
 inline PageTables tables_at(Gpa top, const PageTables& like) { return {top.value, like.five_levels}; }
 template <typename Cpu>
 void set_tables(Cpu& cpu, const PageTables& tables) {  // of one that is made up
   cpu.set(Reg::cr3, tables.root);
 }
 
-// What may be the tables that map the whole kernel for a vCPU that runs anything; the likeliest first. With page-table
-// isolation user mode runs on the second of a pair of top-level tables (PTI_USER_PGTABLE_BIT).
+// The tables that may map the whole kernel for a vCPU that runs anything; the likeliest first. With page-table
+// isolation, user mode runs on the second of a pair of top-level tables (PTI_USER_PGTABLE_BIT).
 template <typename Cpu>
 std::array<PageTables, 2> kernel_tables(Cpu& cpu) {
   constexpr uint64_t kUserHalf = 0x1000, kLa57 = uint64_t{1} << 12;
@@ -49,7 +50,8 @@ struct Translation {
   bool user;           // programs may read it, not the kernel alone
 };
 
-// read_u64(Gpa) -> std::optional<uint64_t>. nullopt: not mapped, not readable or not canonical. At most five reads.
+// read_u64(Gpa) -> std::optional<uint64_t>. nullopt: the address is not mapped, not readable or not canonical. At most
+// five reads.
 template <typename ReadU64>
 std::optional<Translation> walk(ReadU64&& read_u64, const PageTables& tables, Gva va) {
   const int top = tables.five_levels ? 4 : 3;
@@ -58,7 +60,7 @@ std::optional<Translation> walk(ReadU64&& read_u64, const PageTables& tables, Gv
   if (high != 0 && high != -1) return std::nullopt;
 
   uint64_t table = tables.root & kFrameMask;
-  bool user = true;  // each level has a say
+  bool user = true;  // each level can take that away
   for (int level = top; level >= 0; --level) {
     const int shift = 12 + 9 * level;
     const uint64_t index = (va.value >> shift) & 511;

@@ -12,13 +12,13 @@
 
 namespace oboro::arch {
 
-// What the compiler left at the entry of a function for ftrace (-mfentry): one NOP, of five bytes.
+// The compiler left this at the entry of a function for ftrace (-mfentry): one NOP of five bytes.
 inline constexpr size_t kNopSize = 5;
 inline constexpr size_t kEntrySize = 9;  // what nop_offset() looks at
 using SiteBytes = std::array<uint8_t, kNopSize>;
 
-// Where in a function the NOP is: at its first byte, or behind an ENDBR64 or what the kernel seals one with; nullopt if
-// the function does not begin so.
+// Where in a function the NOP is: at the first byte, or behind an ENDBR64 or the bytes that the kernel seals one with.
+// nullopt: the function begins in another way.
 inline std::optional<unsigned> nop_offset(std::span<const std::byte> entry) {
   constexpr SiteBytes kNop = {0x0f, 0x1f, 0x44, 0x00, 0x00};
   // ENDBR64, and what apply_seal_endbr() of different kernels puts in its place (arch/x86/include/asm/ibt.h).

@@ -15,12 +15,12 @@ enum Number : uint64_t {
 };
 }  // namespace sys
 
-inline constexpr size_t kSystemCallCount = 512;  // no number is as high
+inline constexpr size_t kSystemCallCount = 512;  // all numbers are lower
 
 // "sendto"; empty if there is no such call.
 std::string_view system_call_name(uint64_t number);
 
-// True if a task that is inside this call may be about to receive data from a socket, pipe or queue.
+// Whether a task inside this call may be about to receive data from a socket, pipe or queue.
 bool may_receive(uint64_t number);
 
 }  // namespace oboro::arch

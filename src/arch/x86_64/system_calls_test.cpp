@@ -17,7 +17,7 @@ TEST(SystemCalls, ByNumberAndByName) {
   EXPECT_EQ(system_call_name(UINT64_MAX), "");
 }
 
-// Whatever the headers are that it was built with.
+// Whichever headers it was built with.
 TEST(SystemCalls, LaterOnesAreKnown) {
   EXPECT_EQ(uint64_t{sys::quotactl_fd}, 443u);
   EXPECT_EQ(uint64_t{sys::file_setattr}, 469u);

@@ -18,7 +18,7 @@ constexpr size_t kAlignment = 32;  // of stubs
 
 uint64_t name_index(uint64_t dentry) { return dentry * kMix >> (64 - FilterSlot::kNameBits); }
 
-// The guest reads what this writes, word by word.
+// The guest reads, word by word, what this writes.
 void store(std::byte* at, uint64_t value) {
   std::atomic_ref(*reinterpret_cast<uint64_t*>(at)).store(value, std::memory_order_release);
 }
@@ -26,7 +26,7 @@ void store(std::byte* at, uint64_t value) {
 }  // namespace
 
 Result<std::unique_ptr<FilterSlot>> FilterSlot::create() {
-  // Mapped twice as large, to have it aligned: KVM can then use large pages for it.
+  // Mapped twice as large, so that it can be aligned: KVM can then use large pages for it.
   void* memory = mmap(nullptr, 2 * kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return Error{Errc::io, fmt::format("memory for the filter: {}", strerror(errno))};
   const auto address = reinterpret_cast<uint64_t>(memory);
@@ -34,8 +34,8 @@ Result<std::unique_ptr<FilterSlot>> FilterSlot::create() {
   if (aligned > address) munmap(memory, aligned - address);
   if (const uint64_t end = address + 2 * kSize; end > aligned + kSize)
     munmap(reinterpret_cast<void*>(aligned + kSize), end - (aligned + kSize));
-  // Present from the start: a page that came only with a first write would have to be taken from the guest, and given
-  // again.
+  // Its pages are present from the start. A page that came only with the first write would have to be taken from the
+  // guest and given again.
   std::memset(reinterpret_cast<void*>(aligned), 0, kSize);
   return std::unique_ptr<FilterSlot>(new FilterSlot(reinterpret_cast<std::byte*>(aligned)));
 }
@@ -161,7 +161,8 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
         code.lea(b, a, offset);
         code.load_per_cpu(a, layout.current);
         code.load64(a, a, layout.task_stack);
-        // The exchange is a barrier: either this task sees the mark that it asks for next, or who set it sees the note.
+        // The exchange is a barrier: either this task sees the mark that it asks for next, or the thread that sets the
+        // mark sees this note.
         code.exchange(b, a, kNoteOffset);
         break;
       case Op::jump_unless_known_name:
@@ -182,7 +183,7 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
         code.load32_absolute(b, layout.mount_sequence);
         code.compare32(scratch, name_word(28), b);
         code.jump(A::not_equal, target);
-        // The entry may have been replaced meanwhile: then its first word is another one.
+        // The entry may have been replaced meanwhile. Then its first word is another one.
         code.compare64(scratch, name_word(0), a);
         code.jump(A::not_equal, target);
         break;
@@ -201,7 +202,7 @@ std::optional<FilterSlot::Stub> FilterSlot::place(const FilterProgram& program, 
     }
   }
   code.bind(labels[program.size()]);
-  code.bind(stop);  // a program that comes to its end stops: what was not decided is of interest
+  code.bind(stop);  // a program that comes to its end undecided is of interest: it stops
   const size_t trap = code.size();
   code.trap(port);
   code.bind(pass);
@@ -225,7 +226,7 @@ void FilterSlot::set_bit(size_t table, uint64_t bit, bool value) {
 
 void FilterSlot::add_process(uint32_t tgid) { set_bit(kProcesses, tgid & kIdMask, true); }
 void FilterSlot::remove_process(uint32_t tgid) {
-  // An ID is what the guest's memory says: none may take away the bit that all senders look up.
+  // The guest's memory says the ID. No ID may take away the bit that all senders look up.
   if (senders_ && (tgid & kIdMask) == 0) return;
   set_bit(kProcesses, tgid & kIdMask, false);
 }

@@ -1,14 +1,14 @@
-// The memory in which calls are filtered: a slot of the tracer's own in the guest's physical memory, read-only and
-// executable for the guest's kernel, within reach of a jmp from all of its code. It is this process's memory, not the
-// guest's RAM: engine::PhysicalMemory does not know it, and it is written here. It holds a stub for each hook and the
-// tables that stubs ask:
+// The memory in which calls are filtered: a slot of the tracer's own in the guest's physical memory. It is read-only
+// and executable for the guest's kernel, and within reach of a jmp from all of the kernel's code. The slot is this
+// process's memory, not the guest's RAM: engine::PhysicalMemory does not know it, and this class writes it. It holds a
+// stub for each hook, and the tables that stubs ask:
 //
 //   offset 0        the stubs
-//   kSenderMask     32 bits that the ID of a process that sends is masked with before it is looked up: all of an ID's,
-//                   or, once every sender is of interest, none, so that all look up the bit of ID 0, which is set then.
-//                   (A stub has to mask an ID anyhow: a mask in memory adds no instruction for those who may send. It
-//                   has a page to itself. All bits of the table set would stop every process at every read and write,
-//                   too.)
+//   kSenderMask     32 bits. The ID of a process that sends is masked with them before it is looked up: with all bits
+//                   set; or, once every sender is of interest, with none, so that every sender looks up the bit of
+//                   ID 0, which is set then. (A stub has to mask an ID anyhow, so a mask in memory adds no instruction.
+//                   It has a page to itself. To set all bits of the table instead would stop every process at every
+//                   read and write, too.)
 //   kProcesses      a bit for each process ID: of interest
 //   kObjects        a Bloom filter of object keys (two bits each)
 //   kNames          known names, direct-mapped by dentry, 32 bytes each: KnownName

@@ -18,7 +18,7 @@ void HookSites::remove() {
   arch::SiteBytes now;
   for (const Site& site : sites_)
     if (writer_.memory().read(site.at, now.data(), arch::kNopSize) && now == site.ours)
-      (void)writer_.write(site.at, std::as_bytes(std::span(site.theirs)));  // what is gone needs no putting back
+      (void)writer_.write(site.at, std::as_bytes(std::span(site.theirs)));  // RAM that is gone needs no putting back
 }
 
 std::vector<Gva> HookSites::nops() const {

@@ -1,9 +1,9 @@
 // The places in the guest kernel's code that are ours while hooks are in: the NOP at the entry of each hooked function,
-// which the compiler left there for ftrace (arch/x86_64/patching.h). One instruction, so no vCPU and no sleeping task
-// can stand in its middle.
+// which the compiler left there for ftrace (arch/x86_64/patching.h). It is one instruction, so no vCPU and no sleeping
+// task can stand in its middle.
 //
 // Threads: add(), install(), remove() while no vCPU runs guest code (Machine::Stopped); overwritten() at any time. All
-// of them read guest memory, and so only where its mapping stays (engine/physical_memory.h).
+// of them read guest memory, so they may be called only where its mapping stays (engine/physical_memory.h).
 #pragma once
 
 #include <cstddef>
@@ -20,17 +20,18 @@ class HookSites {
   // memory must outlive this.
   explicit HookSites(const PhysicalMemory& memory) : writer_(memory) {}
 
-  // at: where in RAM the NOP is. What stands there now is what remove() puts back. False: it is not to be read, or not
-  // to be written.
+  // at: where in RAM the NOP is. The bytes that stand there now are those that remove() puts back. False: they cannot
+  // be read, or not be written.
   [[nodiscard]] bool add(Gva nop, Gpa at, const arch::SiteBytes& ours);
-  // What cannot be written now (the VMM has taken the RAM away) is overwritten() once it is there again.
+  // A site that cannot be written now (the VMM has taken the RAM away) counts as overwritten() once the RAM is there
+  // again.
   void install();
   // Puts the guest's own bytes back wherever ours still are.
   void remove();
   void clear() { sites_.clear(); }
   std::vector<Gva> nops() const;
-  // The first site that holds other bytes than ours: the guest has patched it. Null if none. What the VMM has taken
-  // away as RAM just now runs nowhere, and is passed over.
+  // The first site that holds other bytes than ours: the guest has patched it. Null if there is none. A site whose RAM
+  // the VMM has taken away just now is passed over: no vCPU can run it.
   Gva overwritten() const;
 
  private:

@@ -19,7 +19,8 @@ Result<KernelMapping> KernelMapping::make(const PhysicalMemory& memory, const ar
   const PhysicalWriter writer(memory);
   const auto wanted = static_cast<unsigned>(size / kLarge);
   const auto free = [&](unsigned index) { return table[index] == 0; };
-  // From the top down, with a free entry on both sides: nothing runs into it, nor it into anything.
+  // From the top down, with a free entry on both sides: neither can a neighbour run into the mapping, nor the mapping
+  // into a neighbour.
   for (unsigned first = kEntries - wanted - 1; first > 0; --first) {
     bool fits = true;
     for (unsigned i = first - 1; fits && i <= first + wanted; ++i) fits = i >= kEntries || free(i);

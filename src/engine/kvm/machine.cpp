@@ -15,15 +15,15 @@ int kick_signal = 0;
 thread_local KvmVcpu* vcpu_of_thread = nullptr;
 thread_local std::atomic<bool>* kicked_of_thread = nullptr;
 
-// In the vCPU's own thread, so that KVM_RUN, if it is about to be entered, returns at once.
+// Runs on the vCPU's own thread, so that a KVM_RUN that is about to be entered returns at once.
 void on_kick(int) {
   if (!vcpu_of_thread) return;
   kicked_of_thread->store(true, std::memory_order_relaxed);
   vcpu_of_thread->run().immediate_exit = 1;
 }
 
-// Until the VMM has kicked it. A kick is a signal whose handler sets immediate_exit: with all signals blocked but in
-// ppoll() none can come between the look and the wait.
+// Waits until the VMM has kicked the vCPU. A kick is a signal whose handler sets immediate_exit. All signals are
+// blocked but in ppoll(), so none can come between the look and the wait.
 void stand_still(const volatile __u8& immediate_exit) {
   sigset_t all, before;
   sigfillset(&all);
@@ -58,7 +58,7 @@ int Machine::set_memory_region(unsigned long request, void* argument) {
   // KVM_SET_USER_MEMORY_REGION2 begins with the same members.
   kvm_userspace_memory_region region{};
   std::memcpy(&region, argument, sizeof region);
-  // The high half of the number is an address space: 1 is what system management mode sees.
+  // The high half of the number is an address space. 1 is the one that system management mode sees.
   const bool normal = region.slot >> 16 == 0;
   MemoryMap::Old old;
   if (normal && region.memory_size == 0) {
@@ -100,8 +100,8 @@ std::vector<KvmVcpu*> Machine::vcpus() const {
 
 Result<Gpa> Machine::add_slot(std::span<std::byte> memory, bool read_only) {
   const int numbers = ioctl_(fd_, KVM_CHECK_EXTENSION, reinterpret_cast<void*>(KVM_CAP_NR_MEMSLOTS));
-  // VMMs number their slots from 0 up; guest physical addresses have at least 36 bits, and what is just below that is
-  // RAM only in guests of 64 GiB: then another place is looked for.
+  // VMMs number their slots from 0 up. Guest physical addresses have at least 36 bits. The memory just below that end
+  // is RAM only in guests of 64 GiB: then another place is looked for.
   for (int number = (numbers > 0 ? numbers : 32) - 1; number > 8; --number) {
     if (map_.has(static_cast<uint32_t>(number))) continue;
     for (uint64_t end = uint64_t{1} << 36; end <= uint64_t{1} << 46; end <<= 1) {
@@ -152,13 +152,13 @@ int Machine::enter(KvmVcpu& vcpu) {
   if (result < 0 && vcpu.kicked_.load(std::memory_order_relaxed)) {
     const int error = errno;
     vcpu.kicked_ = false;
-    vcpu.run_->immediate_exit = 0;  // the VMM's own kick, if there was one, is seen by it now: it gets EINTR
+    vcpu.run_->immediate_exit = 0;  // the VMM sees its own kick now, if there was one: it gets EINTR
     errno = error;
   }
   return result;
 }
 
-// Whoever is past its look at paused_ is out of the guest when nobody is in it any more.
+// A vCPU that is past its look at paused_ is out of the guest once nobody is in it any more.
 void Machine::pause() {
   const Stopped stopped(*this, nullptr);
   paused_.store(true, std::memory_order_seq_cst);
@@ -176,7 +176,7 @@ void Machine::kick(KvmVcpu& vcpu) {
 Machine::Stopped::Stopped(Machine& machine, KvmVcpu* self)
     : machine_(machine), lock_(machine.stopper_, std::defer_lock) {
   if (self) {
-    const NotHandling waiting(*self);  // whoever is stopping all now waits for this one
+    const NotHandling waiting(*self);  // a thread that is stopping all now waits for this one
     lock_.lock();
   } else {
     lock_.lock();
@@ -185,7 +185,7 @@ Machine::Stopped::Stopped(Machine& machine, KvmVcpu* self)
   for (KvmVcpu* vcpu : machine_.vcpus()) {
     if (vcpu == self) continue;
     // Signals of this kind are queued one by one: a vCPU that gets no processor must not find hundreds. One is enough,
-    // but for a VMM that swallows it.
+    // except for a VMM that swallows it.
     constexpr unsigned kKickAgain = 200;  // looks
     unsigned looks = 0;
     for (;;) {

@@ -27,19 +27,19 @@ class Machine {
   const PhysicalMemory& memory() const { return map_.memory(); }
   const MemoryMap& map() const { return map_; }
 
-  // KVM_SET_USER_MEMORY_REGION and ..REGION2 of the VMM: passes it on and learns from it. Waits for handlers that may
-  // read what is about to go.
+  // The VMM's KVM_SET_USER_MEMORY_REGION or ..REGION2: passes it on, and learns from it. Waits for handlers that may
+  // read the memory that is about to go.
   int set_memory_region(unsigned long request, void* argument);
   // Adds a vCPU whose descriptor the VMM has just got. Errors: io, unsupported (no KVM_CAP_SYNC_REGS).
   Result<KvmVcpu*> add_vcpu(int vcpu_fd, size_t run_size);
-  // Those that exist; a vCPU once added stays.
+  // The vCPUs that exist. A vCPU stays once it was added.
   std::vector<KvmVcpu*> vcpus() const;
 
   // A memory slot of the tracer's own, out of the VMM's way. Errors: io (KVM refused), limit (no free number or place).
   Result<Gpa> add_slot(std::span<std::byte> memory, bool read_only);
 
-  // KVM_RUN. Does not go into the guest while another vCPU holds it stopped. The result, with errno, as from the
-  // kernel; a kick of ours is EINTR. Within a Handling the vCPU is handling again from the moment at which KVM_RUN
+  // The VMM's KVM_RUN. Does not go into the guest while another vCPU holds it stopped. Returns the kernel's result,
+  // with errno; a kick of ours is EINTR. Within a Handling the vCPU is handling again from the moment at which KVM_RUN
   // returns.
   int enter(KvmVcpu& vcpu);
 
@@ -49,9 +49,9 @@ class Machine {
   void resume();
   bool paused() const { return paused_.load(std::memory_order_seq_cst); }
 
-  // While one exists no other vCPU runs guest code, nor is any in a handler. Not to be nested; waits for another's end.
-  // Whoever makes one must hold nothing that a handler waits for, but within a NotHandling. self, which must be
-  // handling, is not while it waits: nothing that it read before may be relied upon after.
+  // While a Stopped exists, no other vCPU runs guest code or is in a handler. It cannot be nested; it waits for
+  // another's end. Its maker must hold nothing that a handler waits for, unless that handler is within a NotHandling.
+  // self must be handling, and is not while this waits: nothing that it read before may be relied upon after.
   class Stopped {
    public:
     Stopped(Machine& machine, KvmVcpu* self);
@@ -64,8 +64,8 @@ class Machine {
     std::unique_lock<std::mutex> lock_;
   };
 
-  // Around everything that reads guest memory, or uses what Stopped protects, on a vCPU's thread; and around enter(),
-  // if what it returns with is handled.
+  // Stands around everything on a vCPU's thread that reads guest memory or uses what Stopped protects. It stands around
+  // enter(), too, where the exit is to be handled.
   class Handling {
    public:
     explicit Handling(KvmVcpu& vcpu) : vcpu_(vcpu) {
@@ -79,8 +79,8 @@ class Machine {
    private:
     KvmVcpu& vcpu_;
   };
-  // Within a Handling, around a wait for something that the maker of a Stopped may hold: it would wait for this
-  // handler, and this handler for it. Nothing that was read before may be relied upon after.
+  // Within a Handling, around a wait for something that the maker of a Stopped may hold. Without it, the maker would
+  // wait for this handler, and this handler for the maker. Nothing that was read before may be relied upon after.
   class NotHandling {
    public:
     explicit NotHandling(KvmVcpu& vcpu) : vcpu_(vcpu) { vcpu_.at_.store(KvmVcpu::At::vmm, std::memory_order_release); }
@@ -91,7 +91,7 @@ class Machine {
    private:
     KvmVcpu& vcpu_;
   };
-  // Around reads of guest memory on any other thread.
+  // Stands around reads of guest memory on any other thread.
   class Reading {
    public:
     explicit Reading(Machine& machine) : machine_(machine) {
@@ -121,7 +121,8 @@ class Machine {
   std::atomic<unsigned> readers_{0};
 };
 
-// Which signal makes vCPU threads leave the guest: one that this process leaves to its default. Once, before vCPUs run.
+// Chooses the signal that makes vCPU threads leave the guest: one that this process leaves to its default. To be called
+// once, before vCPUs run.
 void install_kick_signal();
 
 }  // namespace oboro::engine::kvm

@@ -1,4 +1,4 @@
-// The machine between a VMM and a KVM that is made up here.
+// The machine between a VMM and a KVM that are made up here.
 
 #include "engine/kvm/machine.h"
 
@@ -46,7 +46,7 @@ class MachineTest : public testing::Test {
     region.userspace_addr = reinterpret_cast<uint64_t>(host);
     return machine.set_memory_region(KVM_SET_USER_MEMORY_REGION, &region);
   }
-  // Of the guest's memory; -1: there is none.
+  // A byte of the guest's memory; -1: there is none.
   int byte_at(uint64_t at) {
     std::byte byte{};
     return machine.memory().read(Gpa(at), &byte, 1) ? static_cast<int>(byte) : -1;
@@ -79,7 +79,7 @@ TEST_F(MachineTest, AKickOfTheVmmIsNotEaten) {
   EXPECT_EQ(vcpu.run().immediate_exit, 1);
 }
 
-// vCPUs that run until somebody kicks them.
+// vCPUs run until somebody kicks them.
 TEST_F(MachineTest, WhileStoppedNobodyRuns) {
   KvmVcpu* vcpus[] = {&add(), &add(), &add()};
   std::atomic<bool> over{false};
@@ -118,7 +118,7 @@ TEST_F(MachineTest, WhileStoppedNobodyRuns) {
   }
   over = true;
   for (std::thread& thread : threads) thread.join();
-  // A kick that was on its way when its vCPU came out is seen by the entry after: that one is in vain, and only that
+  // A kick that was on its way when its vCPU came out is seen by the next entry. That entry is in vain, and only that
   // one.
   for (KvmVcpu* vcpu : vcpus) {
     std::thread([&] { EXPECT_EQ(machine.enter(*vcpu), -1); }).join();
@@ -126,7 +126,7 @@ TEST_F(MachineTest, WhileStoppedNobodyRuns) {
   }
 }
 
-// Signals of the kind that kicks are queued one by one; a vCPU that gets no processor must not find hundreds.
+// Signals of the kick's kind are queued one by one: a vCPU that gets no processor must not find hundreds.
 TEST_F(MachineTest, WhoIsSlowToComeOutIsKickedSeldom) {
   KvmVcpu& vcpu = add();
   std::atomic<bool> inside{false};
@@ -158,7 +158,7 @@ TEST_F(MachineTest, WhoIsSlowToComeOutIsKickedSeldom) {
   EXPECT_LE(kicks, 10);
 }
 
-// Two that want to stop the rest at the same time, each being one of the rest to the other.
+// Two vCPUs want to stop the rest at the same time, and each is one of the rest to the other.
 TEST_F(MachineTest, TwoMayStopEachOther) {
   KvmVcpu* vcpus[] = {&add(), &add()};
   std::vector<std::thread> threads;
@@ -182,7 +182,7 @@ TEST_F(MachineTest, TwoMayStopEachOther) {
   for (std::thread& thread : threads) thread.join();
 }
 
-// A handler that wants to stop the rest while somebody else, who waits for that handler, is stopping all.
+// A handler wants to stop the rest, while somebody who waits for that handler is stopping all.
 TEST_F(MachineTest, WhoIsToBeStoppedMayWantToStopTheRest) {
   KvmVcpu& vcpu = add();
   std::atomic<bool> handling{false};
@@ -197,7 +197,7 @@ TEST_F(MachineTest, WhoIsToBeStoppedMayWantToStopTheRest) {
   thread.join();
 }
 
-// From the moment at which KVM_RUN returns; there is no other between that and the handler.
+// A vCPU handles from the moment at which KVM_RUN returns; there is no moment between that and the handler.
 TEST_F(MachineTest, WhileStoppedNobodyHandles) {
   KvmVcpu& vcpu = add();
   std::atomic<bool> over{false};

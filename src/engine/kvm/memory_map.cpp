@@ -10,7 +10,7 @@ MemoryMap::Old MemoryMap::publish() {
     regions.push_back({.start = slot.start,
                        .mapped = {reinterpret_cast<const std::byte*>(slot.host), slot.size},
                        .read_only = slot.read_only});
-  // The largest first: nearly every look-up is in main memory.
+  // The largest region first: nearly every look-up is in main memory.
   std::sort(regions.begin(), regions.end(), [](const auto& a, const auto& b) { return a.size() > b.size(); });
   return memory_.exchange(std::move(regions));
 }

@@ -1,7 +1,7 @@
 // The guest's memory as the VMM tells KVM of it: host memory at guest physical addresses, in numbered slots that come
 // and go (KVM_SET_USER_MEMORY_REGION, Linux Documentation/virt/kvm/api.rst).
 //
-// Threads: set() and remove() by any thread; what the tracer reads is memory(), without a lock.
+// Threads: any for set() and remove(); the tracer reads memory() without a lock.
 #pragma once
 
 #include <cstdint>

@@ -37,7 +37,7 @@ void KvmPlacement::forget() {
   sites_.clear();
 }
 
-// The NOP of a hooked function: its address, and where in RAM it is.
+// The NOP of a hooked function: its address, and its place in RAM.
 std::optional<std::pair<Gva, Gpa>> KvmPlacement::find_nop(const Hook& hook, const KernelImage& image) const {
   const uint64_t offset = hook.address - image.base.value;
   if (offset >= image.size) return std::nullopt;

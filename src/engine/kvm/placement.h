@@ -1,12 +1,12 @@
-// Hooks in the code of a guest that runs on KVM. In one of three ways (docs/kvm.md):
+// Hooks in the code of a guest that runs on KVM. They are placed in one of three ways (docs/kvm.md):
 //
 //   filter   The NOP at a hooked function's entry is a jump to a stub in a memory slot of ours, which stops the
 //            vCPU only if the call is of interest.
 //   text     The NOP is an OUT: each call stops the vCPU.
-//   debug    Nothing of the guest's memory is changed: breakpoints at the essential functions.
+//   debug    Nothing in the guest's memory is changed: hardware breakpoints stand at the essential functions.
 //
 // Threads: place(), take_out() while all vCPUs are stopped (Machine::Stopped); trap(), in_stub(), owns() within a
-// Machine::Handling; the looks after the guest by a thread that keeps changes out meanwhile; added() by any.
+// Machine::Handling; nops() and overwritten() on a thread that keeps changes out meanwhile; added() on any.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@
 
 namespace oboro::engine::kvm {
 
-// No device of a PC is there, and KVM emulates none. The guest may write to it too: only RIP makes a write ours.
+// No device of a PC is at this port, and KVM emulates none there. The guest may write to the port, too: only RIP tells
+// that a write is ours.
 inline constexpr uint8_t kTrapPort = 0xe5;
 
 class KvmPlacement final : public Placement {
@@ -41,23 +42,24 @@ class KvmPlacement final : public Placement {
 
   struct Trap {
     const Hook* hook;
-    uint64_t original;  // where the guest goes on if the hooked function is to run; 0: where it stands, at a breakpoint
+    uint64_t original;  // the guest goes on here if the hooked function is to run; 0: where it stands, at a breakpoint
   };
   // The hook at which the vCPU stands; null if it stands at none.
   const Trap* trap(const KvmVcpu& vcpu) const {
     const auto found = traps_.find(vcpu.rip());
     return found == traps_.end() ? nullptr : &found->second;
   }
-  // In a stub, perhaps one whose hook is out by now.
+  // Whether the vCPU is in a stub, perhaps in one whose hook is out by now.
   bool in_stub(const KvmVcpu& vcpu) const { return slot_ && vcpu.rip() - slot_->base().value < FilterSlot::kProcesses; }
-  // Guest physical memory of ours. The guest may read it, not write to it: KVM makes a device's access of it.
+  // Whether this is guest physical memory of ours. The guest may read it. A write to it KVM reports as a device's
+  // access.
   bool owns(Gpa at) const { return slot_ && at.value - slot_start_.value < FilterSlot::kSize; }
 
-  // A vCPU is there that was not before.
+  // To be told of each vCPU that is new.
   void added(KvmVcpu& vcpu);
-  // Of the hooks that are in place: the NOPs that have been changed.
+  // The NOPs that have been changed for the hooks that are in place.
   std::vector<Gva> nops() const { return sites_.nops(); }
-  // The guest has changed some of them, or the page tables that lead to the stubs.
+  // Whether the guest has changed some of these NOPs, or the page tables that lead to the stubs.
   bool overwritten() const { return static_cast<bool>(sites_.overwritten()); }
   bool unmapped() const { return mapping_ && !mapping_->intact(); }
 

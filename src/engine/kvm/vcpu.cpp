@@ -51,7 +51,7 @@ int KvmVcpu::vmm_set_debug(kvm_guest_debug* debug) {
 bool KvmVcpu::apply_debug() {
   if (!debug_changed_.exchange(false)) return true;
   kvm_guest_debug debug = vmm_debug_;
-  // With breakpoints of its own (a debugger at QEMU's gdbstub) the VMM has the registers to itself.
+  // If the VMM has set breakpoints of its own (a debugger at QEMU's gdbstub), it has the debug registers to itself.
   if (count_ != 0 && !(debug.control & KVM_GUESTDBG_USE_HW_BP)) arch::use_breakpoints(debug, breakpoints_, count_);
   return ioctl_(fd_, KVM_SET_GUEST_DEBUG, &debug) == 0;
 }

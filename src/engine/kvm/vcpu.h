@@ -1,4 +1,4 @@
-// A vCPU of KVM, read through the pages that it shares with its VMM (struct kvm_run): with KVM_CAP_SYNC_REGS the
+// A vCPU of KVM, read through the page that KVM shares with its VMM (struct kvm_run). With KVM_CAP_SYNC_REGS the
 // general registers come and go with each KVM_RUN, without a further system call.
 #pragma once
 
@@ -17,19 +17,19 @@ using Ioctl = int (*)(int fd, unsigned long request, void* argument);
 
 class KvmVcpu final : public Vcpu {
  public:
-  // run: the mapping of fd, at least a struct kvm_run.
+  // run: the mapping of fd, at least as large as a struct kvm_run.
   KvmVcpu(unsigned index, int fd, kvm_run* run, Ioctl ioctl) : index_(index), fd_(fd), run_(run), ioctl_(ioctl) {}
 
   unsigned index() const override { return index_; }
-  // Of the exit that KVM_RUN returned with last. Segment and control registers cost a system call, once for each exit.
+  // A register at the last exit of KVM_RUN. Segment and control registers cost a system call, once for each exit.
   uint64_t reg(arch::Reg reg) override;
 
   int fd() const { return fd_; }
   kvm_run& run() { return *run_; }
   uint64_t rip() const { return run_->s.regs.regs.rip; }
-  // Where the vCPU goes on; takes effect with the next KVM_RUN, as do the following.
+  // Where the vCPU goes on. This and what follows take effect with the next KVM_RUN.
   void set_rip(uint64_t rip);
-  // A general register; others stay as they are.
+  // Sets a general register; the others stay as they are.
   void set(arch::Reg reg, uint64_t value);
   // Executes the instruction at rip even though a breakpoint is set there.
   void resume_from_breakpoint();
@@ -37,9 +37,9 @@ class KvmVcpu final : public Vcpu {
   // --- breakpoints: the VMM's own debugging goes before ours
   void set_breakpoints(const uint64_t* addresses,
                        unsigned count);  // at most arch::kMostBreakpoints; takes effect in apply_debug()
-  // KVM_SET_GUEST_DEBUG by the VMM. Its result, as from the kernel.
+  // The VMM's KVM_SET_GUEST_DEBUG. Returns the kernel's result, with errno.
   int vmm_set_debug(kvm_guest_debug* debug);
-  // Before KVM_RUN, on the vCPU's thread. False if KVM refused.
+  // To be called before KVM_RUN, on the vCPU's thread. False if KVM refused.
   bool apply_debug();
   bool breakpoints_wanted() const { return count_ != 0; }
 
@@ -60,7 +60,8 @@ class KvmVcpu final : public Vcpu {
   unsigned count_ = 0;
   std::atomic<bool> debug_changed_{false};
 
-  // What its thread is at (Machine). One word: who waits for it to be at something else sees no gap between two.
+  // What the vCPU's thread is at (Machine). It is one word, so that a thread that waits for a change sees no gap
+  // between two states.
   enum class At : uint8_t {
     vmm,       // the VMM's own business; or a wait during which it does not count as handling
     guest,     // in KVM_RUN, or about to be

@@ -7,7 +7,7 @@
 
 extern "C" {
 
-// GLib's, of which only the shape counts here.
+// GLib's structure, of which only the shape matters here.
 struct GByteArray {
   uint8_t* data;
   unsigned len;

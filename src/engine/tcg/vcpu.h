@@ -10,7 +10,7 @@ namespace oboro::engine::tcg {
 
 class TcgVcpu final : public Vcpu {
  public:
-  // On the vCPU's own thread, from QEMU's vCPU-init callback. False if a register is not there by its name.
+  // To be called on the vCPU's own thread, from QEMU's vCPU-init callback. False if there is no register of some name.
   bool init(unsigned index);
 
   unsigned index() const override { return index_; }

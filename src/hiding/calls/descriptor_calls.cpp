@@ -1,4 +1,4 @@
-// Calls on descriptors that are open in the proxy: what they are, and their numbers.
+// Calls on descriptors that are open in the proxy: their properties, and their numbers.
 
 #include <algorithm>
 #include <cerrno>
@@ -24,7 +24,7 @@ using proxy::Op;
 
 namespace {
 
-// Calls whose only result is a number.
+// Calls that return nothing but a number.
 Routine<Outcome> plain(Thread& thread, SystemCall call, Op op, std::array<int64_t, 4> arguments) {
   const auto file = file_of(thread, call, 0);
   if (!file) co_return answer(-EBADF);
@@ -80,7 +80,7 @@ Routine<Outcome> fstatfs_call(Thread& thread, SystemCall call) {
   co_return answer(co_await thread.copy_out(call.a[1], got.frame.first));
 }
 
-// What struct linux_dirent64 begins with.
+// The beginning of a struct linux_dirent64.
 struct [[gnu::packed]] Entry {
   uint64_t inode;
   int64_t next;
@@ -108,7 +108,7 @@ Routine<Outcome> getdents_call(Thread& thread, SystemCall call) {
 
 // --- the numbers themselves
 
-// The guest's kernel is to take the number back.
+// Has the guest's kernel take the number back.
 Routine<int64_t> release(Thread& thread, uint32_t number) {
   const auto file = thread.descriptors->take(number);
   if (!file) co_return -EBADF;
@@ -128,7 +128,7 @@ Routine<Outcome> close_range_call(Thread& thread, SystemCall call) {
   if (first > last || (call.a[2] & ~(kUnshare | kMarkOnly))) co_return Outcome{};
   const bool mark_only = call.a[2] & kMarkOnly;
   if (call.a[2] & kUnshare && thread.descriptors.use_count() > 1) {
-    // The others are to keep theirs. When the kernel has given this thread a table of its own, we do.
+    // The other threads are to keep theirs. These are closed once the kernel has given this thread a table of its own.
     thread.to_close = {first, last, mark_only};
     co_return Outcome{};
   }
@@ -137,13 +137,13 @@ Routine<Outcome> close_range_call(Thread& thread, SystemCall call) {
        one = thread.descriptors->next(uint64_t{number} + 1)) {
     number = one->number;
     if (mark_only) thread.descriptors->set_close_on_exec(number, one->file, true);
-    one.reset();  // so that it is closed when its last number goes
+    one.reset();  // the file is closed when its last number goes
     if (!mark_only) (void)co_await release(thread, number);
   }
-  co_return Outcome{};  // and the kernel's own
+  co_return Outcome{};  // and the kernel closes its own
 }
 
-// A particular number for a file; whatever is open there goes.
+// Puts a file at a particular number. A file that is open there is closed.
 Routine<int64_t> put_at(Thread& thread, std::shared_ptr<OpenFile> file, uint32_t number, bool close_on_exec) {
   if (thread.descriptors->replace(number, {file, close_on_exec})) co_return number;  // the reservation stays
   co_await thread.call(Symbol::call_close_fd, number);
@@ -155,7 +155,7 @@ Routine<int64_t> put_at(Thread& thread, std::shared_ptr<OpenFile> file, uint32_t
   co_return -EMFILE;
 }
 
-// RLIMIT_NOFILE; no number is beyond kMostNumbers in any case.
+// RLIMIT_NOFILE, but never more than kMostNumbers.
 uint32_t number_limit(Thread& thread) {
   constexpr uint64_t kMostNumbers = 1 << 20;
   if (!thread.kernel().profile().has(Field::signal_rlim)) return kMostNumbers;
@@ -177,7 +177,7 @@ Routine<Outcome> dup_to_call(Thread& thread, SystemCall call) {
   const bool third = call.number == sys::dup3;
   const auto file = thread.descriptors->find(from);
   if (!file) {
-    // The kernel's own takes the place of one of ours. If it is none at all, nothing changes.
+    // A file of the kernel's takes the place of one of ours. If there is no such file, nothing changes.
     guest::Reader r(thread.kernel());
     const Gva table = r.pointer(thread.files, guest::Field::files_struct_fdt);
     const bool open = from < r.get<uint32_t>(table, guest::Field::fdtable_max_fds) &&
@@ -236,13 +236,13 @@ Routine<Outcome> fcntl_call(Thread& thread, SystemCall call) {
       co_return answer(0);
     case F_SETOWN:
       if (call.a[2]) refuse(thread, file->path, "SIGIO (F_SETOWN)", -EOPNOTSUPP);
-      co_return answer(0);  // it is set, and no signal will come
+      co_return answer(0);  // the flag is set; no signal will come
     default:
       co_return answer(refuse(thread, file->path, fmt::format("fcntl {}", call.a[1]), -EINVAL));
   }
 }
 
-// FIONREAD of a file: from its position to its end.
+// FIONREAD of a file: the bytes from its position to its end.
 Routine<Outcome> bytes_left(Thread& thread, std::shared_ptr<OpenFile> file, uint64_t user) {
   if (file->flags & O_PATH) co_return answer(-EBADF);
   const Answer what = co_await thread.ask(frame_of(Op::statx, *file));
@@ -276,7 +276,7 @@ Routine<Outcome> ioctl_call(Thread& thread, SystemCall call) {
     default: {
       if (!file->is_socket && static_cast<uint32_t>(call.a[1]) == FIONREAD)
         co_return co_await bytes_left(thread, file, call.a[2]);
-      // What means nothing to a file either (is it a terminal?) is no loss.
+      // A request that means nothing to a file (is it a terminal?) may be refused without a report.
       constexpr uint32_t kOfFileSystem = 'f', kClone = 0x94, kTypeShift = 8;
       const uint32_t type = static_cast<uint32_t>(call.a[1]) >> kTypeShift & 0xff;
       const bool lost = file->is_socket || type == kOfFileSystem || type == kClone;

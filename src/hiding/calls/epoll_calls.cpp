@@ -1,6 +1,6 @@
-// epoll with descriptors of both worlds. The instance is the guest's, and watches what is the guest's; the proxy has
-// one that watches the hidden sockets (service.h, EpollInstance). The edges are the kernel's there, then, as are what
-// is reported once only and who of several that wait gets what.
+// epoll with descriptors of both worlds. The instance is the guest's, and watches the guest's descriptors. The proxy
+// has an instance that watches the hidden sockets (service.h, EpollInstance). So the host's kernel takes care there of
+// edges, of events that are reported only once, and of which waiting thread gets an event.
 
 #include <algorithm>
 #include <cerrno>
@@ -32,7 +32,7 @@ Gva struct_file(Thread& thread, uint64_t number) {
   return Gva(r.at<uint64_t>(r.pointer(table, Field::fdtable_fd) + number * 8));
 }
 
-// unknown: what to say if the kernel does not tell where its eventpoll_fops are.
+// unknown: the answer if the kernel does not tell where its eventpoll_fops are.
 bool is_epoll(Thread& thread, Gva file, bool unknown) {
   if (!thread.kernel().profile().has(Symbol::eventpoll_fops)) return unknown;
   guest::Reader r(thread.kernel());
@@ -43,7 +43,7 @@ uint64_t eventpoll_of(Thread& thread, Gva file) {
   return r.pointer(file, Field::file_private_data).value;
 }
 
-// Nobody tells when the guest's is closed. Its memory does, when it is another's.
+// Nobody tells when the guest's instance is closed. Its struct file shows it, when that belongs to another instance.
 bool is_still(Thread& thread, Gva file, const EpollInstance& known) {
   return is_epoll(thread, file, true) && eventpoll_of(thread, file) == known.eventpoll;
 }
@@ -62,11 +62,11 @@ std::shared_ptr<OpenFile> in_proxy(Thread& thread, Gva file) {
   return known ? known->in_proxy : nullptr;
 }
 
-// Known from now on, with `there` in the proxy, which may be null still; or with what another thread was faster to
-// make, which is `there` then. False: there are too many.
+// Remembers the instance, with `there` in the proxy (which may still be null). If another thread was faster, `there`
+// becomes what that thread has made. False: there are too many.
 bool remember(Thread& thread, Gva file, std::shared_ptr<OpenFile>& there) {
   Service& service = thread.service();
-  std::vector<std::shared_ptr<EpollInstance>> gone;  // closed when the lock is not held
+  std::vector<std::shared_ptr<EpollInstance>> gone;  // closed after the lock is released
   std::shared_ptr<OpenFile> spare;                   // likewise
   const std::lock_guard lock(service.epolls_mutex);
   for (auto at = service.epolls.begin(); at != service.epolls.end();) {
@@ -92,7 +92,7 @@ bool remember(Thread& thread, Gva file, std::shared_ptr<OpenFile>& there) {
   return true;
 }
 
-// As in_proxy(), made if it is not there. Null: `error` says why.
+// As in_proxy(), but makes the proxy's instance if there is none. Null: `error` says why.
 Routine<std::shared_ptr<OpenFile>> make_in_proxy(Thread& thread, Gva file, int64_t& error) {
   if (auto there = in_proxy(thread, file)) co_return there;
   Frame frame;
@@ -119,7 +119,7 @@ void note_watched(Thread& thread, Gva instance, uint64_t operation, EpollInstanc
   if (operation != EPOLL_CTL_DEL) all.push_back(std::move(one));
 }
 
-// What was known of another instance whose memory this one has, and that was closed.
+// Forgets an instance that was closed, and whose memory this instance has now.
 void forget(Thread& thread, Gva file) {
   std::shared_ptr<EpollInstance> gone;  // closed when the lock is not held
   const std::lock_guard lock(thread.service().epolls_mutex);
@@ -130,7 +130,7 @@ void forget(Thread& thread, Gva file) {
   thread.service().epolls.erase(found);
 }
 
-// The kernel makes it. It is known from the beginning, for processes to inherit.
+// The kernel makes the instance. It is known from the beginning, so that processes can inherit it.
 Routine<Outcome> epoll_create_call(Thread& thread, SystemCall call) {
   const bool first = call.number == sys::epoll_create;
   if (first && static_cast<int32_t>(call.a[0]) <= 0) co_return answer(-EINVAL);
@@ -149,7 +149,7 @@ Frame control(const OpenFile& instance, uint64_t operation, const OpenFile& targ
                   {static_cast<int32_t>(operation), target.handle, event.events, static_cast<int64_t>(event.data.u64)});
 }
 
-// An instance in an instance: as the guest's are, the proxy's are.
+// An instance watches another one. The proxy's instances do the same.
 Routine<Outcome> epoll_ctl_nested(Thread& thread, SystemCall call, Gva outer, Gva inner, epoll_event event) {
   const int64_t done = co_await thread.kernel_own(Symbol::call_sys_epoll_ctl, call.a);
   if (done < 0) co_return answer(done);
@@ -192,7 +192,7 @@ Routine<Outcome> epoll_ctl_call(Thread& thread, SystemCall call) {
   if (!there) co_return answer(error);
   const Answer got = co_await thread.ask(control(*there, call.a[1], *target, event));
   if (call.a[1] == EPOLL_CTL_DEL && got.result() < 0 && thread.service().proxy->gone()) {
-    // So that a program which does as it is told by EPOLLHUP is told no more.
+    // A program that removes a socket because of EPOLLHUP gets no further events of it.
     note_watched(thread, instance, EPOLL_CTL_DEL, {number, target, 0});
     co_return answer(0);
   }
@@ -200,15 +200,15 @@ Routine<Outcome> epoll_ctl_call(Thread& thread, SystemCall call) {
   co_return answer(got.result());
 }
 
-// Whether ours are to be asked first this time, as the guest's own took all the room the last time; next: the same for
-// the next time.
+// Whether the events of the proxy are asked for first this time, because the guest's took all the room last time. next:
+// the answer for the next time.
 bool ours_first(Thread& thread, Gva instance, bool next) {
   const std::lock_guard lock(thread.service().epolls_mutex);
   const auto known = find(thread, instance);
   return known && std::exchange(known->ours_first, next);
 }
 
-// All are broken, with the proxy.
+// All sockets are broken, as the proxy is gone.
 std::vector<epoll_event> broken_events(Thread& thread, Gva instance) {
   std::vector<epoll_event> events;
   const std::lock_guard lock(thread.service().epolls_mutex);
@@ -224,7 +224,7 @@ std::vector<epoll_event> broken_events(Thread& thread, Gva instance) {
   return events;
 }
 
-// To the service, of struct epoll_event: how many there was room for, or -errno.
+// Gives events to the service (struct epoll_event). Returns how many there was room for, or -errno.
 Routine<int64_t> give_events(Thread& thread, std::span<const std::byte> events, uint64_t user, int64_t most) {
   const int64_t count = std::min(s(events.size() / sizeof(epoll_event)), most);
   if (count <= 0) co_return 0;
@@ -232,7 +232,7 @@ Routine<int64_t> give_events(Thread& thread, std::span<const std::byte> events, 
   co_return wrong ? wrong : count;
 }
 
-// What the proxy has, to the service: how many events, or -errno.
+// Takes the proxy's events, and gives them to the service. Returns how many, or -errno.
 Routine<int64_t> take_events(Thread& thread, Gva instance, const OpenFile& there, uint64_t user, int64_t most) {
   const Answer got = co_await thread.ask(frame_of(Op::epoll_wait, there, {std::min(most, kMostEvents)}));
   if (got.result() >= 0) co_return co_await give_events(thread, got.frame.first, user, most);
@@ -246,7 +246,7 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
   const Gva instance = struct_file(thread, static_cast<uint32_t>(call.a[0]));
   if (!instance) co_return Outcome{};
   std::shared_ptr<OpenFile> there = in_proxy(thread, instance);
-  // Another thread may tell it to watch a hidden socket while this one waits.
+  // Another thread may make the instance watch a hidden socket while this one waits.
   const bool may_come = thread.service().network && timeout != 0 && thread.descriptors.use_count() > 1;
   if (!there && !(may_come && is_epoll(thread, instance, false))) co_return Outcome{};
   const auto most = static_cast<int32_t>(call.a[2]);
@@ -264,7 +264,7 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
                          }};
   int64_t count = 0, wrong = 0;
   for (;;) {
-    // What there was outside is broken. If nothing of it is open any more, this is the kernel's.
+    // What was open in the proxy is broken. If no descriptor there is open any more, the call is the kernel's.
     if (thread.service().proxy->gone()) {
       count = co_await look(0);
       if (count >= 0) {
@@ -292,7 +292,7 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
       ours.push_back({static_cast<int>(there->handle), POLLIN, 0});
       waited = co_await wait_for_both(thread, ours, left, native);
     } else {
-      // The kernel waits, and we look now and then whether that is still right.
+      // The kernel waits. Now and then this thread looks whether that is still right.
       const int64_t part = left < 0 ? kNativePart : std::min((left + 999'999) / 1'000'000, kNativePart);
       waited.native = co_await look(part);
       waited.interrupted = waited.native == -EINTR;

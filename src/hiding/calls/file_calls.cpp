@@ -1,4 +1,4 @@
-// Calls with paths: hidden ones go to the proxy, the rest is the guest kernel's.
+// Calls with paths: hidden paths go to the proxy, all others are the guest kernel's.
 
 #include <algorithm>
 #include <cerrno>
@@ -53,7 +53,7 @@ Routine<Outcome> creat_call(Thread& t, SystemCall c) {
 }
 Routine<Outcome> openat_call(Thread& t, SystemCall c) { return open_path(t, c.descriptor(0), c.a[1], c.a[2], c.a[3]); }
 Routine<Outcome> openat2_call(Thread& thread, SystemCall call) {
-  // As copy_struct_from_user() (include/linux/uaccess.h): what a later kernel's structure has more must be zero.
+  // As copy_struct_from_user() (include/linux/uaccess.h): members that a later kernel's structure adds must be zero.
   constexpr uint64_t kLargest = 4096;
   open_how how{};
   if (call.a[3] < sizeof how) co_return answer(-EINVAL);
@@ -68,7 +68,8 @@ Routine<Outcome> openat2_call(Thread& thread, SystemCall call) {
   constexpr uint64_t kKnown = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC |
                               O_SYNC | O_ASYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME |
                               O_CLOEXEC | O_PATH | O_TMPFILE | 0100000;
-  constexpr uint64_t kHarmless = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;  // the proxy resolves so anyway
+  constexpr uint64_t kHarmless =
+      RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;  // the proxy resolves paths in this way in any case
   if ((how.flags & ~kKnown) || (how.mode & ~uint64_t{07777}) || (how.mode && !(how.flags & (O_CREAT | O_TMPFILE))))
     co_return answer(-EINVAL);
   if (how.resolve & ~kHarmless) co_return answer(refuse(thread, path.path, "openat2 with resolve flags", -EOPNOTSUPP));
@@ -80,9 +81,10 @@ Routine<Outcome> invalid(Thread&, SystemCall) { co_return answer(-EINVAL); }
 // stat, lstat, newfstatat, statx.
 Routine<Outcome> stat_path(Thread& thread, int directory, uint64_t user, uint64_t flags, uint64_t to, bool extended) {
   constexpr uint64_t kKnown = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE;
-  if ((flags & ~kKnown) || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE) co_return Outcome{};  // so it says
+  if ((flags & ~kKnown) || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE)
+    co_return Outcome{};  // so that the kernel says what is wrong
   if (flags & AT_EMPTY_PATH) {
-    // Also without AT_EMPTY_PATH meaning anything: then the path is not empty.
+    // Even without AT_EMPTY_PATH an empty path means the descriptor here.
     if (const auto file = thread.descriptors->find(static_cast<uint32_t>(directory))) {
       char first = 0;
       if (user)
@@ -132,7 +134,7 @@ Routine<Outcome> readlink_path(Thread& thread, int directory, uint64_t user, uin
     const int64_t wrong = co_await thread.copy_out(to, fits);
     co_return answer(wrong ? wrong : s(fits.size()));
   }
-  // Not both in one expression: GCC 12 evaluates either where it is awaited.
+  // Not both in one expression: GCC 12 evaluates both branches where one is awaited.
   Frame frame = path_frame(Op::readlink, path.path);
   if (file) frame = frame_of(Op::readlink, *file);
   const Answer got = co_await thread.ask(frame);
@@ -188,7 +190,7 @@ Routine<Outcome> fchownat_call(Thread& t, SystemCall c) {
 
 // --- two paths
 
-// rename, link: both hidden, or neither.
+// rename, link: both paths are hidden, or neither is.
 Routine<Outcome> on_two_paths(Thread& thread, int from_directory, uint64_t from_user, int to_directory,
                               uint64_t to_user, Op op, int64_t flags, const char* what, bool may_be_empty = false) {
   PathArgument from = co_await path_argument(thread, from_directory, from_user,

@@ -1,5 +1,5 @@
-// flock and fcntl's record locks. Who has to wait asks again, as between any two pauses (steer/wait.cpp): a signal ends
-// that.
+// flock, and fcntl's record locks. A thread that has to wait for a lock asks for it again after each pause
+// (steer/wait.cpp). A signal ends that.
 
 #include <cerrno>
 #include <cstring>
@@ -18,7 +18,7 @@ namespace {
 
 constexpr int64_t kEnd = std::numeric_limits<int64_t>::max();
 
-// Where SEEK_CUR or SEEK_END is; -errno.
+// The position that SEEK_CUR or SEEK_END means; or -errno.
 Routine<int64_t> base_of(Thread& thread, std::shared_ptr<OpenFile> file, int16_t whence) {
   if (whence == SEEK_SET) co_return 0;
   if (whence == SEEK_CUR) {
@@ -108,10 +108,10 @@ Routine<Outcome> record_lock_call(Thread& thread, SystemCall call) {
     const int64_t got = locks.set(file->identity, lock, waits ? &waiter : nullptr);
     if (got == 0) break;
     if (got != -EAGAIN || !waits) co_return answer(got);
-    if (thread.service().proxy->gone()) co_return answer(-EIO);  // who holds it may never unlock it
+    if (thread.service().proxy->gone()) co_return answer(-EIO);  // the holder may never unlock it
     if (co_await thread.pause(waiting, Thread::Sleep::interruptible)) co_return answer(kRestartSys);
   }
-  // Another thread may have closed it meanwhile, and nobody would ever unlock this.
+  // Another thread may have closed the descriptor meanwhile. Then nobody would ever unlock this.
   if (!of_file && descriptors->find(call.a[0]) != file) {
     locks.release(descriptors.get(), file->identity);
     co_return answer(-EBADF);

@@ -1,4 +1,4 @@
-// What is sent and received on hidden sockets: bytes, and messages of several parts.
+// Sends and receives on hidden sockets: bytes, and messages in several parts.
 
 #include <cerrno>
 #include <csignal>
@@ -33,8 +33,7 @@ struct UserMessages {
 
 using Bytes = std::vector<std::byte>;
 
-// One message or piece of a stream; its result.
-
+// Sends one message, or a piece of a stream. Returns the result of the call.
 Routine<int64_t> send_parts(Thread& thread, std::shared_ptr<OpenFile> file, std::vector<Part> parts, Bytes address,
                             uint64_t flags) {
   const uint64_t size = total(parts);
@@ -47,7 +46,7 @@ Routine<int64_t> send_parts(Thread& thread, std::shared_ptr<OpenFile> file, std:
   int64_t result = 0;
   do {
     result = co_await gather(thread, parts, done, data);
-    // Each time: another thread may have read what is classified while this one waited.
+    // Asked for each piece: another thread may have read classified data while this one waited.
     if (result >= 0 && !may_send(thread, *file, address)) result = -EPERM;
     if (result < 0) break;
     Frame frame = frame_of(Op::send, *file, {s(flags & ~uint64_t{MSG_NOSIGNAL})});
@@ -79,9 +78,7 @@ Routine<int64_t> send_message(Thread& thread, std::shared_ptr<OpenFile> file, Us
 }
 
 // The first one of the service's hidden files that a control message (struct cmsghdr) would pass on; null: none. left:
-
-// how many numbers are looked at.
-
+// how many more numbers may be looked at.
 std::shared_ptr<OpenFile> hidden_in(const DescriptorTable& descriptors, std::span<const std::byte> control,
                                     size_t& left) {
   cmsghdr header{};
@@ -100,13 +97,11 @@ std::shared_ptr<OpenFile> hidden_in(const DescriptorTable& descriptors, std::spa
   return nullptr;
 }
 
-// Messages on a socket of the guest's own. Its kernel finds no file at a hidden number, says EBADF, and looks no
-
-// further; the log says why.
-
+// Messages on a socket of the guest's own. The kernel finds no file at a hidden number, says EBADF, and looks no
+// further. The log says why.
 Routine<Outcome> pass_descriptors(Thread& thread, uint64_t user, size_t size, uint64_t count) {
   constexpr size_t kMaxControl = 2048;  // SCM_MAX_FD is 253
-  size_t left = 1024;                   // all the time that this takes is the vCPU's
+  size_t left = 1024;                   // the vCPU stands still for all of this
   Bytes control;
   for (uint64_t i = 0; i < count && left > 0 && !thread.descriptors->is_empty(); ++i) {
     UserMessage message{};
@@ -122,16 +117,15 @@ Routine<Outcome> pass_descriptors(Thread& thread, uint64_t user, size_t size, ui
   co_return Outcome{};
 }
 
-// What one receive came to.
-
+// The result of one receive.
 struct Received {
   int64_t result = 0;  // as the call's own
   uint32_t flags = 0;  // msg_flags
   Bytes address;
 };
 
-// Into the parts. A stream that is to give all at once (MSG_WAITALL) is asked until it has, for a frame has an end.
-
+// Receives into the parts. As a frame has an end, a stream that is to give all at once (MSG_WAITALL) is asked until it
+// has.
 Routine<Received> receive_parts(Thread& thread, std::shared_ptr<OpenFile> file, std::vector<Part> parts,
                                 uint64_t flags) {
   Received out;
@@ -169,16 +163,15 @@ Routine<Received> receive_parts(Thread& thread, std::shared_ptr<OpenFile> file, 
     done += fits;
     out.result = s(done);
     if (all && fits == wanted && done < size) continue;
-    // MSG_TRUNC: a datagram's true size, or how much of a stream was thrown away. Else no more than was given, whatever
-    // a proxy says.
+    // MSG_TRUNC: a datagram's true size, or how much of a stream was thrown away. Otherwise no more than was given,
+    // whatever the proxy says.
     if ((flags & MSG_TRUNC) && fits == data.size())
       out.result = stream ? std::min<int64_t>(got.result(), s(size)) : std::min<int64_t>(got.result(), INT32_MAX);
     co_return out;
   }
 }
 
-// message: as the caller gave it; filled in.
-
+// message: as the caller gave it. Its results are filled in.
 Routine<int64_t> receive_message(Thread& thread, std::shared_ptr<OpenFile> file, UserMessage* message, uint64_t flags) {
   std::vector<Part> parts;
   if (message->part_count > kMaxParts) co_return -EMSGSIZE;
@@ -207,7 +200,7 @@ Routine<int64_t> give_message(Thread& thread, uint64_t user, UserMessage message
   co_return wrong;
 }
 
-// Its timeout is looked at as the kernel does: between messages only.
+// The timeout is looked at as the kernel does: only between two messages.
 
 }  // namespace
 

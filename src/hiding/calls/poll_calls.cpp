@@ -32,20 +32,20 @@ class Sets {
   std::array<std::vector<uint64_t>, 3> sets;  // to read, to write, exceptional
 };
 
-constexpr size_t kMostSelected = 8192;  // the numbers below: their sets fit into the buffer
+constexpr size_t kMostSelected = 8192;  // only numbers below this: their sets fit into the buffer
 constexpr short kSelectEvents[] = {POLLIN | POLLRDNORM | POLLRDBAND, POLLOUT | POLLWRNORM | POLLWRBAND, POLLPRI};
 constexpr short kSelectReady[] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR | POLLNVAL,
                                   POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR | POLLNVAL, POLLPRI | POLLNVAL};
 
-// fdtable.max_fds: no number is beyond. The kernel's own do_select() relies on that.
+// fdtable.max_fds: there is no greater number. The kernel's own do_select() relies on that.
 uint32_t numbers_in_table(Thread& thread) {
   guest::Reader r(thread.kernel());
   const auto most = r.get<uint32_t>(r.pointer(thread.files, Field::files_struct_fdt), Field::fdtable_max_fds);
   return r.failed() ? 0 : most;
 }
 
-// do_select() of the kernel (fs/select.c), with sets and an end time in the buffer: so long at most, or as it is now.
-// A signal ends it, and it does not say so.
+// The kernel's do_select() (fs/select.c), with the sets and an end time in the buffer. It waits that long at most; 0:
+// it only looks. A signal ends it, and its result does not say so.
 Routine<int64_t> kernel_select(Thread& thread, const Sets& asked, Sets& ready, uint64_t nanoseconds) {
   constexpr uint64_t kSets = 128;
   const uint64_t size = asked.words * 8;
@@ -74,7 +74,7 @@ Routine<int64_t> kernel_select(Thread& thread, const Sets& asked, Sets& ready, u
   co_return done;
 }
 
-// What select can wait for among these, of the guest's own.
+// The guest's own descriptors among these for which select can wait.
 Sets selectable(Thread& thread, const std::vector<pollfd>& all) {
   std::vector<pollfd> own;
   size_t count = 0;
@@ -91,7 +91,8 @@ Sets selectable(Thread& thread, const std::vector<pollfd>& all) {
   return sets;
 }
 
-// A wait that was over without a sleep has not looked for signals; with the mask as it was, one may wait for ever.
+// A wait that was over without a sleep has not looked for signals. With the old mask back, a pending signal might wait
+// for ever.
 Routine<bool> signal_before_restoring(Thread& thread, uint64_t mask) {
   if (!mask) co_return false;
   co_return co_await thread.sleep(Thread::kShortestSleepNs, Thread::Sleep::interruptible);
@@ -104,12 +105,12 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
   if (thread.descriptors->is_empty()) co_return Outcome{};
   if (count > kMostSelected) {
     refuse(thread, "", "poll of so many descriptors", -EINVAL);
-    co_return Outcome{};  // as if none of them were ours
+    co_return Outcome{};  // as if no descriptor were ours
   }
   std::vector<pollfd> all(count);
   const auto bytes = std::as_writable_bytes(std::span(all));
   if (co_await thread.copy_in(user, bytes)) co_return Outcome{};  // the kernel says what is wrong
-  // also_native: the guest's own epoll instance, a part of which is in the proxy.
+  // also_native: an epoll instance of the guest's own, a part of which is in the proxy.
   struct Place {
     size_t index;
     bool also_native;
@@ -133,13 +134,13 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
   if (ours.size() > kMostPolled) co_return answer(refuse(thread, "", "poll of so many descriptors", -EINVAL));
   if (const int64_t wrong = co_await set_mask(thread, mask, mask_size)) co_return answer(wrong);
 
-  // The kernel takes our numbers for ones that are not open, and says so at once; the others are as they are.
+  // The kernel takes our numbers for closed ones, and says so at once. It says of the others how they are.
   int64_t native_ready = 0;
   GuestsOwn native;
   if (any_native)
     native.look = [&]() -> Routine<int64_t> {
       const int64_t done = co_await thread.kernel_own(Symbol::call_sys_poll, {user, count, 0});
-      // A signal is there, which the next sleep will tell: what the kernel's poll would do about it is of no use here.
+      // A signal is there. The next sleep will tell; what the kernel's poll does about a signal is of no use here.
       if (done == -EINTR || (done <= kRestartSys && done >= kRestartBlock)) co_return 0;
       if (done < 0) co_return done;
       std::vector<pollfd> now(all.size());
@@ -152,7 +153,7 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
       for (const Place& place : places) native_ready -= !place.also_native && now[place.index].revents != 0;
       co_return native_ready;
     };
-  // Poll itself would not sleep, as to it ours are closed. Select does, for what it has a set for.
+  // poll would not sleep, because for it our numbers are closed. select sleeps for the numbers that are in its sets.
   const Sets asked = selectable(thread, all);
   Sets found(asked.count);
   if (asked.any())
@@ -211,12 +212,12 @@ Routine<Outcome> ppoll_call(Thread& thread, SystemCall call) {
 
 Routine<Outcome> select_both(Thread& thread, SystemCall call, bool microseconds, uint64_t mask, uint64_t mask_size) {
   if (static_cast<int32_t>(call.a[0]) <= 0 || thread.descriptors->is_empty()) co_return Outcome{};
-  // As core_sys_select(): programs ask with sets for as many as they have, and say that they hold more.
+  // As core_sys_select(): a program may name more numbers than it has descriptors, and its sets count only as far.
   const uint32_t count = std::min(static_cast<uint32_t>(call.a[0]), numbers_in_table(thread));
   if (count == 0) co_return Outcome{};
   if (count > kMostSelected) {
     refuse(thread, "", "select of so many descriptors", -EINVAL);
-    co_return Outcome{};  // as if none of them were ours
+    co_return Outcome{};  // as if no descriptor were ours
   }
   Sets asked(count);
   for (size_t i = 0; i < 3; ++i) {

@@ -1,5 +1,5 @@
-// sendfile with one end in the proxy, or both. The bytes come through here in pieces; the guest's own end is read and
-// written by its kernel's kernel_read() and kernel_write(), from and to the thread's buffer.
+// sendfile with one end in the proxy, or both. The bytes pass this process in pieces. The guest's own end is read or
+// written by its kernel's kernel_read() and kernel_write(), through the thread's buffer.
 
 #include <algorithm>
 #include <cerrno>
@@ -26,11 +26,11 @@ constexpr size_t kPiece = Thread::kBufferSize;
 
 struct End {
   std::shared_ptr<OpenFile> ours;
-  Gva theirs;             // struct file, held; if it is not ours
-  int64_t position = -1;  // where the next piece is; -1: where the file is
+  Gva theirs;             // struct file, held; null if the end is ours
+  int64_t position = -1;  // of the next piece; -1: the file's own position
 };
 
-// What is wrong with the source; 0: nothing. It has a position then, unless that is the file's.
+// The error of the source; 0: none. The source has a position then, unless the file's own counts.
 int64_t open_source(Thread& thread, End& end) {
   if (end.ours) {
     if (end.ours->is_socket) return end.position >= 0 ? -ESPIPE : -EINVAL;
@@ -54,7 +54,7 @@ int64_t open_target(Thread& thread, const End& end) {
   return r.get<uint32_t>(end.theirs, Field::file_flags) & O_APPEND ? -EINVAL : 0;
 }
 
-// The next piece at one of the guest's own; its position goes with it. As do_sendfile(), without the file's lock.
+// The next piece at an end of the guest's own, with its position. As do_sendfile(), without the file's lock.
 Routine<int64_t> at_theirs(Thread& thread, End& end, Symbol function, uint64_t size) {
   guest::Reader r(thread.kernel());
   const bool keeps = r.get<uint32_t>(end.theirs, Field::file_mode) & kHasPosition;
@@ -88,7 +88,7 @@ Routine<int64_t> read_piece(Thread& thread, End& end, uint64_t size, std::vector
   co_return s(bytes.size());
 }
 
-// That many of the last bytes were not wanted after all.
+// Gives back the last bytes, as many as were not wanted after all.
 Routine<int64_t> step_back(Thread& thread, End& end, int64_t size) {
   if (end.position >= 0) {
     end.position -= size;
@@ -136,7 +136,7 @@ Routine<int64_t> move_pieces(Thread& thread, End* in, End* out, uint64_t count) 
   co_return s(done);
 }
 
-// Of what is not ours; -EBADF if there is nothing (O_PATH does not count, as for the kernel).
+// Holds a file of the guest's own. -EBADF if there is none (O_PATH does not count, as for the kernel).
 Routine<int64_t> hold(Thread& thread, End& end, uint64_t number) {
   if (end.ours) co_return 0;
   const Gva got(co_await thread.call(Symbol::call_fget, static_cast<uint32_t>(number)));

@@ -1,4 +1,4 @@
-// Sockets. Those of the Internet families are the proxy's from the start, where the service's network is hidden.
+// Sockets. Where the service's network is hidden, sockets of the Internet families are the proxy's from the start.
 
 #include <cerrno>
 #include <csignal>
@@ -20,7 +20,7 @@ using proxy::Op;
 
 namespace {
 
-constexpr size_t kShortIpv6 = 24;  // the kernel takes a struct sockaddr_in6 without its scope
+constexpr size_t kShortIpv6 = 24;  // the kernel accepts a struct sockaddr_in6 without its scope
 constexpr size_t kMaxAddress = sizeof(sockaddr_storage);
 
 Routine<Outcome> socket_call(Thread& thread, SystemCall call) {

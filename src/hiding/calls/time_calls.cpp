@@ -1,4 +1,4 @@
-// Times of files, in each of their forms: for the proxy two struct timespec.
+// Times of files, in each of their forms. The proxy gets two struct timespec.
 
 #include <cerrno>
 #include <sys/stat.h>

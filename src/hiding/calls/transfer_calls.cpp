@@ -1,4 +1,4 @@
-// Reading and writing what is open in the proxy, in each form of a buffer.
+// Reading and writing files and sockets that are open in the proxy, with each form of a buffer.
 
 #include <algorithm>
 #include <cerrno>
@@ -17,10 +17,10 @@ using proxy::Op;
 
 namespace {
 
-// What a wait for data comes to when a signal is there: files are not interrupted.
+// The result of a wait for data that a signal ends. 0 for files, which are not interrupted.
 int64_t interrupted(const OpenFile& file, bool sends) { return file.is_socket ? file.interrupted(sends) : 0; }
 
-// Bytes that are to go to `file`, in as many calls as it takes.
+// Writes bytes to `file`, in as many calls to the proxy as it takes.
 Routine<int64_t> write_parts(Thread& thread, std::shared_ptr<OpenFile> file, std::vector<Part> parts, int64_t offset) {
   const uint64_t size = total(parts);
   uint64_t done = 0;
@@ -29,7 +29,7 @@ Routine<int64_t> write_parts(Thread& thread, std::shared_ptr<OpenFile> file, std
   const std::vector<std::byte>& bytes = data.bytes;
   do {
     error = co_await gather(thread, parts, done, data);
-    // Each time: another thread may have read what is classified while this one waited.
+    // Asked for each piece: another thread may have read classified data while this one waited.
     if (!error && !may_send(thread, *file, {})) error = -EPERM;
     if (error) break;
     give_labels(thread, *file);
@@ -64,7 +64,7 @@ Routine<int64_t> read_parts(Thread& thread, std::shared_ptr<OpenFile> file, std:
     done += fits;
     file->bytes_in += fits;
     if (fits < bytes.size()) {
-      // The position is behind what was given.
+      // The position goes back to the end of the bytes that were given.
       const auto back = static_cast<int64_t>(fits) - static_cast<int64_t>(bytes.size());
       if (file->is_socket) (void)co_await give_back(thread, file, bytes.subspan(fits));
       if (offset < 0 && !file->is_socket) (void)co_await thread.ask(frame_of(Op::lseek, *file, {back, SEEK_CUR}));

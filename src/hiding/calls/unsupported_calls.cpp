@@ -1,6 +1,6 @@
-// Calls that a proxy cannot do. On what is hidden they fail as a program expects it of a file system or kernel that
-// does not have them, and the log says so; on all else they are the guest kernel's. None of them may reach that kernel:
-// it would find nothing, or something else under the same name, or make visible what was to be hidden.
+// Calls that a proxy cannot execute. On hidden files they fail as a program expects it of a file system or kernel
+// without them, and the log says so. On all else they are the guest kernel's. On hidden files none of them may reach
+// that kernel: it would find nothing, or another thing under the same name, or it would make the hidden thing visible.
 
 #include <cerrno>
 #include <cstring>
@@ -22,7 +22,7 @@ struct Unsupported {
   uint64_t number;
   const char* name;
   int16_t error;
-  // Which arguments are descriptors, and which are paths with the descriptor that each may start from.
+  // The arguments that are descriptors, and those that are paths, each with the descriptor at which it may start.
   Descriptors descriptors = kNoDescriptor;
   struct Path {
     int path = kNone, directory = kNone;
@@ -91,21 +91,21 @@ Routine<Outcome> refuse_hidden(Thread& thread, SystemCall call) {
   for (const Unsupported::Path& one : what->paths) {
     if (one.path == kNone) continue;
     const int directory = one.directory == kNone ? kHere : call.descriptor(static_cast<size_t>(one.directory));
-    // No path at all, or "": the descriptor itself is meant.
+    // Without a path, or with "", the descriptor itself is meant.
     const auto itself = one.directory == kNone ? nullptr : thread.descriptors->find(path_descriptor(directory));
     PathArgument path;
     path.empty = argument(one.path) == 0;
     if (!path.empty) path = co_await path_argument(thread, directory, argument(one.path));
     if (path.empty && itself) co_return answer(refuse(thread, itself->path, what->name, -what->error));
-    // Out of a hidden directory, where the kernel is not. Any other error it finds itself.
+    // The path leads out of a hidden directory, where the kernel is not. The kernel finds any other error itself.
     if (path.error == -ENOENT) co_return answer(path.error);
     if (path.hidden) co_return answer(refuse(thread, path.path, what->name, -what->error));
   }
   co_return Outcome{};
 }
 
-// Its operations are not system calls: nobody would ask us, and files and sockets would be the guest's. Programs do
-// without, as in a kernel that does not have it.
+// Operations of a ring are not system calls: nobody would ask the tracer, and files and sockets would be the guest's.
+// Programs do without, as in a kernel that has no rings.
 Routine<Outcome> no_ring(Thread& thread, SystemCall call) {
   const bool setup = call.number == sys::io_uring_setup;
   co_return answer(refuse(thread, "", "io_uring", setup ? -ENOSYS : -EOPNOTSUPP));
@@ -113,7 +113,7 @@ Routine<Outcome> no_ring(Thread& thread, SystemCall call) {
 
 }  // namespace
 
-// A socket of the guest's own that is to have a name in a hidden directory, where everybody would see it.
+// A socket of the guest's own would get a name in a hidden directory, where everybody would see it.
 Routine<Outcome> name_of_unix_socket(Thread& thread, uint64_t user, uint64_t size, const char* what) {
   sockaddr_un address{};
   const auto length = std::min<size_t>(static_cast<uint32_t>(size), sizeof address);

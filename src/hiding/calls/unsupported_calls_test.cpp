@@ -1,4 +1,4 @@
-// What a proxy cannot do: the error that a program expects, and a line in the log.
+// Calls that a proxy cannot execute: the error that a program expects, and a line in the log.
 #include <cerrno>
 #include <cstring>
 #include <sys/ioctl.h>
@@ -22,7 +22,7 @@ class UnsupportedTest : public HiderTest {
     empty = guest->put("", 400);
     other = guest->put("/tmp/x", 500);
   }
-  // How often the log says that it is not possible.
+  // How often the log says that this is not possible.
   size_t refused(std::string_view what) const {
     return guest->reporter.count(event::Kind::hidden, std::string(what) + " is not possible on what is hidden");
   }
@@ -103,7 +103,7 @@ TEST_P(UnsupportedTest, OnWhatIsNotHiddenTheyAreTheKernels) {
   for (const event::Event& one : guest->reporter.kept) ADD_FAILURE() << event::detail(one) << " " << one.object.path;
 }
 
-// The guest's kernel is in another directory: it would take these for something else.
+// The guest's kernel is in another directory: it would take these paths for others.
 TEST_P(UnsupportedTest, PathsOutOfAHiddenDirectoryAreNotTheKernels) {
   ASSERT_EQ(guest->answer(sys::chdir, {guest->put("/var/secret", 600)}), 0);
   const uint64_t out = guest->put("../../tmp", 700);

@@ -1,6 +1,6 @@
-// What the calls of one hidden service make this process hold: data on its way to the proxy, and answers that nobody
-// has taken yet or that a thread still hands over. A service may have thousands of threads, and its guest can stop each
-// of them in the middle of a call.
+// A limit to the memory that the calls of one hidden service make this process hold: data on its way to the proxy, and
+// answers that nobody has taken yet or that a thread still hands over. A service may have thousands of threads, and its
+// guest can stop each of them in the middle of a call.
 //
 // Threads: any.
 #pragma once
@@ -18,7 +18,7 @@ class Budget {
   bool full() const { return used_.load(std::memory_order_relaxed) >= kMost; }
   size_t used() const { return used_.load(std::memory_order_relaxed); }
 
-  // So many bytes of it, for as long as this is there.
+  // A part of the budget, held as long as this object lives.
   class Share {
    public:
     Share() = default;

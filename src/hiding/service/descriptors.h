@@ -1,5 +1,5 @@
-// The descriptors of hidden services that are open in a proxy. In the guest such a number is reserved and nothing more:
-// its kernel takes it for one that is just being opened, so it hands it to nobody, and shows it to nobody.
+// The descriptors of hidden services that are open in a proxy. In the guest, such a number is only reserved: its kernel
+// takes it for one that is just being opened, so it gives it to nobody, and shows it to nobody.
 //
 // Threads: any.
 #pragma once
@@ -22,7 +22,7 @@
 
 namespace oboro::hiding {
 
-// What a signal makes of a call that waits (include/linux/errno.h): the guest's kernel does the rest.
+// What a signal makes of a call that waits (include/linux/errno.h). The guest's kernel does the rest.
 inline constexpr int64_t kRestartSys = -512, kRestartNoHand = -514, kRestartBlock = -516;
 
 // An open file description; several descriptors may refer to it.
@@ -42,9 +42,9 @@ struct OpenFile {
   bool is_socket = false;
   int family = 0, type = 0;  // of a socket
   std::string path;          // of a file: absolute
-  // Which file: the same for all that have it open.
+  // Which file it is: the same for all open file descriptions of it.
   uint64_t identity = reinterpret_cast<uint64_t>(this);
-  // With a time limit (SO_RCVTIMEO, SO_SNDTIMEO) a signal ends a call for good: sock_intr_errno(), include/net/sock.h.
+  // With a time limit (SO_RCVTIMEO, SO_SNDTIMEO), a signal ends a call for good: sock_intr_errno(), include/net/sock.h.
   std::atomic<bool> receive_limited{false}, send_limited{false};
   int64_t interrupted(bool sends) const { return (sends ? send_limited : receive_limited) ? -EINTR : kRestartSys; }
   Shared<event::Endpoint> peer;        // of a socket: as it was last named
@@ -58,8 +58,8 @@ struct Descriptor {
   bool close_on_exec = false;
 };
 
-// One of the guest's own epoll instances. When it is told to watch hidden sockets, the proxy gets one that watches
-// them.
+// An epoll instance of the guest's own. Once it is told to watch hidden sockets, the proxy gets an instance that
+// watches these.
 struct EpollInstance {
   struct Watched {
     uint32_t number = 0;
@@ -68,13 +68,13 @@ struct EpollInstance {
   };
   explicit EpollInstance(uint64_t eventpoll_) : eventpoll(eventpoll_) {}
 
-  const uint64_t eventpoll;            // file.private_data in the guest: whether it is still the one
-  std::shared_ptr<OpenFile> in_proxy;  // or null
-  std::vector<Watched> watched;        // for when the proxy is gone
-  bool ours_first = false;             // those in the proxy have their turn
+  const uint64_t eventpoll;            // file.private_data in the guest: shows whether the instance is still this one
+  std::shared_ptr<OpenFile> in_proxy;  // the proxy's instance, or null
+  std::vector<Watched> watched;        // for the time when the proxy is gone
+  bool ours_first = false;             // the events of the proxy have their turn
 };
 
-// Of one files_struct.
+// The numbers of one files_struct.
 class DescriptorTable {
  public:
   static constexpr size_t kMost = 1 << 17;  // of one service
@@ -99,7 +99,7 @@ class DescriptorTable {
     const auto found = descriptors_.find(static_cast<uint32_t>(number));
     return found != descriptors_.end() && found->second.close_on_exec;
   }
-  // False: there are kMost in all tables of the service together. (Numbers are the guest kernel's, and it may be
+  // False: all tables of the service together have kMost already. (The guest's kernel gives the numbers, and it may be
   // hostile.)
   bool set(uint64_t number, Descriptor descriptor) {
     const std::lock_guard lock(mutex_);
@@ -116,13 +116,13 @@ class DescriptorTable {
     empty_ = false;
     return true;
   }
-  // If it is this file's still, which another thread may have closed.
+  // Sets the flag if the number is still this file's. Another thread may have closed it.
   void set_close_on_exec(uint64_t number, const std::shared_ptr<OpenFile>& file, bool on) {
     const std::lock_guard lock(mutex_);
     const auto found = descriptors_.find(static_cast<uint32_t>(number));
     if (found != descriptors_.end() && found->second.file == file) found->second.close_on_exec = on;
   }
-  // Another file takes the place of one, at once. False: there is none.
+  // Puts another file in the place of the one that is there, in one step. False: there is none.
   bool replace(uint64_t number, Descriptor descriptor) {
     {
       const std::lock_guard lock(mutex_);
@@ -133,8 +133,8 @@ class DescriptorTable {
     unlock(*descriptor.file);
     return true;
   }
-  // What was there; null if nothing was. As POSIX says, the process's record locks on that file are gone then, by
-  // whichever descriptor they came about.
+  // Takes out the file that is there; null if there was none. As POSIX says, the process's record locks on that file
+  // are gone then, whichever descriptor they were made by.
   std::shared_ptr<OpenFile> take(uint64_t number) {
     std::shared_ptr<OpenFile> file = take_entry(number);
     if (file) unlock(*file);
@@ -143,7 +143,7 @@ class DescriptorTable {
   struct Entry : Descriptor {
     uint32_t number = 0;
   };
-  // The first one from that number on. (A copy of all would be one for each thread that is in the middle of a call.)
+  // The first entry from that number on. (A copy of all entries would be one for each thread in the middle of a call.)
   std::optional<Entry> next(uint64_t from) const {
     const std::lock_guard lock(mutex_);
     if (from > UINT32_MAX) return std::nullopt;
@@ -151,7 +151,7 @@ class DescriptorTable {
     if (found == descriptors_.end()) return std::nullopt;
     return Entry{found->second, found->first};
   }
-  // All that another one has, into this one, which is new. False: that would be too many.
+  // Copies all entries of another table into this one, which is new. False: there would be too many.
   bool copy(const DescriptorTable& other) {
     const std::lock_guard lock(other.mutex_);
     bool whole = true;

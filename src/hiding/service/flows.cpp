@@ -1,5 +1,5 @@
-// What classified data does between a hidden service and what is outside: as in the guest, files bear labels, and what
-// goes to another machine is a leak.
+// Labels between a hidden service and files and sockets outside: as in the guest, files bear labels, and a send to
+// another machine is a leak.
 
 #include <cstring>
 #include <fmt/format.h>
@@ -20,7 +20,8 @@ uint64_t digest(std::string_view text, uint64_t seed) {
   return seed;
 }
 
-// fn(node) with the hidden file as something that bears labels: by what it is and not by its name, as every file.
+// Calls fn(node) with the hidden file as a carrier. The carrier is known by what the file is and not by its name, as
+// with every file.
 template <typename Fn>
 void with_node(Thread& thread, const OpenFile& file, Fn fn) {
   event::Object object;
@@ -52,7 +53,7 @@ Routine<int64_t> classify_before_renaming(Thread& thread, const std::string& fro
   if (!covered && !below) co_return 0;
   const Answer what = co_await thread.ask(path_frame(proxy::Op::statx, from, {0}));
   struct statx status {};
-  if (what.result() < 0 || what.frame.first.size() != sizeof status) co_return 0;  // the call itself finds that out
+  if (what.result() < 0 || what.frame.first.size() != sizeof status) co_return 0;  // the call itself finds the error
   std::memcpy(&status, what.frame.first.data(), sizeof status);
   if (S_ISDIR(status.stx_mode)) {
     if (below)
@@ -90,7 +91,7 @@ bool may_send(Thread& thread, const OpenFile& file, std::span<const std::byte> a
   object.remote = address.empty() ? file.peer.get() : endpoint_of(address);
   op.leave(object, digest(object.remote.address, object.remote.port ^ uint64_t{file.handle} << 32));
   const bool denied = op.denied();
-  op.response = engine::GoOn{};  // of the system call, not of what the hook's function does
+  op.response = engine::GoOn{};  // for the system call, not for the function that is hooked
   return !denied;
 }
 

@@ -1,4 +1,4 @@
-// Labels and hidden files and sockets: what a hidden service does with classified data is traced.
+// Labels, and hidden files and sockets: the tracer follows what a hidden service does with classified data.
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstring>
@@ -30,7 +30,7 @@ class FlowsTest : public HiderTest {
     EXPECT_EQ(guest->answer(sys::write, {static_cast<uint64_t>(fd), guest->put("plan"), 4}), 4);
     EXPECT_EQ(guest->answer(sys::close, {static_cast<uint64_t>(fd)}), 0);
   }
-  // The labels that reading it gives to a process that has none.
+  // The labels that a process without labels gets by reading the file.
   uint64_t labels_by_reading(std::string_view path) {
     set_labels(0);
     const int64_t fd = open_file(path, O_RDONLY);
@@ -98,7 +98,7 @@ TEST_P(FlowsTest, AClassifiedFileIsClassifiedWhereItIsHiddenToo) {
   EXPECT_EQ(guest->reporter.count(Kind::classified, "/var/secret/plans/**"), 1u);
   EXPECT_EQ(labels_by_reading("/var/secret/plans/a"), 4u);
   EXPECT_EQ(guest->reporter.count(Kind::classified), 1u) << "it is known by now";
-  // Never opened under that name.
+  // Never opened under this name.
   std::ofstream(root + "/var/secret/plans/b") << "plan";
   set_labels(0);
   ASSERT_EQ(guest->answer(sys::rename, {guest->put("/var/secret/plans/b"), guest->put("/var/secret/b", 200)}), 0);
@@ -133,7 +133,7 @@ TEST_P(FlowsTest, NothingIsSentOnceSendsAreRefused) {
   EXPECT_EQ(guest->reporter.count(Kind::leak), 0u);
 }
 
-// A thread that waits in the middle of a long write sends what another one has read meanwhile.
+// A thread that waits in the middle of a long write sends data that another thread has read meanwhile.
 TEST_P(FlowsTest, EachPieceOfALongWriteIsLookedAt) {
   guest->user_in_ram = false;
   ASSERT_EQ(open_file("/var/secret/a"), 0);

@@ -1,4 +1,5 @@
-// Hidden calls whose proxy has been taken over: whatever it answers, nothing crashes, waits for ever or is kept.
+// Hidden calls whose proxy has been taken over. Whatever it answers, nothing crashes, waits for ever, or is kept for
+// ever.
 #include <arpa/inet.h>
 #include <array>
 #include <cerrno>
@@ -36,7 +37,7 @@ class ForgedProxyTest : public testing::Test {
     guest = std::make_unique<FakeDispatch>(services);
     ASSERT_EQ(guest->exec(), End::ran);
   }
-  // Every call is answered with this, whatever it is.
+  // Every call, whichever it is, gets this answer.
   void answers(std::array<int64_t, 4> arguments, std::vector<std::byte> first = {}) {
     guest->may_go_on = [this, arguments, bytes = std::move(first)](const engine::Call&) {
       while (const auto asked = forger->receive(storage)) {
@@ -78,7 +79,7 @@ TEST_F(ForgedProxyTest, SizesThatAreNone) {
                                     sys::pread64, sys::pwrite64, sys::sendfile, sys::flock}) {
         const End end = guest->call(number, {fd, FakeDispatch::kUser, 100, 0, FakeDispatch::kUser + 500, 0});
         EXPECT_NE(end, End::stuck) << number << " " << size;
-        // Nothing was written behind what the program said.
+        // Nothing was written behind the bytes that the program named.
         EXPECT_EQ(guest->user[900], std::byte{0}) << number;
       }
   }
@@ -98,7 +99,7 @@ TEST_F(ForgedProxyTest, AnswersThatNobodyAskedForAreTheEndOfIt) {
   EXPECT_EQ(guest->answer(sys::close, {0}), 0);
 }
 
-// MSG_WAITALL over more than a frame holds is asked for piece by piece.
+// A receive with MSG_WAITALL of more than a frame holds is asked for piece by piece.
 TEST_F(ForgedProxyTest, AReceiveThatIsToHaveAllAsksUntilItHas) {
   answers({7});
   ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_STREAM, 0}), 0);
@@ -137,10 +138,10 @@ TEST_F(ForgedProxyTest, NoMoreThanWasAskedForIsSaidToHaveCome) {
   EXPECT_EQ(guest->answer(sys::sendto, {0, guest->put("abc"), 3, 0, 0, 0}), 3);
 }
 
-// What answers hold here is bounded, whatever the proxy sends and however long nobody takes it.
+// The memory that answers hold here is bounded, whatever the proxy sends and however long nobody takes it.
 TEST_F(ForgedProxyTest, AnswersThatNobodyTakesStayWhereTheyAre) {
   ProxyClient& client = *services[0]->proxy;
-  constexpr size_t kCalls = 400;  // of the largest answers: three times what is kept
+  constexpr size_t kCalls = 400;  // with the largest answers: three times what is kept
   std::vector<uint64_t> ids;
   const std::vector<std::byte> data(proxy::kMaxData);
   size_t answered = 0;
@@ -176,7 +177,8 @@ TEST_F(ForgedProxyTest, AnswersThatNobodyTakesStayWhereTheyAre) {
   EXPECT_EQ(client.answers().used(), 0u);
 }
 
-// Many threads with much to write: what they hold goes when they are answered, so answers must come through.
+// Many threads have much to write. The memory that they hold is released when they are answered, so answers must come
+// through.
 TEST_F(ForgedProxyTest, WhatIsOnItsWayDoesNotKeepAnswersAway) {
   ProxyClient& client = *services[0]->proxy;
   Budget::Share held(client.outgoing());

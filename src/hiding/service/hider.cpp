@@ -24,13 +24,13 @@ constexpr const char* kTooManyDescriptors = "a process of a hidden service has l
 
 Routine<Outcome> start_free(Thread& thread, SystemCall) { return thread.free_buffer(); }
 
-// After a fork or an exec the guest knows nothing of our numbers: they are reserved again, before anything else.
+// After a fork or an exec the guest knows nothing of our numbers. They are reserved again before anything else is done.
 Routine<Outcome> repaired(Thread& thread, SystemCall call) {
   uint32_t number = 0;
   for (auto one = thread.descriptors->next(0); one; one = thread.descriptors->next(uint64_t{number} + 1)) {
     number = one->number;
     const uint64_t flags = one->close_on_exec ? kCloseOnExec : 0;
-    one.reset();  // not to be held while the guest's kernel works
+    one.reset();  // it is not to be held while the guest's kernel works
     if (thread.reserved(number)) continue;
     const auto got =
         static_cast<int32_t>(co_await thread.call(Symbol::call_alloc_fd, number, uint64_t{number} + 1, flags));
@@ -44,13 +44,13 @@ Routine<Outcome> repaired(Thread& thread, SystemCall call) {
   co_return co_await handler->run(thread, call);
 }
 
-// What is not to be open in the new program. The kernel has closed its own already.
+// Closes what is not to be open in the new program. The kernel has closed its own descriptors already.
 Routine<Outcome> close_for_exec(Thread& thread, bool all) {
   uint32_t number = 0;
   for (auto one = thread.descriptors->next(0); one; one = thread.descriptors->next(uint64_t{number} + 1)) {
     number = one->number;
     if (!all && !one->close_on_exec) continue;
-    one.reset();  // so that the file is closed with its last number
+    one.reset();  // the file is closed with its last number
     (void)thread.descriptors->take(number);
     if (thread.reserved(number)) co_await thread.call(Symbol::call_put_unused_fd, number);
   }
@@ -109,7 +109,7 @@ Hider::Held Hider::add(Operation& op, guest::Task task, Service& service) {
   (void)thread->take();
   const auto lock = op.env.carriers.lock();
   const std::lock_guard own(mutex_);
-  forget(op, task.at);  // a task that was at this address and whose end was not seen
+  forget(op, task.at);  // forgets a task that was at this address, and whose end was not seen
   if (threads_of_[&service] >= kMostThreads) {
     op.env.reporter.incomplete("a thread of a hidden service is not hidden");
     return nullptr;
@@ -127,7 +127,7 @@ void Hider::remove(Operation& op, guest::Task task) {
   forget(op, task.at);
 }
 
-// With both locks.
+// Both locks are held.
 void Hider::forget(Operation& op, Gva task) {
   const auto found = threads_.find(task.value);
   if (found == threads_.end()) return;
@@ -141,9 +141,9 @@ void Hider::forget(Operation& op, Gva task) {
 
 bool Hider::mark(guest::Task task, bool on) {
   const guest::Profile& p = kernel_.profile();
-  // Nothing that is marked may depend on the hook: the task may have seen its mark and been preempted, and calls
-  // syscall_user_dispatch() when the hook is out again. That would end it by SIGSYS, but for instructions in a range
-  // that a program can exempt: here, all.
+  // A marked task must not depend on the hook. It may have seen its mark and been preempted, and calls
+  // syscall_user_dispatch() after the hook is out again. That would end the task by SIGSYS, except for instructions in
+  // a range that a program can exempt. Here, the range is everything.
   if (on) writer_.put(task.at + p[Field::task_dispatch_length], UINT64_MAX);
   const Gva work = task.at + p[Field::thread_info_syscall_work];
   const uint64_t bit = uint64_t{1} << (p[Field::syscall_user_dispatch_bit] & 63);
@@ -201,7 +201,8 @@ void Hider::forked(Operation& op, guest::Task child) {
   if (!mark(child, true)) op.env.reporter.incomplete("a thread of a hidden service is not hidden");
 }
 
-// Of one that the guest's kernel does something for (sendfile_call.cpp, say), and that is hooked too.
+// The number of the hidden call, for a thread on whose behalf the guest's kernel runs a function (for
+// sendfile_call.cpp, say) that is hooked, too.
 std::optional<uint64_t> Hider::system_call_of(guest::Task running) {
   const std::shared_ptr<Thread> thread = find(running.at);
   return thread && thread->at_function(Symbol::fn_syscall_user_dispatch) ? std::optional(thread->number())
@@ -227,7 +228,7 @@ void Hider::executed(Operation& op) {
       fresh->log(op, "hidden from here on");
       return;
     }
-    // The kernel has given it a files_struct of its own, if it shared one. If not, its record locks stay.
+    // The kernel has given the task a files_struct of its own, if it shared one. If it does not, its record locks stay.
     if (!thread->follow_files(op.r.pointer(op.task().at, Field::task_files)))
       op.env.reporter.incomplete(kTooManyDescriptors);
     thread->repair = !thread->descriptors->is_empty();
@@ -246,7 +247,7 @@ void Hider::executed(Operation& op) {
 void Hider::exits(Operation& op) {
   const Held thread = take(op, op.task().at);
   if (!thread) return;
-  // Of a child that was never born: nothing of ours.
+  // This is the end of a child that was never born: nothing of it is ours.
   if (!thread->comes_back(op.vcpu, Symbol::fn_exit_files) && op.pointer(0) != op.task().at) return;
   if (!thread->enter(op, Symbol::fn_exit_files, start_free, {})) return;
   run_function(op, *thread);
@@ -264,7 +265,7 @@ void Hider::timed_system_call(Operation& op) {
 
 void Hider::system_call(Operation& op) {
   const Held thread = take(op, op.task().at);
-  if (!thread) return;  // a program that uses this mechanism itself
+  if (!thread) return;  // a program that uses this mechanism for itself
   const Symbol here = Symbol::fn_syscall_user_dispatch;
   if (thread->comes_back(op.vcpu, here)) {
     const Gva registers(thread->entry_arguments()[0]);
@@ -279,7 +280,7 @@ void Hider::system_call(Operation& op) {
   const auto registers = op.r.at<arch::UserRegisters>(at);
   const SystemCall call{registers.number(), registers.arguments()};
   thread->begin(op, here);
-  // Of another call, be it a signal handler's return, it is known that the program went on.
+  // Any other call, be it a signal handler's return, shows that the program went on.
   if (call.number != sys::poll) thread->unfinished_poll.reset();
   if (op.r.failed()) return finish_call(op, *thread, at, {});
   const uint32_t status = kernel_.profile().has(Field::task_thread_info_status)
@@ -303,7 +304,7 @@ void Hider::system_call(Operation& op) {
     start = handler->run;
   }
   if (const auto outcome = thread->enter(op, here, start, call)) return finish_call(op, *thread, at, *outcome);
-  // Whoever looks at the thread while it waits (/proc/PID/syscall) sees a call that says nothing.
+  // A program that looks at the thread while it waits (/proc/PID/syscall) sees a call that says nothing.
   thread->shown = registers;
   arch::UserRegisters other = registers;
   other.set_number(sys::sched_yield);
@@ -311,8 +312,8 @@ void Hider::system_call(Operation& op) {
   writer_.put(at, other);
 }
 
-// syscall_user_dispatch() returns at once: false, and the kernel executes the call; or true, and it does not, and tells
-// no tracer of the guest's.
+// syscall_user_dispatch() returns at once. False: the kernel executes the call. True: it does not, and tells no tracer
+// in the guest.
 void Hider::finish_call(Operation& op, Thread& thread, Gva registers, Outcome outcome) {
   op.response = thread.returns(outcome.native ? 0 : 1);
   if (thread.shown) writer_.put(registers, *std::exchange(thread.shown, std::nullopt));

@@ -1,5 +1,5 @@
-// Hidden calls where the guest's kernel, the program or the proxy is hostile: nothing may crash, end the tracer, be
-// lost or be kept for ever, and what is not concerned goes on.
+// Hidden calls where the guest's kernel, the program or the proxy is hostile. Nothing may crash, end the tracer, be
+// lost or be kept for ever. Everybody else goes on.
 #include <arpa/inet.h>
 #include <array>
 #include <cerrno>
@@ -19,13 +19,13 @@ using fake::FakeThread;
 class HostileTest : public HiderTest {
  protected:
   bool is(const engine::Call& to, Symbol function) const { return to.function == guest->guest.symbol(function); }
-  // That function of the kernel does nothing, and returns this.
+  // This function of the kernel does nothing, and returns this value.
   void returns(Symbol function, uint64_t value) {
     guest->instead = [=, this](const engine::Call& to) {
       return is(to, function) ? std::optional(value) : std::nullopt;
     };
   }
-  // What a service does, a little of each; none may stay in its call.
+  // A little of everything that a service does. No thread may stay in its call.
   void use_everything() {
     const uint64_t at = FakeDispatch::kUser;
     const uint64_t path = guest->put("/var/secret/a", 4000);
@@ -110,7 +110,7 @@ TEST_P(HostileTest, FunctionsThatReturnGarbage) {
       returns(function, value);
       use_everything();
       dies_and_starts_again();
-      // What the proxy held for it is free again: it has room for 8.
+      // What the proxy held for this thread is free again: the proxy has room for 8.
       ASSERT_EQ(open_file("/var/secret/a"), 0);
       ASSERT_EQ(guest->answer(sys::close, {0}), 0);
     }
@@ -126,7 +126,7 @@ TEST_P(HostileTest, WhatCopiesSayIsTakenForWhatItCanBe) {
   EXPECT_EQ(guest->answer(sys::write, {0, FakeDispatch::kUser, 100}), -EFAULT);
   returns(Symbol::call_copy_to_user, ~uint64_t{0});
   EXPECT_EQ(guest->answer(sys::fstat, {0, FakeDispatch::kUser}), -EFAULT);
-  // No number: nothing stays open in the proxy.
+  // There is no number, so nothing stays open in the proxy.
   returns(Symbol::call_get_unused_fd_flags, static_cast<uint64_t>(-EMFILE));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(open_file("/var/secret/b"), -EMFILE);
   guest->instead = nullptr;
@@ -177,18 +177,18 @@ TEST_P(HostileTest, ADetourThatComesBackForAnotherThread) {
   stop_at_pause(3);
   ASSERT_EQ(guest->call(sys::recvfrom, {0, FakeDispatch::kUser, 100, 0, 0, 0}), End::stuck);
   guest->may_go_on = nullptr;
-  // With the first one's stack, and with what it would find in its registers.
+  // The second thread has the stack of the first, and the registers that the first would find.
   guest->guest.run(other.vcpu, other.task);
   arch::use_frame(other.vcpu, arch::call_frame(guest->first.vcpu));
   arch::set_result(other.vcpu, arch::result(guest->first.vcpu));
   arch::set_argument(other.vcpu, 0, arch::argument(guest->first.vcpu, 0));
   EXPECT_NE(other.go_on(Symbol::fn_syscall_user_dispatch), End::answered) << "a call from a stack that is no caller's";
-  // And in a process that is nobody's.
+  // The same in a process that belongs to no service.
   FakeThread stranger(*guest, guest->make_process(200), 2);
   guest->guest.run(stranger.vcpu, stranger.task);
   arch::use_frame(stranger.vcpu, arch::call_frame(guest->first.vcpu));
   EXPECT_EQ(stranger.go_on(Symbol::fn_syscall_user_dispatch), End::ran);
-  // The first one's call is what it was.
+  // The call of the first thread is as it was.
   guest->sleep_result = -EINTR;
   EXPECT_EQ(guest->first.go_on(Symbol::fn_syscall_user_dispatch), End::answered);
 }

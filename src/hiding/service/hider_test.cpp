@@ -1,4 +1,4 @@
-// Hidden calls from the hook to a real proxy server and back, in a guest that is fake.
+// Hidden calls from the hook to a real proxy server and back, in a fake guest.
 #include "hiding/service/hider_test.h"
 
 #include <cerrno>
@@ -65,7 +65,7 @@ TEST_P(HiderTest, PathsDoNotLeaveTheRoot) {
   std::filesystem::remove(root + ".outside");
 }
 
-// close_range(CLOSE_RANGE_UNSHARE) closes in a table of the thread's own: the others keep theirs.
+// close_range(CLOSE_RANGE_UNSHARE) closes numbers in a table of the thread's own. The other threads keep theirs.
 TEST_P(HiderTest, WhatOneThreadClosesForItselfStaysOpenForTheOthers) {
   ASSERT_EQ(open_file("/var/secret/a"), 0);
   ASSERT_EQ(open_file("/var/secret/b"), 1);
@@ -129,7 +129,8 @@ TEST_P(HiderTest, AfterRetiringNobodyIsHidden) {
   EXPECT_FALSE(FakeThread(*guest, child, 1).is_marked());
 }
 
-// A vCPU that was past the look at whether services are hidden still marks a thread when all have lost their marks.
+// A vCPU that was past the look at whether services are hidden still marks a thread after all threads have lost their
+// marks.
 TEST_P(HiderTest, RetiringAgainFindsWhatWasMarkedMeanwhile) {
   const guest::Profile& p = guest->guest.profile;
   const Gva work = guest->leader + p[guest::Field::thread_info_syscall_work];
@@ -170,14 +171,15 @@ TEST_P(HiderTest, ACallThatEndsWhenServicesRetireLeavesTheNextOneToGiveBackMemor
   EXPECT_FALSE(guest->is_marked());
 }
 
-// Its mark may be seen before the hook goes, and acted upon after: then the function itself runs.
+// The task may see its mark before the hook goes, and act upon it after. Then the function itself runs.
 TEST_P(HiderTest, WhoIsMarkedDoesNotDependOnTheHook) {
   EXPECT_EQ(guest->guest.get(guest->leader, guest::Field::task_dispatch_length), UINT64_MAX);
   EXPECT_EQ(guest->hider.retire(false), "");
   EXPECT_EQ(guest->guest.get(guest->leader, guest::Field::task_dispatch_length), UINT64_MAX);
 }
 
-// What a program hands over is nearly always in RAM: then nothing of the guest's kernel is called for it.
+// The memory that a program hands over is nearly always in RAM. Then no function of the guest's kernel is called for
+// it.
 TEST_P(HiderTest, ArgumentsInRamAreReadWithoutTheKernel) {
   unsigned copies = 0;
   guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {

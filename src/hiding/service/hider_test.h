@@ -1,4 +1,5 @@
-// For tests of hidden calls: a fake guest with one hidden service, whose proxy is real, in a thread of this process.
+// For tests of hidden calls: a fake guest with one hidden service, whose proxy is real and runs in a thread of this
+// process.
 #pragma once
 
 #include <array>
@@ -75,7 +76,7 @@ class HiderTest : public testing::TestWithParam<Wait> {
   int64_t open_file(std::string_view path, uint64_t flags = O_RDWR | O_CREAT) {
     return guest->answer(sys::openat, {kCwd, guest->put(path), flags, 0600});
   }
-  // The vCPU does not come back from it: somebody else's turn, or death.
+  // The vCPU does not come back from this pause: another task runs, or the task has died.
   void stop_at_pause(unsigned number) {
     guest->may_go_on = [this, left = number](const engine::Call& to) mutable {
       const bool pause = to.function == guest->guest.symbol(Symbol::call_yield) ||
@@ -83,7 +84,7 @@ class HiderTest : public testing::TestWithParam<Wait> {
       return !pause || --left > 0;
     };
   }
-  // Until nothing is on its way to the proxy any more: 0. (Answers are looked at when something is asked.)
+  // Waits until no call is on its way to the proxy any more: 0. (Answers are looked at when a call is asked.)
   size_t calls_left() {
     for (int i = 0; i < 2000 && services[0]->proxy->calls() > 0; ++i)
       (void)guest->answer(sys::access, {guest->put("/var/secret"), 0});

@@ -1,4 +1,4 @@
-// What a path argument means: whether it is hidden, and where it starts from.
+// The meaning of a path argument: whether it is hidden, and where it starts.
 
 #include <cerrno>
 #include <charconv>
@@ -16,7 +16,7 @@ using guest::Field;
 
 namespace {
 
-// "/a/./b//../c" is "/a/c". Links are not looked at: a hidden path is one by its text.
+// "/a/./b//../c" becomes "/a/c". Links are not looked at: a path is hidden by its text.
 std::string normal(std::string_view path) {
   std::string out;
   while (!path.empty()) {
@@ -41,14 +41,15 @@ std::string guest_path(Thread& thread, Gva dentry) {
   return std::string(buffer->view());
 }
 
-// A directory of the process's own, field: which. Of fs_struct.
+// A directory of the process's own. field: a member of fs_struct.
 std::string own_directory(Thread& thread, Field which) {
   guest::Reader r(thread.kernel());
   const Gva path = r.pointer(thread.task().at, Field::task_fs) + thread.kernel().profile()[which];
   return guest_path(thread, r.pointer(path, Field::path_dentry));
 }
 
-// The directory that a relative path starts from; empty if it is none. ours: it is hidden, the kernel is elsewhere.
+// The directory at which a relative path starts; empty if that is no directory. ours: it is hidden, and the kernel is
+// elsewhere.
 std::string base_of(Thread& thread, int directory, bool& ours) {
   if (directory == AT_FDCWD) {
     std::string here = thread.directory->get();
@@ -66,7 +67,7 @@ std::string base_of(Thread& thread, int directory, bool& ours) {
   return file ? guest_path(thread, r.pointer(file, Field::file_path_dentry)) : std::string();
 }
 
-// "/proc/self/fd/7" and "/dev/fd/7": the C library goes that way where a call takes no descriptor.
+// "/proc/self/fd/7" and "/dev/fd/7". The C library uses these where a call takes no descriptor.
 std::shared_ptr<OpenFile> file_of_link(Thread& thread, std::string_view path) {
   const std::string own = fmt::format("/proc/{}/fd/", thread.tgid());
   for (const std::string_view directory : {"/proc/self/fd/", "/dev/fd/", "/proc/thread-self/fd/", own.c_str()}) {
@@ -100,7 +101,7 @@ PathArgument path_of(Thread& thread, int directory, std::string text, Links link
   std::string start;  // below the root
   if (text[0] != '/') {
     std::string base = base_of(thread, directory, ours);
-    // The kernel says what is wrong with that descriptor, unless it is one of ours.
+    // If the descriptor is not ours, the kernel says what is wrong with it.
     out.nowhere = base.empty();
     if (out.nowhere) return out;
     const bool within = base.starts_with(root) && (base.size() == root.size() || base[root.size()] == '/');

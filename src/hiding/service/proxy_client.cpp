@@ -10,8 +10,9 @@ using proxy::Op;
 
 namespace {
 
-constexpr uint64_t kSilenceNs = 2'000'000;  // without an answer: is the proxy there? Asking is a system call
-// A call that goes on when services retire waits for its answer so long, and so often: a slow machine has time.
+// After so long without an answer it is worth a system call to see whether the proxy is there.
+constexpr uint64_t kSilenceNs = 2'000'000;
+// How long, and how often, a call that goes on while services retire waits for its answer: a slow machine has time.
 constexpr uint64_t kLastAnswerNs = 50'000'000;
 constexpr unsigned kLastAnswerRounds = 60;
 
@@ -28,7 +29,7 @@ std::optional<uint64_t> ProxyClient::begin(Frame call) {
   if (calls_.size() >= kMostCalls || !late_.empty()) return std::nullopt;
   call.id = ++last_id_;
   if (!channel_.send(call)) {
-    collect();  // both directions full would be a standstill
+    collect();  // if both directions were full, all would stand still
     if (!channel_.send(call)) return std::nullopt;
   }
   calls_[call.id].opens =
@@ -53,7 +54,7 @@ void ProxyClient::cancel(uint64_t id) {
   frame.op = Op::cancel;
   frame.id = ++last_id_;
   frame.arguments[0] = static_cast<int64_t>(id);
-  calls_[frame.id].abandoned = true;  // its own answer is of no interest
+  calls_[frame.id].abandoned = true;  // the answer to this frame itself is of no interest
   late_.push_back(frame);
   send_late();
 }
@@ -101,7 +102,7 @@ void ProxyClient::wait(uint64_t id, uint64_t timeout_ns) {
   int fd;
   {
     const std::lock_guard lock(mutex_);
-    const auto found = calls_.find(id);  // another thread may have taken it out of the ring
+    const auto found = calls_.find(id);  // another thread may have taken the answer out of the ring
     if (found == calls_.end() || found->second.answer || !channel_.may_sleep()) return;
     fd = channel_.wake_fd();
     ++sleepers_;
@@ -114,9 +115,9 @@ void ProxyClient::wait(uint64_t id, uint64_t timeout_ns) {
   if (--sleepers_ == 0) channel_.woken();  // not before the others have been woken, too
 }
 
-// With the lock. It comes to an end: each answer is that of a call which had none.
+// The lock is held. This comes to an end: each answer is taken by a call that had none.
 void ProxyClient::collect() {
-  while (!lied_ && !answers_.full()) {  // what is not taken out now waits in the ring, and so does the proxy
+  while (!lied_ && !answers_.full()) {  // an answer that is not taken out now waits in the ring, and so does the proxy
     Answer answer;
     answer.share = Budget::Share(answers_);
     std::optional<Frame> frame = channel_.receive(answer.storage);
@@ -144,7 +145,7 @@ void ProxyClient::collect() {
   }
 }
 
-// With the lock.
+// The lock is held.
 void ProxyClient::send_late() {
   size_t sent = 0;
   while (sent < late_.size() && channel_.send(late_[sent])) ++sent;

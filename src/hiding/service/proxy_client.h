@@ -1,5 +1,5 @@
-// The tracer's end of a hidden service's proxy (src/proxy): any number of calls on their way, whose answers come in any
-// order. Nothing here waits; who waits asks again later.
+// The tracer's end of a hidden service's proxy (src/proxy): any number of calls on their way, with answers in any
+// order. No function waits but wait(): a caller without an answer asks again later.
 //
 // Threads: any.
 #pragma once
@@ -22,7 +22,7 @@
 
 namespace oboro::hiding {
 
-// What a call came to. The frame's parts are in `storage`.
+// The answer to a call. The frame's parts are in `storage`.
 struct Answer {
   std::vector<std::byte> storage;
   proxy::Frame frame;
@@ -37,27 +37,30 @@ class ProxyClient {
   // alive: readable (its end) once the proxy is gone.
   ProxyClient(proxy::Channel channel, UniqueFd alive) : channel_(std::move(channel)), alive_(std::move(alive)) {}
 
-  // Sends a call; its id. Nothing: there is no room now.
+  // Sends a call. Returns its id; nothing: there is no room now.
   std::optional<uint64_t> begin(proxy::Frame call);
-  // The answer, once it is there.
+  // The answer to the call, once it is there.
   std::optional<Answer> take(uint64_t id);
-  // It is to come to an end soon: it is answered still, with -EINTR unless it was done already.
+  // The call is to come to an end soon. It is answered still: with -EINTR, unless it was done already.
   void cancel(uint64_t id);
-  // Nobody waits for it any more: what it opened is closed again.
+  // Nobody waits for the call any more. A file that it opened is closed again.
   void abandon(uint64_t id);
   void close(uint32_t handle);
-  // Who waits is to come to an end. It answers still, which a call that is nearly over may make use of.
+  // All waiting calls are to come to an end. The proxy answers still, and a call that is nearly over may make use of
+  // that.
   void give_up() { given_up_.store(true, std::memory_order_relaxed); }
   bool given_up() const { return given_up_.load(std::memory_order_relaxed); }
-  // Once true, always true; then nothing is answered any more.
+  // Whether the proxy is gone. Once true, always true. Nothing is answered any more then.
   bool dead();
   bool gone() { return given_up() || dead(); }
-  // It gave answers that nobody had asked for, which no proxy of ours does: it counts as gone.
+  // The proxy gave answers that nobody had asked for. No proxy of ours does, so it counts as gone.
   bool lied() const { return lied_.load(std::memory_order_relaxed); }
-  // Two: what is on its way waits for answers, so it must not keep them from being taken out.
+  // A budget for calls, another for answers: calls on their way wait for answers, so they must not keep answers from
+  // being taken out.
   Budget& answers() { return answers_; }
   Budget& outgoing() { return outgoing_; }
-  // Waits until the answer of that call may be there, or the proxy is gone, or for so long. The caller stands still.
+  // Waits until the answer to that call may be there, the proxy is gone, or the time is over. The calling thread stands
+  // still.
   void wait(uint64_t id, uint64_t timeout_ns);
   size_t calls() {
     const std::lock_guard lock(mutex_);
@@ -84,7 +87,7 @@ class ProxyClient {
   std::vector<proxy::Frame> late_;  // cancel and close for which there was no room
 };
 
-// A call on its way; if nobody waits for it any more, it is abandoned. (A routine may end at any of its waits.)
+// A call on its way. It is abandoned if nobody waits for it any more. (A routine may end at any of its waits.)
 class OnItsWay final : public steer::Answerable {
  public:
   OnItsWay(ProxyClient& proxy, uint64_t id) : proxy_(proxy), id_(id) {}

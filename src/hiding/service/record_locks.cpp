@@ -25,7 +25,7 @@ const RecordLocks::Lock* RecordLocks::in_the_way(uint64_t file, const Lock& lock
   return nullptr;
 }
 
-// What others wait for is looked up now: who was in their way may have unlocked since.
+// Looks up now what the others wait for: an owner that was in their way may have unlocked since.
 bool RecordLocks::would_deadlock(uint64_t file, const Lock& lock) const {
   const Lock* other = in_the_way(file, lock);
   for (int corner = 0; other && corner < kCorners; ++corner) {
@@ -38,7 +38,7 @@ bool RecordLocks::would_deadlock(uint64_t file, const Lock& lock) const {
   return false;
 }
 
-// The owner's locks in the range give way to the new one, or to nothing; what is beside it stays.
+// The owner's locks in the range give way to the new one, or to nothing. Those beside the range stay.
 int64_t RecordLocks::replace(uint64_t file, Lock lock, bool adds) {
   std::vector<Lock>& locks = files_[file];
   std::vector<Lock> next;

@@ -1,5 +1,5 @@
-// POSIX record locks (fcntl) between the processes of one hidden service. They are kept here and not by the host's
-// kernel, for which one process, the proxy, has all of these files open.
+// POSIX record locks (fcntl) between the processes of one hidden service. They are kept here: for the host's kernel,
+// one process (the proxy) has all of these files open.
 //
 // Threads: any.
 #pragma once
@@ -20,7 +20,7 @@ class RecordLocks {
   static constexpr size_t kMost = 1 << 14;  // in all; a service may have been taken over
 
   struct Lock {
-    // Whose it is: the DescriptorTable of a process, or the OpenFile (F_OFD_...). Compared, never followed.
+    // The owner: the DescriptorTable of a process, or the OpenFile (F_OFD_...). It is compared, never followed.
     const void* owner = nullptr;
     uint32_t pid = 0;  // 0: of an open file
     bool writes = false;
@@ -29,7 +29,7 @@ class RecordLocks {
     bool overlaps(const Lock& other) const { return first <= other.last && other.first <= last; }
   };
 
-  // As long as it lives, the lock that it was last refused is one that its owner waits for.
+  // As long as a Waiter lives, its owner waits for the lock that was last refused with it.
   class Waiter {
    public:
     explicit Waiter(RecordLocks& locks) : locks_(locks) {}
@@ -45,15 +45,15 @@ class RecordLocks {
   RecordLocks(const RecordLocks&) = delete;
   RecordLocks& operator=(const RecordLocks&) = delete;
 
-  // file: which one, the same for everybody who has it open. 0, -EAGAIN or -ENOLCK; with a waiter also -EDEADLK: who
-  // holds it waits, over some corners, for the same owner. (Open files can be waited for by each other: nobody knows
-  // who will unlock them.)
+  // file: the same number for everybody who has the file open. Returns 0, -EAGAIN or -ENOLCK; with a waiter also
+  // -EDEADLK: the holder waits, over a few others, for the same owner. (Open files as owners count for no deadlock:
+  // nobody knows which process will unlock them.)
   int64_t set(uint64_t file, Lock lock, const Waiter* waiter = nullptr);
-  // -ENOLCK: two would be left of one, and there are too many.
+  // -ENOLCK: one lock would become two, and there are too many.
   int64_t unlock(uint64_t file, const Lock& range);
-  // Of another owner, in the way of this one.
+  // A lock of another owner that is in the way of this one.
   std::optional<Lock> conflict(uint64_t file, const Lock& lock) const;
-  // All that the owner has on this file.
+  // Releases all locks that the owner has on this file.
   void release(const void* owner, uint64_t file);
   size_t size() const { return count_; }
 
@@ -63,7 +63,7 @@ class RecordLocks {
     Lock lock;
   };
   void stops_waiting(const Waiter* waiter);
-  // --- with the mutex
+  // --- with the mutex held
   const Lock* in_the_way(uint64_t file, const Lock& lock) const;
   bool would_deadlock(uint64_t file, const Lock& lock) const;
   int64_t replace(uint64_t file, Lock lock, bool adds);

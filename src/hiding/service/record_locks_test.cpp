@@ -79,7 +79,7 @@ TEST_F(RecordLocksTest, NoticesDeadlocks) {
     EXPECT_EQ(locks.set(1, write(c, 0, 0), &third), -EDEADLK) << "over three corners";
   }
   EXPECT_EQ(locks.set(1, write(c, 0, 0), &third), -EAGAIN) << "the second waits no more";
-  // What somebody waited for and what is free since is in nobody's way.
+  // A lock that was waited for, and is free since, is in nobody's way.
   locks.release(b, 1);
   EXPECT_EQ(locks.set(1, write(b, 0, 0), &third), -EAGAIN);
 }

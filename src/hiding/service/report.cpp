@@ -1,4 +1,4 @@
-// What hidden services did, for the log: which, inside the guest, nobody can see.
+// What hidden services did, for the log. Inside the guest nobody can see it.
 
 #include <bit>
 #include <cerrno>
@@ -12,7 +12,7 @@
 namespace oboro::hiding {
 namespace {
 
-// The number may be anything: it comes from a proxy that somebody may have taken over.
+// The number may be anything: it comes from a proxy, which may have been taken over.
 std::string error_text(int64_t error) {
   constexpr int64_t kLast = 4095;
   const char* text = error >= -kLast ? strerrordesc_np(static_cast<int>(-error)) : nullptr;

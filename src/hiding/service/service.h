@@ -1,4 +1,4 @@
-// A hidden service: which processes are it, what of it is hidden, and its proxy.
+// A hidden service: its processes, what of it is hidden, and its proxy.
 #pragma once
 
 #include <array>
@@ -42,7 +42,7 @@ struct Service {
     return ++refusals_[what];
   }
 
-  // path: absolute and normal. What a pattern DIRECTORY/** covers includes the directory.
+  // path: absolute and normal. A pattern DIRECTORY/** hides the directory itself, too.
   bool hides(std::string_view path) const {
     if (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
     for (const labels::Pattern& pattern : files) {

@@ -1,5 +1,5 @@
-// A value that threads of a service share, and that two of them may use at the same time, on two vCPUs: taken and given
-// as a whole only.
+// A value that threads of a service share, and that two of them may use at the same time, on two vCPUs. It is taken and
+// given only as a whole.
 #pragma once
 
 #include <mutex>
@@ -18,7 +18,7 @@ class Shared {
   }
   void set(T value) {
     const std::lock_guard lock(mutex_);
-    std::swap(value_, value);  // what was there is freed without the lock
+    std::swap(value_, value);  // the old value is freed without the lock
   }
 
  private:

@@ -56,7 +56,7 @@ bool Thread::follow_files(Gva now) {
   return whole;
 }
 
-// What comes of a call when there is no proxy any more.
+// The answer to a call when there is no proxy any more.
 Answer Thread::proxy_is_gone() {
   if (service_->proxy->lied())
     operation_->env.reporter.incomplete("the proxy of a hidden service gave answers that nobody had asked for");
@@ -72,7 +72,8 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
       co_return failure(interrupted ? interrupted : -EINTR);
   }
   OnItsWay call(proxy, *id);
-  // What waits for others, as receiving does, takes as long as it takes; sending does seldom. On sockets write is send.
+  // A call that waits for others, such as a receive, has no expected time. A send seldom waits. On sockets, a write is
+  // a send.
   const bool sends = interrupted && (frame.op == proxy::Op::send || frame.op == proxy::Op::write);
   steer::WaitFor how{.interruptible = interrupted != 0};
   if (sends || !interrupted)

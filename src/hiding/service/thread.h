@@ -1,4 +1,5 @@
-// A thread of a hidden service: a steered task (src/steer) that has descriptors in its service's proxy, and asks that.
+// A thread of a hidden service: a steered task (src/steer) that has descriptors in its service's proxy, and asks that
+// proxy.
 //
 // Threads: a Thread belongs to the vCPU that its task runs on.
 #pragma once
@@ -42,49 +43,50 @@ class Thread : public steer::SteeredTask {
 
   uint32_t tgid() const { return tgid_; }
   Service& service() { return *service_; }
-  // The hook that runs now, and the system call that it is about.
+  // The hook that runs now, and its system call.
   hooks::Operation& operation() { return *operation_; }
   uint64_t number() const { return number_; }
 
   std::shared_ptr<DescriptorTable> descriptors;
-  Gva files;            // the files_struct they are of
-  bool repair = false;  // numbers are to be reserved anew
-  // What close_range(2) is to close in the descriptors that it makes this thread's own (CLOSE_RANGE_UNSHARE).
+  Gva files;            // the files_struct of these descriptors
+  bool repair = false;  // the numbers are to be reserved anew
+  // The numbers that close_range(2) is to close, once it has made the descriptors this thread's own
+  // (CLOSE_RANGE_UNSHARE).
   struct Range {
     uint32_t first, last;
     bool mark_only;
   };
   std::optional<Range> to_close;
-  // A poll(2) that a signal has ended, in case it goes on by itself: its time does, too (struct restart_block).
+  // A poll(2) that a signal has ended, in case it goes on by itself. Its time then goes on, too (struct restart_block).
   struct UnfinishedPoll {
     std::array<uint64_t, 3> arguments;
     uint64_t deadline;  // now_ns()
   };
   std::optional<UnfinishedPoll> unfinished_poll;
-  // The task may have another files_struct by now: unshare(2), or an exec of one that shared it. False: it has more
+  // The task may have another files_struct by now, by unshare(2) or by an exec if it shared one. False: it has more
   // descriptors than can be kept.
   bool follow_files(Gva now);
   std::shared_ptr<Shared<std::string>> directory = std::make_shared<Shared<std::string>>();  // current one, if hidden
 
   // --- between the hook and the routine (hider.cpp)
-  // Starts a routine at a hook of a function, or goes on with it. What the vCPU is to do then is in op.response, unless
-  // the routine has come to its end: its outcome.
+  // Starts a routine at the hook of a function, or goes on with it. Returns the outcome if the routine has come to its
+  // end. If not, op.response says what the vCPU is to do.
   std::optional<Outcome> enter(hooks::Operation& op, guest::Symbol function,
                                Routine<Outcome> (*routine)(Thread&, SystemCall), const SystemCall& call);
   void begin(hooks::Operation& op, guest::Symbol function);
-  bool leaving = false;                              // exec of what is not hidden
+  bool leaving = false;                              // it executes a program that is not hidden
   std::optional<arch::UserRegisters> shown;          // the user's registers, while others are in their place
   void log(hooks::Operation& op, const char* what);  // for the log
 
   // --- for routines
-  // Has the proxy execute a call. interrupted: the result if a signal ends the wait; 0: only death ends it.
+  // Has the proxy execute a call. interrupted: the result if a signal ends the wait; 0: only the task's death ends it.
   Routine<Answer> ask(proxy::Frame call, int64_t interrupted = 0);
   std::shared_ptr<OpenFile> open_file(int64_t handle) {
     return std::make_shared<OpenFile>(*service_->proxy, service_->locks, static_cast<uint32_t>(handle));
   }
-  // A number for a file that is open in the proxy, reserved in the guest. -errno: there is none.
+  // Reserves a number in the guest for a file that is open in the proxy. Returns the number, or -errno.
   Routine<int64_t> reserve(std::shared_ptr<OpenFile> file, bool close_on_exec);
-  // Whether the guest has the number reserved and nothing there.
+  // Whether the guest has the number reserved, with no file there.
   bool reserved(uint32_t number) const;
 
  private:

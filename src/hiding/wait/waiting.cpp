@@ -28,7 +28,7 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
       can_sleep = got >= 0;
       waited.native = std::max<int64_t>(got, 0);
       if (waited.native || now_ns() - before > nanoseconds / 2) co_return false;
-      // What ended it early? A signal is told by a sleep; and nothing makes this spin.
+      // Something ended it early. A sleep will tell if that was a signal, and a sleep keeps this from spinning.
       nanoseconds = Thread::kShortestSleepNs;
     }
     co_return co_await thread.sleep(nanoseconds, Thread::Sleep::interruptible);
@@ -53,7 +53,7 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
         std::memcpy(got.data(), bytes.data(), bytes.size());
         for (size_t i = 0; i < ours.size(); ++i) ours[i].revents = got[i].revents;
       }
-      // No room in the proxy for a wait more: it is asked again after a pause.
+      // The proxy has no room for one more wait. It is asked again after a pause.
       const bool refused = !over && answer->result() == -ENOBUFS && !proxy.gone();
       waiting.asked = nullptr;
       call.reset();
@@ -68,8 +68,8 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
       over = answer || dead || waited.native != 0 || now_ns() >= deadline;
       if (over && (!call || dead)) break;
       if (over) {
-        call->cancel();               // a last look at its side
-        waiting = {.asked = &*call};  // which is a wait of its own
+        call->cancel();               // a last look at the proxy's side
+        waiting = {.asked = &*call};  // this is a wait of its own
       }
     }
     const bool signal = over ? co_await thread.pause(waiting, Thread::Sleep::killable)
@@ -89,7 +89,7 @@ Routine<int64_t> set_mask(Thread& thread, uint64_t mask, uint64_t size) {
   if (!mask) co_return 0;
   co_return static_cast<int32_t>(co_await thread.call(Symbol::call_set_user_sigmask, mask, size));
 }
-// As it was. That function does nothing else when it is asked for no events.
+// The mask as it was. Asked for no events, the function does nothing but set the mask.
 Routine<int64_t> restore_mask(Thread& thread, uint64_t mask) {
   if (mask) (void)co_await thread.kernel_own(Symbol::call_sys_epoll_pwait, {});
   co_return 0;

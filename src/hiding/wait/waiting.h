@@ -1,6 +1,7 @@
-// Waiting for descriptors of both worlds, and what the calls that do it have in common. The proxy is asked once, and
-// answers when one of its sockets is ready; the guest's own are looked at without waiting, again and again, and where a
-// pause between is a sleep (steer/wait.cpp), it is in the kernel's own wait for them.
+// Waiting for descriptors of both worlds, and what the calls that wait have in common. The proxy is asked once, and
+// answers when one of its sockets is ready. The guest's own descriptors are looked at, without waiting, again and
+// again. Where the pause between two looks is a sleep (steer/wait.cpp), the task sleeps in the kernel's own wait for
+// these descriptors.
 #pragma once
 
 #include <cstdint>
@@ -18,30 +19,31 @@ inline constexpr int64_t kSecond = 1'000'000'000;  // in ns
 
 // The guest's own descriptors.
 struct GuestsOwn {
-  std::function<Routine<int64_t>()> look;  // how many are ready, or -errno; empty: there are none
-  // The same after a sleep of so long at most, until one is ready or a signal comes; 0 if it cannot tell; -errno: it
-  // cannot be done. Empty: likewise.
+  std::function<Routine<int64_t>()> look;  // how many are ready, or -errno; empty: there are no such descriptors
+  // As look(), after a sleep of at most this long, until one is ready or a signal comes. 0 if it cannot tell; -errno:
+  // it cannot be done. Empty: as for look.
   std::function<Routine<int64_t>(uint64_t nanoseconds)> sleep;
 };
 
 struct Waited {
-  int64_t native = 0;  // as of GuestsOwn
+  int64_t native = 0;  // the result of GuestsOwn
   bool interrupted = false;
 };
 
-// Until one of `ours` (by handle; revents are filled in) or of the guest's own is ready, or for so long (kForEver).
+// Waits until one of `ours` (by handle; revents are filled in) or of the guest's own is ready, or for this long
+// (kForEver).
 Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t timeout_ns, const GuestsOwn& native);
 
 // The proxy's part of the epoll instance that a number of the guest's stands for (service.h); null: there is none.
 std::shared_ptr<OpenFile> epoll_in_proxy(Thread& thread, uint64_t number);
 
-// A signal mask for the time of the wait; none if mask is 0. 0 or -errno.
+// Sets a signal mask for the time of the wait; none if mask is 0. 0 or -errno.
 Routine<int64_t> set_mask(Thread& thread, uint64_t mask, uint64_t size);
 Routine<int64_t> restore_mask(Thread& thread, uint64_t mask);
 
-// struct timespec or, if microseconds, struct timeval, in ns; kForEver if user is null. 0 or -errno.
+// Copies in a struct timespec or, if microseconds, a struct timeval, as ns; kForEver if user is null. 0 or -errno.
 Routine<int64_t> copy_timeout(Thread& thread, uint64_t user, bool microseconds, int64_t& out);
-// What is left of it, for the calls that say so; nothing if user is null. 0 or -errno.
+// Gives the program the time that is left, for the calls that say so; nothing if user is null. 0 or -errno.
 Routine<int64_t> copy_time_left(Thread& thread, uint64_t user, bool microseconds, int64_t timeout, uint64_t begin_ns);
 
 }  // namespace oboro::hiding

@@ -1,4 +1,4 @@
-// Waiting for what is hidden, beside what is not: epoll, poll, select, locks, and how a wait passes its time.
+// Waiting for hidden descriptors beside others: epoll, poll, select, locks, and how a wait passes its time.
 #include <algorithm>
 #include <cerrno>
 #include <netinet/in.h>
@@ -60,7 +60,7 @@ TEST_P(WaitingTest, AnEpollInstanceWatchesWhatIsHidden) {
   EXPECT_EQ(found(), (std::pair<uint32_t, uint64_t>(EPOLLERR | EPOLLHUP, 79)));
 }
 
-// With nothing outside left to wait for, it is the kernel's.
+// With nothing left to wait for outside, the call is the kernel's.
 TEST_P(WaitingTest, AnEpollInstanceWhoseSocketsAreGoneWithTheirProxyIsTheKernels) {
   watch_a_socket(EPOLLIN);
   ASSERT_EQ(guest->answer(sys::close, {1}), 0);
@@ -112,7 +112,7 @@ TEST_P(WaitingTest, AnEpollInstanceIsNotTakenForAClosedOneWithAllTheSameMemory) 
 TEST_P(WaitingTest, AnEpollInstanceAtTheAddressOfAnotherIsItself) {
   watch_a_socket(EPOLLOUT);
   EXPECT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, 0}), 1);
-  // The kernel closed it, and has given its memory to one that somebody else made.
+  // The kernel closed the instance, and has given its memory to one that another program made.
   guest->guest.set(guest->file_of(0), guest::Field::file_private_data, guest->guest.allocate());
   EXPECT_EQ(guest->call(sys::epoll_wait, {0, kEvents, 4, 0}), End::native);
   EXPECT_EQ(guest->answer(sys::epoll_ctl, {0, EPOLL_CTL_ADD, 1, FakeDispatch::kUser}), 0);
@@ -138,7 +138,7 @@ TEST_P(WaitingTest, AnEpollInstanceIsInherited) {
   }
 }
 
-// Not in turns of looking and sleeping: who waits is woken when an ordinary descriptor is ready.
+// Not in turns of looking and sleeping: a waiting thread wakes when an ordinary descriptor is ready.
 TEST_P(WaitingTest, AWaitForBothWorldsSleepsInTheKernelsOwnWait) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "only that sleeps";
   ASSERT_EQ(guest->answer(sys::socket, {AF_INET, SOCK_DGRAM, 0}), 0);
@@ -188,7 +188,7 @@ TEST_P(WaitingTest, AWakeUpThatWasMeantForAnotherWaitIsNoSignal) {
   unsigned sleeps = 0;
   guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
     if (to.function != guest->guest.symbol(Symbol::call_schedule_hrtimeout)) return std::nullopt;
-    if (++sleeps == 4) guest->sleep_result = -EINTR;  // a true one, after that
+    if (++sleeps == 4) guest->sleep_result = -EINTR;  // from then on a true signal
     if (sleeps != 1) return std::nullopt;
     return static_cast<uint64_t>(-EINTR);
   };
@@ -212,7 +212,7 @@ TEST_P(WaitingTest, ASocketThatIsWatchedAgainAndAgainIsRememberedOnce) {
   EXPECT_EQ(services[0]->epolls.begin()->second.lock()->watched.size(), 1u);
 }
 
-// What the kernel's own poll says then is for its restart, which ours is not.
+// What the kernel's own poll says then is meant for its restart. The restart here is another one.
 TEST_P(WaitingTest, ASignalThatIsThereAtOnceEndsAPollOfBothWorldsAsAnyOther) {
   if (GetParam() != Wait::park) GTEST_SKIP() << "only a sleep is told of signals";
   watch_a_socket(EPOLLIN);
@@ -310,7 +310,7 @@ TEST_P(WaitingTest, WhereOthersWantTheCpuABriefWaitKeepsIt) {
   guest->instead = [&](const engine::Call& to) -> std::optional<uint64_t> {
     const bool yields = to.function == guest->guest.symbol(Symbol::call_yield);
     pauses += yields || to.function == guest->guest.symbol(Symbol::call_schedule_hrtimeout);
-    if (yields && std::exchange(slow, false)) usleep(200'000);  // somebody else has run
+    if (yields && std::exchange(slow, false)) usleep(200'000);  // another task has run
     return std::nullopt;
   };
   const uint64_t path = guest->put("/var/secret");
@@ -318,7 +318,7 @@ TEST_P(WaitingTest, WhereOthersWantTheCpuABriefWaitKeepsIt) {
   steer::Expectation& expectation = services[0]->expectations[static_cast<size_t>(proxy::Op::access)];
   unsigned kept = 0;
   for (int i = 0; i < 50; ++i) {
-    // As if all had been brief: a busy host has its own ideas.
+    // As if all had been short: a busy host takes its own time.
     while (expectation.ns() > 1'000) expectation.was_not_there(0);
     pauses = 0;
     ASSERT_EQ(guest->answer(sys::access, {path, 0}), 0);

@@ -19,7 +19,7 @@ using engine::kvm::Machine;
 
 void complain(const std::string& message) { fprintf(stderr, "oboro: %s\n", message.c_str()); }
 
-// For engine::apply(): a vCPU whose set_rip() is that of the hooked function.
+// What engine::apply() gets: a vCPU whose set_rip() is that of the hooked function.
 struct AtHook {
   KvmVcpu& vcpu;
   const Tracer& tracer;
@@ -41,7 +41,7 @@ Result<void> KvmSession::set_up() {
   boot_.emplace(*tracer_, placement, stopping);
   if (start_.commands < 0) return Error{Errc::invalid, "commands is missing"};
   if (supervisor_is_gone()) lost_before_armed();
-  // The VMM's threads get its signals.
+  // Signals are for the VMM's threads.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -85,9 +85,9 @@ void KvmSession::end(const std::string& why) {
   _exit(kNotTraced);
 }
 
-// ftrace patches the same NOPs, and gives up altogether when it finds something else there (ftrace_bug()). So it is
-// told to leave ours out; in the guest, function tracing and kprobes of all other functions go on working. Its records
-// are looked for each time: they move when the kernel gives back what only its start needed.
+// ftrace patches the same NOPs, and gives up altogether when it finds other bytes there (ftrace_bug()). So it is told
+// to leave ours out. In the guest, function tracing and kprobes of all other functions go on working. ftrace's records
+// are looked for each time: they move when the kernel gives back the memory that only its start needed.
 void KvmSession::mark_for_ftrace(bool hidden) {
   const std::vector<Gva> nops = placement_.nops();
   if (nops.empty()) return;
@@ -110,14 +110,14 @@ int KvmSession::run(KvmVcpu& vcpu) {
   }
 }
 
-// Within a Handling. True: it was ours, and the guest goes on.
+// Called within a Handling. True: the exit was ours, and the guest goes on.
 bool KvmSession::handle_exit(KvmVcpu& vcpu) {
   const kvm_run& run = vcpu.run();
   if (run.exit_reason == KVM_EXIT_IO && run.io.direction == KVM_EXIT_IO_OUT && run.io.port == engine::kvm::kTrapPort &&
       run.io.size == 1 && run.io.count == 1)
     return trapped(vcpu);
   if (run.exit_reason == KVM_EXIT_MMIO && run.mmio.is_write && placement_.owns(Gpa(run.mmio.phys_addr))) {
-    // It has no effect.
+    // The write has no effect.
     tracer_->unseen("the guest tried to write to the tracer's memory");
     return true;
   }
@@ -131,18 +131,18 @@ void KvmSession::added(KvmVcpu& vcpu) {
   placement_.added(vcpu);
 }
 
-// The exit is the VMM's; this only looks who caused it.
+// The exit is the VMM's. This only looks which code of the guest caused it.
 void KvmSession::follow_boot(KvmVcpu& vcpu, Boot::Phase phase) {
   if (phase != Boot::Phase::waiting_for_kernel && phase != Boot::Phase::starting) return;
   if (vcpu.rip() >= arch::kImageArea && vcpu.rip() < arch::kImageAreaEnd) return boot_->in_kernel(vcpu);
-  // User mode: there was no exit by which to see the kernel before.
+  // User mode: no exit came before by which the kernel could be seen.
   if (phase == Boot::Phase::waiting_for_kernel && arch::in_user_mode(vcpu) && vcpu.rip() > 0xffff)
     boot_->runs_program(vcpu);
 }
 
 bool KvmSession::trapped(KvmVcpu& vcpu) {
   const KvmPlacement::Trap* trap = placement_.trap(vcpu);
-  // In a stub whose hook is out by now, KVM steps over the OUT. Anything else is the guest's own use of that port.
+  // In a stub whose hook is out by now, KVM steps over the OUT. Any other exit is the guest's own use of that port.
   if (!trap) return placement_.in_stub(vcpu);
   const uint64_t begun = times_.begin();
   const uint64_t records = begun ? tracer_->records() : 0;
@@ -153,7 +153,7 @@ bool KvmSession::trapped(KvmVcpu& vcpu) {
     vcpu.resume_from_breakpoint();
   AtHook at{vcpu, *tracer_};
   boot_->at_hook(*trap->hook, vcpu, at);
-  if (begun && tracer_->records() == records) times_.end(begun);  // of those that changed nothing
+  if (begun && tracer_->records() == records) times_.end(begun);  // only handlings that changed nothing are measured
   return true;
 }
 
@@ -162,7 +162,7 @@ void KvmSession::another_machine() {
   tracer_->unseen("a second virtual machine of the same VMM is not traced");
 }
 
-// The VMM may give back registers that it has only looked at, of a program that happens to stand there.
+// The VMM may give back registers that it has only looked at, and a program may happen to stand there.
 void KvmSession::vcpu_was_reset(KvmVcpu& vcpu) {
   const Machine::Handling handling(vcpu);
   // A guest that is untraced on KVM remains so until its VMM ends.

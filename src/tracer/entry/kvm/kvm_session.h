@@ -4,7 +4,7 @@
 // the register values that the VMM sets. When the supervisor is gone before a boot is armed, the VMM ends with status
 // 3; after, it is the policy (policy::Trouble::supervisor_loss) that says what becomes of the guest.
 //
-// Threads: run() on the vCPU's own; the rest by any thread of the VMM.
+// Threads: run() on the vCPU's own thread; the other functions on any thread of the VMM.
 #pragma once
 
 #include <functional>
@@ -26,13 +26,13 @@ class KvmSession final : engine::Placement, engine::Stopping {
       : machine(vm_fd, ioctl), start_(start), placement_(machine, way_of(start)) {}
 
   engine::kvm::Machine machine;
-  // Everything that can fail does so here, before the guest has run an instruction.
+  // Does everything that can fail, before the guest has run an instruction.
   Result<void> set_up();
-  // KVM_RUN as the VMM calls it.
+  // The VMM's KVM_RUN.
   int run(engine::kvm::KvmVcpu& vcpu);
-  // The VMM gives a vCPU the registers that one has after a reset.
+  // The VMM gives a vCPU the registers that a vCPU has after a reset.
   void vcpu_was_reset(engine::kvm::KvmVcpu& vcpu);
-  // A vCPU is there that was not before.
+  // To be told of each vCPU that is new.
   void added(engine::kvm::KvmVcpu& vcpu);
   // The VMM has made another virtual machine, which runs untraced.
   void another_machine();
@@ -43,7 +43,7 @@ class KvmSession final : engine::Placement, engine::Stopping {
   void follow_boot(engine::kvm::KvmVcpu& vcpu, Boot::Phase phase);
   bool trapped(engine::kvm::KvmVcpu& vcpu);
   static engine::kvm::KvmPlacement::Way way_of(const link::Start& start);
-  // What Boot asks for.
+  // What Boot asks the engine for.
   engine::Placed place(const engine::Wanted& wanted) override;
   void take_out(Code code) override;
   bool at_once() const override { return true; }

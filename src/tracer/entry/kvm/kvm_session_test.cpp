@@ -1,4 +1,4 @@
-// What a change of phase does to vCPUs that are in the middle of something.
+// How a change of phase affects vCPUs that are in the middle of something.
 
 #include "tracer/entry/kvm/kvm_session_test.h"
 
@@ -37,7 +37,7 @@ TEST_F(KvmSessionTest, ABootEndsOnlyWhenNoHandlerUsesIt) {
   EXPECT_FALSE(hooked(Symbol::fn_file_open));
 }
 
-// Each waits for the other's handler to end, but only one can: the other waits to make a change itself.
+// Each of the two waits for the other's handler to end. Only one can go first: the other waits to make a change itself.
 TEST_F(KvmSessionTest, TwoThatEndTheBootDoNotWaitForEachOther) {
   boot();
   hold(cpus[1]);
@@ -51,7 +51,7 @@ TEST_F(KvmSessionTest, TwoThatEndTheBootDoNotWaitForEachOther) {
   EXPECT_TRUE(told<link::Reset>());
 }
 
-// While one looks which kernel that is, two more want to look; one of them arms then.
+// While one vCPU's thread looks which kernel that is, two more want to look. One of these arms then.
 TEST_F(KvmSessionTest, WhoWaitsToLookHowFarTheBootIsDoesNotHoldUpArming) {
   guest.write(guest.symbol(Symbol::system_state), uint32_t{1});
   const auto looks = [this](size_t i) {
@@ -101,7 +101,7 @@ class LettingGoTest : public KvmSessionTest, public testing::WithParamInterface<
     guest.write(stacks[1], kCaller);
     return call(1, Symbol::fn_syscall_user_dispatch, at.value);
   }
-  // That function returns.
+  // The kernel function returns.
   kvm_regs come_back(const kvm_regs& from) {
     return call(1, Symbol::fn_syscall_user_dispatch, at.value, from.rsp + 8, 0);
   }
@@ -114,7 +114,7 @@ class LettingGoTest : public KvmSessionTest, public testing::WithParamInterface<
   Gva at;
 };
 
-// For as long as the guest likes.
+// A thread may stay there for as long as the guest likes.
 TEST_P(LettingGoTest, HooksStayWhileAThreadIsInTheGuestsKernel) {
   boot();
   start_service(1);
@@ -185,7 +185,7 @@ TEST_F(PauseTest, WithoutItsSupervisorATracedGuestStandsStill) {
   });
   usleep(kShort * 1000);
   EXPECT_FALSE(back) << "the guest went on";
-  // As a VMM stops a vCPU that is in the guest.
+  // As a VMM does it to stop a vCPU that is in the guest.
   struct sigaction kick {};
   kick.sa_handler = [](int) { cpus[0].vcpu->run().immediate_exit = 1; };
   sigaction(SIGUSR1, &kick, nullptr);

@@ -1,5 +1,5 @@
-// For tests of the KVM session in this process: its VMM and its KVM are made up here, its guest is in memory. A vCPU
-// does what the test has it do, one KVM_RUN at a time, and can be held in the middle of a handler.
+// For tests of the KVM session in this process. Its VMM and its KVM are made up here, and its guest is in memory. A
+// vCPU does what the test tells it, one KVM_RUN at a time, and can be held in the middle of a handler.
 #pragma once
 
 #include <atomic>
@@ -32,10 +32,10 @@ using std::chrono::milliseconds;
 struct Cpu {
   KvmVcpu* vcpu = nullptr;
   kvm_sregs sregs{};
-  kvm_regs next{};  // with which KVM_RUN returns
+  kvm_regs next{};  // the registers with which KVM_RUN returns
   uint32_t exit_reason = 0;
-  std::optional<kvm_regs> after;  // with which the guest goes on
-  // A handler that asks for the segment registers stays there, as all do at their beginning.
+  std::optional<kvm_regs> after;  // the registers with which the guest goes on
+  // A handler stays where it asks for the segment registers, as all handlers do at their beginning.
   std::atomic<bool> hold{false}, held{false};
 };
 
@@ -54,7 +54,7 @@ inline int fake_ioctl(int fd, unsigned long request, void* argument) {
   }
   if (request != KVM_RUN || !cpu) return 0;
   kvm_run& run = cpu->vcpu->run();
-  if (cpu->exit_reason == 0) {  // one exit for each run(); with the next entry it is the VMM's turn
+  if (cpu->exit_reason == 0) {  // one exit for each run(); at the next entry it is the VMM's turn
     cpu->after = run.s.regs.regs;
     errno = EINTR;
     return -1;
@@ -73,7 +73,7 @@ class KvmSessionTest : public testing::Test {
  protected:
   static constexpr uint64_t kUserCode = 0x33, kKernelCode = 0x10;
 
-  // What the session's own thread may still use when a test is over stays: it is never told to end.
+  // These outlive their test, because the session's own thread, which is never told to end, may still use them.
   struct World {
     fake::FakeGuest guest{size_t{32} << 20};
     std::unique_ptr<KvmSession> session;
@@ -136,13 +136,13 @@ class KvmSessionTest : public testing::Test {
     for (Cpu& cpu : cpus) release(cpu);
     over = true;
     supervisor.join();
-    // Left open: for the session's thread their end would be this supervisor's.
+    // Left open: for the session's thread their end would be the supervisor's end.
     (void)control.release();
     (void)commands.release();
   }
 
   KvmSession& session() { return *world.session; }
-  // Until the hooks are in, and a process runs on each vCPU.
+  // Goes on until the hooks are in, and a process runs on each vCPU.
   void boot() {
     exit_somewhere(cpus[0]);
     guest.write(guest.symbol(Symbol::system_state), uint32_t{1});
@@ -165,7 +165,7 @@ class KvmSessionTest : public testing::Test {
     cpu.next.rip = fake::kImageBase.value + 0x1000;
     EXPECT_EQ(session().run(*cpu.vcpu), 0);
   }
-  // Calls a hooked function; what the vCPU is to go on with.
+  // Calls a hooked function. Returns the registers with which the vCPU is to go on.
   kvm_regs call(size_t i, Symbol function, uint64_t argument = 0, uint64_t rsp = 0, uint64_t rax = 0) {
     Cpu& cpu = cpus[i];
     cpu.exit_reason = KVM_EXIT_IO;
@@ -191,7 +191,7 @@ class KvmSessionTest : public testing::Test {
     for (int i = 0; i < 5000 && !cpu.held; ++i) usleep(1000);
     ASSERT_TRUE(cpu.held);
   }
-  // A standstill would last for ever.
+  // A time limit, because a standstill would last for ever.
   template <typename T>
   static T end_of(std::future<T> thread) {
     if (thread.wait_for(milliseconds(20000)) != std::future_status::ready) {
@@ -202,7 +202,7 @@ class KvmSessionTest : public testing::Test {
   }
 
   bool hooked(Symbol function) { return guest.word(guest.symbol(function)) % 256 == 0xe6; }
-  // What the supervisor was told, within this time.
+  // A message to the supervisor, within this time.
   template <typename T>
   std::optional<T> told(int within_ms = 10000) {
     for (int waited = 0;; waited += 5) {

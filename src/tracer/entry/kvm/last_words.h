@@ -1,5 +1,5 @@
-// What a VMM says on standard error before the guest is held or ended. It must not wait for whoever reads it: meanwhile
-// the guest would run.
+// The last message of a VMM on standard error, before the guest is held or ended. The VMM must not wait for a reader of
+// that: the guest would run meanwhile.
 #pragma once
 
 #include <poll.h>

@@ -1,7 +1,7 @@
 // The shared object that is preloaded into a VMM (LD_PRELOAD): the KVM engine's entry. It stands between the VMM and
-// KVM by being the first to define ioctl(), and knows which of the process's descriptors are KVM's; what is made of
-// them is in kvm_session.h. Without OBORO_KVM in the environment, or in a process that makes no virtual machine, all of
-// this is asleep: ioctl() is passed on.
+// KVM, because it is the first to define ioctl(). It knows which of the process's descriptors are KVM's, and hands
+// their calls to kvm_session.h. Without OBORO_KVM in the environment, or in a process that makes no virtual machine, it
+// passes every ioctl() on and does nothing else.
 
 #include <array>
 #include <atomic>
@@ -18,7 +18,7 @@
 
 #include "tracer/entry/kvm/kvm_session.h"
 
-// By which copies of this file find each other.
+// Copies of this file find each other by this symbol.
 extern "C" [[gnu::visibility("default")]] const char oboro_kvm_loaded = 1;
 
 namespace oboro::tracer {
@@ -69,7 +69,7 @@ int create_vm(int fd, unsigned long request, void* argument) {
   const Result<link::Start> start = link::Start::parse(text ? text : "");
   if (!start) fail("OBORO_KVM: " + start.error().message);
   for (const int own : {start->control, start->settings, start->ring, start->commands}) fcntl(own, F_SETFD, FD_CLOEXEC);
-  unsetenv("OBORO_KVM");  // what this process starts is not to be traced
+  unsetenv("OBORO_KVM");  // programs that this process starts are not to be traced
   if (!(next_ioctl(fd, KVM_CHECK_EXTENSION, reinterpret_cast<void*>(KVM_CAP_SYNC_REGS)) & KVM_SYNC_X86_REGS))
     fail("this KVM does not share registers with its VMM (KVM_CAP_SYNC_REGS)");
   process->session = std::make_unique<KvmSession>(vm, next_ioctl, *start);
@@ -118,11 +118,11 @@ int on_kvm_ioctl(int fd, unsigned long request, void* argument) {
 }
 
 [[gnu::constructor]] void loaded() {
-  // Only whether we are loaded is asked.
+  // The supervisor only asks whether this library is loaded.
   if (const char* hello = getenv("OBORO_KVM_HELLO")) (void)!write(atoi(hello), "!", 1);
   if (!getenv("OBORO_KVM")) return;
-  // Of two copies of this file the first is the one that traces; the other passes everything on. (The flag's address
-  // would not do: in both copies that is the first one's.)
+  // If there are two copies of this file, the first one traces, and the other passes everything on. (The flag's address
+  // would not tell them apart: in both copies it is the first one's.)
   Dl_info first{}, own{};
   if (!dladdr(dlsym(RTLD_DEFAULT, "oboro_kvm_loaded"), &first) || !dladdr(&process, &own) ||
       first.dli_fbase != own.dli_fbase)

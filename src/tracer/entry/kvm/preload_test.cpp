@@ -1,5 +1,5 @@
-// oboro-kvm.so as it is used: preloaded into another program. That program is testing/fake_vmm.cpp, whose KVM is made
-// up; this side is its supervisor.
+// oboro-kvm.so as it is used: preloaded into another program. That program is tests/support/vmm/fake_vmm.cpp, whose KVM
+// is made up. This side is its supervisor.
 
 #include <cstdlib>
 #include <fcntl.h>
@@ -68,7 +68,7 @@ class PreloadTest : public testing::Test {
     return fmt::format("control={},settings={},ring={},commands={},hooks=filter", control_theirs.get(), settings.get(),
                        ring.get(), commands_theirs.get());
   }
-  // Starts the program in this part. variable: OBORO_KVM.
+  // Starts the program, which plays this part. variable: OBORO_KVM.
   void play(const std::string& part, const std::optional<std::string>& variable,
             const std::string& preload = OBORO_KVM_LIBRARY) {
     out = UniqueFd(memfd_create("out", MFD_CLOEXEC));
@@ -89,7 +89,7 @@ class PreloadTest : public testing::Test {
     control_theirs.reset();
     commands_theirs.reset();
   }
-  // Its exit status; negative: the signal that ended it.
+  // The program's exit status; negative: the signal that ended it.
   int over() const {
     int status = 0;
     EXPECT_EQ(waitpid(child, &status, 0), child);
@@ -100,7 +100,7 @@ class PreloadTest : public testing::Test {
     EXPECT_EQ(read_all(out.get()), "ok\n");
     EXPECT_EQ(read_all(errors.get()), "");
   }
-  // The names of the messages that the engine side sent until it ended; each question is answered with a yes.
+  // The names of the messages that the engine side sent until it ended. Each question is answered with a yes.
   std::string messages() {
     std::string types;
     for (;;) {
@@ -163,7 +163,7 @@ TEST_F(PreloadTest, TheGuestsOwnUseOfTheTrapPortIsTheVmms) {
 
 TEST_F(PreloadTest, RegistersAndMemoryWithoutSenseDoNoHarm) {
   play("nonsense", start());
-  const std::string types = messages();  // it may take it for a kernel, but not for one that it can trace
+  const std::string types = messages();  // it may take the program for a kernel, but not for one that it can trace
   EXPECT_TRUE(types == "MachineFound" || types == "MachineFoundUntraceable") << types;
   expect_fine();
 }

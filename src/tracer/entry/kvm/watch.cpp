@@ -1,5 +1,5 @@
-// The session's own thread: what the supervisor says, that it is still there, and what the guest does to our hooks;
-// and, when the guest is to be let go, that this comes to an end.
+// The session's own thread. It hears the supervisor, notices its end, and looks what the guest does to our hooks. When
+// the guest is to be let go, it sees to that.
 
 #include <algorithm>
 #include <cerrno>
@@ -20,16 +20,17 @@ using engine::kvm::Machine;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCheck{1000};
-// Between two tries to let the guest go: from the first on, twice as long each time, up to the last.
+// Between two tries to let the guest go: after the first try the first pause, then twice as long each time, up to the
+// last.
 constexpr milliseconds kFirstPause{10}, kLastPause{1000};
-constexpr milliseconds kPatience{500};  // with threads of hidden services that have something to give back
+constexpr milliseconds kPatience{500};  // with threads of hidden services that have memory to give back
 constexpr milliseconds kSayAfter{2000};
 
 }  // namespace
 
-// One that is asked for and not over yet.
+// A request to let the guest go that is not over yet.
 struct KvmSession::LettingGo {
-  const char* why = nullptr;  // null: nobody wants it
+  const char* why = nullptr;  // null: there is no request
   std::chrono::steady_clock::time_point since;
   milliseconds pause = kFirstPause;
   std::string said;  // who keeps the hooks in place
@@ -58,7 +59,7 @@ void KvmSession::look_after() {
   LettingGo going;
   bool alone = false;
   for (;;) {
-    // Of the control channel only the end: what is said there is for whoever asked.
+    // Only the end of the control channel is waited for here. Its messages are for the thread that asked.
     pollfd waits[] = {{alone ? -1 : start_.commands, POLLIN, 0}, {alone ? -1 : start_.control, 0, 0}};
     const int ready = poll(waits, std::size(waits), static_cast<int>((going.why ? going.pause : kCheck).count()));
     if (ready < 0 && errno == EINTR) continue;
@@ -83,7 +84,7 @@ void KvmSession::look_after() {
   }
 }
 
-// Without a lock: whoever has it may be waiting for the supervisor. False: there is nothing more to watch.
+// Takes no lock: a thread that has it may be waiting for the supervisor. False: there is nothing more to watch.
 bool KvmSession::lost(LettingGo& going) {
   const Boot::Phase phase = boot_->phase();
   if (phase == Boot::Phase::untraced) return false;
@@ -128,8 +129,8 @@ void KvmSession::check_guest() {
   });
 }
 
-// One try. False: not yet. How long a thread of a hidden service stays in the guest's kernel is up to the guest; what
-// hides it has ended with the first try, so there is no way back, and somebody has to know.
+// One try. False: not yet. It is up to the guest how long a thread of a hidden service stays in its kernel. Services
+// are hidden no more after the first try, so there is no way back, and the supervisor has to be told.
 bool KvmSession::let_go(LettingGo& going) {
   const auto lasted = std::chrono::steady_clock::now() - going.since;
   std::string stays;

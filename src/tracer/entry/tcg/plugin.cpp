@@ -1,5 +1,4 @@
-// The shared object that QEMU loads (-plugin): the TCG engine's entry. What it watches in each phase of a boot
-// (boot.h):
+// The shared object that QEMU loads (-plugin): the TCG engine's entry. In each phase of a boot (boot.h) it watches:
 //
 //   waiting_for_kernel   WRMSR to LSTAR, by which a 64-bit kernel announces itself. (From then on, code at low
 //                        addresses is user mode; before, it may be anything.)
@@ -7,9 +6,10 @@
 //   armed                The hook addresses.
 // In every phase the reset vector is watched.
 //
-// QEMU keeps translated code, with the callbacks that were put into it. So a change of phase that needs other callbacks
-// in code that is translated already asks QEMU to throw it all away (qemu_plugin_reset), which happens with all vCPUs
-// stopped, some time after the callback that asked for it: that is how this engine stops its machine.
+// QEMU keeps translated code, with the callbacks that were put into it. A change of phase may need other callbacks in
+// code that is translated already. Then this asks QEMU to throw all translated code away (qemu_plugin_reset). That
+// happens with all vCPUs stopped, some time after the callback that asked for it. This is how this engine stops its
+// machine.
 
 #include <algorithm>
 #include <cstdio>
@@ -43,9 +43,9 @@ struct Plugin final : engine::Placement, engine::Stopping {
   engine::PhysicalMemory memory;
   std::unique_ptr<Tracer> tracer;
   std::optional<Boot> boot;
-  std::vector<TcgVcpu> vcpus;                               // by index; as many as the machine can ever have
-  std::unordered_map<uint64_t, const engine::Hook*> hooks;  // read while code is translated: not while stopped
-  std::function<void()> change;                             // that was asked for
+  std::vector<TcgVcpu> vcpus;                               // by index; as many as the machine can have at most
+  std::unordered_map<uint64_t, const engine::Hook*> hooks;  // read while code is translated, and not while stopped
+  std::function<void()> change;                             // the change that was asked for
 
   engine::Placed place(const engine::Wanted& wanted) override {
     for (const engine::Hook& hook : wanted.hooks)
@@ -89,12 +89,12 @@ void on_low_code(unsigned index, void*) {
   TcgVcpu& vcpu = plugin->vcpus[index];
   if (!arch::in_user_mode(vcpu)) return;
   if (!plugin->boot->changing()) plugin->boot->before_program(vcpu);
-  // Until the hooks are in, no vCPU executes an instruction of a program: each comes here again, or is stopped by QEMU
-  // before that. Nothing that has a destructor may be alive: go_to() ends by longjmp.
+  // No vCPU executes an instruction of a program until the hooks are in: each vCPU comes here again, or QEMU stops it
+  // before that. No object with a destructor may be alive: go_to() ends by longjmp.
   if (plugin->boot->changing()) vcpu.go_to(arch::program_counter(vcpu));
 }
 
-// Nothing that has a destructor may be alive in here: at_hook() may end by longjmp.
+// No object with a destructor may be alive in here: at_hook() may end by longjmp.
 void on_hook(unsigned index, void* data) {
   if (plugin->boot->phase() != Phase::armed) return;
   TcgVcpu& vcpu = plugin->vcpus[index];
@@ -130,7 +130,7 @@ void on_translate(qemu_plugin_tb* tb, void*) {
     }
     const auto hook = plugin->hooks.find(qemu_plugin_insn_vaddr(insn));
     if (hook == plugin->hooks.end()) continue;
-    // Only a hook that may refuse pays for registers that can be written.
+    // Writable registers cost time, so only a hook that may refuse gets them.
     const auto flags = hook->second->may_steer ? QEMU_PLUGIN_CB_RW_REGS_PC : QEMU_PLUGIN_CB_R_REGS;
     qemu_plugin_register_vcpu_insn_exec_cb(insn, on_hook, flags, const_cast<engine::Hook*>(hook->second));
   }
@@ -143,13 +143,13 @@ void on_vcpu_init(unsigned index, void*) {
   }
 }
 
-// Everything that can fail does so here, before the guest has run an instruction.
+// Does everything that can fail, before the guest has run an instruction.
 Result<void> set_up(const link::Start& start) {
   if (start.commands < 0) return Error{Errc::invalid, "commands is missing"};
   const bool read_only = start.proxies.empty();  // only threads of hidden services are written to
   Result<std::span<const std::byte>> ram = link::map_whole(start.ram, !read_only);
   if (!ram) return Error{ram.error().code, "guest RAM: " + ram.error().message};
-  // The PC machine types put what does not fit below the PCI hole above 4 GiB.
+  // The PC machine types put RAM that does not fit below the PCI hole above 4 GiB.
   const uint64_t below = start.below_4g && start.below_4g < ram->size() ? start.below_4g : ram->size();
   if (!plugin->memory.add({.start = 0, .mapped = ram->first(below), .read_only = read_only}))
     return Error{Errc::internal, "guest RAM: empty"};
