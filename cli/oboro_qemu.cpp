@@ -134,6 +134,7 @@ int main(int argc, char** argv) {
         "this guest would, or might, run without KVM, and so untraced: give -accel kvm, no other and no -readconfig, "
         "or "
         "use `oboro run --engine tcg`");
+  if (auto ok = supervisor::check_beginning(arguments.words()); !ok) return fail(ok.error().message);
   options.rules = config->classify;
   options.hidden = config->hide;
   options.policy = config->policy;

@@ -79,6 +79,15 @@ class OboroQemuTest : public testing::Test {
   UniqueFd errors;
 };
 
+TEST_F(OboroQemuTest, AGuestThatGoesOnFromASavedStateIsNotStarted) {
+  for (const std::vector<std::string>& from :
+       {std::vector<std::string>{"-accel", "kvm", "-incoming", "defer"}, {"--loadvm", "before", "-accel", "kvm"}}) {
+    EXPECT_EQ(start(from), 1);
+    EXPECT_NE(said().find("goes on from a saved state cannot be traced"), std::string::npos) << said();
+    EXPECT_FALSE(was_started());
+  }
+}
+
 TEST_F(OboroQemuTest, QemuIsStartedWhenItsSupervisorIsReady) {
   // Before QEMU, not at some time.
   qemu("grep -q '\"started\"' " + state + "/events.jsonl && grep -q booting " + state +

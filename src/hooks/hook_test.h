@@ -29,7 +29,7 @@ class RecordingReporter final : public Reporter {
   void report(event::Event& event) override { events.push_back(event); }
   void incomplete(const char* what) override {
     gaps.emplace_back(what);
-    if (policy_.may_refuse_all()) state_.refuse_sends(what);
+    if (policy_.may_refuse_all() && !state_.sends_refused()) state_.refuse_sends(what);
   }
   void kernel_replaced() override { replaced = true; }
 

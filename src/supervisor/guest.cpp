@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/io_error.h"
+#include "labels/carriers.h"
 #include "supervisor/say.h"
 
 namespace oboro::supervisor {

@@ -42,9 +42,12 @@ class GuestTest : public testing::Test {
     options.builder = directory.path() + "/builder";
     script("builder", "exit 1");
   }
+  // Answers --version as QEMU does, and as the library that QEMU is to preload.
   void script(const std::string& name, const std::string& text) const {
-    directory.write(name, "#!/bin/sh\n[ \"$1\" = --version ] && echo QEMU emulator version 11.1.0 && exit 0\nOUT=" +
-                              directory.path() + "\n" + text + "\n");
+    directory.write(name,
+                    "#!/bin/sh\nif [ \"$1\" = --version ]; then echo QEMU emulator version 11.1.0\n"
+                    "[ -z \"$OBORO_KVM_HELLO\" ] || echo > \"/proc/self/fd/$OBORO_KVM_HELLO\"; exit 0; fi\nOUT=" +
+                        directory.path() + "\n" + text + "\n");
     chmod((directory.path() + "/" + name).c_str(), 0700);
   }
   void prepare(const std::string& qemu) {

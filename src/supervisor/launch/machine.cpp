@@ -82,6 +82,17 @@ std::string cache_directory() {
   return variable("HOME") + "/.cache/oboro";
 }
 
+Result<void> check_beginning(const std::vector<std::string>& arguments) {
+  for (const char* option : {"-incoming", "-loadvm"})
+    if (has_option(arguments, {option}))
+      return Error{
+          Errc::invalid,
+          fmt::format("QEMU's {} is refused: a guest that goes on from a saved state cannot be traced, as nobody "
+                      "knows which labels its memory bears; let it boot",
+                      option)};
+  return {};
+}
+
 Result<void> check(const MachineOptions& m) {
   if (m.kernel.empty() && m.disks.empty())
     return Error{Errc::invalid, "nothing to boot: give --kernel (with --initrd, --append) or --disk"};
@@ -105,6 +116,7 @@ Result<void> check(const MachineOptions& m) {
       return Error{Errc::invalid,
                    fmt::format("QEMU's {} cannot be given after --: it is the tracer's{}", option,
                                std::string_view(instead) == "none" ? "" : fmt::format("; use {}", instead))};
+  if (auto ok = check_beginning(m.further); !ok) return ok;
   // It would change nothing for them, and the user would learn that from a disk that has changed.
   if (!m.disks.empty() && has_option(m.further, {"-snapshot"}))
     return Error{Errc::invalid,

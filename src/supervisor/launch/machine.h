@@ -39,6 +39,9 @@ struct Inherited {
 // Errors: invalid (what is missing or contradicts itself; options among `further` that would undo the tracer).
 Result<void> check(const MachineOptions& machine);
 
+// Of arguments of QEMU, whoever gives them: a guest has to begin with its boot. Errors: invalid.
+Result<void> check_beginning(const std::vector<std::string>& arguments);
+
 // The two shared objects, one of which QEMU is to load.
 struct Parts {
   std::string plugin;   // oboro-tcg.so

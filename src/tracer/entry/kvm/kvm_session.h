@@ -14,6 +14,7 @@
 
 #include "engine/kvm/machine.h"
 #include "engine/kvm/placement.h"
+#include "link/control.h"
 #include "tracer/boot.h"
 #include "tracer/entry/kvm/handler_times.h"
 #include "tracer/make.h"
