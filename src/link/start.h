@@ -1,4 +1,4 @@
-// The start words: what the shared object that is loaded into a VMM is told on its command line or in its environment.
+// The start words: the settings that the shared object in a VMM gets by its command line or its environment.
 #pragma once
 
 #include <cstddef>
