@@ -27,7 +27,7 @@ Exit status: 0 done; 1 it could not be done, or is not over yet; 4 nothing runs 
 
 constexpr std::chrono::milliseconds kLook{50}, kMostWait{10000};
 
-// The tracer lets go by itself, and the run's status says how far it is.
+// The tracer lets the guest go by itself. The run's status shows how far it is.
 Result<void> wait_until_over(const std::string& directory) {
   Result<store::Status> status = Error{};
   for (std::chrono::milliseconds waited{0}; waited < kMostWait; waited += kLook) {

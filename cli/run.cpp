@@ -51,7 +51,7 @@ Result<void> complete(RunArguments& a) {
     o.rules = file->classify;
     o.policy = file->policy;
     o.hidden = file->hide;
-    // What the command line says goes before the file.
+    // The command line has priority over the file.
     supervisor::MachineOptions& m = o.machine;
     if (a.memory.empty() && file->memory) m.memory = *file->memory;
     if (m.cpus == 0 && file->cpus) m.cpus = *file->cpus;
@@ -96,7 +96,7 @@ Result<void> complete(RunArguments& a) {
   o.builder = installation->builder;
   o.proxy.program = installation->proxy;
   if (a.proxy == "vm") {
-    // Any QEMU will do for it, but the one that was asked for is there.
+    // Any QEMU will do for it. The one that was asked for is there.
     if (a.machine.qemu.empty()) a.machine.qemu = o.machine.qemu;
     o.proxy.machine = a.machine;
   } else if (!a.machine.kernel.empty() || !a.machine.modules.empty()) {
