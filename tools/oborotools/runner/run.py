@@ -31,8 +31,8 @@ class Run:
         self.port = port
         self.prepared = directory is not None
         self.directory = directory or tempfile.mkdtemp(prefix=f"oboro-{case.identity}-", dir=options.work)
-        # Not on the file system that a nested host shares with us: mapped files lose their size there. Nor in memory, where files have no owners
-        # (hidden ones, whose owners are extended attributes).
+        # Not on the file system that a nested host shares with us: mapped files lose their size there. Nor in memory, where hidden files
+        # would have no owners (these are extended attributes).
         self.state = os.path.join(tempfile.mkdtemp(prefix="oboro-state-", dir="/var/tmp") if self.prepared else self.directory, "state")
         self.monitor = os.path.join(os.path.dirname(self.state), "monitor")
         self.console = os.path.join(self.directory, "console.log")
