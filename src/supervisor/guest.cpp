@@ -27,8 +27,8 @@ constexpr milliseconds kEndGrace{5000};
 // before that QEMU loads the tracer and is to use KVM. This limit is for a QEMU that does something else all the same.
 constexpr milliseconds kMachineTimeout{600000};
 constexpr milliseconds kProxyMachineTimeout{180000};  // for a machine that is interpreted, on a busy host
-constexpr milliseconds kSayAfter{
-    2000};  // before the user is told that one is still starting, and between two such messages
+// Before the user is told that a machine is still starting, and between two such messages.
+constexpr milliseconds kSayAfter{2000};
 
 Result<UniqueFd> memory_file(const char* name, std::string_view content) {
   UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -262,7 +262,7 @@ void Guest::request(std::string_view text, const RunSocket::Peer& by, RunSocket:
   reply("the request is not understood");
 }
 
-// By then the tracer refuses what could leak: an instruction more of the guest does no harm.
+// By then the tracer refuses every send that could leak, so a few more instructions of the guest do no harm.
 void Guest::pause(bool& reason, const std::string& why) {
   if (phase_ != Phase::running) return;
   const bool stands = paused_by_journal_ || paused_by_doubt_;
@@ -281,7 +281,7 @@ void Guest::pause(bool& reason, const std::string& why) {
   if (auto saved = store::write_status(options_.state_dir, status_); !saved) say(saved.error().message);
 }
 
-// If nothing is left to stand still for.
+// Lets the machine go on if it has no reason left to stand still.
 void Guest::go_on() {
   if (paused_by_journal_ || paused_by_doubt_ || state_before_pause_.empty()) return;
   if (options_.machine.engine == Engine::kvm)
