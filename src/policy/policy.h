@@ -86,7 +86,7 @@ struct Policy {
   Reaction reaction(Trouble trouble) const;
   // Whether sends may ever be refused to everybody.
   bool may_refuse_all() const;
-  // Whether an operation with such a flow may ever be denied: then the engine must be able to make it fail.
+  // Whether an operation with a flow of this channel may ever be denied: then the engine must be able to make it fail.
   bool may_deny(Channel channel) const;
 };
 

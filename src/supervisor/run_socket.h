@@ -19,7 +19,7 @@ class RunSocket {
   static constexpr size_t kMostClients = 32;
   // To be called once, at any time: the client waits. Has no effect if that was too long, or if the socket is gone.
   using Reply = std::function<void(std::string_view answer)>;
-  // Who asks, by SO_PEERCRED.
+  // The process that asks, by SO_PEERCRED.
   struct Peer {
     uint32_t uid = UINT32_MAX;
   };
