@@ -20,10 +20,10 @@ constexpr char kRunFooter[] = R"(Examples:
             --classify '/etc/ssl/private=keys' --classify '/home/*/.ssh/id_*=keys' -- -nic user,hostfwd=tcp::2222-:22
 
 PATTERN is an absolute path in the guest; *, ?, [a-z], {a,b} and ** (any depth) are understood, and a directory stands for
-all below it. LABEL defaults to "classified". What follows -- goes to QEMU as it is.
+all below it. LABEL defaults to "classified". Arguments after -- go to QEMU as they are.
 
-A disk's format is found out at its first use and remembered. A backing file is opened only if it is named here, and so is the
-external data file of a qcow2 image (data=PATH). A comma of a file's name is written ,,.
+A disk's format is found out at its first use and remembered. The backing file and the external data file (data=PATH) of a qcow2
+image are opened only if they are named here. A comma in a file's name is written ,,.
 
 The console is the guest's first serial port; in a terminal, Ctrl-A X ends the guest and Ctrl-A C is QEMU's monitor.
 Meanwhile and afterwards: oboro events, oboro list, oboro explain, oboro status.
