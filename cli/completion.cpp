@@ -1,4 +1,4 @@
-// oboro completion: made from the verbs and options as they are declared, so that it knows each of them.
+// oboro completion: made from the verbs and options as they are declared, so that none is missing.
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <memory>

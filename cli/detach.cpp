@@ -16,18 +16,18 @@ namespace oboro::cli {
 namespace {
 
 constexpr char kDetachFooter[] =
-    R"(Takes all hooks out of a running guest (engine kvm) and lets it run on untraced: for it nothing happens. The result says
-"incomplete" from then on. What was found so far stays in the state directory.
+    R"(Takes all hooks out of a running guest (engine kvm) and lets it run on untraced. The guest does not notice. The result is
+incomplete from then on. The events so far stay in the state directory.
 
-A hidden service is hidden no more from the first moment on, but hooks stay until each of its threads has come back from the guest's
-kernel. If that lasts, this says who it is, and gives up waiting; the guest is let go as soon as it can be (`oboro status`: "detaching"
-until then, "detached" after).
+A hidden service is hidden no more from the first moment on, but the hooks stay until each of its threads has come back from the
+guest's kernel. If that takes long, this command names the threads and stops waiting. The guest is let go as soon as possible
+(`oboro status` says "detaching" until then, and "detached" after that).
 
 Exit status: 0 done; 1 it could not be done, or is not over yet; 4 nothing runs with that state directory.)";
 
 constexpr std::chrono::milliseconds kLook{50}, kMostWait{10000};
 
-// The tracer lets go by itself, and the run's status says how far it is.
+// The tracer lets the guest go by itself. The run's status shows how far it is.
 Result<void> wait_until_over(const std::string& directory) {
   Result<store::Status> status = Error{};
   for (std::chrono::milliseconds waited{0}; waited < kMostWait; waited += kLook) {

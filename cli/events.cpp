@@ -52,7 +52,7 @@ class Filter {
     for (const std::string& text : arguments.kinds)
       if (event::Kind kind{}; parse(text, kind)) kinds_ |= uint64_t{1} << static_cast<unsigned>(kind);
   }
-  // The labels can grow while the journal is followed, so the name is looked up each time.
+  // Labels may be added while the journal is followed, so the name is looked up each time.
   bool passes(const event::Event& event, const store::LabelNames& labels) const {
     if (kinds_ != 0 && (kinds_ >> static_cast<unsigned>(event.kind) & 1) == 0) return false;
     if (!arguments_.label.empty() && (event.labels & labels.find(arguments_.label)) == 0) return false;
@@ -80,7 +80,7 @@ Result<Start> parse_start(const std::string& text) {
   return start;
 }
 
-// What the file says; if it is not there yet, what --from says.
+// The start is the cursor in the file; if there is no file yet, the one that --from gives.
 Result<Start> find_start(const EventsArguments& arguments) {
   auto start = parse_start(arguments.from);
   if (!start || arguments.cursor_file.empty()) return start;
@@ -103,7 +103,7 @@ class EventPrinter {
         stored_(behind_) {}
 
   Result<void> show_all() {
-    // The descriptor first, or an event could come unnoticed.
+    // The descriptor comes first. Otherwise an event could come unnoticed.
     if (arguments_.follow)
       if (auto fd = reader_.poll_fd(); !fd) return fd.error();
     event::Event event;
@@ -137,7 +137,7 @@ class EventPrinter {
 
   void show(const event::Event& event) {
     if (event.seq < from_) return;
-    from_ = 0;  // from here on everything, notes included
+    from_ = 0;  // from here on all events, notes included
     const store::LabelNames& labels = reader_.labels();
     if (!filter_.passes(event, labels)) return;
     line_.clear();
@@ -151,14 +151,14 @@ class EventPrinter {
     print(line_);
   }
 
-  // Only once what it stands behind has left our hands.
+  // Stores the cursor only after the events before it have been written out.
   Result<void> store_cursor() {
     if (arguments_.cursor_file.empty() || from_ != 0 || behind_ == stored_) return {};
     stored_ = behind_;
     return store::write_file_atomically(arguments_.cursor_file, stored_.text() + "\n");
   }
 
-  // Until there may be a further event. False: nobody reads our output any more.
+  // Waits until there may be a further event. False: nobody reads our output any more.
   bool wait() {
     const auto fd = reader_.poll_fd();
     pollfd waiting[] = {{fd ? *fd : -1, POLLIN, 0}, {STDOUT_FILENO, 0, 0}};
@@ -187,7 +187,7 @@ int execute(const EventsArguments& arguments) {
   const bool at_cursor = start->cursor != stream::Cursor{} || number == 0;
   auto reader = at_cursor ? open_reader(*directory, start->cursor) : open_reader_before(*directory, number);
   if (!reader) return fail(reader.error(), kExitFailed);
-  // That nobody reads any more is an end as any other.
+  // If nobody reads our output any more, that is an end like any other.
   std::signal(SIGPIPE, SIG_IGN);
   if (auto shown = EventPrinter(arguments, std::move(*reader), *start).show_all(); !shown)
     return fail(shown.error(), kExitFailed);

@@ -1,4 +1,4 @@
-// oboro events as a subscriber's program starts it: the pipe, the cursor's file.
+// oboro events as a subscriber's program starts it, with a pipe and a cursor file.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -50,7 +50,7 @@ class Program {
     ::close(ends[1]);
     output_.reset(ends[0]);
   }
-  // Numbers of the events that it shows, at most `most`.
+  // The numbers of the events that it shows, at most `most`.
   std::vector<uint64_t> numbers(size_t most = SIZE_MAX) {
     std::vector<uint64_t> out;
     while (out.size() < most) {
@@ -86,7 +86,7 @@ TEST(Events, EndsWhenNobodyReads) {
   journal.add(3);
   Program follower(journal, {"-f"});
   EXPECT_EQ(follower.numbers(3).size(), 3u);
-  follower.close_output();  // and nothing happens that it would notice when it writes
+  follower.close_output();  // nothing happens that the follower would notice by writing
   EXPECT_EQ(follower.status(), 0);
   journal.add(20'000);
   Program reader(journal, {});
@@ -123,7 +123,7 @@ TEST(Events, CursorFileGoesOnWhereTheOutputWas) {
   EXPECT_EQ(shown({"--from", "1"}), std::vector<uint64_t>{});
   journal.add(2);
   EXPECT_EQ(shown(), (std::vector<uint64_t>{6, 7}));
-  // What a filter left out was dealt with, too.
+  // Events that a filter left out count as dealt with, too.
   journal.add(2);
   EXPECT_EQ(shown({"--kind", "leak"}), std::vector<uint64_t>{});
   EXPECT_EQ(shown(), std::vector<uint64_t>{});
@@ -142,7 +142,8 @@ TEST(Events, CursorIsNotAheadOfTheOutput) {
     EXPECT_LE(got.front(), next) << "an event is missing";
     for (size_t i = 1; i < got.size(); ++i) ASSERT_EQ(got[i], got[i - 1] + 1);
     next = got.back() + 1;
-    // What the pipe holds is ours, for we have not ended: it is read, and only what was never written comes again.
+    // The bytes in the pipe are ours, because this process has not ended. They are read, and only events that were
+    // never written come again.
     follower.kill();
     const auto left = follower.numbers();
     if (!left.empty()) next = left.back() + 1;

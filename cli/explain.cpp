@@ -30,8 +30,8 @@ struct ExplainArguments {
 
 using Events = std::unordered_map<uint64_t, event::Event>;  // by their place among all
 
-// Watches the events go by, once. The state need not hold them, nor do we: where those stand that gave an object a
-// label is enough to fetch the few that a chain names.
+// Watches the events go by, once. Neither the state nor this object holds them. It notes where the events stand that
+// gave an object a label: that is enough to fetch the few that a chain names.
 class Trail {
  public:
   explicit Trail(uint64_t leak_seq) : leak_seq_(leak_seq) {}
@@ -69,7 +69,7 @@ class Trail {
 
   uint64_t leak_seq_;
   uint64_t gains_ = 0;
-  std::unordered_map<uint64_t, uint64_t> places_;  // of the lines, by the events' place among all
+  std::unordered_map<uint64_t, uint64_t> places_;  // the places of the lines, by the event's place among all
   Events of_ring_;
   std::optional<std::pair<uint64_t, event::Event>> leak_;
 };

@@ -1,4 +1,4 @@
-// oboro list hidden: what hidden services have used, of each the newest word.
+// oboro list hidden: the files and sockets that hidden services have used, each with its newest event.
 #include <fmt/format.h>
 #include <map>
 

@@ -1,4 +1,4 @@
-// Where the parts of this installation are: beside the executable that asks.
+// The parts of this installation: they are beside the executable that asks.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ struct Installation {
   std::string proxy;    // oboro-proxy
 };
 
-// Error: not_found (which part).
+// Error: not_found (says which part).
 Result<Installation> find_installation();
 
 }  // namespace oboro::cli

@@ -1,4 +1,4 @@
-// The state of a state directory, for the verbs that show it.
+// The state that is folded from a state directory, for the verbs that show it.
 #pragma once
 
 #include <CLI/App.hpp>
@@ -15,23 +15,23 @@ namespace oboro::cli {
 struct Loaded {
   stream::Reader reader;  // at the end
   history::History state;
-  std::vector<std::string> problems;  // why the picture may be incomplete, one line each
+  std::vector<std::string> problems;  // why the state may be incomplete, one line each
 };
 
-// --state DIR, into `directory`; empty if it is not given.
+// Declares --state DIR. `directory` gets it; empty if it is not given.
 void add_state_option(CLI::App& verb, std::string& directory);
-// The directory that is meant, checked.
+// The state directory that is meant, checked.
 Result<std::string> state_directory(const std::string& given);
 Result<stream::Reader> open_reader(const std::string& directory, const stream::Cursor& from = {});
-// Before the first event with this number, and as near to it as is known.
+// A reader that begins before the first event with this number, as near to it as is known.
 Result<stream::Reader> open_reader_before(const std::string& directory, uint64_t seq);
-// Called behind each event: what is there so far (without `problems`), and the event.
+// Called after each event, with the state so far (without `problems`) and the event.
 using Onlooker = std::function<void(const Loaded&, const event::Event&)>;
-// All events, read once. `directory` as it was given.
+// Reads all events, once. `directory`: as the user gave it.
 Result<Loaded> load(const std::string& directory, const Onlooker& onlooker = {});
 
 std::string shown_damage(const store::Damage::Line& line);
-// Says on standard error that what was shown is incomplete, if it is.
+// Says on standard error that the shown state is incomplete, if it is.
 void warn(const std::vector<std::string>& problems);
 
 }  // namespace oboro::cli

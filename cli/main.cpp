@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
     app.exit(help);
     return finish_output() ? kExitOk : kExitFailed;
   } catch (const CLI::Error& error) {
-    // The library's own message may carry an argument as it is.
+    // The library's own message may contain an argument as it is.
     message(error.what());
     message("see oboro --help");
     return kExitUsage;

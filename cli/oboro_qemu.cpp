@@ -1,5 +1,5 @@
 // oboro-qemu: takes the place of the QEMU binary in set-ups that start QEMU themselves (libvirt's <emulator>, scripts).
-// Behaves like QEMU, and traces the guest as a configuration file says. docs/kvm.md.
+// It behaves like QEMU, and traces the guest as a configuration file says (docs/kvm.md).
 
 #include <algorithm>
 #include <cerrno>
@@ -31,14 +31,14 @@ class Arguments {
   bool has(std::initializer_list<std::string_view> options) const {
     return std::any_of(words_.begin(), words_.end(), [&](const std::string& word) { return is(word, options); });
   }
-  // What follows each of these options.
+  // The arguments that follow these options.
   std::vector<std::string> values(std::initializer_list<std::string_view> options) const {
     std::vector<std::string> found;
     for (size_t i = 1; i < words_.size(); ++i)
       if (is(words_[i - 1], options)) found.push_back(words_[i]);
     return found;
   }
-  // What follows the last of them; empty if none is there.
+  // The argument that follows the last of these options; empty if none is there.
   std::string value(std::initializer_list<std::string_view> options) const {
     const std::vector<std::string> all = values(options);
     return all.empty() ? std::string() : all.back();
@@ -52,7 +52,7 @@ class Arguments {
   std::vector<std::string> words_;
 };
 
-// The value of key in "first,key=value,..."; that of the first entry if it has no key and `first` is given.
+// The value of key in "first,key=value,..."; if `first` is given, the first entry counts when it has no key.
 std::string entry(std::string_view list, std::string_view key, bool first) {
   for (bool at_first = true; !list.empty(); at_first = false) {
     const size_t comma = list.find(',');
@@ -65,7 +65,7 @@ std::string entry(std::string_view list, std::string_view key, bool first) {
   return {};
 }
 
-// What starts no guest: questions about QEMU itself, as libvirt asks them.
+// Whether these arguments start no guest: questions about QEMU itself, as libvirt asks them.
 bool runs_no_guest(const Arguments& arguments) {
   if (arguments.words().empty()) return true;
   if (arguments.has({"-h", "-help", "-version", "-display-help"})) return true;
@@ -76,7 +76,7 @@ bool runs_no_guest(const Arguments& arguments) {
   return entry(arguments.value({"-machine", "-M"}), "type", true) == "none";
 }
 
-// Every accelerator that is named is KVM: of several, QEMU takes the first that works.
+// Whether every accelerator that is named is KVM. Of several, QEMU takes the first that works.
 bool asks_for_kvm(const Arguments& arguments) {
   bool kvm = arguments.has({"-enable-kvm"});
   for (const std::string& value : arguments.values({"-accel"})) {
@@ -88,10 +88,10 @@ bool asks_for_kvm(const Arguments& arguments) {
       if (accel != "kvm") return false;
       kvm = true;
     }
-  return kvm && !arguments.has({"-readconfig"});  // a file could name another one
+  return kvm && !arguments.has({"-readconfig"});  // a file could name another accelerator
 }
 
-// A name that may be part of a path.
+// Whether a name may be part of a path.
 bool plain(std::string_view name) {
   return !name.empty() && name.front() != '.' &&
          std::all_of(name.begin(), name.end(), [](char c) { return isalnum(c) || c == '-' || c == '_' || c == '.'; });
@@ -123,7 +123,7 @@ int main(int argc, char** argv) {
     execv(argv[0], argv);
     return fail(fmt::format("{}: {}", machine.qemu, strerror(errno)));
   }
-  // From here on: traced, or not at all.
+  // From here on the guest is traced, or does not run at all.
   if (!config) return fail(config.error().message);
   if (config->classify.empty() && config->hide.empty())
     return fail(fmt::format("{}: nothing is classified or hidden", file));

@@ -1,4 +1,4 @@
-// oboro-qemu with a QEMU that only notes that it was started.
+// oboro-qemu with a fake QEMU that only notes its start.
 
 #include <cstdlib>
 #include <fcntl.h>
@@ -33,20 +33,20 @@ class OboroQemuTest : public testing::Test {
     qemu("echo yes > \"$OUT/started\"");
     set_state(directory.path() + "/state");
   }
-  // What the fake QEMU does; it answers --version besides.
+  // The script that the fake QEMU runs. It answers --version besides.
   void qemu(const std::string& script) const {
     directory.write("qemu", "#!/bin/sh\n[ \"$1\" = --version ] && echo QEMU emulator version 9.2.0 && exit 0\nOUT=" +
                                 directory.path() + "\n" + script + "\n");
     chmod((directory.path() + "/qemu").c_str(), 0700);
   }
-  // The guest's is below.
+  // The guest's own state directory is below this one.
   void set_state(const std::string& path) {
     state = path + "/web";
     std::filesystem::create_directory(path);
     directory.write("config", fmt::format("[[classify]]\npattern = '/secret'\n[run]\nqemu = '{}/qemu'\nstate = '{}'\n",
                                           directory.path(), path));
   }
-  // Its exit status; negative: the signal that ended it.
+  // Starts it. Returns its exit status; negative: the signal that ended it.
   int start(const std::vector<std::string>& further = {"-accel", "kvm"}) {
     errors = UniqueFd(memfd_create("errors", MFD_CLOEXEC));
     std::vector<std::string> words = {OBORO_QEMU_PROGRAM, "-name", "web"};
@@ -89,7 +89,7 @@ TEST_F(OboroQemuTest, AGuestThatGoesOnFromASavedStateIsNotStarted) {
 }
 
 TEST_F(OboroQemuTest, QemuIsStartedWhenItsSupervisorIsReady) {
-  // Before QEMU, not at some time.
+  // This has happened before QEMU starts, not some time after.
   qemu("grep -q '\"started\"' " + state + "/events.jsonl && grep -q booting " + state +
        "/status.json && echo yes > \"$OUT/started\"; exit 7");
   EXPECT_EQ(start(), 7) << said();
@@ -97,7 +97,7 @@ TEST_F(OboroQemuTest, QemuIsStartedWhenItsSupervisorIsReady) {
 }
 
 TEST_F(OboroQemuTest, ASupervisorThatCannotBeginKeepsQemuFromStarting) {
-  // No file can take its name.
+  // A directory of the file's name is in the way.
   std::filesystem::create_directories(state + "/status.json/x");
   chmod(state.c_str(), 0700);
   EXPECT_EQ(start(), 1);
@@ -107,7 +107,7 @@ TEST_F(OboroQemuTest, ASupervisorThatCannotBeginKeepsQemuFromStarting) {
 }
 
 TEST_F(OboroQemuTest, AFullDiskKeepsQemuFromStarting) {
-  // A mount of this process's own, with root's rights or those of a user namespace.
+  // A mount of this process's own needs root's rights, or those of a user namespace.
   if (unshare(CLONE_NEWNS) != 0) {
     const std::string map = fmt::format("0 {} 1", getuid());
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) GTEST_SKIP() << "this host gives no mount namespace";
@@ -118,7 +118,7 @@ TEST_F(OboroQemuTest, AFullDiskKeepsQemuFromStarting) {
   std::filesystem::create_directory(disk);
   if (mount("disk", disk.c_str(), "tmpfs", 0, "size=32m,mode=700") != 0) GTEST_SKIP() << "tmpfs cannot be mounted here";
   set_state(disk + "/state");
-  // Room for the ring and small files; what is left then belongs to the journal's reserve.
+  // The disk has room for the ring and small files. The rest then belongs to the journal's reserve.
   struct statfs space {};
   ASSERT_EQ(statfs(disk.c_str(), &space), 0);
   const int64_t left = (8 << 20) + (200 << 10);

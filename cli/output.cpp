@@ -37,7 +37,7 @@ std::string shown_endpoint(const event::Endpoint& endpoint) {
   return fmt::format("{}{}{}:{}", v6 ? "[" : "", shown(endpoint.address), v6 ? "]" : "", endpoint.port);
 }
 
-// "as root (0), logged in as alice (1000)"; nothing of users without a name.
+// "as root (0), logged in as alice (1000)"; users without a name are left out.
 std::string shown_user(const event::Subject& process) {
   std::string out;
   if (!process.user.empty()) out = fmt::format(" as {} ({})", shown(process.user), process.uid);
@@ -52,7 +52,7 @@ std::string shown_by(const Event& event) {
                      shown_process(event.subject), shown_user(event.subject));
 }
 
-// How many columns a terminal gives to the text, near enough: continuation bytes take none.
+// About how many columns a terminal needs for the text: continuation bytes take none.
 size_t width(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
@@ -146,7 +146,7 @@ std::string shown_event(const Event& event, const store::LabelNames& names) {
     default:
       break;
   }
-  // What a hidden service does is somebody's, though it may concern no file or socket.
+  // A hidden service's event always has a subject, though it may have no file or socket.
   std::string what = has_object ? " " + object : "";
   if (has_object || event.kind == Kind::hidden) what += shown_by(event);
   if (!has_object && !what.empty()) what.erase(0, 1);

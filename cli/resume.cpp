@@ -12,10 +12,10 @@ namespace oboro::cli {
 namespace {
 
 constexpr char kResumeFooter[] =
-    R"(Where `[safety]` of the configuration says "deny" or "pause", what could leak is refused, and the guest may stand still, once
-tracing cannot be vouched for: labels could not be recorded, say, or the journal could not be written. This lets the guest go on:
-what has been found so far (`oboro status`) refuses nothing any more. What comes after it does again. The result stays
-incomplete, and the journal says who has done this.
+    R"(Tracing may no longer be vouched for: labels could not be recorded, say, or the journal could not be written. If `[safety]` of the
+configuration says "deny" or "pause" for that, sends that could leak are refused, and the guest may stand still. This command lets
+the guest go on: troubles so far (`oboro status` shows them) refuse no sends any more. New troubles do. The result stays incomplete,
+and the journal has the operator's name.
 
 Exit status: 0 done; 1 it could not be done; 4 nothing runs with that state directory.)";
 

@@ -20,10 +20,10 @@ constexpr char kRunFooter[] = R"(Examples:
             --classify '/etc/ssl/private=keys' --classify '/home/*/.ssh/id_*=keys' -- -nic user,hostfwd=tcp::2222-:22
 
 PATTERN is an absolute path in the guest; *, ?, [a-z], {a,b} and ** (any depth) are understood, and a directory stands for
-all below it. LABEL defaults to "classified". What follows -- goes to QEMU as it is.
+all below it. LABEL defaults to "classified". Arguments after -- go to QEMU as they are.
 
-A disk's format is found out at its first use and remembered. A backing file is opened only if it is named here, and so is the
-external data file of a qcow2 image (data=PATH). A comma of a file's name is written ,,.
+A disk's format is found out at its first use and remembered. The backing file and the external data file (data=PATH) of a qcow2
+image are opened only if they are named here. A comma in a file's name is written ,,.
 
 The console is the guest's first serial port; in a terminal, Ctrl-A X ends the guest and Ctrl-A C is QEMU's monitor.
 Meanwhile and afterwards: oboro events, oboro list, oboro explain, oboro status.
@@ -51,7 +51,7 @@ Result<void> complete(RunArguments& a) {
     o.rules = file->classify;
     o.policy = file->policy;
     o.hidden = file->hide;
-    // What the command line says goes before the file.
+    // The command line has priority over the file.
     supervisor::MachineOptions& m = o.machine;
     if (a.memory.empty() && file->memory) m.memory = *file->memory;
     if (m.cpus == 0 && file->cpus) m.cpus = *file->cpus;
@@ -96,7 +96,7 @@ Result<void> complete(RunArguments& a) {
   o.builder = installation->builder;
   o.proxy.program = installation->proxy;
   if (a.proxy == "vm") {
-    // Any QEMU will do for it, but the one that was asked for is there.
+    // Any QEMU will do for it. The one that was asked for is there.
     if (a.machine.qemu.empty()) a.machine.qemu = o.machine.qemu;
     o.proxy.machine = a.machine;
   } else if (!a.machine.kernel.empty() || !a.machine.modules.empty()) {

@@ -1,4 +1,4 @@
-// oboro status beside a run: what it says of a journal that is behind.
+// oboro status beside a run, with a journal that is behind.
 #include "store/status.h"
 
 #include <array>

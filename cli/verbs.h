@@ -26,14 +26,14 @@ void add_detach(CLI::App& app, int& exit_code);
 void add_resume(CLI::App& app, int& exit_code);
 void add_completion(CLI::App& app, int& exit_code);
 
-// Makes of an option one that may be given several times. Each time it takes one word: the library's default for a list
-// takes all words up to the next option, and the "--" behind them.
+// Lets an option be given several times. Each time it takes one word: the library's default for a list takes all words
+// up to the next option, and the "--" behind them.
 inline CLI::Option* repeatable(CLI::Option* option) { return option->expected(1)->allow_extra_args(false)->take_all(); }
 
 // `list hidden` (hidden.cpp). Returns the exit code.
 int list_hidden(const std::string& directory, bool as_json);
 
-// Says the error on standard error, in one line, and returns the exit code.
+// Prints the error on standard error, in one line, and returns the exit code.
 int fail(const Error& error, int exit_code);
 
 }  // namespace oboro::cli

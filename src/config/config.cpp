@@ -12,9 +12,9 @@
 #include "store/label_names.h"
 
 // clang-format off
-// Errors as values, and not one translation unit more than this with the whole parser in it. One of its assertions
-// fails on the text "[=" (3.3.0); without them it comes to report that as the error it is. With NDEBUG they would be
-// assumptions.
+// toml++ gives errors as values, and this is the one translation unit with the whole parser in it. One of its
+// assertions fails on the text "[=" (3.3.0). Without assertions the parser reports that text as the error it is. With
+// NDEBUG the assertions would be assumptions.
 #undef NDEBUG
 #define TOML_ASSERT(expression) static_cast<void>(0)
 #define TOML_EXCEPTIONS 0
@@ -273,7 +273,7 @@ class Reader {
     return true;
   }
 
-  // True, so that callers can return it: the key is known, what is behind it is wrong.
+  // Returns true, so that callers can return it: the key is known, and its value is wrong.
   bool fail(const toml::source_position& at, const std::string& what) {
     if (!error_)
       error_ =

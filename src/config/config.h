@@ -34,7 +34,7 @@
 //   qemu = "/usr/bin/qemu-system-x86_64"
 //   state = "/var/lib/oboro/demo"
 //
-// What is not known is an error: a misspelt key must not leave something unclassified.
+// An unknown key is an error: a misspelt key must not leave something unclassified.
 #pragma once
 
 #include <cstdint>

@@ -44,7 +44,7 @@ append = "console=ttyS0"
   EXPECT_EQ(config->disks[1].images[0].format, disk::Format::raw);
   EXPECT_FALSE(config->kernel);
   EXPECT_TRUE(parse("", "f")->classify.empty());
-  // What is not said follows from what becomes of leaks, which the command line may still change.
+  // A reaction that is not given follows from `leak`, which the command line may still change.
   for (const auto trouble : {policy::Trouble::incomplete, policy::Trouble::supervisor_loss}) {
     EXPECT_EQ(parse("", "f")->policy.reaction(trouble), policy::Reaction::report);
     EXPECT_EQ(parse("[policy]\nleak = 'deny'", "f")->policy.reaction(trouble), policy::Reaction::deny);

@@ -1,5 +1,5 @@
-// Which format each disk of a guest had when it was first used: STATE/disks.json (docs/formats.md). The content of a
-// raw disk is the guest's, so it is not asked again.
+// The format that each disk of a guest had when it was first used: STATE/disks.json (docs/formats.md). The guest writes
+// the content of a raw disk, so the content is not asked again.
 //
 // Threads: one at a time, under the state directory's lock.
 #pragma once
@@ -18,16 +18,16 @@ class Formats {
  public:
   static constexpr size_t kMaxDisks = 1024, kMaxFile = size_t{8} << 20;
 
-  // No such file is no disks. Errors: invalid (what and where), limit, io.
+  // Without such a file there are no disks. Errors: invalid (what and where), limit, io.
   static Result<Formats> load(const std::string& state_directory);
-  // Errors: invalid, with `where` in front.
+  // Errors: invalid; the message begins with `where`.
   static Result<Formats> parse(std::string_view text, const std::string& where);
   std::string format() const;
   Result<void> save(const std::string& state_directory) const;
 
   // path: absolute, without links.
   std::optional<Format> find(const std::string& path) const;
-  // True: that is something new. Error: limit.
+  // True: the disk or its format is new. Error: limit.
   Result<bool> set(const std::string& path, Format format);
   size_t size() const { return formats_.size(); }
 

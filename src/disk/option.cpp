@@ -3,7 +3,7 @@
 namespace oboro::disk {
 namespace {
 
-// Takes what is before the next single comma off `rest`. False: there is no further part.
+// Takes the part before the next single comma off `rest`. False: there is no further part.
 bool next_part(std::string_view& rest, bool& more, std::string& part) {
   if (!more) return false;
   part.clear();
@@ -52,7 +52,7 @@ class Parser {
     return {};
   }
 
-  // The image is followed by another, or the last one.
+  // Called when another image follows, or when this was the last one.
   Result<void> finish_image() {
     if (!image().data.empty()) {
       if (image().format == Format::raw) return fail("a raw image has no data file");

@@ -25,7 +25,7 @@ TEST(DiskOption, AChainIsNamedFromTheTopDown) {
   const auto disk = parse_option("top,backing=mid,,dle,backing-format=qcow2,data=d,backing=base,backing-format=raw");
   ASSERT_TRUE(disk) << disk.error().message;
   ASSERT_EQ(disk->images.size(), 3u);
-  EXPECT_EQ(disk->images[0].format, Format::qcow2);  // what has a backing file can be nothing else
+  EXPECT_EQ(disk->images[0].format, Format::qcow2);  // an image with a backing file can have no other format
   EXPECT_EQ(disk->images[1].file, "mid,dle");
   EXPECT_EQ(disk->images[1].format, Format::qcow2);
   EXPECT_EQ(disk->images[1].data, "d");

@@ -23,7 +23,7 @@ uint32_t be32(std::string_view bytes, size_t at) {
 }
 uint64_t be64(std::string_view bytes, size_t at) { return uint64_t{be32(bytes, at)} << 32 | be32(bytes, at + 4); }
 
-// area: what is between the header and the end of the extensions; it begins with one.
+// area: the bytes between the header and the end of the extensions. It begins with an extension.
 Result<void> read_extensions(std::string_view area, Qcow2Header& header) {
   while (area.size() >= 8) {
     const uint32_t type = be32(area, 0), length = be32(area, 4);

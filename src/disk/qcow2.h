@@ -1,5 +1,5 @@
-// What the header of a qcow2 image says of other files. Source: QEMU's docs/interop/qcow2.rst. The bytes are hostile:
-// whoever could once write to the disk as a raw one has written them.
+// What the header of a qcow2 image says about other files. Source: QEMU's docs/interop/qcow2.rst. The bytes are
+// hostile: they may have been written by a guest that had the disk as a raw one.
 #pragma once
 
 #include <cstddef>
@@ -11,16 +11,16 @@
 
 namespace oboro::disk {
 
-// The header, its extensions and the backing file's name are in the first cluster, which QEMU allows to be so large.
+// The header, its extensions and the backing file's name are in the first cluster. QEMU allows clusters of this size.
 inline constexpr size_t kMaxQcow2Header = size_t{2} << 20;
 
 struct Qcow2Header {
   std::optional<std::string> backing;  // a name as QEMU takes it: a path, "json:{...}", "nbd:...", any bytes
   std::string backing_format;          // empty: not said
-  std::optional<std::string> data;     // external data file; empty: there is one, and it is not said which
+  std::optional<std::string> data;     // external data file; empty: there is one, and its name is not given
 };
 
-// Whether a file that begins so is for QEMU a qcow or qcow2 image.
+// Whether QEMU takes a file with this beginning for a qcow or qcow2 image.
 bool looks_like_qcow2(std::string_view start);
 
 // start: the file's first kMaxQcow2Header bytes, or all of it. Errors: invalid (what is wrong with the header),

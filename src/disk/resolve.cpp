@@ -16,7 +16,7 @@
 namespace oboro::disk {
 namespace {
 
-// start: if wanted, what the file begins with.
+// start: gets the beginning of the file, unless it is null.
 Result<File> look(const std::string& name, std::string* start) {
   const std::unique_ptr<char, void (*)(void*)> real(realpath(name.c_str(), nullptr), std::free);
   if (!real) return io_error("disk " + name);
@@ -45,7 +45,7 @@ Error refuse(const Image& image, const std::string& why) {
   return {Errc::invalid, fmt::format("disk {}: {}", image.file, why)};
 }
 
-// What the first image of a disk is.
+// Decides the format of a disk's first image.
 Result<Format> decide(const Image& image, std::optional<Format> remembered, std::string_view start) {
   if (image.format) return *image.format;
   const Format looks = looks_like_qcow2(start) ? Format::qcow2 : Format::raw;
@@ -60,7 +60,7 @@ Result<Format> decide(const Image& image, std::optional<Format> remembered, std:
                 "there, give --disk FILE,format=raw");
 }
 
-// The header of a qcow2 image against the files that the user has named.
+// Compares the header of a qcow2 image with the files that the user has named.
 Result<void> check_header(const Image& image, const Image* backing, std::string_view start, bool guessed) {
   const Result<Qcow2Header> header = parse_qcow2(start);
   const std::string advice =

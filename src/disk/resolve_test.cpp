@@ -23,7 +23,7 @@ class ResolveTest : public testing::DirectoryTest {
 
 const std::string kRaw(4096, 'x');
 
-// Every combination of what is given, what is remembered, and what the disk looks like.
+// Every combination of the format that is given, the one that is remembered, and the one that the disk looks like.
 TEST_F(ResolveTest, WhichFormat) {
   const auto raw = Format::raw, qcow2 = Format::qcow2;
   const std::optional<Format> none;
@@ -80,7 +80,7 @@ TEST_F(ResolveTest, ARawDiskStaysOneWhateverItsGuestWrites) {
     ASSERT_FALSE(disks);
     EXPECT_NE(disks.error().message.find("format=raw"), std::string::npos) << disks.error().message;
   }
-  // By another name, too.
+  // The same by another name.
   ASSERT_EQ(symlink(file.c_str(), path("link").c_str()), 0);
   EXPECT_FALSE(run(path("link")));
   const auto given = run(file + ",format=raw");
@@ -106,10 +106,10 @@ TEST_F(ResolveTest, NothingIsOpenedThatWasNotNamed) {
              {unnamed, "names the data file \"\""},
              {json, "names the backing file \"json:{"},
              {remote, "names the backing file \"nbd:"},
-             // A backing file of the one that was named; and its data file.
+             // A backing file of the one that was named; and that one's data file.
              {leaky + ",backing=" + leaky + ",backing-format=qcow2", "names the backing file"},
              {leaky + ",backing=" + data + ",backing-format=qcow2", "names the data file"},
-             // One was named, and the image wants the other.
+             // A file was named, and the image wants the other kind.
              {leaky + ",data=" + secret, "names the backing file"},
              {data + ",backing=" + secret + ",backing-format=raw", "names the data file"}})
       for (const std::string given : {"", ",format=qcow2"}) {
@@ -118,7 +118,7 @@ TEST_F(ResolveTest, NothingIsOpenedThatWasNotNamed) {
         ASSERT_FALSE(disks) << option;
         EXPECT_NE(disks.error().message.find(refusal), std::string::npos) << disks.error().message;
         EXPECT_NE(disks.error().message.find("not opened"), std::string::npos) << disks.error().message;
-        // Only a guess may have been the guest's.
+        // Only a guessed format may come from what the guest wrote.
         EXPECT_EQ(disks.error().message.find("FILE,format=raw") != std::string::npos,
                   !remembers && option.find(',') == std::string::npos && given.empty())
             << disks.error().message;
@@ -140,10 +140,10 @@ TEST_F(ResolveTest, WhatWasNamed) {
   EXPECT_FALSE(disk[1].data);
   EXPECT_EQ(disk[2].file.path, base);
   EXPECT_EQ(disk[2].format, Format::raw);
-  // A backing file may be the disk of another guest: what it is, is said each time.
+  // A backing file may be the disk of another guest. So its format is given each time.
   EXPECT_EQ(remembered(top), Format::qcow2);
   EXPECT_FALSE(remembered(middle));
-  // A raw backing file is raw whatever is in it.
+  // A raw backing file is raw, whatever it contains.
   EXPECT_EQ((*run(middle + ",backing=" + top + ",backing-format=raw"))[0][1].format, Format::raw);
 }
 
@@ -164,7 +164,7 @@ TEST_F(ResolveTest, WhatCannotBeADisk) {
     ASSERT_FALSE(disks) << option;
     EXPECT_NE(disks.error().message.find(expected), std::string::npos) << disks.error().message;
   }
-  EXPECT_FALSE(std::filesystem::exists(path("disks.json")));  // nothing was used
+  EXPECT_FALSE(std::filesystem::exists(path("disks.json")));  // no disk was used
 }
 
 TEST_F(ResolveTest, ADamagedMemoryIsNoReasonToGuess) {
@@ -172,7 +172,7 @@ TEST_F(ResolveTest, ADamagedMemoryIsNoReasonToGuess) {
   write("disks.json", "{");
   EXPECT_FALSE(run(file));
   EXPECT_FALSE(run(file + ",format=raw"));
-  EXPECT_TRUE(resolve({}, top_));  // but without disks it does not matter
+  EXPECT_TRUE(resolve({}, top_));  // without disks it does not matter
 }
 
 }  // namespace

@@ -93,8 +93,8 @@ class Filter {
   virtual void remove_object(uint64_t key) = 0;
   virtual void add_name(const KnownName& name) = 0;
   virtual void remove_name(uint64_t dentry) = 0;
-  // From now on every process is one of interest to the steps with kOrSender, and only to them. Until remove_senders()
-  // or clear().
+  // From now on every process is of interest to the steps with kOrSender, and only to these steps. Until
+  // remove_senders() or clear().
   virtual void add_senders() = 0;
   virtual void remove_senders() = 0;
   virtual void clear() = 0;

@@ -4,10 +4,10 @@
 // Threads: read from any vCPU thread without a lock. The guest changes the bytes meanwhile, so every value is copied
 // out once and used from the copy. add() before anybody reads; exchange() by one thread at a time, at any time.
 //
-// What is mapped may go away while the guest runs (KVM: the VMM changes its memory slots). So nobody keeps a pointer
-// into it, but only guest physical addresses; and whoever reads or writes does so where the engine waits for it before
-// the bytes go: inside Machine::Handling or Machine::Reading (engine/kvm/machine.h). On TCG the mapping stays for the
-// life of the process.
+// A mapping may go away while the guest runs (KVM: the VMM changes its memory slots). So nobody keeps a pointer into
+// it, but only guest physical addresses. Reads and writes are allowed only where the engine waits for them before the
+// bytes go: inside Machine::Handling or Machine::Reading (engine/kvm/machine.h). On TCG the mapping stays for the life
+// of the process.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,6 @@
 // Encoding: a version, the envelope and the kind's payload, in the order of schema.def: fixed-width little-endian
-// integers, strings as u16 length and bytes, lists as u8 count and strings. A field is only ever added together with a
-// new version number: both sides come from the same build, an old ring is drained by the same version or refused.
+// integers, strings as u16 length and bytes, lists as u8 count and strings. Each change of a field comes with a new
+// version number. Both sides come from the same build; an old ring is drained by the same version, or refused.
 #include "event/codec.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@ static_assert(std::endian::native == std::endian::little, "integers are copied a
 
 constexpr uint8_t kVersion = 5;
 
-// What an encoding can take at most, by schema.def.
+// The size of the longest encoding, by schema.def.
 template <typename T>
 constexpr size_t kMaxSize = 0;
 template <typename Type>
@@ -143,7 +143,7 @@ class Reader {
 // One description for both directions: Coder is Writer or Reader, and the record is const or not.
 template <typename Coder, typename Record>
 void code(Coder& coder, Record& record) {
-  // Of no object there is nothing but that.
+  // An object of type none has no further members.
   if constexpr (std::is_same_v<std::remove_const_t<Record>, Object>) {
     coder.enumerator(record.type);
     if (record.type == ObjectType::none) return;

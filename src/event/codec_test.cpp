@@ -59,7 +59,7 @@ TEST(Codec, RoundTrip) {
   EXPECT_EQ(back->verdict, Verdict::deny);
 }
 
-// Every kind with every field of its payload set: what the table says is what crosses.
+// Every kind with every field of its payload set: all that the table lists comes across.
 template <typename Payload>
 Payload filled() {
   Payload payload;

@@ -28,7 +28,7 @@ bool take(std::string_view& text, std::string_view prefix) {
   return true;
 }
 
-// What stands before `end`, which is taken too.
+// Takes the text before `end`, and `end`.
 bool take_until(std::string_view& text, std::string_view end, std::string& out) {
   const size_t at = text.find(end);
   if (at == std::string_view::npos) return false;
@@ -117,7 +117,7 @@ void adopt(Refused& out, std::string_view text) {
   out.reason = text;
 }
 
-// An exec of before the payloads may be about the process as it was, with the program to come in `path`.
+// An exec in a journal from before the payloads may show the process as it was, with the new program in `path`.
 void adopt_exec(Event& event, std::string_view words) {
   Exec exec{std::string(words)};
   Object& object = event.object;

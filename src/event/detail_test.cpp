@@ -5,7 +5,7 @@
 namespace oboro::event {
 namespace {
 
-// The words of each kind, as journals of before the payloads have them, say the same when they are read back.
+// The words of each kind, as journals from before the payloads have them, mean the same when they are read back.
 TEST(Detail, OldWordsAreUnderstoodAndStaySame) {
   const std::pair<Kind, std::string_view> kOld[] = {
       {Kind::started, "engine tcg, QEMU 11.1.3"},

@@ -1,6 +1,5 @@
 // What Oboro reports: one Event for each change of the diffusion state, each leak, and each change of the tracer
-// itself. schema.def says of what it is made; docs/formats.md documents the JSON form, which is the contract with
-// users.
+// itself. schema.def lists the members. docs/formats.md documents the JSON form, which is the contract with users.
 #pragma once
 
 #include <concepts>
@@ -32,7 +31,7 @@ using Payload = std::variant<
     std::monostate>;
 
 struct Event : Envelope {
-  Payload data;  // of `kind`; another kind's is as good as none
+  Payload data;  // the payload of `kind`; a payload of another kind counts as none
 
   // Makes it an event of this kind.
   template <typename T>
@@ -40,7 +39,7 @@ struct Event : Envelope {
     kind = T::kKind;
     data = std::move(payload);
   }
-  // The payload; an empty one if it is another kind's.
+  // The payload; an empty one if the event is of another kind.
   template <typename T>
   const T& as() const {
     static const T kNone{};
@@ -49,7 +48,7 @@ struct Event : Envelope {
   }
 };
 
-// fn(field::..., member, FieldInfo) for each field of a record or a payload, in the order of schema.def.
+// Calls fn(field::..., member, FieldInfo) for each field of a record or a payload, in the order of schema.def.
 #define RECORD(Type, doc)                             \
   template <typename T, typename Fn>                  \
   requires std::same_as<std::remove_const_t<T>, Type> \
@@ -59,7 +58,7 @@ struct Event : Envelope {
 #define END() }
 #include "event/schema.def"
 
-// fn(payload) with the payload that the event's kind has, empty if there is none.
+// Calls fn(payload) with the payload of the event's kind; it is empty if there is none.
 template <typename Fn>
 void with_payload(const Event& event, Fn&& fn) {
   switch (event.kind) {
@@ -88,7 +87,7 @@ void fill_payload(Payload& data, Kind kind, Fn&& fn) {
 std::string_view name(Kind kind);
 std::string_view name(ObjectType type);
 std::string_view name(Verdict verdict);
-// The other way round. False, and out untouched, if there is no such name.
+// The reverse. False, and out is untouched, if there is no such name.
 bool parse(std::string_view text, Kind& out);
 bool parse(std::string_view text, ObjectType& out);
 bool parse(std::string_view text, Verdict& out);

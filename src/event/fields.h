@@ -30,7 +30,7 @@ inline constexpr size_t kMaxWord = 64;
 inline constexpr size_t kMaxArguments = 4096;  // all of Subject::argv
 inline constexpr size_t kMaxArgumentCount = 64;
 
-inline constexpr uint32_t kNoUser = UINT32_MAX;  // unknown; also what the kernel calls a login UID that is not set
+inline constexpr uint32_t kNoUser = UINT32_MAX;  // unknown; the kernel, too, uses this for a login UID that is not set
 
 struct FieldInfo {
   std::string_view key;

@@ -30,7 +30,7 @@ bool for_each_vma(Reader& r, Gva mm, Fn&& fn) {
     if (++seen_vmas > kMaxVmas) return false;
     const bool failed = r.failed();
     const bool ours = Vma{vma}.mm(r) == mm;
-    if (!failed) r.clear_failure();  // a stale slot is no failure of the walk
+    if (!failed) r.clear_failure();  // a stale slot does not make the walk fail
     if (ours) fn(Vma{vma});
     return true;
   };

@@ -22,15 +22,16 @@ struct Vma {
   Gva mm(Reader& r) const { return r.pointer(at, Field::vma_mm); }
 };
 
-// Bounds of the walks below. A walk that meets its bound is incomplete, and says so.
+// Bounds of the walks below. A walk that reaches its bound is incomplete, and says so.
 inline constexpr size_t kMaxVmas = 70000;  // above sysctl vm.max_map_count
 inline constexpr size_t kMaxMappers = 16384;
 
-// Appends mm's shared, writable file mappings' inodes (mm_struct.mm_mt, a maple tree). False if the tree could not be
-// walked to its end.
+// Appends the inodes of mm's shared, writable file mappings (mm_struct.mm_mt, a maple tree). False if the tree could
+// not be walked to its end.
 bool shared_writable_inodes(Reader& r, Gva mm, std::vector<Inode>& out);
 
-// Appends the owners (mm_struct.owner) of all mappings of an inode (address_space.i_mmap). False as above.
+// Appends the owners (mm_struct.owner) of all mappings of an inode (address_space.i_mmap). False if they could not be
+// read to their end.
 bool mappers(Reader& r, Inode inode, std::vector<Task>& out);
 
 }  // namespace oboro::guest

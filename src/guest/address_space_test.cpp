@@ -60,7 +60,7 @@ TEST_F(AddressSpaceTest, OnlySharedWritableFilesCount) {
   EXPECT_EQ(found(), std::vector{inode.value});
 }
 
-// Slots behind the end of a node keep what was there before; so may slots within it for a moment.
+// Slots behind the end of a node keep their old values. Slots within it may, too, for a moment.
 TEST_F(AddressSpaceTest, StaleSlots) {
   const Gva one = new_inode(), other = new_inode();
   const Gva stale = shared(new_inode());
@@ -72,9 +72,9 @@ TEST_F(AddressSpaceTest, StaleSlots) {
   EXPECT_EQ(found(), (std::vector{one.value, other.value}));
   guest.write(pivots + 8, uint64_t{0x1fff});
   guest.write(pivots + 16, uint64_t{0});
-  guest.set(stale, Field::vma_mm, guest.allocate());  // freed, and another process's by now
+  guest.set(stale, Field::vma_mm, guest.allocate());  // freed, and by now another process's
   EXPECT_EQ(found(), (std::vector{one.value, other.value}));
-  guest.hide(stale);  // freed, its memory gone: no failure either
+  guest.hide(stale);  // freed, and its memory is gone: no failure either
   EXPECT_EQ(found(), (std::vector{one.value, other.value}));
   guest.memory.show_all();
   guest.write(slots + 16, uint64_t{0x402});  // reserved entries of the tree are no pointers
@@ -84,12 +84,12 @@ TEST_F(AddressSpaceTest, StaleSlots) {
 TEST_F(AddressSpaceTest, DamagedTreesAreIncomplete) {
   guest.set_vmas(mm, {shared(new_inode()), shared(new_inode())}, 1);
   const uint64_t root = guest.get(mm, Field::mm_mt_root);
-  guest.set(mm, Field::mm_mt_root, (root & ~uint64_t{0x78}) | 9 << 3);  // a type that there is not
+  guest.set(mm, Field::mm_mt_root, (root & ~uint64_t{0x78}) | 9 << 3);  // a type that does not exist
   found(false);
   const Gva node = guest.allocate();
   const uint64_t range = node.value | 2 << 3 | 6;
   for (uint64_t i = 0; i < 16; ++i) {
-    guest.write(node + guest.profile[Field::maple_range_slot] + i * 8, range);  // its own parent
+    guest.write(node + guest.profile[Field::maple_range_slot] + i * 8, range);  // the node's own parent
     if (i < 15) guest.write(node + guest.profile[Field::maple_range_pivot] + i * 8, i + 1);
   }
   guest.set(mm, Field::mm_mt_root, range);

@@ -52,7 +52,7 @@ bool SuperBlock::is_volatile(Reader& r) const {
 FileIdentity Inode::identity(Reader& r) const {
   FileIdentity identity;
   const SuperBlock sb = super_block(r);
-  // tmpfs makes up a UUID at each mount (since 6.6); its files end with the boot all the same.
+  // tmpfs makes up a UUID at each mount (since 6.6). Its files end with the boot all the same.
   if (!sb.is_volatile(r)) identity.uuid = r.get<std::array<uint8_t, 16>>(sb.at, Field::super_block_uuid);
   if (!identity.persistent()) identity.dev = sb.dev(r);
   identity.inode = number(r);

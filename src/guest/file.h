@@ -1,4 +1,4 @@
-// file, inode, dentry, mount, super_block: what is opened, and what it is called.
+// file, inode, dentry, mount, super_block: a file that is opened, and its names.
 #pragma once
 
 #include <array>
@@ -60,7 +60,7 @@ struct Dentry {
   Gva at;
   Inode inode(Reader& r) const { return {r.pointer(at, Field::dentry_inode)}; }
   Dentry parent(Reader& r) const { return {r.pointer(at, Field::dentry_parent)}; }  // itself at the root
-  // True path: mount point of the file system's root in the initial namespace, and the names from there.
+  // The true path: the mount point of the file system's root in the initial namespace, and the names from there.
   std::string true_path(Reader& r) const;
 };
 
@@ -72,18 +72,18 @@ struct File {
   std::string path(Reader& r) const { return dentry(r).true_path(r); }
 };
 
-// The struct mount of a file system's root in the initial mount namespace: the one that says where the file system
-// "is". Another mount of the root if there is none (a container's own tmpfs, a detached mount); null if there is no
-// mount.
+// The struct mount of a file system's root in the initial mount namespace, which says where the file system "is". If
+// there is none, another mount of the root (a container's own tmpfs, a detached mount). Null if there is no mount.
 Gva main_mount(Reader& r, SuperBlock sb);
 
-// A path being put together from its end, without allocation: classification looks at every open.
+// A path that is put together from its end, without allocation: classification looks at every open.
 class PathBuffer {
  public:
-  // The true path of dentry. False if it could not be read; too long ones keep their end and set truncated().
+  // The true path of dentry. False if it could not be read. A path that is too long keeps its end, and sets
+  // truncated().
   bool assign_true_path(Reader& r, Dentry dentry);
-  // The path by which file was opened, through its own mount (bind mounts, other mount namespaces). Empty and false if
-  // that is the true path by construction.
+  // The path by which file was opened, through its own mount (bind mounts, other mount namespaces). Empty, and false,
+  // if that must be the true path.
   bool assign_mounted_path(Reader& r, File file);
   std::string_view view() const { return {data_ + start_, kMaxPath - start_}; }
   bool truncated() const { return truncated_; }

@@ -12,7 +12,7 @@ using fake::FileSystem;
 
 constexpr uint64_t kExt4 = 0xef53, kTmpfs = 0x01021994;
 
-// A root file system, and one mounted on /mnt/data in it. Either form of super_block.s_mounts.
+// A root file system, and another one mounted on /mnt/data in it. With either form of super_block.s_mounts.
 class FileTest : public testing::TestWithParam<bool> {
  protected:
   FileTest() {

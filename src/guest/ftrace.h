@@ -8,12 +8,12 @@
 
 namespace oboro::guest {
 
-// A record that is marked so, and not in use, is left out by everything that ftrace does: bit FTRACE_FL_DISABLED of
+// ftrace leaves out, in everything that it does, a record that is marked so and not in use: bit FTRACE_FL_DISABLED of
 // dyn_ftrace.flags (include/linux/ftrace.h).
 inline constexpr uint64_t kFtraceDisabled = uint64_t{1} << 25;
 
-// Where the flags of the records for these instructions are; null for those that ftrace has none for. An empty list if
-// this kernel has no ftrace, or its list cannot be read.
+// The addresses of the flags of these instructions' records; null where ftrace has no record. The list is empty if this
+// kernel has no ftrace, or if ftrace's list cannot be read.
 std::vector<Gva> ftrace_flags(Reader& r, std::span<const Gva> instructions);
 
 }  // namespace oboro::guest

@@ -9,7 +9,7 @@ namespace {
 
 class Ftrace : public testing::Test {
  protected:
-  // A group of records, in front of those before.
+  // A group of records, in front of the earlier groups.
   Gva group(const std::vector<uint64_t>& addresses) {
     const Gva page = guest.allocate(), records = guest.allocate();
     for (size_t i = 0; i < addresses.size(); ++i) guest.set(records + i * size(), Field::dyn_ftrace_ip, addresses[i]);

@@ -60,8 +60,8 @@ std::string Reader::string(Gva va, size_t max) {
   constexpr uint64_t kPage = 4096;
   std::string out;
   while (out.size() < max) {
-    // Copied first, searched afterwards: the guest may change it in between. A piece ends where its page does: what is
-    // behind the string's end need not be there.
+    // Copied first, and searched afterwards: the guest may change the string in between. A piece ends with its page:
+    // the memory behind the string's end need not be there.
     char copy[256];
     const Gva at = va + out.size();
     const size_t part = std::min({sizeof copy, max - out.size(), kPage - at.value % kPage});

@@ -1,8 +1,8 @@
 // A running Linux guest kernel: its memory by virtual address, and its structures by profile. Never writes.
 //
-// Every value is from the guest and so hostile. A read that fails gives zero and raises the failed() flag of the Reader
-// that asked: zero is a null pointer or an empty set everywhere in the kernel structures read here, so a walk ends, and
-// the caller reports what was asked for as not traceable.
+// Every value is from the guest, and so hostile. A read that fails gives zero, and raises the failed() flag of the
+// Reader that asked. Zero is a null pointer or an empty set in all kernel structures that are read here, so a walk
+// ends. The caller then reports the result as incomplete.
 #pragma once
 
 #include <atomic>
@@ -19,12 +19,12 @@
 
 namespace oboro::guest {
 
-// Where one boot of a kernel put itself.
+// Where the kernel has put itself in this boot.
 struct Layout {
   Gva image_base;           // first mapped byte of the kernel image (KASLR applied), 2 MiB aligned
   Gpa image_start;          // its physical address: the image is contiguous
   uint64_t image_size = 0;  // bytes
-  arch::PageTables tables;  // any in which the kernel half is complete; used until the kernel's own are known
+  arch::PageTables tables;  // any tables whose kernel half is complete; used until the kernel's own are known
 };
 
 class Kernel {
@@ -34,9 +34,9 @@ class Kernel {
 
   const Profile& profile() const { return profile_; }
   const Layout& layout() const { return layout_; }
-  Gva symbol(Symbol symbol) const;  // null if the kernel has none; per-CPU offsets are returned as they are
+  Gva symbol(Symbol symbol) const;  // null if the kernel has none; a per-CPU offset is returned as it is
   bool is_direct_map(Gva va) const { return va.value - direct_map_ < direct_map_size_; }
-  // Where in RAM that lies which is at va in the direct map; nothing for other addresses.
+  // The place in RAM of an address in the direct map; nothing for other addresses.
   std::optional<Gpa> physical(Gva va) const {
     return is_direct_map(va) ? std::optional(Gpa(va.value - direct_map_)) : std::nullopt;
   }
@@ -44,12 +44,12 @@ class Kernel {
 
   // Copies out.size() bytes at va. False if any of them is not mapped to RAM.
   bool read(Gva va, void* out, size_t size) const {
-    // Nearly everything is in the direct map: no page walk, and with a constant size no call.
+    // Nearly all structures are in the direct map. For these there is no page walk, and with a constant size no call.
     return (is_direct_map(va) && memory_.read_mapped(Gpa(va.value - direct_map_), out, size)) ||
            read_in_parts(va, out, size);
   }
-  // Where in guest physical memory va lies, and how many bytes follow it there as they do here: to the end of the page,
-  // of the image or of the direct map. nullopt if it is not mapped. (Whether it is RAM, memory() knows.)
+  // The guest physical address of va, and how many bytes follow there as they do at va: to the end of the page, of the
+  // image or of the direct map. nullopt: va is not mapped. (memory() knows whether that address is RAM.)
   struct Place {
     Gpa at;
     uint64_t size;
@@ -68,8 +68,8 @@ class Kernel {
 };
 
 // Reads structures for one intercepted operation. It has a budget: however a guest forges its structures (cycles, huge
-// counts), the walks of one operation together end after kMaxReads reads, some 20 ms of an engine that has RAM mapped;
-// what is read from then on fails.
+// counts), all walks of one operation together end after kMaxReads reads. (That is some 20 ms with an engine that has
+// RAM mapped.) Further reads fail.
 class Reader {
  public:
   static constexpr uint32_t kMaxReads = 1 << 20;
@@ -93,7 +93,7 @@ class Reader {
     T value{};
     return bytes(va, &value, sizeof value) ? value : T{};
   }
-  // The member of the structure at `object`.
+  // A member of the structure at `object`.
   template <typename T>
   T get(Gva object, Field field) {
     const uint32_t offset = profile()[field];
@@ -104,7 +104,7 @@ class Reader {
     return at<T>(object + offset);
   }
   Gva pointer(Gva object, Field field) { return Gva(get<uint64_t>(object, field)); }
-  // A NUL-terminated string of at most max bytes; cut there.
+  // A NUL-terminated string, cut after max bytes.
   std::string string(Gva va, size_t max);
 
  private:

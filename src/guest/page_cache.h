@@ -13,13 +13,13 @@
 
 namespace oboro::guest {
 
-// Copies the file's bytes from `offset` on, whatever its size says. False, and what is in out means nothing, unless
-// each of them is in a page that is in the cache, up to date, and still the file's once it has been copied. What is on
-// disk only, swapped out, or in a hole is not cached.
+// Copies the file's bytes from `offset` on, whatever its size is. True only if each byte is in a page that is in the
+// cache, up to date, and still the file's after the copy. Otherwise out means nothing. Bytes that are only on disk,
+// swapped out or in a hole are not cached.
 //
 // Reads: some 10 for each page of 4 KiB that out covers, 80 at most.
-// Threads: any; the guest may go on meanwhile. Whoever writes to the file meanwhile is seen half way: the caller has to
-// look whether the file changed.
+// Threads: any; the guest may go on meanwhile. A write to the file meanwhile may be seen half done: the caller has to
+// look whether the file has changed.
 bool read_cached(Reader& r, Inode file, uint64_t offset, std::span<std::byte> out);
 
 }  // namespace oboro::guest

@@ -12,7 +12,7 @@ namespace {
 using fake::FakeGuest;
 using fake::kPageSize;
 
-// Every byte says where in the file it is.
+// Every byte tells its place in the file.
 std::string content(size_t size) {
   std::string out(size, '\0');
   for (size_t i = 0; i < size; ++i) out[i] = static_cast<char>('a' + (i / kPageSize * 7 + i) % 26);
@@ -20,7 +20,7 @@ std::string content(size_t size) {
 }
 
 struct PageCache : testing::Test {
-  // What can be read there, or that nothing can.
+  // The bytes that can be read there, or a text that says that none can.
   std::string read(uint64_t offset, size_t size) {
     std::string out(size, '-');
     Reader r(guest.kernel());
@@ -69,7 +69,7 @@ TEST_F(PageCache, LargeFolios) {
   }
 }
 
-// As for a file of huge pages: the folio stands where otherwise a node would.
+// As with a file of huge pages: the folio is in a place where otherwise a node would be.
 TEST_F(PageCache, AFolioAboveTheLowestLevel) {
   const std::string many = content(70 * kPageSize);
   const Gva frames = guest.allocate(many.size() + 64 * kPageSize);
@@ -172,7 +172,7 @@ TEST_F(PageCache, AKernelThatLacksSomething) {
   }
 }
 
-// The page goes to somebody else while it is read: then it is not the file's.
+// The page is given to another owner while it is read. Then it is not the file's.
 TEST_F(PageCache, APageThatIsTakenAway) {
   const Gva frames = guest.cache(inode, text);
   const Gpa second = *guest.kernel().physical(frames + kPageSize);
@@ -188,7 +188,7 @@ TEST_F(PageCache, APageThatIsTakenAway) {
   const uint64_t page = guest.word(guest.cache_slot(inode, 1));
   reuse(0);
   write_slot(1, page);
-  reuse(page + 64);  // a copy of it is elsewhere
+  reuse(page + 64);  // a copy of the page is elsewhere
 }
 
 TEST_F(PageCache, APageThatIsReadFromDiskMeanwhile) {

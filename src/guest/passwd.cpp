@@ -11,7 +11,7 @@ namespace {
 constexpr ptrdiff_t kColons = 6;  // name:password:uid:gid:comment:home:shell, and the shell is the rest of the line
 
 bool is_name(std::string_view text) {
-  // What begins with + or - is a rule of NIS.
+  // A name that begins with + or - is a rule of NIS.
   if (text.empty() || text.size() > kMaxUserName || text.front() == '+' || text.front() == '-') return false;
   while (!text.empty()) {
     const Utf8Step step = utf8_step(text);
@@ -21,7 +21,7 @@ bool is_name(std::string_view text) {
   return true;
 }
 
-// Takes what stands before the next colon, and the colon. False if there is none.
+// Takes the field before the next colon, and the colon. False if there is no colon.
 bool take_field(std::string_view& line, std::string_view& field) {
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos) return false;

@@ -14,10 +14,9 @@ inline constexpr size_t kMaxPasswdLines = 4096;
 
 using UserNames = std::unordered_map<uint32_t, std::string>;
 
-// The first line of a number counts, as it does for getpwuid(). A number whose line has no name fit to be shown -
-// longer than kMaxUserName, not UTF-8, with blanks or controls, or of a line that is not complete - has an empty one.
-// Lines behind the first kMaxPasswdLines do not count, nor does a number that is not followed by a colon: of that the
-// rest may be missing.
+// The first line of a number counts, as for getpwuid(). A number has an empty name if its line has no name that is fit
+// to be shown: one longer than kMaxUserName, not UTF-8, with blanks or controls, or of an incomplete line. Lines behind
+// the first kMaxPasswdLines do not count. Nor does a number that no colon follows: a part of it may be missing.
 UserNames parse_passwd(std::string_view text);
 
 }  // namespace oboro::guest

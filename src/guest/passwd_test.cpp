@@ -31,7 +31,7 @@ TEST(Passwd, TheFirstLineOfANumberCounts) {
 TEST(Passwd, AnEndWithoutANewline) {
   const std::string line = "alice:x:1000:1000:Alice:/home/alice:/bin/sh";
   EXPECT_EQ(parsed(line), (Expected{{1000, "alice"}}));
-  // However it is cut: never another number, never half a name.
+  // Wherever the text is cut, there is never another number, and never half a name.
   for (size_t size = 0; size < line.size(); ++size)
     for (const auto& [uid, name] : parsed(line.substr(0, size))) {
       EXPECT_EQ(uid, 1000u) << size;

@@ -219,7 +219,7 @@ bool udp_receivers(Reader& r, Gva net, const IpEndpoint& to, std::vector<Sock>& 
     mask = r.get<uint32_t>(table, Field::udp_table_mask);
   else
     mask = (uint64_t{1} << (r.get<uint32_t>(table, Field::udp_table_log) & 31)) - 1;
-  // udp_hashfn(): port plus the namespace's salt, which only kernels with CONFIG_NET_NS keep.
+  // udp_hashfn(): the port plus the namespace's salt. Only kernels with CONFIG_NET_NS keep a salt.
   const uint32_t salt = p.has(Field::net_hash_mix) ? r.get<uint32_t>(net, Field::net_hash_mix) : 0;
   const uint64_t slot = (to.port + salt) & mask;
   const Gva head = r.pointer(table, Field::udp_table_hash) + slot * p[Field::udp_hslot_size] + p[Field::udp_hslot_head];
@@ -229,7 +229,7 @@ bool udp_receivers(Reader& r, Gva net, const IpEndpoint& to, std::vector<Sock>& 
     const Sock sock{link - p[Field::sock_node_next]};
     if (r.get<uint16_t>(sock.at, Field::sock_num) == to.port && sock.net(r) == net) {
       const IpAddress bound = sock.local(r).address;
-      // An IPv6 socket on :: also takes IPv4 unless it is v6-only: taken as if it did.
+      // An IPv6 socket on :: also takes IPv4, unless it is v6-only. It is treated as if it did.
       const bool takes = bound == to.address || bound.is_any() || to.address.is_any();
       if (takes && !(sock.family(r) == Family::inet && !to.address.is_v4() && !to.address.is_any()))
         out.push_back(sock);

@@ -1,4 +1,4 @@
-// socket, sock, unix_sock, inet_sock, net: who talks to whom.
+// socket, sock, unix_sock, inet_sock, net: the ends of a communication.
 #pragma once
 
 #include <array>
@@ -56,7 +56,7 @@ struct Sock {
   Gva net(Reader& r) const { return r.pointer(at, Field::sock_net); }
   Sock unix_peer(Reader& r) const { return {r.pointer(at, Field::unix_sock_peer)}; }
   std::string unix_name(Reader& r) const;  // "/run/x.sock", "@abstract", "" unbound
-  IpEndpoint local(Reader& r) const;       // address bound to, or the one connections use
+  IpEndpoint local(Reader& r) const;       // the address bound to, or the one that connections use
   IpEndpoint remote(Reader& r) const;      // zero if not connected
   // "tcp", "udp", "unix-stream", "raw", "packet", ...
   std::string protocol_name(Reader& r) const;
@@ -64,15 +64,15 @@ struct Sock {
 
 inline Sock sock_of(Reader& r, Gva socket) { return {r.pointer(socket, Field::socket_sk)}; }
 
-// msghdr.msg_name as an IP endpoint (the kernel's own copy of it). False if there is none or it is no IP address.
+// msghdr.msg_name (the kernel's own copy) as an IP endpoint. False if there is none, or if it is no IP address.
 bool message_destination(Reader& r, Gva msghdr, IpEndpoint& out);
 
-// The network namespace of this guest in which a packet sent in `net` to this address arrives: net itself for loopback
-// addresses and those of its interfaces, else another one that has the address (a container's). Null: outside the
-// guest.
+// The network namespace of this guest in which a packet arrives that is sent in `net` to this address: net itself for
+// loopback addresses and those of its own interfaces, else another namespace that has the address (a container's).
+// Null: the address is outside of the guest.
 Gva namespace_of_address(Reader& r, Gva net, const IpAddress& address);
 
-// Appends the UDP sockets of this namespace that a datagram to `to` can reach (udp_table). False if not all were seen.
+// Appends the UDP sockets of this namespace that a datagram to `to` can reach (udp_table). False if some were not seen.
 bool udp_receivers(Reader& r, Gva net, const IpEndpoint& to, std::vector<Sock>& out);
 
 }  // namespace oboro::guest

@@ -61,7 +61,7 @@ TaskFinder::TaskFinder(const Kernel& kernel) {
 }
 
 void TaskFinder::learn_stack(Reader& r, uint64_t per_cpu, Task task) {
-  stack_known_ = true;  // or as well known as it gets
+  stack_known_ = true;  // or it is as well known as it gets
   if (!top_of_stack_offset_) return;
   const uint64_t stack = r.get<uint64_t>(task.at, Field::task_stack);
   const uint64_t top = r.at<uint64_t>(Gva(per_cpu + top_of_stack_offset_));

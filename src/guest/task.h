@@ -1,4 +1,4 @@
-// task_struct: who runs.
+// task_struct: the tasks of the guest.
 #pragma once
 
 #include <atomic>
@@ -25,16 +25,16 @@ struct Task {
   std::string cgroup(Reader& r) const;  // "/system.slice/ssh.service"; empty where unknown
 };
 
-// Finds the running task and its system call on a vCPU that is in kernel mode. per_cpu: arch::per_cpu_base() of it.
+// Finds the running task and its system call on a vCPU in kernel mode. per_cpu: arch::per_cpu_base() of that vCPU.
 class TaskFinder {
  public:
   explicit TaskFinder(const Kernel& kernel);
   Task current(Reader& r, uint64_t per_cpu) const { return {Gva(r.at<uint64_t>(Gva(per_cpu + current_offset_)))}; }
-  // The number of the system call that the task is in, or was in last: in the user registers at the top of its kernel
-  // stack. UINT64_MAX if there is none.
+  // The number of the system call that the task is in, or was in last. It is read from the user registers at the top of
+  // the task's kernel stack. UINT64_MAX if there is none.
   uint64_t system_call(Reader& r, Task task) const;
-  // To be called with the running task until stack_known(): finds where the user registers lie (x86 kernels with
-  // FRED pad the stack's top). Any thread; all find the same.
+  // To be called with the running task until stack_known(): finds where the user registers lie. (x86 kernels with FRED
+  // leave room at the top of the stack.) Threads: any; all find the same.
   void learn_stack(Reader& r, uint64_t per_cpu, Task task);
   bool stack_known() const { return stack_known_.load(std::memory_order_relaxed); }
   bool usable() const { return current_offset_ != 0; }
@@ -47,8 +47,8 @@ class TaskFinder {
   std::atomic<bool> stack_known_{false};
 };
 
-// Calls fn(Task) for every process (thread-group leader) from init_task on, at most `limit`; fn returns false to stop.
-// False if the list did not end within the limit or could not be read.
+// Calls fn(Task) for every process (thread-group leader) from init_task on, at most `limit`. fn returns false to stop.
+// False if the list did not end within the limit, or could not be read.
 template <typename Fn>
 bool for_each_process(Reader& r, size_t limit, Fn&& fn) {
   const uint32_t link = r.profile()[Field::task_tasks];

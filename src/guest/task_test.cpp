@@ -96,7 +96,8 @@ TEST(TaskFinder, UnusableWithoutACurrentTask) {
   EXPECT_FALSE(TaskFinder(guest.kernel()).usable());
 }
 
-// Kernels with FRED leave room between the user registers and the end of the stack: the per-CPU top of the stack tells.
+// Kernels with FRED leave room between the user registers and the end of the stack. The per-CPU top of the stack shows
+// that.
 TEST(TaskFinder, PaddedStack) {
   for (const uint64_t padding : {16u, 64u}) {
     FakeGuest guest;

@@ -26,7 +26,7 @@ bool UserMemory::read(uint64_t at, std::span<std::byte> out) const {
     const size_t part = std::min<uint64_t>(place->size, out.size());
     if (!kernel_.memory().read(place->at, out.data(), part)) return false;
     std::atomic_thread_fence(std::memory_order_acquire);
-    // All of it: a large page may have become many small ones.
+    // The whole place again: a large page may have become many small ones.
     const std::optional<Kernel::Place> again = place_of(at);
     if (!again || again->at != place->at || again->size < part) return false;
     out = out.subspan(part);
@@ -37,7 +37,7 @@ bool UserMemory::read(uint64_t at, std::span<std::byte> out) const {
 
 bool UserMemory::read_string(uint64_t at, size_t max, std::string& out) const {
   out.clear();
-  char piece[256];  // copied first, searched afterwards: the guest may change it in between
+  char piece[256];  // copied first, and searched afterwards: the guest may change it in between
   while (out.size() < max) {
     const size_t size = std::min({sizeof piece, max - out.size(), kPage - (at + out.size()) % kPage});
     if (!read(at + out.size(), std::as_writable_bytes(std::span(piece, size)))) return false;

@@ -61,7 +61,7 @@ TEST_F(UserMemoryTest, WhatIsNotThereIsNotRead) {
   EXPECT_FALSE(UserMemory(guest.kernel(), {}).read(kAt, got)) << "no page tables";
 }
 
-// The kernel's own memory is mapped in the same tables, but is not the program's to name.
+// The same tables map the kernel's own memory. A program may not name that.
 TEST_F(UserMemoryTest, TheKernelsMemoryIsNotRead) {
   EXPECT_FALSE(read(fake::kImageBase.value, 8));
   const uint64_t kernels = guest.vmalloc(kPageSize).value;

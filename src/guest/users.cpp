@@ -13,8 +13,8 @@ constexpr unsigned kAttempts = 2;
 constexpr size_t kMaxStacked = 4;  // mounts on one place
 constexpr uint64_t kWriter = 1;    // RWSEM_WRITER_LOCKED
 
-// Whether a look-up of `name` in `directory` finds the dentry: one that was renamed, replaced or freed has another name
-// or parent, or is in no hash chain.
+// Whether a look-up of `name` in `directory` finds the dentry. A dentry that was renamed, replaced or freed has another
+// name or parent, or is in no hash chain.
 bool is_child(Reader& r, Gva dentry, Gva directory, std::string_view name) {
   if (r.get<uint32_t>(dentry, Field::dentry_name_len) != name.size()) return false;
   char found[16];
@@ -25,7 +25,7 @@ bool is_child(Reader& r, Gva dentry, Gva directory, std::string_view name) {
 
 bool is_being_written(Reader& r, Inode file) { return r.get<uint64_t>(file.at, Field::inode_rwsem) & kWriter; }
 
-// What is read before is older than what is read after it.
+// Reads before this are older than reads after it.
 void order_reads() { std::atomic_thread_fence(std::memory_order_acquire); }
 
 }  // namespace
@@ -67,7 +67,8 @@ bool Users::refresh() {
     found = found && !r.failed() && after.mounts == before.mounts && before.mounts % 2 == 0;
     if (after.mounts == before.mounts && before.mounts % 2 == 0 && kernel_.profile().has(Symbol::mount_lock))
       mounts_ = before.mounts;
-    if (after == before && before.renames % 2 == 0 && before.mounts % 2 == 0) break;  // the next would be the same
+    if (after == before && before.renames % 2 == 0 && before.mounts % 2 == 0)
+      break;  // a further try would end the same way
   }
   if (tried_) {
     const Clock::time_point end = Clock::now();
@@ -84,7 +85,7 @@ bool Users::refresh_once(Reader& r) {
   if (!file.at || r.failed()) return false;
   const Version now = version(r, file);
   if (r.failed() || (now != loaded_ && !load(r, now))) return false;
-  // Renames go on elsewhere all the time; what counts is that the names led there before and after.
+  // Renames go on elsewhere all the time. It matters only that the names led there before and after.
   order_reads();
   return is_child(r, etc_.child, top.dentry, "etc") && is_child(r, passwd_.child, etc.dentry, "passwd");
 }
@@ -96,7 +97,7 @@ Users::Sequences Users::sequences(Reader& r) const {
   return {counter(Symbol::rename_lock), counter(Symbol::mount_lock)};
 }
 
-// Of the first process, which follows init_task in the list for as long as the guest runs.
+// The root directory of the first process, which follows init_task in the list for as long as the guest runs.
 Users::Place Users::root(Reader& r) const {
   const Profile& p = kernel_.profile();
   const uint32_t link = p[Field::task_tasks];
@@ -152,7 +153,7 @@ Gva Users::mounted_at(Reader& r, Place place) const {
     if (r.pointer(mount, Field::mount_mountpoint) == place.dentry) return mount;
     link = Gva(r.at<uint64_t>(link));
   }
-  r.fail();  // what is not known to be free may be covered
+  r.fail();  // a lock that is not known to be free may be held
   return {};
 }
 
@@ -166,8 +167,8 @@ Users::Version Users::version(Reader& r, Inode file) const {
           r.get<uint32_t>(file.at, Field::inode_ctime_nsec)};
 }
 
-// A writer holds the inode's lock, and sets the times before it writes: so what is read between two looks at which
-// nobody held it and the times were the same is all old or all new.
+// A writer holds the inode's lock, and sets the times before it writes. So bytes that are read between two looks, at
+// which nobody held the lock and the times were the same, are all old or all new.
 bool Users::load(Reader& r, const Version& file) {
   if (!may_try()) return false;
   const Inode inode{file.inode};

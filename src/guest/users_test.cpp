@@ -15,7 +15,7 @@ constexpr int kForEver = 1 << 29;  // times some microseconds: longer than the t
 constexpr const char* kPasswd = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000:::\n";
 constexpr const char* kOther = "root:x:0:0:root:/root:/bin/sh\nmallory:x:1000:1000:::\n";
 
-// A guest whose first process has /etc/passwd below its root directory. Either form of a directory's children.
+// A guest whose first process has /etc/passwd below its root directory. With either form of a directory's children.
 class UsersTest : public testing::TestWithParam<bool> {
  protected:
   UsersTest() {
@@ -94,7 +94,7 @@ TEST_P(UsersTest, TheFileIsReadOncePerVersion) {
 
 TEST_P(UsersTest, ReplacedByRename) {
   ASSERT_EQ(name(), "alice");
-  // The old dentry stays for whoever has the file open; it is in no hash chain.
+  // The old dentry stays for processes that have the file open. It is in no hash chain.
   unhash(passwd);
   file(etc, "passwd", kOther);
   EXPECT_EQ(name(), "mallory");
@@ -155,7 +155,7 @@ TEST_P(UsersTest, NotWhileItIsWritten) {
   EXPECT_EQ(name(), "alice");
 }
 
-// Elsewhere in the guest: files are renamed all the time.
+// Elsewhere in the guest, files are renamed all the time.
 TEST_P(UsersTest, RenamesElsewhereDoNotMatter) {
   const Gva inode = guest.inode_of(passwd);
   const Gpa bytes = *guest.kernel().physical(guest.cache(inode, kPasswd));
@@ -167,7 +167,7 @@ TEST_P(UsersTest, RenamesElsewhereDoNotMatter) {
   EXPECT_TRUE(changed.touched());
 }
 
-// What costs much is not done again and again because a guest makes it necessary.
+// An expensive look is not repeated again and again because a guest makes it necessary.
 TEST_P(UsersTest, LooksAreApart) {
   pause = kForEver;
   ASSERT_EQ(name(), "alice");
@@ -185,7 +185,7 @@ TEST_P(UsersTest, AFailureIsNotTriedAgainAtOnce) {
   EXPECT_EQ(name(), "");
 }
 
-// What a writer, a rename or a mount does while the file is read.
+// A writer, a rename or a mount changes something while the file is read.
 TEST_P(UsersTest, NotWhatChangesWhileItIsRead) {
   const Gva inode = guest.inode_of(passwd);
   const Gpa bytes = *guest.kernel().physical(guest.cache(inode, kPasswd));

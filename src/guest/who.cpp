@@ -10,7 +10,7 @@ namespace {
 constexpr uint64_t kPieceSize = 4096;  // a page
 constexpr size_t kContainerDigits = 64;
 
-// The strings that begin at `at`, at most `count` of them, up to the first byte that is not in RAM.
+// The strings from `at` on, at most `count` of them, up to the first byte that is not in RAM.
 std::vector<std::string> strings(Reader& r, Gva mm, uint64_t at, uint64_t size, size_t count) {
   const auto tables = r.kernel().physical(r.pointer(mm, Field::mm_pgd));
   if (!tables || r.failed()) return {};

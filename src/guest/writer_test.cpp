@@ -63,7 +63,7 @@ TEST_F(WriterTest, RomAndWhatIsNotThereAreRefused) {
   }
 }
 
-// A hostile kernel's pointer may lead anywhere, a program's memory among it.
+// A hostile kernel's pointer may lead anywhere, also to a program's memory.
 TEST_F(WriterTest, OnlyTheKernelsHalfIsWritten) {
   const Gva user(0x7f0000000000);
   const auto bytes = guest.map_user(user, kPageSize);

@@ -40,7 +40,7 @@ void History::count_sequence(const Event& event) {
   last_seq_ = event.seq;
 }
 
-// Whether or not it is kept: an ID is never given to another object.
+// Counts the ID whether or not the object is kept: an ID is never given to another object.
 void History::count_id(const event::Object& object) {
   if (object.type == ObjectType::none) return;
   next_id_ = std::max(next_id_, (object.id & ((uint64_t{1} << 56) - 1)) + 1);
@@ -109,7 +109,7 @@ void History::apply(const Event& event) {
     case Kind::warning:
       add_once(warnings_, event.as<event::Warning>().text);
       break;
-    case Kind::stopped:  // what the guest held when it ended stays to be asked for, until the next run starts
+    case Kind::stopped:  // the guest's last state can be asked for until the next run starts
     case Kind::hidden:
     case Kind::refused:
     case Kind::count:
@@ -123,7 +123,7 @@ TrackedObject* History::tracked(const event::Object& object) {
 }
 
 TrackedObject* History::track(const event::Object& object, const Event& event) {
-  // The far end of a leak may be no object of the guest that anything could be known about: it has no identity.
+  // The far end of a leak has no identity: it may be no object of the guest.
   if (object.type == ObjectType::none || object.id == 0) return nullptr;
   const ObjectKey key = object_key(object.type, object.id);
   if (auto* known = tracked(object)) return known;
@@ -168,8 +168,8 @@ void History::spread(const Event& event, bool classified) {
   if (event.verdict == event::Verdict::deny) return;  // nothing went anywhere
   ObjectKey from = 0;
   if (!classified && event.from.type != ObjectType::none) {
-    // The source has the labels, by what the tracer says. If we do not know how, records were lost; it is managed
-    // still.
+    // The tracer says that the source has the labels. If the state does not know how it got them, records were lost. It
+    // is managed all the same.
     if (auto* source = track(event.from, event)) {
       gain(*source, event.labels, 0, false);
       if (event.from.type == ObjectType::file && !event.from.path.empty()) add_name(*source, event.from.path);
@@ -207,7 +207,7 @@ void History::add_name(TrackedObject& object, std::string_view path) {
   }
   const ObjectKey key = object_key(object.type, object.id);
   if (tree_.file(node) == key) return;
-  // A name refers to one file. That the other lost it went by us, or comes later.
+  // A name refers to one file. The event by which the other file lost it was missed, or comes later.
   if (tree_.file(node) != 0) drop_name(tree_.file(node), node, false, path);
   tree_.set_file(node, key);
   file->names.push_back(node);
@@ -231,8 +231,8 @@ void History::drop_name(ObjectKey key, PathTree::Node node, bool clear, std::str
   if (clear) tree_.clear_file(node);
 }
 
-// An exchange (RENAME_EXCHANGE) is two renames, of which the second one is the first one backwards, of another inode. A
-// rename and one back again are of the same inode.
+// An exchange (RENAME_EXCHANGE) is two renames. The second one is the first one backwards, of another inode. A rename,
+// and one back again, are of the same inode.
 bool History::completes_exchange(const Event& event) const {
   return event.as<event::Renamed>().old_path == last_rename_.to && event.object.path == last_rename_.from &&
          event.object.fs == last_rename_.fs && event.object.inode != last_rename_.inode;
@@ -249,16 +249,16 @@ void History::rename(const Event& event) {
     const PathTree::Node target = tree_.find(fs, event.object.path);
     const auto displaced = tree_.rename(fs, old_path, event.object.path);
     if (displaced.file != 0) drop_name(displaced.file, target, false, event.object.path);
-    // If nothing had the old name, nothing was moved, and the other half is a rename as any other.
+    // If nothing had the old name, nothing was moved, and the other half is a rename like any other.
     last_rename_ = {};
     if (known) last_rename_ = {{fs, old_path, event.object.path, event.object.inode}, displaced.directory};
   }
-  // Its old name may have been unknown to us, or it was displaced as the other half of an exchange.
+  // Its old name may have been unknown, or it was displaced as the other half of an exchange.
   if (event.object.type == ObjectType::file)
     if (auto* file = tracked(event.object)) add_name(*file, event.object.path);
 }
 
-// With Keep::lasting, `object` is gone after it.
+// With Keep::lasting, `object` is gone after this call.
 void History::end(TrackedObject& object) {
   if (object.ended) return;
   object.ended = true;
@@ -272,7 +272,7 @@ void History::end(TrackedObject& object) {
   if (keep_ == Keep::lasting) forget(object_key(object.type, object.id));
 }
 
-// The words go as their files do: a guest may have made each in a file system of its own.
+// The words are removed together with their files: a guest may have made each file in a file system of its own.
 void History::forget(ObjectKey key) {
   objects_.erase(key);
   if (words_.size() < 4 * objects_.size() + 64) return;

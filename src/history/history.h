@@ -1,12 +1,12 @@
-// The present state of the guest's classified information, folded from all events: what bears labels, since when, from
-// where, under which names; what has ended; and whether the picture is complete.
+// The present state of the guest's classified information, folded from all events: which objects bear labels, since
+// when, from where, under which names; which have ended; and whether the state is complete.
 //
-// It knows events and nothing else: where they come from, and what a label is called, is the caller's
+// A History knows events and nothing else. The caller knows where they come from, and what a label is called
 // (stream/reader.h).
 //
-// Every event counts, in whatever order it comes: a damaged or hostile journal gives a wrong or incomplete picture,
-// said to be incomplete, but costs neither more time than events nor more memory than kMaxObjects objects, or, with
-// Keep::lasting, than the files that bear labels at one time.
+// Every event counts, in whatever order the events come. A damaged or hostile journal gives a wrong or incomplete
+// state, which says that it is incomplete. It costs no more time than its events, and no more memory than kMaxObjects
+// objects; with Keep::lasting, no more than the files that bear labels at one time.
 //
 // Threads: one at a time.
 #pragma once
@@ -30,9 +30,9 @@ constexpr ObjectKey object_key(event::ObjectType type, uint64_t id) {
   return static_cast<uint64_t>(type) << 56 | (id & ((uint64_t{1} << 56) - 1));
 }
 
-// The event that gave an object labels it did not have.
+// The event that gave an object labels that it did not have.
 struct Gain {
-  uint64_t order = 0;  // which event: its place among all, from 1
+  uint64_t order = 0;  // the event's place among all, from 1
   uint64_t labels = 0;
   ObjectKey from = 0;       // 0: classified by a pattern, or unknown
   bool classified = false;  // by a pattern: the beginning of a chain
@@ -48,7 +48,7 @@ struct FileDetail {
   std::string last_path;  // once it has no name
 };
 
-// Of everything that is neither file nor process.
+// The details of everything that is neither file nor process.
 struct SocketDetail {
   std::string path;  // of a terminal, a queue, a segment
   std::string protocol;
@@ -87,9 +87,9 @@ struct PersistentFile {
   bool operator==(const PersistentFile&) const = default;
 };
 
-// A History of Keep::lasting as data, to be gone on from.
+// A History of Keep::lasting as data, from which another one can go on.
 struct Lasting {
-  // The last one, for the next event may be the other half of an exchange.
+  // The last rename. The next event may be the other half of an exchange.
   struct Rename {
     std::string fs, from, to;
     uint64_t inode = 0;
@@ -119,23 +119,24 @@ class History {
   History() : History(Keep::everything) {}
   // max_objects: with Keep::everything.
   explicit History(Keep keep, size_t max_objects = kMaxObjects) : keep_(keep), max_objects_(max_objects) {}
-  // Goes on from there, with Keep::lasting: what comes after leaves what it would have left behind all events. But for
-  // names: between the halves of an exchange, those of files below the directory that has lost its place are not kept.
+  // Goes on from there, with Keep::lasting. The events that follow then leave the same state as all events would have.
+  // Names are an exception: between the halves of an exchange, those of files below the directory that has lost its
+  // place are not kept.
   explicit History(const Lasting& lasting);
   Lasting lasting() const;
 
   void apply(const event::Event& event);
 
   const TrackedObject* find(ObjectKey key) const;
-  // By the name it has now, on any file system; else the latest that has lost it.
+  // The file that has this name now, on any file system; else the latest one that had it.
   const TrackedObject* find_file(std::string_view path) const;
   const TrackedObject* find_process(uint32_t pid) const;  // the latest with this PID
-  // Present and ended ones, in the order in which they became managed.
+  // Present and ended objects, in the order in which they became managed.
   std::vector<const TrackedObject*> objects(event::ObjectType type) const;
   std::vector<std::string> paths(const TrackedObject& file) const;
   event::Object describe(const TrackedObject& object) const;  // path: its first name, or its last
 
-  // One chain per set of labels that came the same way.
+  // One chain for each set of labels that came in the same way.
   std::vector<Chain> explain(const TrackedObject& object) const;
   std::vector<PersistentFile> persistent_files() const;  // present ones with labels, ascending by ID
 

@@ -1,4 +1,4 @@
-// What the next run has to know.
+// The part of a state that the next run has to know.
 #include <algorithm>
 
 #include "history/history.h"
@@ -13,7 +13,8 @@ std::vector<PersistentFile> History::persistent_files() const {
     out.push_back({words_[file->fs], words_[file->fs_type], file->inode, file->generation, object.labels, object.id,
                    paths(object), file->last_path});
     auto& names = out.back().names;
-    std::erase_if(names, [](const std::string& name) { return !name.starts_with('/'); });  // too long, and cut
+    std::erase_if(names,
+                  [](const std::string& name) { return !name.starts_with('/'); });  // a name that was too long, and cut
     if (!names.empty()) out.back().last_path.clear();
   }
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });

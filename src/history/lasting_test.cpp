@@ -1,4 +1,4 @@
-// What the next run has to know of a journal.
+// The part of a journal that the next run has to know.
 #include <gtest/gtest.h>
 #include <random>
 
@@ -54,7 +54,7 @@ TEST(Lasting, WhoShowsEverythingHasABoundButNoIdIsUsedAgain) {
   apply_more_than_the_bound(state, events);
   EXPECT_FALSE(state.complete());
   EXPECT_EQ(state.next_id(), 204u);
-  // What was refused, or ended before anything was known of it, has had an ID too.
+  // An object whose labels were refused, or that ended before anything was known of it, has had an ID, too.
   Event refused = events.make(Kind::diffusion, file(300, "/srv/refused"), process(301, 801), 1);
   refused.verdict = event::Verdict::deny;
   state.apply(refused);

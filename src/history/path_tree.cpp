@@ -107,7 +107,7 @@ PathTree::Displaced PathTree::rename(std::string_view fs, std::string_view from,
 void PathTree::put_back(Node directory, std::string_view fs, std::string_view path) {
   if (directory >= nodes_.size() || nodes_[directory].parent != kNone || nodes_[directory].name.empty() ||
       nodes_[directory].name.starts_with('\0'))
-    return;  // its files are gone since
+    return;  // the directory's files are gone since
   move(directory, fs, path);
 }
 
@@ -116,7 +116,7 @@ PathTree::Displaced PathTree::move(Node moved, std::string_view fs, std::string_
   if (to == "/" || !to.starts_with('/')) return {};
   const Node parent = make(fs, slash == 0 ? "/" : to.substr(0, slash));
   if (parent == kNone) return {};
-  // No node may come below itself. That is what a kernel refuses too, so only a hostile journal can ask for it.
+  // No node may come below itself. A kernel refuses that, too, so only a hostile journal can ask for it.
   for (Node above = parent; above != kNone; above = nodes_[above].parent) {
     if (above != moved) continue;
     prune(parent);
@@ -128,8 +128,8 @@ PathTree::Displaced PathTree::move(Node moved, std::string_view fs, std::string_
     if (old == moved) return {};
     displaced.file = nodes_[old].file;
     nodes_[old].file = 0;
-    // A directory that is replaced is empty in truth. If we know of files below, this is half of an exchange, or we
-    // have missed something about them: they stay known, without this name.
+    // A directory that is replaced is really empty. If files below it are known, this is one half of an exchange, or
+    // events about them were missed. The files stay known, without this name.
     detach(old);
     if (nodes_[old].children == 0) {
       prune(old);

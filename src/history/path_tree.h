@@ -1,5 +1,5 @@
-// The names of managed files as a tree, so that renaming a directory renames all below it at once, however many.
-// Every file system has a tree of its own: a name refers to one file there.
+// The names of managed files as a tree, so that the rename of a directory renames everything below it at once, however
+// much that is. Every file system has a tree of its own: a name refers to one file there.
 //
 // Threads: one at a time. No operation recurses or costs more than the length of its paths and log(number of names).
 #pragma once
@@ -21,7 +21,7 @@ class PathTree {
 
   PathTree() : nodes_(1) {}
 
-  // The node of this name, made if need be. kNone if the path is not absolute or the tree is full.
+  // The node of this name, which is made if need be. kNone if the path is not absolute, or if the tree is full.
   Node make(std::string_view fs, std::string_view path);
   Node find(std::string_view fs, std::string_view path) const;
 
@@ -31,16 +31,17 @@ class PathTree {
   void clear_file(Node node);
 
   struct Displaced {
-    uint64_t file = 0;       // had the name `to` before, and has it no more
-    Node directory = kNone;  // had it, and files below it: they have no path until put_back()
+    uint64_t file = 0;       // the file that had the name `to` before, and has it no more; 0: none
+    Node directory = kNone;  // had the name `to`, and has files below it: these have no path until put_back()
   };
-  // What `from` names, and all below it, gets the name `to`. A rename to below itself, and of a name that is not known,
-  // does nothing.
+  // The node that `from` names, and all below it, gets the name `to`. A rename to a place below itself, or of a name
+  // that is not known, does nothing.
   Displaced rename(std::string_view fs, std::string_view from, std::string_view to);
-  // A displaced directory gets a name again: what was one half of an exchange.
+  // Gives a displaced directory a name again: the rename was one half of an exchange.
   void put_back(Node directory, std::string_view fs, std::string_view path);
 
-  // Empty if a rename has put another directory in the place of one above. At most 16 KiB, else cut at the front.
+  // Empty if a rename has put another directory in the place of one above. At most 16 KiB; a longer path is cut at the
+  // front.
   std::string path(Node node) const;
 
  private:
@@ -62,7 +63,7 @@ class PathTree {
   void attach(Node node, Node parent, std::string_view name);
   void prune(Node node);
 
-  std::deque<Entry> nodes_;  // a deque, for the keys refer to names in it
+  std::deque<Entry> nodes_;  // a deque, because the keys refer to names in it
   std::vector<Node> free_;
   std::map<Key, Node> index_;  // ordered: a guest cannot make it slow by choosing names
 };

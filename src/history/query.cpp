@@ -76,8 +76,8 @@ event::Object History::describe(const TrackedObject& object) const {
   return out;
 }
 
-// From the object backwards: the gain that brought the label, the object it came from, the gain that had brought it
-// there before... Each step is at an earlier event than the last, so there is an end.
+// Goes backwards from the object: the gain that brought the label, the object that it came from, the gain that had
+// brought it there before... Each step is at an earlier event than the last, so there is an end.
 std::vector<Chain> History::explain(const TrackedObject& object) const {
   std::vector<Chain> chains;
   for (uint64_t rest = object.labels; rest != 0; rest &= rest - 1) {
@@ -88,7 +88,7 @@ std::vector<Chain> History::explain(const TrackedObject& object) const {
       const auto gain = std::find_if(at->gains.begin(), at->gains.end(),
                                      [&](const Gain& g) { return (g.labels & label) != 0 && g.order < before; });
       if (gain == at->gains.end()) break;
-      // What is only known as the source of a later event came to its label in a way that nobody recorded.
+      // If an object is only known as the source of a later event, nobody recorded how it got its label.
       if (gain->from == 0 && !gain->classified) break;
       chain.orders.push_back(gain->order);
       chain.complete = gain->classified;

@@ -1,4 +1,4 @@
-// What the handlers work with: one boot of one guest kernel, and the receivers of what they report.
+// The handlers' environment: one boot of one guest kernel, and the receivers of reports.
 #pragma once
 
 #include <array>
@@ -24,8 +24,8 @@ class Reporter {
   virtual ~Reporter() = default;
   virtual void report(event::Event& event) = 0;
   // Something could not be traced. `what` is a string literal; each is reported once per boot. Where the policy wants
-  // it (policy::Policy::reaction), this, as a lost record, also calls labels::Carriers::refuse_sends(), before the
-  // guest goes on.
+  // it (policy::Policy::reaction), this and a lost record also call labels::Carriers::refuse_sends(), before the guest
+  // goes on.
   virtual void incomplete(const char* what) = 0;
   virtual void kernel_replaced() = 0;  // kexec
 };

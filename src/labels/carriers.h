@@ -29,16 +29,16 @@ class Marks {
   virtual ~Marks() = default;
   virtual void add(Carrier carrier) = 0;
   virtual void remove(Carrier carrier) = 0;
-  virtual void clear() = 0;  // of all
+  virtual void clear() = 0;  // all carriers cease to be managed
   // Sends are refused (Carriers::refuse_sends): from now on every process that sends is of interest, until
   // remove_senders() or clear().
   virtual void add_senders() = 0;
   virtual void remove_senders() = 0;
 };
 
-// Reasons that are told from others by their addresses. There was no room for labels:
+// Reasons to refuse sends that are recognised by their addresses. There was no room for labels:
 inline constexpr char kTableFull[] = "the table of managed objects is full";
-// What has nothing to do with labels:
+// This one has nothing to do with labels:
 inline constexpr char kNoJournal[] = "the journal cannot be written";
 
 class Carriers {
@@ -82,9 +82,9 @@ class Carriers {
     return reported_leaks_[digest % reported_leaks_.size()].exchange(digest, std::memory_order_relaxed) != digest;
   }
 
-  // From now on nothing may leave the guest: labels are known to be missing, say, so any process may hold what must not
-  // leave. A new boot does not end it: files outlive boots, and theirs may be among the labels that are missing. why: a
-  // string literal; null: that is over. Takes the lock.
+  // From now on nothing may leave the guest: labels are known to be missing, say, so any process may hold data that
+  // must not leave. A new boot does not end this: files outlive boots, and their labels may be among those that are
+  // missing. why: a string literal; null: sends are allowed again. Takes the lock.
   void refuse_sends(const char* why);
   // The reason; null as long as sends are not refused.
   const char* sends_refused() const { return sends_refused_.load(std::memory_order_acquire); }

@@ -59,7 +59,7 @@ Result<Message> receive(int socket, int timeout_ms) {
     if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS ||
         control->cmsg_len < CMSG_LEN(sizeof(int)))
       continue;
-    // The space is padded, so that two fit: the last one counts, and none is left open.
+    // The space is padded, so there may be two descriptors. The last one counts, and none is left open.
     for (size_t at = CMSG_LEN(0); at + sizeof(int) <= control->cmsg_len; at += sizeof(int)) {
       int fd;
       memcpy(&fd, reinterpret_cast<const char*>(control) + at, sizeof fd);

@@ -1,6 +1,6 @@
 // A channel between the engine side (in QEMU) and the supervisor (`oboro run`): a SOCK_SEQPACKET pair, one message of
-// messages.def a packet. There are two: on `control` the tracer speaks first (when a kernel is met, never for an
-// operation of the guest), on `commands` the supervisor does.
+// messages.def a packet. There are two channels. On `control` the tracer speaks first (when a kernel is met, and never
+// for an operation of the guest). On `commands` the supervisor speaks first.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +24,11 @@ struct Message {
   }
 };
 
-// Waits while the other side does not read, unless the socket is O_NONBLOCK. Errors: io (also when the other side is
+// Waits while the other side does not read, unless the socket is O_NONBLOCK. Errors: io (also if the other side is
 // gone, or does not read), limit (too long).
 Result<void> send(int socket, const Body& body, uint32_t request = 0, int fd = -1);
-// Waits at most timeout_ms (-1: for ever). Errors: io (also when the other side is gone), limit (time-out; too long),
-// invalid (decode()'s).
+// Waits at most timeout_ms (-1: for ever). Errors: io (also if the other side is gone), limit (time-out; too long),
+// invalid (as for decode()).
 Result<Message> receive(int socket, int timeout_ms);
 
 }  // namespace oboro::link

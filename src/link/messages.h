@@ -1,6 +1,6 @@
 // The messages of messages.def as types, and as bytes: a header of 8 bytes (protocol, type, two of zero, the request's
-// number), then the fields in their order. A NUMBER has 8 bytes, a FLAG one (0 or 1), a TEXT its length in 4 and then
-// its bytes; little endian. One sequence of bytes for one message: what decodes encodes to the same.
+// number), then the fields in their order. A NUMBER has 8 bytes, a FLAG one (0 or 1), a TEXT its length in 4 bytes and
+// then its bytes; little endian. A message has one sequence of bytes only: a decoded message encodes to the same bytes.
 #pragma once
 
 #include <cstdint>
@@ -46,11 +46,11 @@ using Body = VariantOf<void
 // The message's name, for people.
 std::string_view name_of(Type type);
 Type type_of(const Body& body);
-// Its fields, a line each: name, space, value.
+// The message's fields, a line each: name, space, value.
 std::string text_of(const Body& body);
 
 struct Envelope {
-  uint32_t request = 0;  // of which request this is, or answers; 0: of none
+  uint32_t request = 0;  // the number of the request that this is, or answers; 0: of none
   Body body;
 };
 

@@ -1,5 +1,5 @@
-// What is classified and hidden, and how: each one type, from the configuration file to the tracer. And what `oboro
-// run` tells the engine side of it at start, through an inherited memory file: text, one line an entry.
+// The rules for what is classified and hidden: one type for each, from the configuration file to the tracer. And the
+// settings that `oboro run` gives the engine side at its start, in an inherited memory file: text, one line an entry.
 #pragma once
 
 #include <array>
@@ -34,8 +34,8 @@ struct HiddenService {
   bool children = false;
   bool network = false;            // "remote"
   std::vector<std::string> files;  // valid patterns
-  // The host's alone, of its proxy: where it may go (proxy/destination.h; nothing: to every other host), and ports that
-  // it may bind; bytes, and descriptors (proxy/limits.h).
+  // Only for the host: where the service's proxy may go (proxy/destination.h; nothing: to every other host); the ports
+  // that it may bind; its limits in bytes and descriptors (proxy/limits.h).
   std::optional<std::vector<std::string>> to{};
   std::vector<uint16_t> listen{};
   std::optional<uint64_t> max_memory{}, max_files{};
@@ -63,7 +63,7 @@ enum class Wait : uint8_t {
 constexpr std::array<std::pair<std::string_view, Wait>, 3> kWaits = {
     {{"block", Wait::block}, {"yield", Wait::yield}, {"park", Wait::park}}};
 
-// What a word in such a list stands for, and the other way round.
+// The value of a word in such a list, and the reverse.
 template <typename T, size_t kCount>
 std::optional<T> value_of(const std::array<std::pair<std::string_view, T>, kCount>& words, std::string_view word) {
   for (const auto& [name, value] : words)

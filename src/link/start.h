@@ -1,4 +1,4 @@
-// The start words: what the shared object that is loaded into a VMM is told on its command line or in its environment.
+// The start words: the settings that the shared object in a VMM gets by its command line or its environment.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace oboro::link {
 
-// What the supervisor hands over: descriptors by number (-1: not given), and the rest as it is.
+// The supervisor's settings for the shared object: descriptors by number (-1: not given), and other values.
 struct Start {
   int control = -1;       // the channel of control.h
   int settings = -1;      // memory file: Settings
@@ -21,11 +21,11 @@ struct Start {
   int ram = -1;           // TCG: memory file with the guest's RAM...
   uint64_t below_4g = 0;  // ... of which so many bytes are below 4 GiB
   std::string hooks;      // KVM: how to hook
-  // Of each hidden service's proxy, in the order of the settings: the channel's three, and one that ends with it.
+  // The descriptors of a hidden service's proxy: the channel's three, and one that ends with the proxy.
   struct Proxy {
     int memory = -1, for_proxy = -1, for_tracer = -1, alive = -1;
   };
-  std::vector<Proxy> proxies;
+  std::vector<Proxy> proxies;  // in the order of the settings
 
   // Words of the form key=value. Errors: invalid (what is wrong).
   static Result<Start> parse(std::span<const std::string_view> words);

@@ -29,7 +29,7 @@ Decision decide(const Policy& policy, const Situation& situation, const Flow& fl
   switch (flow.channel) {
     case Channel::remote:
       if (flow.labels && policy.leak == Verdict::deny) return deny(Reason::leak);
-      // Whoever sends may hold what is not recorded.
+      // Any sender may hold data whose labels are not recorded.
       if (!situation.vouched_for && policy.may_refuse_all()) return deny(Reason::unvouched);
       return flow.labels ? Decision{Verdict::alert, Reason::leak} : Decision{};
     case Channel::untraced:

@@ -38,21 +38,21 @@ struct Flow {
 
 // What holds for the guest as a whole.
 struct Situation {
-  bool vouched_for = true;  // false: anybody may hold what must not leave, or leave unseen, and so nobody may send
+  bool vouched_for = true;  // false: any process may hold data that must not leave, or send unseen, so nobody may send
 };
 
 // Why tracing cannot be vouched for.
 enum class Trouble : uint8_t {
   incomplete,       // something could not be traced, or a record was lost: labels may be missing
   full_table,       // labels could not be recorded, for want of room
-  journal,          // what happens cannot be written down
-  supervisor_loss,  // nobody reads what the tracer tells
+  journal,          // nothing that happens can be written down
+  supervisor_loss,  // nobody reads what the tracer reports
   count
 };
 
-// What is done about it. The later one is the stricter one, up to `pause`; the others are for supervisor_loss alone.
+// What is done about a trouble. Up to `pause`, a later one is stricter. The others are for supervisor_loss alone.
 enum class Reaction : uint8_t {
-  report,  // it is told, and nothing else
+  report,  // the trouble is reported, and nothing else is done
   deny,    // everything that could leak is refused until the trouble is over, or an operator says go on
   pause,   // that, and the machine stands still until then
   kill,    // the VMM ends
@@ -66,7 +66,7 @@ enum class Reason : uint8_t {
   none,
   leak,       // labels leave the machine
   untraced,   // labels go to where they cannot be followed
-  unvouched,  // nobody knows which labels leave the machine, or nobody would hear of it
+  unvouched,  // it is not known which labels leave the machine, or nobody would hear of it
 };
 
 struct Decision {
@@ -79,14 +79,14 @@ struct Decision {
 // What the user wants.
 struct Policy {
   Verdict leak = Verdict::alert;  // alert or deny
-  // By trouble; nothing: `deny` where leaks are denied, else `report`.
+  // The reaction to each trouble. Nothing: `deny` where leaks are denied, else `report`.
   std::array<std::optional<Reaction>, static_cast<size_t>(Trouble::count)> safety{};
 
   constexpr std::optional<Reaction>& on(Trouble trouble) { return safety[static_cast<size_t>(trouble)]; }
   Reaction reaction(Trouble trouble) const;
-  // Whether there may come a time at which nobody may send.
+  // Whether sends may ever be refused to everybody.
   bool may_refuse_all() const;
-  // Whether an operation with such a flow may ever be denied: then the engine must be able to make it fail.
+  // Whether an operation with a flow of this channel may ever be denied: then the engine must be able to make it fail.
   bool may_deny(Channel channel) const;
 };
 

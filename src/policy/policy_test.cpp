@@ -8,7 +8,7 @@ namespace {
 constexpr Policy kAlert{Verdict::alert}, kDeny{Verdict::deny};
 constexpr Situation kComplete{true}, kIncomplete{false};
 
-// Leaks are told, and some trouble has such a reaction.
+// Leaks are reported, and one trouble has a reaction of its own.
 constexpr Policy cautious(Trouble trouble, Reaction reaction) {
   Policy policy{Verdict::alert};
   policy.on(trouble) = reaction;

@@ -1,4 +1,4 @@
-// Structures in the parts of a frame, which have no alignment.
+// Structures in the parts of a frame. The parts have no alignment.
 #pragma once
 
 #include <cstddef>

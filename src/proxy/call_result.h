@@ -1,4 +1,4 @@
-// What a call of the host's kernel gave, as answers carry it: a value, or an errno below zero.
+// The result of a call of the host's kernel, as answers carry it: a value, or an errno below zero.
 #pragma once
 
 #include <cerrno>

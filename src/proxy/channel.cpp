@@ -36,7 +36,7 @@ Result<ChannelFds> Channel::create() {
   fds.for_proxy = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   fds.for_tracer = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!fds.memory || !fds.for_proxy || !fds.for_tracer) return io_error("channel");
-  // Its pages are there from the start: later, "no memory" would be a SIGBUS.
+  // Its pages are present from the start. Later, "no memory" would be a SIGBUS.
   if (posix_fallocate(fds.memory.get(), 0, 2 * sizeof(Ring)) != 0) return io_error("channel");
   if (fcntl(fds.memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return io_error("channel");
   return fds;
@@ -78,7 +78,7 @@ Channel::~Channel() {
   if (memory_) munmap(memory_, 2 * sizeof(Ring));
 }
 
-// Bytes of `out` that have not been read.
+// The bytes of `out` that have not been read.
 uint64_t Channel::in_use() {
   const uint64_t used = written_ - out_->read.load(std::memory_order_seq_cst);
   if (used > kRingSize) broken_ = true;
@@ -138,7 +138,8 @@ std::optional<Frame> Channel::receive(std::vector<std::byte>& storage) {
   read_ += padded(size);
   in_->read.store(read_, std::memory_order_seq_cst);
   if (in_->sender_waits.load(std::memory_order_seq_cst) && in_->sender_waits.exchange(0)) wake_other();
-  // On the copy: the first look at its size and what was copied may differ by now, which parse() notices.
+  // Parsed on the copy: the size at the first look may differ by now from the size in the copy, and parse() notices
+  // that.
   const std::optional<Frame> frame = parse(storage);
   if (!frame) broken_ = true;
   return frame;

@@ -36,7 +36,7 @@ class ChannelTest : public testing::Test {
     frame.second = bytes_of(second);
     return frame;
   }
-  // The memory as an attacker on one side has it.
+  // A word of the memory, as an attacker on one side could change it.
   uint64_t* word(size_t offset) {
     if (!raw) raw = mmap(nullptr, 2 * kRing, PROT_READ | PROT_WRITE, MAP_SHARED, fds.memory.get(), 0);
     return reinterpret_cast<uint64_t*>(static_cast<std::byte*>(raw) + offset);
@@ -166,7 +166,7 @@ TEST_F(ChannelTest, FramesWithoutSenseBreakIt) {
   }
 }
 
-// The other side changes what is in the ring while it is taken out: never more than a broken channel.
+// The other side changes bytes in the ring while they are taken out. The worst result is a broken channel.
 TEST_F(ChannelTest, BytesThatChangeWhileTheyAreRead) {
   std::atomic<bool> over{false};
   word(0);

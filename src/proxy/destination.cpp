@@ -16,7 +16,7 @@ constexpr size_t kLongestName = 253, kLongestLabel = 63;  // RFC 1035
 constexpr size_t kLongest = kLongestName + 20;
 constexpr unsigned kBitsOfMapped = 96;  // ::ffff:0:0/96
 
-// Numbers here begin with no zero: 010 is ten to some, and eight to others.
+// Numbers must not begin with a zero: 010 is ten to some programs, and eight to others.
 template <typename T>
 bool plain_number(std::string_view text, T least, T most, T& out) {
   if (text.size() > 1 && text[0] == '0') return false;
@@ -33,7 +33,7 @@ std::vector<std::byte> parse_address(int family, std::string_view text) {
   return {bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size)};
 }
 
-// Of the byte at `i`: the bits that belong to the first `prefix` of all.
+// The bits of the byte at `i` that belong to the first `prefix` bits of all.
 std::byte mask(size_t i, unsigned prefix) {
   const size_t bits = std::clamp<size_t>(prefix, i * 8, i * 8 + 8) - i * 8;
   return static_cast<std::byte>(0xff00U >> bits);
@@ -42,7 +42,7 @@ std::byte mask(size_t i, unsigned prefix) {
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-// What ends in a number would be an address to a resolver: 10.1 is 10.0.0.1 to it, and 0x7f000001 this host.
+// A resolver takes a name that ends in a number for an address: 10.1 is 10.0.0.1 to it, and 0x7f000001 is this host.
 bool is_host_name(std::string_view text) {
   if (text.ends_with('.')) text.remove_suffix(1);
   if (text.empty() || text.size() > kLongestName) return false;
@@ -104,7 +104,7 @@ Wrong parse_all(std::string_view text, Destination& out) {
   out.protocol = protocol == "tcp" ? Protocol::tcp : Protocol::udp;
   text = text.substr(0, slash);
   const size_t colon = text.rfind(':');
-  // One within brackets is part of an address.
+  // A colon within brackets is a part of an address.
   if (colon == std::string_view::npos || text.find(']', colon) != std::string_view::npos) return {"there is no port"};
   const std::string_view ports = text.substr(colon + 1);
   const size_t dash = std::min(ports.find('-'), ports.size());

@@ -1,4 +1,4 @@
-// Where a hidden service may go, as `to` of the configuration and --to of oboro-proxy say it:
+// Where a hidden service may go, in the form of `to` in the configuration, and of oboro-proxy's --to:
 //
 //   203.0.113.0/24:6514/tcp       an IPv4 network; 203.0.113.7:6514/tcp is one address
 //   [2001:db8::/32]:53/udp        an IPv6 network
@@ -36,7 +36,7 @@ struct Destination {
   uint16_t first_port = 0, last_port = 0;
   Protocol protocol = Protocol::tcp;
 
-  // False as long as it is a name.
+  // False for a name.
   bool holds(std::span<const std::byte> address, uint16_t port, Protocol by) const;
   std::string text() const;  // parse_destination() takes it
 };

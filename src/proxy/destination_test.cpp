@@ -69,7 +69,7 @@ TEST(Destination, WhatIsWrongWithItIsTold) {
            {"[::ffff:203.0.113.7]:1/tcp", "\"::ffff:203.0.113.7\" is an IPv4 address"},
            {"[::ffff:cb00:7100/120]:1/tcp", "\"::ffff:cb00:7100\" is an IPv4 address"},
            {"[::ffff:0:0/96]:1/tcp", "is an IPv4 address"},
-           // What a resolver would take for addresses.
+           // Texts that a resolver would take for addresses.
            {"10.1:1/tcp", "\"10.1\" is neither an IPv4 address nor the name of a host"},
            {"2130706433:1/tcp", "neither an IPv4 address nor"},
            {"0x7f000001:1/tcp", "neither an IPv4 address nor"},

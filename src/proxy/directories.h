@@ -7,8 +7,8 @@
 
 namespace oboro::proxy {
 
-// Makes those of `path` that are not there. What the service has made of its root since, nobody follows: where a link
-// or a file of its is in the way, that is left as it is. root: a directory. Errors: io.
+// Makes the directories of `path` that are not there. A link or a file of the service's may be in the way by now: it is
+// left as it is, and not followed. root: a directory. Errors: io.
 Result<void> make_directories(int root, std::string_view path);
 
 }  // namespace oboro::proxy

@@ -9,7 +9,7 @@
 namespace oboro::proxy {
 namespace {
 
-// Of a block that is begun, and of what a file system notes about it.
+// For a block that is begun, and for what a file system notes about it.
 constexpr uint64_t kPerCall = 8192;
 
 FreeSpace::Kept kept(uint64_t bytes, uint64_t files) {

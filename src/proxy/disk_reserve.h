@@ -1,5 +1,5 @@
-// The last of a disk, which hidden services do not get: their files lie beside the journal, and who takes a service
-// over is not to keep the journal from being written by filling the disk.
+// The last part of a disk, which hidden services do not get. Their files lie beside the journal: an attacker who takes
+// a service over must not keep the journal from being written by filling the disk.
 //
 // Threads: any.
 #pragma once
@@ -14,17 +14,18 @@ namespace oboro::proxy {
 
 class DiskReserve {
  public:
-  // Free stay a twentieth of the file system, or 256 MiB where that is more, but never more than a quarter of it; and a
-  // twentieth of its inodes, if their number is fixed.
+  // A twentieth of the file system stays free, or 256 MiB where that is more, but never more than a quarter of it; and
+  // a twentieth of its inodes, if their number is fixed.
   static constexpr uint64_t kLeast = 256 << 20, kPart = 20, kMostPart = 4;
 
-  // root: any descriptor on the file system, which outlives this. on: false, and all of it may be used.
+  // root: any descriptor on the file system; it outlives this. on: false, if all of the disk may be used.
   DiskReserve(int root, bool on);
 
-  // Counts what a call is about to take. False: it would be of the reserve; so the call fails with ENOSPC.
+  // Counts the room that a call is about to take. False: it would be a part of the reserve, so the call fails with
+  // ENOSPC.
   bool has_room(uint64_t bytes, uint64_t files = 0);
 
-  // The system calls, as far as there is room for what they add. 0 or -errno.
+  // The system calls, if there is room for what they add. 0 or -errno.
   int64_t truncate(int fd, int64_t size);
   int64_t allocate(int fd, int64_t mode, int64_t offset, int64_t size);
 

@@ -1,4 +1,4 @@
-// On a small file system of its own: 64 MiB and 2000 inodes, of which 16 MiB and 100 stay free.
+// Runs on a small file system of its own: 64 MiB and 2000 inodes, of which 16 MiB and 100 inodes stay free.
 #include "proxy/disk_reserve.h"
 
 #include <cerrno>
@@ -41,7 +41,7 @@ class DiskReserveTest : public ::testing::Test {
     EXPECT_GT(handle, 0) << path;
     return static_cast<uint32_t>(handle);
   }
-  // Until it is refused: how many times it was not.
+  // Calls it until it is refused. Returns how often it was not.
   template <typename F>
   static int until_full(F once) {
     for (int i = 0; i < 100000; ++i)
@@ -75,7 +75,7 @@ TEST_F(DiskReserveTest, WritesEndBeforeTheDiskIsFull) {
   EXPECT_EQ(call(Op::write, file, {0}, std::string(4096, 'x')), -ENOSPC);
   EXPECT_EQ(call(Op::write, file, {-1}, ""), 0);
   EXPECT_EQ(call(Op::write, 77777, {-1}, "x"), -EBADF);
-  // What takes nothing, and what gives back, is as ever.
+  // Calls that take no room, and calls that give room back, work as before.
   EXPECT_EQ(call(Op::read, file, {10, 0}), 10);
   EXPECT_EQ(call(Op::rename, 0, {}, "/log", "/old"), 0);
   EXPECT_EQ(call(Op::truncate, file, {60 << 20}), -ENOSPC);
@@ -87,7 +87,7 @@ TEST_F(DiskReserveTest, WritesEndBeforeTheDiskIsFull) {
   EXPECT_EQ(call(Op::unlink, 0, {}, "/old"), 0);
 }
 
-// A byte in each block takes the block.
+// One byte in each block takes the whole block.
 TEST_F(DiskReserveTest, HolesAndSmallWritesCount) {
   const uint32_t file = opened("/sparse");
   until_full([&](int i) { return call(Op::write, file, {int64_t{i} * 8192}, "x"); });
@@ -121,7 +121,7 @@ TEST_F(DiskReserveTest, FilesEndBeforeTheInodesDo) {
   EXPECT_EQ(call(Op::open, 0, {O_WRONLY | O_TMPFILE | O_EXCL, 0600}, "/d"), -ENOSPC);
   EXPECT_EQ(call(Op::mkdir, 0, {0700}, "/d/new"), -ENOSPC);
   EXPECT_EQ(call(Op::symlink, 0, {}, "target", "/d/new"), -ENOSPC);
-  // What is there is no question of room.
+  // A file that is there needs no room.
   EXPECT_GT(call(Op::open, 0, {O_WRONLY | O_CREAT, 0600}, "/d/2"), 0);
   EXPECT_EQ(call(Op::open, 0, {O_WRONLY | O_CREAT | O_EXCL, 0600}, "/d/2"), -EEXIST);
   EXPECT_EQ(call(Op::open, 0, {O_WRONLY | O_CREAT | O_EXCL, 0600}, "/d/new"), -ENOSPC);

@@ -26,7 +26,7 @@ struct Epoll final : Handle {
 }  // namespace
 
 int64_t Epolls::create() {
-  if (!network_) return -EACCES;  // as of a socket
+  if (!network_) return -EACCES;  // as for a socket
   if (*open_ >= kMost) return -ENOSPC;
   UniqueFd fd(epoll_create1(EPOLL_CLOEXEC));
   if (!fd) return -errno;

@@ -1,5 +1,5 @@
-// The epoll instances of a hidden service, as far as they watch its sockets here. They are waited for with poll
-// (sockets.h): none of these calls waits.
+// The epoll instances of a hidden service, as far as they watch its sockets here. A call waits for them by poll
+// (sockets.h). None of the calls here waits.
 //
 // Threads: one.
 #pragma once
@@ -19,7 +19,7 @@ class Epolls {
  public:
   static constexpr size_t kMost = 256, kMostEvents = 1024;
 
-  // network: whether there can be sockets to watch at all.
+  // network: whether there can be sockets to watch.
   Epolls(Handles& handles, bool network) : handles_(handles), network_(network) {}
 
   static bool is_epoll_call(Op op) { return op >= Op::epoll_create && op <= Op::epoll_wait; }

@@ -16,7 +16,7 @@ class EpollsTest : public ServerTest {
   int64_t control(uint32_t instance, int operation, uint32_t target, uint32_t events = 0, int64_t data = 0) {
     return call(Op::epoll_ctl, instance, {operation, target, events, data}).result;
   }
-  // What is ready now, as data and events.
+  // The events that are ready now, as data and events.
   std::vector<std::pair<uint64_t, uint32_t>> taken(uint32_t instance, int64_t most = 10) {
     const Reply reply = call(Op::epoll_wait, instance, {most});
     std::vector<std::pair<uint64_t, uint32_t>> events;
@@ -84,7 +84,7 @@ TEST_F(EpollsTest, TakesNoMoreThanAsked) {
   EXPECT_EQ(taken(instance, INT64_MAX).size(), 5U);
 }
 
-// One that waits is woken by what another call adds to the instance.
+// A waiting call is woken by a socket that another call adds to the instance.
 TEST_F(EpollsTest, WaitingGoesOnThroughChanges) {
   start();
   auto [handle, peer] = connected();
@@ -141,7 +141,7 @@ TEST_F(EpollsTest, Errors) {
     EXPECT_EQ(call(Op::epoll_wait, instance, {most}).result, -EINVAL);
 }
 
-// Every epoll instance of a host has the same inode: what changes a file must not reach it.
+// All epoll instances of a host have the same inode, so a call that changes a file must not reach them.
 TEST_F(EpollsTest, IsNoFile) {
   start();
   const uint32_t instance = made(Op::epoll_create, {});

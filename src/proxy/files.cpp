@@ -22,7 +22,7 @@ constexpr int64_t kOpenFlags = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND
                                O_NOFOLLOW | O_DSYNC | O_SYNC | O_NOATIME | O_TMPFILE;
 constexpr mode_t kModes = 01777;  // no set-user-ID: nothing here is executed
 
-// What a descriptor is that was just opened. Nothing that blocks or acts is there for a service.
+// The kind of a descriptor that was just opened. A service gets nothing that blocks or acts.
 std::shared_ptr<Handle> handle_of(UniqueFd fd, bool links, int64_t& identity, int64_t& error) {
   const auto [type, which] = kind_of(fd.get(), error);
   identity = which;
@@ -35,7 +35,7 @@ std::shared_ptr<Handle> handle_of(UniqueFd fd, bool links, int64_t& identity, in
   return std::make_shared<Handle>(kind, std::move(fd));
 }
 
-// One call. Members rather than free functions: all need the same four things.
+// One call. Its steps are members, because all of them need the same four things.
 class Execution {
  public:
   Execution(int root, Handles& handles, DiskReserve& disk, const Frame& call)
@@ -120,10 +120,10 @@ class Execution {
   int64_t with_handle(Function function) {
     const std::shared_ptr<Handle> handle = handles_.find(call_.handle);
     if (!handle) return -EBADF;
-    // All epoll instances of a host are of one inode, which is not for a service to change.
+    // All epoll instances of a host have one inode. A service must not change that.
     return handle->kind == Handle::Kind::epoll ? -EINVAL : function(*handle);
   }
-  // By handle, or by path with what is at its end.
+  // Calls the function with the file of the handle, or with the file at the end of the path.
   template <typename Function>
   int64_t by_handle_or_path(bool follow, Function function) {
     if (call_.handle) return with_handle([&](Handle& h) { return function(h.fd.get()); });
@@ -131,14 +131,14 @@ class Execution {
     const UniqueFd fd = paths_.find(call_.text(), follow, error);
     return fd ? function(fd.get()) : error;
   }
-  // The same with a descriptor that can do more than O_PATH's: for what the kernel does by no other.
+  // The same with a descriptor that can do more than one of O_PATH, for calls that the kernel makes by no other.
   template <typename Function>
   int64_t any_descriptor(Function function) {
     if (call_.handle) return with_handle([&](Handle& h) { return function(h.fd.get()); });
     int64_t error = 0;
     UniqueFd fd = paths_.open(call_.text(), O_RDONLY | O_NONBLOCK, 0, error);
     if (!fd && error == -EACCES) {
-      int64_t other = 0;  // EISDIR for a directory, which says nothing about what was asked
+      int64_t other = 0;  // EISDIR for a directory: that says nothing about the call
       fd = paths_.open(call_.text(), O_WRONLY | O_NONBLOCK, 0, other);
     }
     return fd ? function(fd.get()) : error;
@@ -159,11 +159,13 @@ class Execution {
 
   int64_t open() {
     int64_t error = 0;
-    // O_PATH: a descriptor that only stands for its file, which may be a link. It takes few other flags.
+    // O_PATH: a descriptor that only stands for its file, which may be a link. The kernel takes few other flags with
+    // it.
     const bool stands_only = argument(0) & O_PATH;
     const int64_t flags = stands_only ? argument(0) & (O_PATH | O_DIRECTORY | O_NOFOLLOW) : argument(0) & kOpenFlags;
     const bool nameless = !stands_only && (flags & O_TMPFILE) == O_TMPFILE;
-    // It could not be given a name later: that takes a right which a proxy does not have. So says a file system too.
+    // It could not be given a name later, because that takes a right that a proxy does not have. A file system without
+    // such files says so, too.
     if (nameless && !(flags & O_EXCL)) return -EOPNOTSUPP;
     const bool creates = nameless || (!stands_only && flags & O_CREAT);
     UniqueFd fd;
@@ -180,7 +182,7 @@ class Execution {
     return number ? int64_t{number} : -ENFILE;
   }
 
-  // On a disk without room for one more: nothing is lost by opening what would not have been made.
+  // On a disk without room for one more file, a file that is there may still be opened: that makes none.
   UniqueFd open_what_is_there(int64_t flags, int64_t& error) {
     const bool must_be_new = flags & O_EXCL;
     UniqueFd fd = must_be_new
@@ -189,7 +191,7 @@ class Execution {
     if (fd && must_be_new) error = -EEXIST;
     if (error == -ENOENT) {
       error = -ENOSPC;
-      (void)paths_.parent(call_.text(), EISDIR, error);  // or not even its directory is there
+      (void)paths_.parent(call_.text(), EISDIR, error);  // or its directory is not there either
     }
     return error ? UniqueFd() : std::move(fd);
   }
@@ -207,7 +209,7 @@ class Execution {
     });
   }
 
-  // Room to read into. Not the answer's own: that is counted by its size, and may have to wait.
+  // Room to read into. It is not the answer's own: an answer counts by its size, and may have to wait.
   static std::span<std::byte> scratch(int64_t wanted) {
     thread_local std::vector<std::byte> room(kMaxData);
     return std::span(room).first(static_cast<size_t>(std::min<int64_t>(wanted, kMaxData)));
@@ -230,7 +232,7 @@ class Execution {
     return by_handle_or_path(argument(0), [&](int fd) -> int64_t {
       struct statx status {};
       if (statx(fd, "", AT_EMPTY_PATH, STATX_ALL, &status) != 0) return failed();
-      // No owner by the host's numbers. An O_PATH descriptor cannot be asked for attributes, only its path.
+      // It has no owner by the host's numbers. The attributes of an O_PATH descriptor can only be read by its path.
       const Owner owner = owner_of_path(fd);
       status.stx_uid = owner.uid;
       status.stx_gid = owner.gid;
@@ -272,8 +274,9 @@ class Execution {
     });
   }
 
-  // linkat(2) is not to follow links, for it knows no root; so those at the end of the old path are followed here. Its
-  // AT_EMPTY_PATH takes a right that a proxy does not have: a handle's path is tried, if it still leads there.
+  // linkat(2) must not follow links, because it knows no root. So links at the end of the old path are followed here.
+  // Its AT_EMPTY_PATH takes a right that a proxy does not have: instead, the path of a handle is tried, if it still
+  // leads to the file.
   int64_t link_call() {
     constexpr int kMostLinks = 40;
     std::string old(call_.text());
@@ -295,7 +298,7 @@ class Execution {
       const std::string_view text(target, static_cast<size_t>(size));
       old = text.front() == '/' ? std::string(text) : old.substr(0, old.rfind('/') + 1).append(text);
     }
-    // A name that ends like that would be followed.
+    // The kernel would follow a name that ends in a slash.
     if (old.ends_with('/')) return -EPERM;
     return in_directory(old, EPERM, [&](int from, const char* from_name) {
       return in_directory(call_.second_text(), EEXIST, [&](int to, const char* to_name) {
@@ -318,7 +321,7 @@ class Execution {
     return by_handle_or_path(false, [&](int fd) -> int64_t {
       char target[kMaxPath];
       const ssize_t size = readlinkat(fd, "", target, sizeof target);
-      // Of what is no link, the path itself would have been refused.
+      // If it is no link, the kernel would have refused the path itself.
       if (size < 0) return errno == ENOENT && !call_.handle ? -EINVAL : failed();
       const auto bytes = bytes_of({target, static_cast<size_t>(size)});
       out_.first.assign(bytes.begin(), bytes.end());
@@ -329,7 +332,7 @@ class Execution {
   int64_t change_mode(int fd) {
     int64_t error = 0;
     mode_t mode = static_cast<mode_t>(argument(0)) & kModes;
-    // Nobody could come back into a root that is shut to this process: a link may have led the service there.
+    // A root that is closed to this process could not be opened again, and a link may have led the service to it.
     const int64_t identity = kind_of(fd, error).identity;
     if (!error && identity == kind_of(root_, error).identity) mode |= S_IRWXU;
     return error ? error : result(fchmod(fd, mode));
@@ -341,7 +344,7 @@ class Execution {
       const UniqueFd fd = paths_.find(call_.text(), false, error);
       const uint16_t type = fd ? kind_of(fd.get(), error).type : uint16_t{0};
       if (!type) return error;
-      // A link has no such attributes, so it is always root's.
+      // A link has no such attributes, so its owner is always root.
       if (type == S_IFLNK) return argument(0) <= 0 && argument(1) <= 0 ? 0 : -EPERM;
     }
     if (!disk_.has_room(0)) return -ENOSPC;

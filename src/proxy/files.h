@@ -1,9 +1,9 @@
-// The file calls of a hidden service, executed beneath one directory: the proxy's root. No path leads out of it: each
-// is resolved by openat2(2) with RESOLVE_IN_ROOT, which holds against "..", links and renames meanwhile; what has no
-// such form works on the last name of a path in a directory that was found in that way, and follows no link.
+// The file calls of a hidden service, executed beneath one directory: the proxy's root. No path leads out of it.
+// openat2(2) with RESOLVE_IN_ROOT resolves each path, and holds against "..", links and concurrent renames. A call that
+// has no such form works on the last name of a path, in a directory that was found in that way, and follows no link.
 //
-// Only regular files, directories and symbolic links are there for a service. Owners are what the service made them,
-// kept in an extended attribute: the proxy's user owns all files on the host.
+// A service can have only regular files, directories and symbolic links. The proxy's user owns all files on the host.
+// The owners that the service has set are kept in an extended attribute.
 //
 // Threads: any number of calls at the same time.
 #pragma once
@@ -21,7 +21,7 @@
 
 namespace oboro::proxy {
 
-// What a call comes to. Parts of the answer's frame refer to it.
+// The result of a call. Parts of the answer's frame refer to it.
 struct Done {
   int64_t result = 0;  // or -errno
   int64_t extra = 0;
@@ -30,12 +30,12 @@ struct Done {
 
 class Files {
  public:
-  // root: a directory (O_PATH will do). shared_disk: others need some of its file system, too (disk_reserve.h).
+  // root: a directory (O_PATH will do). shared_disk: others need a part of its file system, too (disk_reserve.h).
   Files(UniqueFd root, Handles& handles, bool shared_disk = false)
       : root_(std::move(root)), handles_(handles), disk_(root_.get(), shared_disk) {}
 
   static bool is_file_call(Op op) { return op >= Op::open && op <= Op::setfl; }
-  // call.op is such a one. Everything in the call may be nonsense.
+  // call.op must be one of the file calls. Everything else in the call may be nonsense.
   Done execute(const Frame& call);
 
  private:

@@ -128,7 +128,7 @@ TEST_F(FilesTest, LinksFollowAndGoByHandle) {
   EXPECT_EQ(result(Op::symlink, {}, "/round", "/round"), 0);
   EXPECT_EQ(result(Op::link, {1}, "/round", "/x"), -ELOOP);
   EXPECT_EQ(result(Op::link, {1}, "/var/", "/x"), -EPERM);
-  // By handle, as long as its path leads there.
+  // By handle, as long as the handle's path leads to the file.
   const uint32_t handle = opened("/file", O_RDONLY);
   EXPECT_EQ(result(Op::link, {0}, "/file", "/by-handle", handle), 0);
   opened("/other", O_CREAT | O_RDWR);
@@ -150,7 +150,7 @@ TEST_F(FilesTest, SlashMeansDirectory) {
   EXPECT_EQ(result(Op::symlink, {}, "x", "/new/"), -ENOENT);
   EXPECT_EQ(result(Op::mkdir, {0755}, "/new/"), 0);
   EXPECT_EQ(result(Op::rename, {}, "/new/", "/newer//"), 0);
-  // A link with a slash is what it leads to: here, outside.
+  // A link with a slash stands for what it leads to: here, that is outside.
   EXPECT_EQ(symlink(top.c_str(), (top + "/root/up").c_str()), 0);
   EXPECT_EQ(result(Op::link, {}, "/up/", "/x"), -ENOENT);
   EXPECT_EQ(result(Op::unlink, {1}, "/up/"), -ENOTDIR);
@@ -283,7 +283,7 @@ TEST_F(FilesTest, NothingButFilesIsThere) {
   }
 }
 
-// Ways out that were ways out of something once.
+// Known ways out of other confinements.
 TEST_F(FilesTest, NoPathLeadsOut) {
   const std::string root = top + "/root";
   std::filesystem::create_symlink(top + "/outside", root + "/absolute");
@@ -335,7 +335,7 @@ TEST_F(FilesTest, NoPathLeadsOut) {
   EXPECT_EQ(entries, 2u) << "nothing came to be beside the root";
 }
 
-// While paths are resolved, another thread moves directories about.
+// Another thread moves directories about while paths are resolved.
 TEST_F(FilesTest, RenamesMeanwhileLeadNowhere) {
   std::filesystem::create_directories(top + "/root/a/b/c");
   std::atomic<bool> over{false};
@@ -370,7 +370,7 @@ TEST_F(FilesTest, GeneratedCallsDoNoHarm) {
     for (uint64_t n = random() % 4; n > 0; --n) second += words[random() % std::size(words)];
     frame.first = bytes_of(first);
     frame.second = bytes_of(second);
-    // A sparse file of many terabytes is no harm, but pages of it would be.
+    // A sparse file of many terabytes does no harm, but its pages would.
     if (frame.op == Op::fallocate) continue;
     const Done outcome = files->execute(frame);
     EXPECT_GT(outcome.result, -4096);

@@ -1,7 +1,7 @@
-// The descriptors that a hidden service has open in its proxy. A handle is an open file description, as the kernel's
-// struct file: how many descriptors of the service refer to it is the tracer's business.
+// The descriptors that a hidden service has open in its proxy. A handle is an open file description, like the kernel's
+// struct file. The tracer keeps how many descriptors of the service refer to it.
 //
-// Threads: any. A handle that is closed while a call uses it goes when that call ends.
+// Threads: any. A handle that is closed while a call uses it is freed when that call ends.
 #pragma once
 
 #include <atomic>

@@ -43,7 +43,7 @@ int fail(int status, std::string message) {
   return status;
 }
 
-// Nothing is there that could be unwound to: threads run, and no memory is left, mostly.
+// There is nothing to unwind to: threads run, and mostly there is no memory left.
 [[noreturn]] void end_with_exception() {
   const char* what = "ended by mistake";
   try {
@@ -72,7 +72,7 @@ Result<void> close_others(const Options& options) {
   return {};
 }
 
-// The server sees the end of its life by itself, unless it or one of its threads is stuck in a system call.
+// The server notices the end of its life by itself, unless it or one of its threads is stuck in a system call.
 void end_with(int life, std::latch& running) {
   running.count_down();
   pollfd end{life, POLLIN, 0};
@@ -115,7 +115,7 @@ Result<void> run(const Options& options) {
                [&] { return seal(options.confinement); });
 }
 
-// Whatever a machine writes to its console, some lines of it at most get to our user's terminal, as plain text.
+// Whatever a machine writes to its console, at most some lines of it reach our user's terminal, as plain text.
 void watch_console(int console) {
   constexpr size_t kMostLines = 100, kLongest = 300;
   constexpr std::string_view kOwn = "oboro-proxy: ";
@@ -128,7 +128,7 @@ void watch_console(int console) {
     for (const char c : std::string_view(piece.data(), static_cast<size_t>(count))) {
       if (c == '\n') {
         const bool panic = line.find("Kernel panic") != std::string::npos;
-        // Not to be held up: who does not read us must not stop the machine.
+        // Does not wait: a reader that does not read us must not stop the machine.
         pollfd ready{STDERR_FILENO, POLLOUT, 0};
         if ((line.starts_with(kOwn) || panic) && ++lines <= kMostLines && poll(&ready, 1, 0) > 0)
           write_all(STDERR_FILENO, fmt::format("{}the machine: {}\n", kOwn, line.substr(panic ? 0 : kOwn.size())));
@@ -178,14 +178,14 @@ int start(std::span<char* const> words) {
 
 }  // namespace
 
-// _exit: what runs at exit may want system calls that are not allowed any more.
+// _exit: functions that run at exit may want system calls that are not allowed any more.
 int main(int argc, char** argv) {
-  // One arena: others reserve address space that there is not, and ask the kernel for what they cannot have.
+  // One arena: further ones reserve address space that does not exist, and ask the kernel for what they cannot have.
   mallopt(M_ARENA_MAX, 1);
   std::set_terminate(end_with_exception);
   try {
     const auto words = std::span(argv, static_cast<size_t>(argc)).subspan(std::min(argc, 1));
-    // Before the options: those of a machine are in a file of its.
+    // Before the options are parsed: a machine's options are in a file.
     if (words.size() == 1 && std::string_view(words[0]) == "init") _exit(fail(kFailed, init().error().message));
     _exit(start(words));
   } catch (const std::exception& error) {

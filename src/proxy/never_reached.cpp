@@ -9,7 +9,7 @@
 namespace oboro::proxy {
 namespace {
 
-// Where in the addresses of a network the IPv4 address stands.
+// The place of the IPv4 address in the addresses of a network.
 struct Translated {
   const char* network;
   size_t at;

@@ -1,7 +1,7 @@
-// Addresses that no hidden service reaches, whatever its configuration lets it: those by which every host and every
-// network means itself, and those at which clouds tell a machine its secrets.
+// Addresses that no hidden service reaches, whatever its configuration allows: those that mean the host or the network
+// itself, and those at which clouds tell a machine its secrets.
 //
-// A cloud that is not here, or an address that one adds: `to` of the configuration is what helps.
+// If a cloud is not listed here, or adds an address, `to` in the configuration helps.
 #pragma once
 
 #include <array>
@@ -53,11 +53,12 @@ inline constexpr std::array<NeverReached, 19> kNeverReached = {{
     {"100.80.80.80", true, "UCloud's metadata"},
 }};
 
-// What it is that is not reached. Nothing: it may be. address: 4 or 16 bytes; of any other size nothing is reached.
+// Why the address is never reached; empty: it may be. address: 4 or 16 bytes. An address of any other size is never
+// reached.
 std::string_view never_reached(std::span<const std::byte> address);
 
-// The IPv4 address that an IPv6 address leads to where somebody translates: by NAT64 (RFC 6052, RFC 8215), 6to4
-// (RFC 3056) or SIIT (RFC 2765). Empty: there is none.
+// The IPv4 address to which an IPv6 address leads behind a translator: NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056) or
+// SIIT (RFC 2765). Empty: there is none.
 std::vector<std::byte> translated(std::span<const std::byte> address);
 
 }  // namespace oboro::proxy

@@ -35,7 +35,7 @@ TEST(NeverReached, EachRowToItsBorders) {
     EXPECT_EQ(what(beside), "") << beside;
 }
 
-// What the clouds document, as they write it.
+// Addresses as the clouds document them.
 TEST(NeverReached, CloudsMetadata) {
   for (const char* address : {"169.254.169.254", "169.254.170.2", "169.254.170.23", "169.254.0.23", "169.254.42.42",
                               "168.63.129.16", "100.100.100.200", "192.0.0.192", "100.96.0.96", "100.80.80.80",

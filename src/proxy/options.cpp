@@ -64,7 +64,7 @@ bool number(std::string_view text, T least, T most, T& out) {
   return true;
 }
 
-// Of the role.
+// The options of the role that take a descriptor.
 std::vector<std::pair<std::string_view, int*>> descriptor_options(Options& o) {
   if (o.role == Options::Role::init) return {};
   std::vector<std::pair<std::string_view, int*>> all = {{"--memory", &o.memory},

@@ -35,9 +35,9 @@ class Probe {
   explicit operator bool() const { return bool(fd_); }
 
   bool can_be_bound() { return bind(fd_.get(), name(0), size()) == 0; }
-  // 0, or an errno.
+  // 0, or the errno.
   int connects() { return connect(fd_.get(), name(kDiscardPort), size()) == 0 ? 0 : errno; }
-  // Once it is connected.
+  // To be asked once it is connected.
   bool is_its_own_source() const {
     sockaddr_in6 from{};
     socklen_t length = sizeof from;
@@ -65,8 +65,8 @@ class Probe {
   sockaddr_in6 in6_{};
 };
 
-// Whether everything can be bound here (ip_nonlocal_bind): by two addresses that no host has, of class E and of those
-// to be discarded (RFC 6666).
+// Whether any address can be bound here (ip_nonlocal_bind). Tries two addresses that no host has: one of class E, and
+// one to be discarded (RFC 6666).
 bool binds_anything(bool four) {
   in6_addr nobody{};
   nobody.s6_addr[0] = four ? 240 : 1;
@@ -97,17 +97,18 @@ Result<std::vector<std::vector<std::byte>>> own_addresses() {
   return own;
 }
 
-// Only own addresses and broadcasts can be bound. That alone does not tell where a host lets everybody bind everything,
-// nor of IPv6's anycast addresses and whole networks that are routed to loopback. A connection to those goes by
-// loopback; that it comes from where it goes to is so even if somebody made loopback's packets smaller, but not for all
-// of them.
+// Only own addresses and broadcasts can be bound. But where a host lets everybody bind everything, that alone does not
+// tell; nor does it tell IPv6's anycast addresses, and whole networks that are routed to loopback. A connection to
+// those goes by loopback: it comes from the address that it goes to. That holds even where somebody made loopback's
+// packets smaller, though not for all of them.
 bool is_own_address(std::span<const std::byte> address) {
   Probe bound(address);
   if (!bound) return true;
   if (bound.can_be_bound() && !binds_anything(address.size() == sizeof(in_addr))) return true;
   Probe connected(address);
   if (!connected) return true;
-  if (const int error = connected.connects()) return error == EACCES;  // a broadcast; else nobody finds a way
+  if (const int error = connected.connects())
+    return error == EACCES;  // a broadcast; any other error: no way leads there
   return connected.is_its_own_source() || connected.goes_by_loopback();
 }
 

@@ -1,4 +1,4 @@
-// By a network namespace of this process, with a device that is not loopback.
+// Uses a network namespace of this process, with a device that is not loopback.
 #include "proxy/own_addresses.h"
 
 #include <algorithm>
@@ -29,7 +29,7 @@ std::vector<std::byte> address(const std::string& text) {
   return {bytes.begin(), bytes.begin() + (four ? sizeof(in_addr) : sizeof(in6_addr))};
 }
 bool own(const std::string& text) { return is_own_address(address(text)); }
-// An IPv6 address that was just given to a device is there once a kernel thread has had its turn.
+// An IPv6 address that was just given to a device is there after a kernel thread has had its turn.
 bool soon_own(const std::string& text) {
   for (int i = 0; i < 500 && !own(text); ++i) usleep(10000);
   return own(text);
@@ -60,7 +60,7 @@ class OwnAddresses : public testing::Test {
     request.ifr_flags = IFF_UP | IFF_RUNNING;
     return ioctl(any.get(), SIOCSIFFLAGS, &request) == 0;
   }
-  // With the 255 others of its network.
+  // Adds the address, with the 255 others of its network.
   static bool add(const char* name, const char* text) {
     const UniqueFd any(socket(AF_INET, SOCK_DGRAM, 0));
     ifreq request{};

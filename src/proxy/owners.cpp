@@ -33,7 +33,7 @@ int64_t write_owner(int fd, int64_t uid, int64_t gid) {
   if (gid >= 0 && gid != kMost) owner.gid = static_cast<uint32_t>(gid);
   const std::string text = fmt::format("{}:{}", owner.uid, owner.gid);
   if (fsetxattr(fd, kOwner, text.data(), text.size(), 0) == 0) return 0;
-  // A file system without such attributes: all belongs to root, and may.
+  // A file system without such attributes: all files belong to root, and may.
   return errno == EOPNOTSUPP && owner.uid == 0 && owner.gid == 0 ? 0 : errno == EOPNOTSUPP ? -EPERM : -errno;
 }
 

@@ -1,4 +1,4 @@
-// Paths beneath a proxy's root, each resolved by openat2(2): see files.h.
+// Paths beneath a proxy's root. openat2(2) resolves each (files.h).
 //
 // Threads: any.
 #pragma once
@@ -18,12 +18,12 @@
 
 namespace oboro::proxy {
 
-// Of one call: the directory that paths are resolved in, and what came of them.
+// The paths of one call: the directory in which they are resolved, and their results.
 class Paths {
  public:
   explicit Paths(int root) : root_(root) {}
 
-  // A path as C string, or the errno that it deserves.
+  // Copies a path to a C string. Returns the errno of a path that cannot be one; 0: none.
   static int check(std::string_view path, std::string& out) {
     if (path.empty()) return ENOENT;
     if (path.size() >= kMaxPath) return ENAMETOOLONG;
@@ -46,7 +46,7 @@ class Paths {
     for (int tries = 0;; ++tries) {
       const long fd = syscall(SYS_openat2, root_, text.c_str(), &how, sizeof how);
       if (fd >= 0) return UniqueFd(static_cast<int>(fd));
-      // EAGAIN: something was renamed meanwhile, so the kernel could not be sure.
+      // EAGAIN: a file was renamed meanwhile, so the kernel could not be sure.
       if ((errno == EAGAIN && tries < 100) || errno == EINTR) continue;
       error = -errno;
       return {};
@@ -60,7 +60,7 @@ class Paths {
     UniqueFd directory;
     std::string name;
   };
-  // The directory that the last name of a path is in. special: the errno for a last name that is none ("/", "..").
+  // The directory of a path's last name. special: the errno for a last name that is no name ("/", "..").
   Place parent(std::string_view path, int special, int64_t& error) const {
     std::string text;
     if (const int wrong = check(path, text)) {
@@ -78,7 +78,7 @@ class Paths {
     }
     const std::string directory = slash == std::string::npos || slash == 0 ? "/" : text.substr(0, slash);
     place.directory = open(directory, O_PATH | O_DIRECTORY, 0, error);
-    // The kernel knows what may end like that. None of the calls that take such a name follows a link there.
+    // The kernel knows which names may end in a slash. None of the calls that take such a name follows a link there.
     if (directory_wanted) place.name += '/';
     return place;
   }
@@ -89,9 +89,9 @@ class Paths {
 
 struct Kind {
   uint16_t type = 0;     // of st_mode; 0: the errno is in `error`
-  int64_t identity = 0;  // one number for each file; what gets the inode of a deleted one is another
+  int64_t identity = 0;  // one number for each file; a file that gets the inode of a deleted one has another number
 };
-// fstat(2) is another system call in each C library, and seccomp counts them.
+// fstat(2) is another system call in each C library, and the filter lists every call.
 inline Kind kind_of(int fd, int64_t& error) {
   constexpr uint64_t kSpread = 0x9e3779b97f4a7c15;
   struct statx status {};

@@ -1,4 +1,4 @@
-// The real oboro-proxy in tests: started with a root of its own, the tracer's end in the test's hands.
+// The real oboro-proxy in tests. It has a root of its own, and the test is the tracer's end.
 #pragma once
 
 #include <arpa/inet.h>
@@ -55,11 +55,11 @@ struct Reply {
 };
 
 struct ProxyStart {
-  std::vector<std::string> words = {"--network", "none"};  // beside the descriptors
-  uid_t user = 0;                                          // who starts it
+  std::vector<std::string> words = {"--network", "none"};  // besides the descriptors
+  uid_t user = 0;                                          // the user who starts it
 };
 
-// One proxy and its channel; killed when it goes out of scope.
+// One proxy and its channel. It is killed when it goes out of scope.
 class Proxy {
  public:
   Proxy(const std::string& root, const ProxyStart& how) {
@@ -124,7 +124,7 @@ class Proxy {
     }
     return frame.id;
   }
-  // What has come, by id.
+  // Takes the answers that have come, by id.
   void take() {
     while (const auto frame = tracer->receive(storage_))
       answers[frame->id] = {frame->result(), frame->arguments[1], std::string(frame->text()),
@@ -153,7 +153,7 @@ class Proxy {
     EXPECT_TRUE(reply) << "no answer; it says: " << (ended() ? errors() : "nothing");
     return reply.value_or(Reply{INT64_MIN, 0, {}, {}});
   }
-  // It answers as it should.
+  // The proxy answers as it should.
   void expect_sane() {
     const int64_t file = call(Op::open, 0, {O_RDWR | O_CREAT | O_TRUNC, 0600}, "/sane").result;
     ASSERT_GT(file, 0) << strerror(static_cast<int>(-file));
@@ -168,13 +168,13 @@ class Proxy {
     if (pid > 0 && waitpid(pid, &status, WNOHANG) == pid) pid = -1;
     return pid <= 0;
   }
-  // Within the time.
+  // Whether it ends within this time.
   bool ends(int timeout_ms) {
     const auto end = in_ms(timeout_ms);
     while (!ended() && ms_until(end) > 0) usleep(1000);
     return ended();
   }
-  // What it said; for one that has ended.
+  // Its messages, after it has ended.
   std::string errors() {
     std::string text;
     char buffer[4096];
@@ -182,14 +182,14 @@ class Proxy {
       text.append(buffer, static_cast<size_t>(got));
     return text;
   }
-  // The process that does the work. 0: there is none.
+  // The process that does the work; 0: there is none.
   pid_t worker() const {
     std::ifstream children("/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children");
     pid_t child = 0;
     children >> child;
     return child;
   }
-  // A line of the worker's status, as number.
+  // A line of the worker's status, as a number.
   long status_of(const std::string& name, int base = 10) const {
     std::ifstream lines("/proc/" + std::to_string(worker()) + "/status");
     for (std::string line; std::getline(lines, line);)
@@ -201,12 +201,12 @@ class Proxy {
     if (poll(&waiting, 1, ms) == 1) tracer->woken();
   }
 
-  // Bytes of the ring of calls.
+  // Offsets in the ring of calls.
   static constexpr size_t kWritten = 0, kRead = 64, kData = 192, kRing = 192 + Channel::kRingSize;
   std::atomic_ref<uint64_t> word(size_t offset) const {
     return std::atomic_ref(*reinterpret_cast<uint64_t*>(memory_ + offset));
   }
-  // As an attacker does it, whatever the channel says.
+  // Wakes the proxy as an attacker does, whatever the channel says.
   void wake() const {
     const uint64_t one = 1;
     (void)!write(for_proxy_.get(), &one, sizeof one);
@@ -255,7 +255,7 @@ class ProxyTest : public testing::Test {
     umount2(top.c_str(), MNT_DETACH);
     rmdir(top.c_str());
   }
-  // 10.9.9.1, and no way to anybody else.
+  // 10.9.9.1, and no way to any other host.
   static bool add_network() {
     const UniqueFd any(socket(AF_INET, SOCK_DGRAM, 0));
     ifreq request{};
@@ -274,7 +274,7 @@ class ProxyTest : public testing::Test {
   }
   Proxy start(const ProxyStart& how = {}) const { return Proxy(root, how); }
 
-  // All that is not beneath the root, in words.
+  // Everything that is not beneath the root, in words.
   std::string outside() const {
     std::string all;
     const auto add = [&](const std::string& path) {

@@ -1,4 +1,4 @@
-// Where the paths of oboro-proxy lead: nowhere but beneath its root.
+// Where the paths of oboro-proxy lead: only to places beneath its root.
 
 #include <atomic>
 #include <sys/socket.h>
@@ -11,7 +11,7 @@
 namespace oboro::proxy {
 namespace {
 
-// Each call that takes a path, with each of these.
+// Every call that takes a path, with each of these paths.
 class EscapeTest : public ProxyTest {
  protected:
   static constexpr Op kWithPath[] = {Op::open,     Op::statx, Op::statfs, Op::access, Op::truncate,
@@ -109,7 +109,7 @@ TEST_F(EscapeTest, NoPathLeadsOut) {
   for (const std::string& path : paths) {
     try_path(proxy, path);
     ASSERT_EQ(outside(), before) << path;
-    // What was taken away: the next one needs it too.
+    // The rights that were taken away: the next call needs them, too.
     ASSERT_EQ(chmod(root.c_str(), 0755), 0);
     for (const auto& [name, target] : links) {
       std::error_code ignored;
@@ -139,7 +139,7 @@ TEST_F(EscapeTest, LinksThatChangeMeanwhile) {
       renameat2(AT_FDCWD, (root + "/honest").c_str(), AT_FDCWD, (root + "/third").c_str(), RENAME_EXCHANGE);
     }
   });
-  // The directory that ".." starts from leaves the root.
+  // The directory at which ".." starts leaves the root.
   std::thread mover([&] {
     while (!over) {
       rename((root + "/walks/a/b").c_str(), (root + "/b").c_str());

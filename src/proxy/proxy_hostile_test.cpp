@@ -1,5 +1,5 @@
 // oboro-proxy against a tracer's side that has been taken over: calls without sense, floods, and a ring whose bytes
-// change. Seeds are printed; OBORO_SEED repeats one.
+// change. Seeds are printed. OBORO_SEED repeats one.
 
 #include <algorithm>
 #include <arpa/inet.h>
@@ -42,7 +42,7 @@ class HostileTest : public ProxyTest {
     std::map<uint64_t, Op> waiting;
     for (int i = 0; i < kCalls; ++i) {
       const CallGenerator::Made made = generator.make();
-      // A frame has room for only one part of the largest size.
+      // A frame has room for one part of the largest size only.
       const std::string_view second =
           std::string_view(made.second)
               .substr(0, std::min(made.second.size(), kMaxFrame - kHeaderSize - made.first.size()));
@@ -60,7 +60,7 @@ class HostileTest : public ProxyTest {
       proxy.answers.clear();
       if (generator.chance(1000)) chmod(root.c_str(), 0755);
     }
-    // Each is answered; those that wait, when they are told to.
+    // Each call is answered. Calls that wait are answered when they are told to end.
     for (const auto& [id, op] : waiting) {
       (void)proxy.call(Op::cancel, 0, {static_cast<int64_t>(id)});
       ASSERT_TRUE(proxy.answer(id)) << "call " << static_cast<int>(op);
@@ -68,7 +68,7 @@ class HostileTest : public ProxyTest {
     EXPECT_EQ(outside(), before);
     chmod(root.c_str(), 0755);
     for (const auto& entry : std::filesystem::directory_iterator(root)) std::filesystem::remove_all(entry.path());
-    // Handles are all taken, perhaps.
+    // Perhaps all handles are taken.
     for (uint32_t handle = 1; handle < 5000; ++handle) (void)proxy.call(Op::close, handle, {});
     proxy.expect_sane();
   }
@@ -125,7 +125,7 @@ TEST_F(HostileTest, GarbageInTheRing) {
   }
 }
 
-// Another thread changes what is on its way.
+// Another thread changes bytes that are on their way.
 TEST_F(HostileTest, BytesThatChangeInFlight) {
   const uint64_t first_seed = seed();
   const std::string before = outside();
@@ -139,7 +139,7 @@ TEST_F(HostileTest, BytesThatChangeInFlight) {
     std::atomic<bool> over{false};
     std::thread attacker([&] {
       std::mt19937_64 random(first_seed + round);
-      // Mostly not what ends the channel at once, which takes a new proxy: size, operation, parts.
+      // Mostly not the bytes that end the channel at once, which would take a new proxy: size, operation, parts.
       constexpr size_t kHarmless[] = {8, 12, 16, 24, 25, 32, 40, 48, 56, 57, 60, 64, 70};
       while (!over) {
         const uint64_t taken = proxy.word(Proxy::kRead), there = proxy.word(Proxy::kWritten);
@@ -161,13 +161,13 @@ TEST_F(HostileTest, BytesThatChangeInFlight) {
       proxy.take();
       for (const auto& [id, reply] : proxy.answers) ASSERT_EQ(reply.first.find(kSecret), std::string::npos);
       proxy.answers.clear();
-      // Few at a time, so that it is at those that are changed.
+      // Few at a time, so that the proxy is at the frames that are changed.
       const auto end = in_ms(5000);
       while (!proxy.ended() && proxy.word(Proxy::kWritten) - proxy.word(Proxy::kRead) > 8 * kFrame && ms_until(end) > 0)
         proxy.take();
       if (proxy.ended()) break;
     }
-    // It comes to the end of them, or notices.
+    // The proxy comes to the end of the frames, or notices the change.
     const auto end = in_ms(5000);
     while (!proxy.ended() && proxy.word(Proxy::kRead) != proxy.word(Proxy::kWritten) && ms_until(end) > 0) proxy.take();
     over = true;
@@ -229,7 +229,7 @@ TEST_F(HostileTest, AFloodIsBounded) {
   proxy.expect_sane();
 }
 
-// Its tracer asks for all there is, and takes nothing.
+// The tracer asks for everything there is, and takes nothing.
 TEST_F(HostileTest, AnswersThatNobodyTakesAreBounded) {
   for (const int64_t size : {int64_t{0}, int64_t{10}, int64_t{kMaxData}}) {
     Proxy proxy = start({{"--network", "none", "--max-memory", "134217728"}});
@@ -254,7 +254,7 @@ TEST_F(HostileTest, AnswersThatNobodyTakesAreBounded) {
 #ifndef OBORO_SANITIZED
     EXPECT_LT(proxy.status_of("VmHWM"), 64 << 10) << size;
 #endif
-    // None is lost.
+    // No answer is lost.
     for (int got = 0; got < sent;) {
       proxy.take();
       got += static_cast<int>(proxy.answers.size());

@@ -152,7 +152,7 @@ TEST_F(ProcessTest, ThisHostIsNotTheNetwork) {
   EXPECT_EQ(proxy.status_of("CapEff", 16), 1 << 10) << "CAP_NET_BIND_SERVICE";
 }
 
-// What leaves by a device of this process: the addresses to which IPv4 datagrams went.
+// The destinations of IPv4 datagrams that left by a device of this process.
 std::vector<std::string> sent_by(int device) {
   std::vector<std::string> all;
   std::array<char, 2000> packet{};

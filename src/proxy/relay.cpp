@@ -13,11 +13,11 @@
 namespace oboro::proxy {
 namespace {
 
-constexpr size_t kPiece = 64 << 10;  // of one read or write; and what is gathered before one
+constexpr size_t kPiece = 64 << 10;  // of one read or write; and of the bytes that are gathered before one
 
 constexpr int kFlushMs = 1000, kFlushStepMs = 50;
 
-// Bytes that come in at the end and go out at the front.
+// Bytes that come in at the back and go out at the front.
 class Buffer {
  public:
   std::span<const std::byte> content() const { return std::span(bytes_).subspan(start_); }
@@ -62,7 +62,7 @@ class Relay {
     return {};
   }
 
-  // What the tracer had sent before its end is to be done: the last line of a log, it may be.
+  // Frames that the tracer sent before its end are still done: one may be the last line of a log.
   Result<void> flush() {
     for (int waited = 0; waited < kFlushMs && !over_; waited += kFlushStepMs) {
       do {
@@ -128,9 +128,9 @@ class Relay {
 
   static Error no_frame() { return {Errc::invalid, "relay: what came through the stream is no frame"}; }
 
-  // True: it is over. Looks only, as long as something moves.
+  // True: it is over. As long as something moves, this only looks and does not wait.
   Result<bool> wait(int end) {
-    const bool takes = to_stream_.size() < kPiece;  // else what is in the channel stays there for now
+    const bool takes = to_stream_.size() < kPiece;  // else the frames stay in the channel for now
     if (!moved_ && ((takes && !channel_.may_sleep()) || (full_ && !channel_.may_wait_for_room()))) return false;
     const bool reads = to_channel_.size() < kMaxFrame;
     const int events = (reads ? POLLIN : 0) | (to_stream_.size() ? POLLOUT : 0);

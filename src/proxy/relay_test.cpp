@@ -30,7 +30,7 @@ ChannelFds copy_of(const ChannelFds& fds) {
   return {UniqueFd(dup(fds.memory.get())), UniqueFd(dup(fds.for_proxy.get())), UniqueFd(dup(fds.for_tracer.get()))};
 }
 
-// A relay at work, with both of its ends in the test's hands.
+// A relay at work. The test has both of its ends.
 class RelayTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -81,7 +81,7 @@ class RelayTest : public testing::Test {
     pollfd waiting{fd, POLLIN, 0};
     return poll(&waiting, 1, ms) == 1;
   }
-  // The next one out of the channel.
+  // The next frame out of the channel.
   std::optional<Frame> receive() {
     for (;;) {
       if (auto one = tracer->receive(storage)) return one;
@@ -139,7 +139,7 @@ TEST_F(RelayTest, PutsAFrameTogetherThatComesInPieces) {
 }
 
 TEST_F(RelayTest, LosesNothingWhenNobodyTakesItForAWhile) {
-  // More than the channel and the socket hold together, both ways.
+  // More than the channel and the socket hold together, in both directions.
   constexpr uint64_t kFrames = 40;
   const std::string data(kMaxData, 'x');
   std::thread writer([&] {

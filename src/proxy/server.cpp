@@ -28,7 +28,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A call with bytes of its own: what it was taken from is needed again.
+// A call with bytes of its own: the memory that it was taken from is needed again.
 struct Call {
   explicit Call(const Frame& from) : bytes(from.first.size() + from.second.size()), frame(from) {
     std::copy(from.first.begin(), from.first.end(), bytes.begin());
@@ -49,7 +49,7 @@ struct Answer {
   size_t size() const { return sizeof *this + outcome.first.size() + outcome.second.size(); }
 };
 
-// What a call may make the proxy hold: its bytes, or those that it asks for.
+// The bytes that a call may make the proxy hold: its own, or those that it asks for.
 size_t cost_of(const Frame& call) {
   const size_t bytes = sizeof(Call) + call.first.size() + call.second.size();
   const bool gathers = call.op == Op::receive && call.arguments[1] & MSG_WAITALL;
@@ -113,7 +113,7 @@ class Workers {
   std::deque<Call> calls_;
   std::deque<Answer> done_;
   bool over_ = false;
-  std::latch running_;  // past what a thread does to come to life
+  std::latch running_;  // past the calls that a new thread makes first
   std::vector<std::thread> threads_;
 };
 
@@ -168,7 +168,7 @@ class Server {
   }
 
  private:
-  // What an event is about: these, or the number of a handle.
+  // The subject of an event: one of these, or the number of a handle.
   static constexpr uint64_t kLife = uint64_t{1} << 32, kChannel = kLife + 1, kDone = kLife + 2;
   static constexpr int kCallsAtOnce = 64;  // before others get their turn
 
@@ -189,8 +189,8 @@ class Server {
     (void)!read(fd, &count, sizeof count);
   }
 
-  // Files have to be done with some calls, or the tracer has to take some answers. Its calls wait in the ring until
-  // then.
+  // Whether files have to be done with some calls, or the tracer has to take some answers, first. The tracer's calls
+  // wait in the ring until then.
   bool full() const { return queued_bytes_ + answer_bytes_ > limits_.bytes || queued_.size() >= limits_.waiting; }
 
   // True: there may be more.
@@ -206,17 +206,17 @@ class Server {
 
   void start(const Frame& call) {
     if (call.op == Op::cancel) return cancel(call);
-    // Nobody closes a second time: a handle that was not closed then would be lost.
+    // A close is never sent again: a handle that was not closed then would be lost.
     if ((waiting_.size() >= limits_.waiting && call.op != Op::close) || queued_.count(call.id) ||
         waiting_.count(call.id))
       return give({call.id, {-ENOBUFS, 0, {}, {}}});
     if (const auto handle = handles_.find(call.handle)) {
       const bool socket = handle->kind == Handle::Kind::socket, epoll = handle->kind == Handle::Kind::epoll;
       if (call.op == Op::close && (socket || epoll)) return close_watched(call);
-      // As of a file, but with what only a socket has.
+      // As for a file, but with the means of a socket.
       if (socket && (call.op == Op::read || call.op == Op::write)) {
         const Frame message = as_message(call);
-        // recv(2) of no bytes waits until there are some, read(2) does not.
+        // recv(2) of no bytes waits until there are some. read(2) does not.
         if (message.op == Op::receive && message.arguments[0] == 0) return give({call.id, {}});
         return start_on_socket(message);
       }
@@ -265,7 +265,7 @@ class Server {
     return {handles.begin(), handles.end()};
   }
 
-  // What came to be and can be waited for is watched for every change, once and for all.
+  // A handle that was made, and that can be waited for, is watched for every change from now on.
   void finish(const Frame& call, Done outcome) {
     const bool made = call.op == Op::socket || call.op == Op::accept || call.op == Op::epoll_create;
     if (made && outcome.result > 0) {
@@ -277,12 +277,12 @@ class Server {
       }
     }
     give({call.id, std::move(outcome)});
-    if (call.op == Op::give_back) socket_ready(call.handle);  // others may wait for just that
+    if (call.op == Op::give_back) socket_ready(call.handle);  // other calls may wait for these very bytes
   }
 
   void close_watched(const Frame& call) {
     handles_.take(call.handle);
-    // Who still waits for it finds it gone.
+    // A call that still waits for the handle finds it gone.
     socket_ready(call.handle);
     give({call.id, {}});
   }
@@ -292,7 +292,7 @@ class Server {
     if (found == waiters_.end()) return;
     for (const uint64_t id : std::exchange(found->second, {})) {
       const auto waiting = waiting_.find(id);
-      if (waiting == waiting_.end()) continue;  // it was done by another of its sockets
+      if (waiting == waiting_.end()) continue;  // another of its sockets has finished it
       if (full()) {
         ready_.insert(handle);
         waiters_[handle].push_back(id);
@@ -372,9 +372,9 @@ class Server {
   Epolls epolls_;
   Sockets sockets_;
   std::vector<std::byte> storage_;
-  std::unordered_map<uint64_t, size_t> queued_;                  // with the workers: size by id
-  WaitingCalls waiting_;                                         // for the network, by id
-  std::unordered_map<uint32_t, std::vector<uint64_t>> waiters_;  // by handle: who is to be tried again
+  std::unordered_map<uint64_t, size_t> queued_;                  // calls that the workers have: size by id
+  WaitingCalls waiting_;                                         // calls that wait for the network, by id
+  std::unordered_map<uint32_t, std::vector<uint64_t>> waiters_;  // by handle: the calls that are to be tried again
   std::set<std::pair<Clock::time_point, uint64_t>> deadlines_;
   std::deque<Answer> answers_;
   std::set<uint32_t> ready_;  // handles with calls that were not tried again, because answers had no room

@@ -66,14 +66,14 @@ TEST_F(ServerTest, WhatIsGivenBackComesNext) {
   EXPECT_EQ(::send(peer.get(), "efg", 3, 0), 3);
   EXPECT_EQ(answer(whole)->first, "bcdef");
   EXPECT_EQ(call(Op::receive, handle, {10, 0}).first, "g");
-  // Who waits already has it.
+  // A waiting call gets the bytes at once.
   const uint64_t waiting = send(Op::receive, handle, {10, 0}), polls = send(Op::poll, 0, {}, asked);
   EXPECT_FALSE(answer(waiting, 100));
   EXPECT_EQ(call(Op::give_back, handle, {}, "x").result, 0);
   EXPECT_EQ(answer(waiting)->first, "x");
   EXPECT_EQ(call(Op::give_back, handle, {}, "y").result, 0);
   EXPECT_EQ(answer(polls)->result, 1);
-  // There is an end to it.
+  // There is a limit to it.
   EXPECT_EQ(call(Op::give_back, handle, {}, std::string(kMaxData, 'z')).result, -ENOBUFS);
 }
 
@@ -96,18 +96,18 @@ TEST_F(ServerTest, WhoWaitsHoldsNobodyUp) {
 TEST_F(ServerTest, WaitsEnd) {
   start();
   auto [handle, peer] = connected();
-  // By a time limit of the socket.
+  // A time limit of the socket ends the wait.
   const timeval limit{0, 50000};
   EXPECT_EQ(call(Op::setsockopt, handle, {SOL_SOCKET, SO_RCVTIMEO}, raw(limit)).result, 0);
   EXPECT_EQ(call(Op::getsockopt, handle, {SOL_SOCKET, SO_RCVTIMEO, sizeof limit}).first, raw(limit));
   EXPECT_EQ(call(Op::receive, handle, {1, 0}).result, -EAGAIN);
   EXPECT_EQ(call(Op::setsockopt, handle, {SOL_SOCKET, SO_RCVTIMEO}, raw(timeval{})).result, 0);
-  // Because the service is interrupted.
+  // An interruption of the service ends the wait.
   uint64_t waiting = send(Op::receive, handle, {1, 0});
   EXPECT_EQ(call(Op::cancel, 0, {static_cast<int64_t>(waiting)}).result, 0);
   EXPECT_EQ(answer(waiting)->result, -EINTR);
   EXPECT_EQ(call(Op::cancel, 0, {12345}).result, 0) << "done already, or never there";
-  // With what is there of what should have been complete.
+  // It ends with the bytes that are there, though it asked for all.
   waiting = send(Op::receive, handle, {10, MSG_WAITALL});
   EXPECT_EQ(::send(peer.get(), "abc", 3, 0), 3);
   EXPECT_FALSE(answer(waiting, 50));
@@ -116,13 +116,13 @@ TEST_F(ServerTest, WaitsEnd) {
   }
   EXPECT_EQ(call(Op::cancel, 0, {static_cast<int64_t>(waiting)}).result, 0);
   EXPECT_EQ(answer(waiting)->first, "abcde");
-  // Because the socket is closed.
+  // A close of the socket ends the wait.
   waiting = send(Op::receive, handle, {1, 0});
   EXPECT_EQ(call(Op::close, handle, {}).result, 0);
   EXPECT_EQ(answer(waiting)->result, -EBADF);
 }
 
-// close(2) would wait for a peer that does not read, and everybody else with it.
+// close(2) would wait for a peer that does not read, and all other calls with it.
 TEST_F(ServerTest, ALingeringSocketHoldsNobodyUp) {
   start();
   auto [handle, peer] = connected();
@@ -273,7 +273,7 @@ TEST_F(ServerTest, AFloodIsBounded) {
     EXPECT_EQ(call(Op::close, other, {}).result, 0) << "nobody would try again";
     EXPECT_EQ(call(Op::close, other, {}).result, -EBADF);
   }
-  // Answers that nobody takes stop the proxy, not the host; none is lost.
+  // Answers that nobody takes stop the proxy, and not the host. None is lost.
   ASSERT_EQ(::send(peer.get(), std::string(100, 'y').data(), 100, 0), 100);
   for (const uint64_t id : waiting) (void)answer(id, id == waiting[99] ? 10000 : 0);
   const uint32_t file = made(Op::open, {O_RDWR | O_CREAT, 0600}, "/big");

@@ -1,5 +1,5 @@
-// A proxy at work on its channel, with the tracer's end in the test's hands. Its network is a namespace of this process
-// with one address, 10.9.9.1.
+// A proxy at work on its channel. The test is the tracer's end. Its network is a namespace of this process with one
+// address, 10.9.9.1.
 #pragma once
 
 #include <arpa/inet.h>
@@ -43,7 +43,7 @@ std::string_view raw(const T& value) {
   return {reinterpret_cast<const char*>(&value), sizeof value};
 }
 
-// Once for the process; the threads that it starts later are in it too.
+// Once for the process: threads that it starts later are in the namespace, too.
 inline bool have_network() {
   static const bool made = [] {
     if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) return false;
@@ -111,7 +111,7 @@ class ServerTest : public testing::Test {
     EXPECT_TRUE(tracer->send(frame));
     return frame.id;
   }
-  // The answer to a call, within a time; what else came meanwhile is kept.
+  // The answer to a call, within a time. Other answers that come meanwhile are kept.
   std::optional<Reply> answer(uint64_t id, int timeout_ms = 10000) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
     for (;;) {
@@ -143,7 +143,7 @@ class ServerTest : public testing::Test {
     EXPECT_GT(handle, 0);
     return static_cast<uint32_t>(handle);
   }
-  // A server outside, to which the proxy's sockets go.
+  // A server outside, to which the proxy's sockets connect.
   static UniqueFd listener(uint16_t& port) {
     UniqueFd fd(socket(AF_INET, SOCK_STREAM, 0));
     sockaddr_in in = address(kOutside, 0);

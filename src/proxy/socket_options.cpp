@@ -1,4 +1,4 @@
-// The options of a hidden service's sockets. A few mean something to the proxy itself, and never reach the kernel.
+// The options of a hidden service's sockets. A few concern the proxy itself, and never reach the kernel.
 
 #include <algorithm>
 #include <cerrno>
@@ -17,8 +17,8 @@ namespace {
 
 constexpr size_t kMaxOption = 256;
 
-// What needs no right, concerns nothing but its socket, and chooses neither an address nor a device. Not those that
-// bring control messages, which do not come through: who asks for them is to know that there will be none.
+// Options that need no right, concern only their socket, and choose neither an address nor a device. Options that ask
+// for control messages are left out, because control messages do not come through: the program is to know that.
 constexpr SocketOption kOptions[] = {
     {SOL_SOCKET, SO_REUSEADDR},
     {SOL_SOCKET, SO_REUSEPORT},
@@ -83,15 +83,15 @@ int64_t* timeout_of(Socket& socket, int64_t level, int64_t name) {
   return name == SO_RCVTIMEO ? &socket.receive_timeout_us : name == SO_SNDTIMEO ? &socket.send_timeout_us : nullptr;
 }
 
-// IP_RECVERR and IPV6_RECVERR. Nothing takes errors out of the kernel's queue, so that its socket would be ready for
-// ever once there is one. What a service has is a queue that stays empty.
+// IP_RECVERR and IPV6_RECVERR. Nothing takes errors out of the kernel's queue, so the socket would be ready for ever
+// after the first one. The service has a queue that stays empty.
 bool is_error_queue(int64_t level, int64_t name) {
   return (level == IPPROTO_IP && name == IP_RECVERR) || (level == IPPROTO_IPV6 && name == IPV6_RECVERR);
 }
 bool& error_queue_of(Socket& socket, int64_t level) {
   return level == IPPROTO_IPV6 ? socket.error_queue6 : socket.error_queue4;
 }
-// A socket of IPv6 has the options of IPv4 too, but not the other way round.
+// A socket of IPv6 has the options of IPv4, too, but not the other way round.
 bool has_level(const Socket& socket, int64_t level) {
   int domain = 0;
   socklen_t size = sizeof domain;
@@ -122,7 +122,7 @@ int64_t set_linger(Socket& socket, const Frame& call) {
   if (!read_as(call.first, value)) return -EINVAL;
   socket.lingers = value.l_onoff && value.l_linger != 0;
   socket.linger_seconds = value.l_linger;
-  // Without time it is a reset, which blocks nobody.
+  // Without a time the close is a reset, which blocks nobody.
   if (socket.lingers) value = {};
   return result(setsockopt(socket.fd.get(), SOL_SOCKET, SO_LINGER, &value, sizeof value));
 }

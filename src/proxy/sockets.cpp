@@ -20,7 +20,7 @@ constexpr size_t kMaxPolled = 1024;
 constexpr int kSendFlags = MSG_DONTWAIT | MSG_MORE | MSG_OOB | MSG_EOR | MSG_NOSIGNAL;
 constexpr int kReceiveFlags = MSG_DONTWAIT | MSG_PEEK | MSG_WAITALL | MSG_TRUNC | MSG_OOB;
 
-// A socket address as the kernel wants it, copied out: the parts of a frame have no alignment.
+// A socket address as the kernel wants it. It is a copy, because the parts of a frame have no alignment.
 struct SocketAddress {
   sockaddr_storage storage{};
   socklen_t size = sizeof(sockaddr_storage);
@@ -121,8 +121,8 @@ class Attempt {
   bool allows(const Socket& socket, const Endpoint& to) const {
     return destinations_.allows(to, socket.stream ? Protocol::tcp : Protocol::udp);
   }
-  // What was another host when the socket was connected may have become this one: that of a datagram socket, or of a
-  // connection that was asked for long before it came to be.
+  // A host that was another one when the socket was connected may have become this one, for a datagram socket, or for a
+  // connection that was asked for long before it was made.
   bool still_allowed(const Socket& socket) const { return !socket.peer || allows(socket, *socket.peer); }
 
   int64_t connect_call(Socket& socket) {
@@ -132,7 +132,8 @@ class Attempt {
       int error = 0;
       socklen_t size = sizeof error;
       if (getsockopt(socket.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return failed();
-      // Only a second connect() ends the first for the kernel; the service's own second one is to give EISCONN.
+      // For the kernel, only a second connect() ends the first. For the service, its own second connect() gives
+      // EISCONN.
       SocketAddress address = kernel_address(call_.first);
       if (error == 0) (void)connect(socket.fd.get(), address.at(), address.size);
       return -error;
@@ -144,13 +145,12 @@ class Attempt {
     if (family != AF_UNSPEC && !(to && allows(socket, *to))) return -ENETUNREACH;
     SocketAddress address = kernel_address(call_.first);
     const int64_t done = result(connect(socket.fd.get(), address.at(), address.size));
-    // 0 may be the end of an earlier one's way, to somebody else.
+    // 0 may be the end of an earlier connect(), to another peer.
     if (SocketAddress peer; done == 0 && getpeername(socket.fd.get(), peer.at(), &peer.size) == 0)
       socket.peer = endpoint_of(std::as_bytes(std::span(&peer.storage, 1)));
     else if (done == 0 || done == -EINPROGRESS)
       socket.peer = std::move(to);
-    // A call before this one was interrupted, and begins anew as this one: Linux waits on, unless the socket does not
-    // block.
+    // An earlier call was interrupted, and this one begins it anew. Linux waits on, unless the socket does not block.
     progress_.joined = done == -EALREADY;
     if (done != -EINPROGRESS && !progress_.joined) return done;
     progress_.started = true;
@@ -180,7 +180,7 @@ class Attempt {
     if (would_block(done)) return wait(socket, -EAGAIN);
     if (done < 0) return done;
     put(out_.first, &peer.storage, std::min<size_t>(peer.size, sizeof peer.storage));
-    // Of what the kernel does not know of the listener, the new one has the same.
+    // The new socket gets those settings of the listener that the kernel does not know.
     auto accepted = std::make_shared<Socket>(UniqueFd(static_cast<int>(done)), true);
     static_cast<SocketSettings&>(*accepted) = socket;
     return add(std::move(accepted), argument(0) & SOCK_NONBLOCK);
@@ -205,7 +205,7 @@ class Attempt {
     if (would_block(done)) return wait(socket, before ? before : -EAGAIN, dont_wait);
     if (done < 0) return before ? before : done;
     progress_.sent += static_cast<size_t>(done);
-    // A blocking send on a stream is over when everything is on its way.
+    // A blocking send on a stream is over when all bytes are on their way.
     if (static_cast<size_t>(done) < rest.size()) return wait(socket, before + done, dont_wait);
     return before + done;
   }
@@ -216,7 +216,7 @@ class Attempt {
     const int wanted = flags(argument(1), kReceiveFlags);
     const bool dont_wait = wanted & MSG_DONTWAIT;
     const size_t size = static_cast<size_t>(std::min<int64_t>(argument(0), kMaxData));
-    // A stream's bytes are then thrown away, and a datagram is only said to have been longer.
+    // A stream throws these bytes away. A datagram only says that it was longer.
     const bool thrown_away = wanted & MSG_TRUNC && socket.stream;
     const auto take = [&](auto first, auto end) {
       progress_.received += static_cast<size_t>(end - first);
@@ -232,7 +232,7 @@ class Attempt {
       if (!(wanted & MSG_PEEK)) socket.given_back.erase(socket.given_back.begin(), end);
       if (!(wanted & MSG_WAITALL) || wanted & MSG_PEEK || progress_.received == size) return finish();
     }
-    // Not the call's own: what may have to wait is as large as what came.
+    // Not the call's own buffer: an answer that may have to wait is as large as the bytes that came.
     thread_local std::vector<std::byte> room(kMaxData);
     for (;;) {
       SocketAddress peer;

@@ -1,4 +1,4 @@
-// The network calls of a hidden service against what Linux makes of them.
+// The network calls of a hidden service, compared with what Linux does.
 #include "proxy/sockets.h"
 
 #include <cerrno>
@@ -46,7 +46,7 @@ TEST_F(SocketsTest, ErrorQueuesAreThereAndStayEmpty) {
   EXPECT_EQ(set(four, IPPROTO_IPV6, IPV6_RECVERR, raw(1)), -ENOPROTOOPT);
   EXPECT_EQ(get(four, IPPROTO_IPV6, IPV6_RECVERR).result, -EOPNOTSUPP);
 
-  // Nobody is there: the error comes, once, and the socket is as before.
+  // Nobody listens there: the error comes, once, and the socket is as before.
   uint16_t closed = 0;
   (void)listener(closed);
   EXPECT_EQ(call(Op::connect, four, {}, raw(address(kOutside, closed))).result, 0);
@@ -56,7 +56,7 @@ TEST_F(SocketsTest, ErrorQueuesAreThereAndStayEmpty) {
   EXPECT_FALSE(answer(waiting, 100)) << "POLLERR for ever";
 }
 
-// What programs take for granted or end without, as long as it concerns nothing but the socket.
+// Options that programs rely on, or cannot run without, and that concern nothing but the socket.
 TEST_F(SocketsTest, OptionsThatProgramsSet) {
   start();
   const uint32_t tcp = made(Op::socket, {AF_INET, SOCK_STREAM, 0}), udp = made(Op::socket, {AF_INET, SOCK_DGRAM, 0}),
@@ -96,8 +96,8 @@ TEST_F(SocketsTest, OptionsThatAreRefused) {
   start();
   const uint32_t tcp = made(Op::socket, {AF_INET, SOCK_STREAM, 0}), udp = made(Op::socket, {AF_INET, SOCK_DGRAM, 0}),
                  six = made(Op::socket, {AF_INET6, SOCK_DGRAM, 0});
-  // Their control messages do not come through; the others choose a device, an address or a port, need a right, or have
-  // the kernel do more than send and receive.
+  // The control messages of some do not come through. The others choose a device, an address or a port, need a right,
+  // or have the kernel do more than send and receive.
   for (const auto& [handle, level, name] : std::vector<std::tuple<uint32_t, int, int>>{
            {udp, IPPROTO_IP, IP_PKTINFO},
            {udp, IPPROTO_IP, IP_RECVTTL},
@@ -124,7 +124,7 @@ TEST_F(SocketsTest, OptionsThatAreRefused) {
   }
 }
 
-// A listener of the test's that takes no more connections, until it is asked for them.
+// A listener of the test's that takes no more connections until it is asked to.
 struct FullListener {
   FullListener() : fd(socket(AF_INET, SOCK_STREAM, 0)) {
     sockaddr_in in = address(kOutside, 0);
@@ -146,7 +146,7 @@ struct FullListener {
   std::vector<UniqueFd> others;
 };
 
-// As Linux does: the kernel's connection goes on when the call is interrupted, and a call that is restarted waits on.
+// As Linux does: the kernel's connection goes on when the call is interrupted, and a restarted call waits on.
 TEST_F(SocketsTest, ConnectGoesOnWhereItWas) {
   start();
   FullListener server_side;
@@ -234,7 +234,7 @@ TEST_F(SocketsTest, WhatIsThrownAwayIsNothingElse) {
   EXPECT_EQ(call(Op::receive, handle, {10, 0}).first, "z");
 }
 
-// recv(2) waits for something to come even then.
+// recv(2) waits for bytes even then.
 TEST_F(SocketsTest, AReadOfNothingIsOverAtOnce) {
   start();
   auto [handle, peer] = connected();

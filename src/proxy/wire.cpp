@@ -5,7 +5,7 @@
 namespace oboro::proxy {
 namespace {
 
-// As it stands in a frame. x86-64 on both sides, so the machine's own byte order.
+// A header as it is in a frame. Both sides are x86-64, so it has the machine's own byte order.
 struct Header {
   uint32_t size;
   uint16_t op;

@@ -1,10 +1,10 @@
-// What a tracer asks of a hidden service's proxy, and what that answers: one frame each way for each call. The same
-// bytes in a shared-memory ring (channel.h) and on a serial port. Both sides take the other for an attacker: the
-// service whose calls these are may have been taken over, and so may the proxy.
+// The calls of a tracer to a hidden service's proxy, and the proxy's answers: one frame each way for each call. The
+// bytes are the same in a shared-memory ring (channel.h) and on a serial port. Each side takes the other for an
+// attacker: the service that makes these calls may have been taken over, and so may the proxy.
 //
 // Layout, little endian: u32 size of the whole frame, u16 operation, u16 zero, u64 id, u32 handle, u32 size of the
-// first part, 4 x i64 arguments, first part, second part. What the arguments and the parts of an operation are stands
-// at Op; structures in parts are Linux's own for x86-64.
+// first part, 4 x i64 arguments, first part, second part. Op describes the arguments and the parts of each operation.
+// Structures in parts are Linux's own for x86-64.
 #pragma once
 
 #include <array>
@@ -18,12 +18,12 @@
 namespace oboro::proxy {
 
 inline constexpr size_t kHeaderSize = 56;
-inline constexpr size_t kMaxData = 1 << 20;  // of one call; what reads or writes more is short, as it may be
+inline constexpr size_t kMaxData = 1 << 20;  // of one call; a call that reads or writes more is cut short, as it may be
 inline constexpr size_t kMaxPath = 4096;     // PATH_MAX, with the end
 inline constexpr size_t kMaxFrame = kHeaderSize + kMaxData + kMaxPath;
 
-// Names are those of the system calls; variants that differ in how a guest hands over its arguments are one operation.
-// "-> " what the answer has beside the result. Paths are absolute and mean the proxy's own root.
+// Operations are named after system calls. Variants that differ only in how a guest hands over its arguments are one
+// operation. "-> ": the answer's members besides the result. Paths are absolute, from the proxy's own root.
 enum class Op : uint16_t {
   answer = 0,  // from the proxy: arguments[0] the result or -errno, [1] as below
   open,    // first: path; arguments: flags, mode -> result: handle; arguments[1]: which file, the same for all that are
@@ -84,9 +84,9 @@ struct Frame {
   std::string_view second_text() const { return {reinterpret_cast<const char*>(second.data()), second.size()}; }
 };
 
-// The frame's bytes before its parts. The parts must be kMaxFrame together at most.
+// The frame's bytes before its parts. The parts must have at most kMaxFrame bytes together.
 std::array<std::byte, kHeaderSize> header_of(const Frame& frame);
-// `bytes` is one frame, and stays what the parts refer to. Nothing: it is none.
+// `bytes` is one frame. The result's parts refer to it. Nothing: it is no frame.
 std::optional<Frame> parse(std::span<const std::byte> bytes);
 
 inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }

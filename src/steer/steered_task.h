@@ -69,7 +69,7 @@ class SteeredTask {
   // to its end. Until then, `response` is what the vCPU is to do.
   std::optional<Outcome> start(engine::Vcpu& vcpu, Routine<Outcome> routine, engine::Response& response);
   std::optional<Outcome> go_on(engine::Vcpu& vcpu, engine::Response& response);
-  // What becomes of the hooked function after the routine: it runs as it was called, or it returns.
+  // The answers after the routine: the hooked function runs as it was called, or it returns.
   engine::Response runs() const { return engine::RunAs{entry_frame_, entry_arguments_}; }
   engine::Response returns(int64_t value) const { return engine::Return{value, entry_frame_}; }
 

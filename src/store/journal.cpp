@@ -22,7 +22,7 @@ bool is_urgent(const Event& event) {
          event.kind == Kind::incomplete || event.kind == Kind::stopped || event.kind == Kind::classified;
 }
 
-// What is there now, at most `wanted` bytes. False, with errno, if it cannot be read.
+// Reads the bytes there, at most `wanted`. False, with errno, if they cannot be read.
 bool read_block(int fd, size_t wanted, uint64_t offset, std::string& block) {
   block.resize(wanted);
   size_t done = 0;
@@ -89,7 +89,8 @@ Result<void> Appender::cut_torn_end(const std::string& torn_path) {
     return io_error(torn_path);
   if (::ftruncate(fd_.get(), begin + static_cast<off_t>(line)) != 0) return io_error(path_);
   torn_bytes_ = torn.size();
-  // If the cut did not come to a line's end, the rest is garbage without one: end it, so that readers skip one line.
+  // If the cut did not reach the end of a line, the rest is garbage without an end. End it, so that readers skip one
+  // line.
   if (line == 0 && begin > 0 && ::write(fd_.get(), "\n", 1) != 1) return io_error(path_);
   return {};
 }
@@ -98,8 +99,8 @@ Result<void> Appender::find_last_seq() {
   std::string end;
   off_t begin = 0;
   LabelNames labels;
-  // Nearly always the last line has it. Notes of the writer have none, and lines may be damaged: look further back
-  // then.
+  // Nearly always the last line has a number. Notes of the writer have none, and lines may be damaged. Then look
+  // further back.
   for (size_t bound = kBlock;; bound *= 8) {
     if (!read_end(fd_.get(), bound, end, begin)) return io_error(path_);
     std::string_view rest = end;
@@ -176,9 +177,9 @@ void JournalReader::damaged(uint64_t offset, std::string reason) {
     damage_.first.push_back({numbered_ ? lines_ : 0, offset, std::move(reason)});
 }
 
-// Reads from the beginning of the line that has no end in the buffer, so that all of a line comes from one look at the
-// file: between two looks its torn beginning may have been cut off, and something else be in its place. False: there is
-// no line to take now.
+// Reads from the beginning of the line that has no end in the buffer, so that a whole line comes from one look at the
+// file. Between two looks its torn beginning may be cut off, and other bytes take its place. False: there is no line to
+// take now.
 Result<bool> JournalReader::fill() {
   size_t wanted = kBlock;
   while (wanted <= buffer_.size() - at_) wanted *= 2;
@@ -188,7 +189,7 @@ Result<bool> JournalReader::fill() {
   return buffer_.size() == wanted || buffer_.find('\n') != std::string::npos;
 }
 
-// False: it has no end yet.
+// False: the line has no end yet.
 Result<bool> JournalReader::skip_long_line() {
   std::string block;
   const uint64_t begin = base_ + at_;

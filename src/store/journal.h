@@ -21,29 +21,29 @@ inline constexpr size_t kMaxLine = 1024 * 1024;  // the longest event, each byte
 
 std::string journal_path(const std::string& state_directory);
 
-// What is safe when: a flushed line survives the end of every process, a kill included, at once. Power loss of the
-// host: sync() happens at once after a leak, a denial, lost or incomplete tracing and the end of a run, and within a
-// second of anything else, as long as flush() is called at least that often.
+// What is safe when: a flushed line survives the end of every process at once, a kill included. Against power loss of
+// the host, sync() happens at once after a leak, a denial, lost or incomplete tracing and the end of a run; and within
+// a second of any other event, if flush() is called at least that often.
 class Appender {
  public:
   // Opens or creates the journal (0600). If it does not end with a whole line (a crash, a full disk), the torn end is
-  // moved to `events.torn`, and torn_bytes() tells. Errors: io, invalid (not a regular file).
+  // moved to `events.torn`, and torn_bytes() says so. Errors: io, invalid (not a regular file).
   static Result<Appender> open(const std::string& state_directory);
 
   uint64_t last_seq() const { return last_seq_; }  // the highest that was appended, ever; 0: none
   size_t torn_bytes() const { return torn_bytes_; }
 
-  // Into memory, until flush().
+  // The line goes into memory, until flush().
   void append(const event::Event& event, const LabelNames& labels, std::string_view vm);
-  // Of the disk a hundredth stays free, 256 MiB at most: a guest that makes us write without end is not to take it all
-  // from the host.
+  // A hundredth of the disk stays free, 256 MiB at most: a guest that makes the tracer write without end must not take
+  // all of it from the host.
   static constexpr uint64_t kKeptPart = 100, kKeptMost = 256 << 20;
-  // Writes what is pending. If the host refuses or the disk is full, what could not be written stays pending, in order,
-  // and the next call goes on with it, in the middle of a line if need be. Error: io.
+  // Writes all pending lines. If the host refuses or the disk is full, the rest stays pending, in order, and the next
+  // call goes on with it, in the middle of a line if need be. Error: io.
   Result<void> flush();
   Result<void> sync();
   size_t pending() const { return buffer_.size() - written_; }  // bytes
-  uint64_t size() const { return size_; }                       // of the file: what is not pending
+  uint64_t size() const { return size_; }                       // of the file, without pending lines
   uint64_t refused() const { return refused_; }                 // flushes that failed, ever
 
  private:
@@ -78,17 +78,18 @@ struct Damage {
   std::vector<Line> first;  // at most kMaxKept
 };
 
-// What has no end yet is not taken, and read anew the next time: the end of a journal may be cut (Appender::open) while
-// it is read.
+// A line without an end is not taken, and is read anew the next time: the end of a journal may be cut (Appender::open)
+// while it is read.
 class JournalReader {
  public:
   // `offset`: where a line begins. Error: not_found, io.
   static Result<JournalReader> open(const std::string& path, uint64_t offset = 0);
 
-  // The next event, in the order of the journal; damaged lines are skipped and go to damage(). False: no whole line is
-  // there (yet). Labels unknown to the table are added to it. Errors: io.
+  // The next event, in the order of the journal. Damaged lines are skipped, and go to damage(). False: there is no
+  // whole line (yet). Labels that the table does not know are added to it. Errors: io.
   Result<bool> next(event::Event& event, LabelNames& labels, std::string* vm = nullptr);
-  // Of the event that next() gave last: its line, without '\n', until the next call; where that begins and ends.
+  // The line of the event that next() gave last, without '
+  // ', until the next call; and where it begins and ends.
   std::string_view line() const { return std::string_view(buffer_).substr(line_at_, line_size_); }
   uint64_t line_begin() const { return base_ + line_at_; }
   uint64_t line_end() const { return line_begin() + line_size_ + 1; }

@@ -1,9 +1,8 @@
 // Event <-> one line of JSON, as docs/formats.md describes it.
 //
-// Strings from the guest are bytes, JSON is text. What is valid UTF-8 stays readable; anything else is kept without
-// loss:
+// Strings from the guest are bytes, and JSON is text. Valid UTF-8 stays readable. Other bytes are kept without loss:
 //   a byte 0xNN that is not part of valid UTF-8, and the byte 0, are written \u0000\u00NN.
-// A NUL is in no name of a Linux system but an abstract socket's, so the pair cannot be mistaken. Control and
+// No name of a Linux system but an abstract socket's has a NUL, so the pair cannot be mistaken. Control and
 // direction-changing characters are \u-escaped: a line can be shown on a terminal as it is.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Reads an event without a document in between: half of the time, and no depth that a hostile line could choose.
+// Reads an event without building a document: that takes half of the time, and a hostile line cannot choose a depth.
 #include <array>
 #include <ctime>
 #include <limits>
@@ -12,9 +12,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Where the parser stands: one entry per open object that we know, and a count of open values that we skip.
+// The parser's place: one entry for each open object that is known, and a count of open values that are skipped.
 enum class Place : uint8_t { none, root, subject, from, object, local, remote, payload };
-// The list of which the parser stands in the middle.
+// The list in whose middle the parser is.
 enum class List : uint8_t { none, labels, argv };
 
 class EventReader : public nlohmann::json_sax<Json> {
@@ -81,7 +81,7 @@ class EventReader : public nlohmann::json_sax<Json> {
   bool saw_kind = false;
   bool saw_time = false;
   std::string words;                              // `detail`
-  event::Kind payload_kind = event::Kind::count;  // of which there was a payload
+  event::Kind payload_kind = event::Kind::count;  // the kind whose payload was there
 
  private:
   Place place() const { return depth_ == 0 ? Place::none : places_[depth_ - 1]; }
@@ -239,7 +239,7 @@ class EventReader : public nlohmann::json_sax<Json> {
         return nullptr;
     }
   }
-  // A line may be anybody's: no more is taken than the tracer would have told.
+  // A line may come from anybody: no more is taken than the tracer would have reported.
   bool argument(const std::string& text) {
     auto& argv = *list_of_texts("argv");
     std::string bytes = bytes_from_json(text);
@@ -272,7 +272,7 @@ Result<event::Event> read_event(std::string_view line, LabelNames& labels, std::
   if (good && !reader.saw_kind) reader.problem = "no \"kind\"";
   if (good && !reader.saw_time) reader.problem = "no \"time\"";
   if (!reader.problem.empty()) return Error{reader.code, reader.problem};
-  // A journal of before the payloads says the same in words.
+  // A journal from before the payloads says the same in words.
   if (reader.payload_kind != reader.event.kind) event::adopt_detail(reader.event, reader.words);
   return std::move(reader.event);
 }

@@ -135,7 +135,7 @@ void JsonLine::begin(std::string_view key) {
 
 namespace {
 
-// What is not written is empty: a record of which nothing is set has no member at all.
+// An empty member is not written. A record without a set member has no members at all.
 template <typename Record>
 void write_fields(JsonLine& json, const Record& record);
 
@@ -157,7 +157,8 @@ void write_fields(JsonLine& json, const Record& record) {
     using Type = decltype(type);
     using Value = typename Type::Value;
     if constexpr (std::is_same_v<Type, event::field::Id>) {
-      if constexpr (std::is_same_v<Record, event::Object>)  // which alone has one; clang 14 reads the rest of it, too
+      if constexpr (std::is_same_v<Record,
+                                   event::Object>)  // only an object has a type; clang 14 reads the rest of it, too
         if (member != 0) json.text(info.key, object_id(record.type, member));
     } else if constexpr (std::is_same_v<Type, event::field::Time>) {
       json.text(info.key, format_time(member));
@@ -181,7 +182,7 @@ void write_fields(JsonLine& json, const Record& record) {
   });
 }
 
-// An object named as the kind. None if nothing is in it.
+// An object with the kind as its name; none if the payload is empty.
 void write_payload(JsonLine& json, const event::Event& event, std::string& out) {
   event::with_payload(event, [&](const auto& payload) {
     std::string inside;
@@ -208,7 +209,7 @@ void write_event(const event::Event& event, const LabelNames& labels, std::strin
     if constexpr (std::is_same_v<Type, event::field::Labels>) {
       if (member != 0) json.list(info.key, labels.names(member));
     } else if constexpr (std::is_same_v<Type, event::field::Answer>) {
-      // What no policy decided about has no verdict worth a member; `allow` of a flow says that it went through.
+      // Where no policy decided, the verdict is not worth a member. `allow` of a flow says that it went through.
       if (event.kind == event::Kind::leak || event.kind == event::Kind::diffusion || member != event::Verdict::allow)
         json.text(info.key, name(member));
     } else if constexpr (std::is_same_v<Type, event::field::Time>) {

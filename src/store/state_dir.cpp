@@ -25,7 +25,7 @@ std::string from_environment(const char* name) {
 
 Result<std::string> default_state_directory() {
   if (auto path = from_environment("OBORO_STATE"); !path.empty()) return path;
-  // A relative XDG_STATE_HOME is invalid and to be ignored, says its specification.
+  // The specification says that a relative XDG_STATE_HOME is invalid and to be ignored.
   if (auto path = from_environment("XDG_STATE_HOME"); path.starts_with('/')) return path + "/oboro/default";
   if (auto path = from_environment("HOME"); path.starts_with('/')) return path + "/.local/state/oboro/default";
   return Error{Errc::not_found, "no state directory: set OBORO_STATE or HOME, or give --state DIR"};
@@ -59,7 +59,7 @@ Result<StateLock> StateLock::take(const std::string& state_directory) {
   const std::string path = lock_path(state_directory);
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return io_error(path);
-  // Who asks is_taken() has a lock for a moment.
+  // A process that asks is_taken() has the lock for a moment.
   int locked = -1;
   for (int i = 0; i < kLockTries && (locked = ::flock(fd.get(), LOCK_EX | LOCK_NB)) != 0 && errno == EWOULDBLOCK; ++i)
     ::usleep(kLockRetryUs);

@@ -70,7 +70,7 @@ TEST(StateLock, OneAtATime) {
 TEST(StateLock, WhoAsksDoesNotKeepARunFromStarting) {
   const TempDirectory temp;
   ASSERT_TRUE(StateLock::take(temp.path()));
-  const pid_t child = ::fork();  // its lock stands as long as is_taken() would have it at worst
+  const pid_t child = ::fork();  // it holds the lock as long as is_taken() would at worst
   if (child == 0) {
     const UniqueFd fd(::open(lock_path(temp.path()).c_str(), O_RDONLY));
     for (int i = 0; i < 10000; ++i) {

@@ -1,5 +1,5 @@
-// `status.json` in the state directory: what the run is, written by `oboro run` at every change and read by everybody
-// else.
+// `status.json` in the state directory: the run's state. `oboro run` writes it at every change, and everybody else
+// reads it.
 #pragma once
 
 #include <cstdint>

@@ -21,7 +21,7 @@ namespace {
 
 constexpr size_t kIdentified = 4096;  // bytes of a first line
 
-// What is there, at most `size` bytes.
+// The bytes there, at most `size` of them.
 std::optional<std::string> read_block(int fd, uint64_t offset, size_t size) {
   std::string block(size, '\0');
   size_t done = 0;
@@ -36,7 +36,8 @@ std::optional<std::string> read_block(int fd, uint64_t offset, size_t size) {
   return block;
 }
 
-// The line that ends at `offset`, without '\n'; none if there is none of a line's length, or it cannot be read.
+// The line that ends at `offset`, without '
+// '; nothing if no line of a permitted length ends there, or if it cannot be read.
 std::optional<std::string> line_before(int fd, uint64_t offset) {
   const uint64_t most = std::min<uint64_t>(offset, store::kMaxLine + 2);
   for (uint64_t size = std::min<uint64_t>(most, 8192); size > 0; size = most) {
@@ -86,7 +87,7 @@ Result<Cursor> Cursor::parse(std::string_view text) {
   if (!parse_number(parts[0], cursor.journal, 16) || !parse_number(parts[1], cursor.offset) ||
       !parse_number(parts[2], cursor.seq) || !parse_number(parts[3], cursor.line, 16))
     return error;
-  // One text for each cursor: no leading zeros, capitals or further parts. The beginning is the beginning of any.
+  // A cursor has one text: no leading zeros, capitals or further parts. The beginning belongs to any journal.
   if (cursor.text() != text || (cursor.offset == 0 && cursor != Cursor{}) || cursor.offset > INT64_MAX) return error;
   return cursor;
 }

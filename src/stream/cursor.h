@@ -1,5 +1,5 @@
-// How far a subscriber has come in a journal: what it stores, to go on there later. It says which journal, which line,
-// and what that line is; so it is noticed if the journal is not the one that it was.
+// How far a subscriber has come in a journal. The subscriber stores it, to go on there later. It names the journal and
+// the line, and says what that line is, so that another journal is noticed.
 #pragma once
 
 #include <cstdint>
@@ -14,24 +14,25 @@ namespace oboro::stream {
 struct Cursor {
   uint32_t journal = 0;  // CRC-32C of the journal's first line, or of its first 4 KiB
   uint64_t offset = 0;   // behind the line of the last event that was given
-  uint64_t seq = 0;      // the last event's, or, of notes (which have none), that of the last one before them
+  uint64_t seq = 0;      // the last event's; after a note, which has none, that of the last event before it
   uint32_t line = 0;     // CRC-32C of that line, without '\n'
 
   bool operator==(const Cursor&) const = default;
   std::string text() const;  // "1f2e3d4c:20480:57:0a1b2c3d", 8 + 20 + 20 + 8 digits and 3 colons at most
-  // Takes exactly what text() writes, with one '\n' behind it or none. Error: invalid.
+  // Takes exactly the text that text() writes, with one '
+  // ' behind it or none. Error: invalid.
   static Result<Cursor> parse(std::string_view text);
 };
 
-// The number that Cursor::journal has for the journal that is open there; 0 while it has no whole line. Error: io.
+// The number that Cursor::journal has for the journal that fd has open; 0 while it has no whole line. Error: io.
 Result<uint32_t> identify_journal(int fd);
 
-// Where to go on reading: behind the cursor's line. Looks there first, and only if that line is not there, through the
-// whole journal. Errors: invalid (another journal; the line is nowhere: it was lost, or the journal was changed), io.
+// Where to go on reading: behind the cursor's line. Looks there first, and through the whole journal only if the line
+// is not there. Errors: invalid (another journal; the line is nowhere: it was lost, or the journal was changed), io.
 Result<Cursor> find_cursor(int fd, const std::string& path, const Cursor& cursor);
 
-// Behind the last line of the journal at `path`, which is an event's; `seq`: of the last event that has one. Errors:
-// invalid (its end is no event), io.
+// A cursor behind the last line of the journal at `path`, which must be an event's. `seq`: of the last event that has
+// one. Errors: invalid (the last line is no event), io.
 Result<Cursor> cursor_at_end(const std::string& path, uint64_t seq);
 
 }  // namespace oboro::stream

@@ -34,7 +34,7 @@ Result<Reader> Reader::open(const std::string& state_directory, const Cursor& fr
   if (!found) return found.error();
   std::string vm;
   if (found->offset != 0) {
-    // An event of the ring does not name the machine: the first line does.
+    // An event in the ring does not name the virtual machine. The journal's first line does.
     event::Event first;
     if (auto got = journal->next(first, *labels, &vm); !got) return got.error();
     journal = store::JournalReader::open(path, found->offset);
@@ -53,7 +53,7 @@ Result<bool> Reader::next_of_journal(event::Event& event) {
     if (!identity) return identity.error();
     cursor_.journal = *identity;
   }
-  // As the recorder does it that brings a ring over: the last number counts, not the highest.
+  // As in the recorder that brings a ring over: the last number counts, not the highest.
   if (event.seq != 0) last_seq_ = event.seq;
   cursor_.offset = journal_.line_end();
   cursor_.seq = last_seq_;
@@ -70,13 +70,13 @@ Result<bool> Reader::next(event::Event& event) {
       if (event.seq != 0 && shown_.erase(event.seq) != 0) continue;
       return true;
     }
-    // The notices first, the journal after them: what comes after the last look is noticed again.
+    // The notices are taken first, and the journal is read after that. An event after the last look is noticed again.
     if (take_notices()) {
       ring_looked_at_ = false;
       continue;
     }
-    // And the ring before the journal: what moves from one to the other meanwhile is then in both, and is told by its
-    // number. The other way round it could be seen in neither.
+    // The ring is read before the journal. An event that moves from one to the other meanwhile is then in both, and is
+    // recognised by its number. In the other order it could be missed in both.
     if (!std::exchange(ring_looked_at_, true)) {
       look_into_ring();
       continue;
@@ -94,7 +94,7 @@ Result<bool> Reader::next(event::Event& event) {
   return false;
 }
 
-// Only where no run is there: a run empties it at once by itself.
+// Looks only where there is no run: a run empties the ring by itself, at once.
 void Reader::look_into_ring() {
   from_ring_.clear();
   ring_problem_.clear();
@@ -109,7 +109,7 @@ void Reader::look_into_ring() {
   looks_left_ = 0;
   const auto ring = Ring::open_read_only(ring_path(directory_));
   if (!ring) {
-    // A run that has begun meanwhile may be just making it.
+    // A run that has begun meanwhile may be making the ring just now.
     if (ring.error().code != Errc::not_found && !store::StateLock::is_taken(directory_))
       ring_problem_ = ring.error().message;
     return;
@@ -127,8 +127,9 @@ void Reader::look_into_ring() {
   }
 }
 
-// Files are watched, not the directory, in which subscribers may keep their cursors. That a run was killed is told by
-// the lock, which it closes; that its QEMU, which can outlive it for a moment, fills the ring no more, by the ring.
+// The files are watched, not the directory, in which subscribers may keep their cursors. The lock tells that a run was
+// killed, because its descriptor is closed then. The run's QEMU can outlive it for a moment: the ring tells when it is
+// filled no more.
 Result<int> Reader::poll_fd() {
   if (watch_) return watch_->both.get();
   Watch watch{UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)),
@@ -145,14 +146,14 @@ Result<int> Reader::poll_fd() {
   return watch_->both.get();
 }
 
-// The ring is another file in each run, and there is no lock before the first one. To add what is watched already does
-// nothing, and a file that is not there will make itself heard in the journal.
+// The ring is another file in each run, and there is no lock before the first one. To add a file that is watched
+// already does nothing. A file that is not there yet shows itself by the journal.
 void Reader::watch_run() {
   for (const std::string& path : {store::lock_path(directory_), ring_path(directory_)})
     ::inotify_add_watch(watch_->inotify.get(), path.c_str(), IN_CLOSE_WRITE);
 }
 
-// Whether something was noticed since the last time that can mean a further event.
+// Whether a change was noticed since the last time that can mean a further event.
 bool Reader::take_notices() {
   if (!watch_) return false;
   uint64_t expirations = 0;

@@ -1,11 +1,11 @@
-// All events of a state directory, in order, for whoever subscribes to them: the verbs of the command line, exporters.
-// It reads the journal, and where a run was killed, behind it what still waits in the ring. Changes nothing; works
-// while the guest runs and after. A reader that is slow keeps nobody waiting: it only reads files.
+// All events of a state directory, in order, for every subscriber: the verbs of the command line, exporters. It reads
+// the journal, and after a run that was killed also the events that still wait in the ring. It changes nothing, and
+// works while the guest runs and after. A slow reader keeps nobody waiting, because it only reads files.
 //
-// At least once: a subscriber that stores cursor() when it is done with an event, and opens with that later, misses
-// none, whoever was killed in between. What it gets twice are the events that it had got since it stored the cursor,
-// and what it got from the ring: those have a place in the journal only once the next run has brought them over. One
-// Reader gives no event twice.
+// At least once: a subscriber stores cursor() when it is done with an event, and opens with that later. Then it misses
+// no event, whichever process was killed in between. It may get twice the events after the stored cursor, and those
+// from the ring: these have a place in the journal only after the next run has brought them over. One Reader gives no
+// event twice.
 //
 // Threads: one at a time.
 #pragma once
@@ -24,32 +24,34 @@ namespace oboro::stream {
 
 class Reader {
  public:
-  // Goes on behind the cursor without reading what is before it. Errors: not_found (no journal there), invalid (a
+  // Goes on behind the cursor without reading the lines before it. Errors: not_found (no journal there), invalid (a
   // cursor of another journal, or one whose line is not there: find_cursor), io.
   static Result<Reader> open(const std::string& state_directory, const Cursor& from = {});
 
-  // False: there is no further one now. Error: io.
+  // False: there is no further event now. Error: io.
   Result<bool> next(event::Event& event);
   const Cursor& cursor() const { return cursor_; }  // behind the last event that was given
 
-  // Readable once there may be a further event after next() gave false; next() makes it unreadable again. There is one
-  // from the first call on: call it before that next(). Errors: io (no inotify instance is left...).
+  // Becomes readable once there may be a further event after next() gave false. next() makes it unreadable again. The
+  // descriptor exists from the first call on: call this before that next(). Errors: io (no inotify instance is
+  // left...).
   Result<int> poll_fd();
-  // Sleeps until then, at most timeout_ms (-1: for ever); the first call returns at once. Errors: as poll_fd().
+  // Sleeps until there may be a further event, at most timeout_ms (-1: for ever). The first call returns at once.
+  // Errors: as poll_fd().
   Result<void> wait(int timeout_ms = -1);
 
-  // Where the line of the last event is, for read_at(); none: it came from the ring.
+  // Where the line of the last event begins, for read_at(); nothing: the event came from the ring.
   std::optional<uint64_t> place() const { return place_; }
   Result<event::Event> read_at(uint64_t place) { return journal_.read_at(place, labels_); }
 
   const store::LabelNames& labels() const { return labels_; }
   const std::string& vm() const { return vm_; }  // of the last event that named it
   const store::Damage& damage() const { return journal_.damage(); }
-  // What is wrong with the ring, if something is.
+  // What is wrong with the ring; empty if nothing is.
   const std::string& ring_problem() const { return ring_problem_; }
 
  private:
-  // What tells of changes: inotify on the files, and a timer (look_into_ring); both behind one descriptor.
+  // The sources of changes: inotify on the files, and a timer (look_into_ring), both behind one descriptor.
   struct Watch {
     UniqueFd inotify, timer, both;
   };

@@ -1,4 +1,4 @@
-// A run and a subscriber that are killed at any point, again and again: no event is missing for the subscriber.
+// A run and a subscriber are killed at any point, again and again. The subscriber misses no event.
 #include <fstream>
 #include <map>
 #include <random>
@@ -22,8 +22,8 @@ using event::Kind;
 
 constexpr int kLongMs = 20'000;  // nothing takes that long, unless it is not told of
 
-// A run: brings the ring over, as JournalWriter does, then produces and records until it is killed. Every event says
-// its own name, notes too.
+// A run: it brings the ring over, as JournalWriter does, then produces and records events until it is killed. Every
+// event has a name of its own, and so do notes.
 [[noreturn]] void be_a_run(const std::string& directory, uint32_t seed) {
   std::minstd_rand random(seed);
   auto lock = store::StateLock::take(directory);
@@ -60,9 +60,9 @@ TEST(Reader, MissesNothingWhoeverIsKilled) {
   const store::testing::TempDirectory directory;
   ASSERT_TRUE(store::Appender::open(directory.path()));
   std::minstd_rand random(12);
-  std::map<std::string, int> given;  // by name; how often
+  std::map<std::string, int> given;  // by name: how often
   Cursor stored;
-  std::map<std::string, uint64_t> since_stored;  // where each ends in the journal, as far as it has a place there
+  std::map<std::string, uint64_t> since_stored;  // by name: where its line ends in the journal, if it has one
   auto reader = Reader::open(directory.path());
   std::set<std::string> by_this_reader;
   uint64_t twice = 0, resumed = 0;
@@ -111,11 +111,11 @@ TEST(Reader, MissesNothingWhoeverIsKilled) {
       ++resumed;
     }
   }
-  // One more run brings over what the last one left.
+  // One more run brings over the events that the last one left.
   auto appender = store::Appender::open(directory.path());
   ASSERT_TRUE(drain_ring(directory.path(), *appender, {}, "vm"));
   take(UINT64_MAX);
-  // Against the journal itself.
+  // Compared with the journal itself.
   uint64_t lines = 0;
   auto journal = store::JournalReader::open(store::journal_path(directory.path()));
   store::LabelNames labels;

@@ -105,7 +105,7 @@ TEST(Reader, GoesOnBehindEachCursor) {
   store::testing::Events events;
   events.skip(30);
   auto appender = store::Appender::open(directory.path());
-  for (int i = 0; i < 20; ++i) {  // notes have no number, and damage stands between
+  for (int i = 0; i < 20; ++i) {  // notes have no number, and there is damage between them
     Event note = events.make(Kind::warning);
     if (i % 3 == 0) note.seq = 0;
     appender->append(note, {}, "vm");
@@ -138,7 +138,8 @@ TEST(Reader, DoesNotReadWhatIsBeforeTheCursor) {
   Reader all = open(directory);
   Event event;
   for (int i = 0; i < 900; ++i) ASSERT_TRUE(*all.next(event));
-  // What is before the cursor's line is no journal any more, but for the first line, which says which journal it is.
+  // The bytes before the cursor's line are no journal any more, except for the first line, which identifies the
+  // journal.
   std::string text = directory.read("events.jsonl");
   const size_t first = text.find('\n') + 1;
   const size_t before = text.rfind('\n', all.cursor().offset - 2);
@@ -167,7 +168,7 @@ TEST(Reader, CursorBeyondTheEndIsRefused) {
   write_journal(directory, 10);
   Reader reader = open(directory);
   EXPECT_EQ(rest(reader).size(), 10u);
-  // The host lost its power: the end was never written, and its numbers are given again.
+  // The host lost its power: the end of the journal was never written, and its numbers are given again.
   std::string text = directory.read("events.jsonl");
   text.resize(text.rfind('\n', text.size() - 2) + 1);
   directory.write("events.jsonl", text);
@@ -198,7 +199,7 @@ TEST(Reader, FindsItsLineWhereDamageWasRemoved) {
   directory.write("events.jsonl", text);
   Reader again = open(directory, reader.cursor());
   EXPECT_EQ(rest(again), range(11, 20));
-  // A number that is not its line's is no cursor of ours.
+  // A cursor whose number is not its line's is none that was given out.
   Cursor forged = again.cursor();
   forged.seq += 1;
   EXPECT_NE(error_of(directory, forged), "");
@@ -248,7 +249,7 @@ TEST(Reader, RingIsLookedAtOnlyWhereNoRunIs) {
   EXPECT_EQ(again.vm(), "vm");
 }
 
-// A run that is killed while a reader sleeps: what it had in the ring only is told of, in a handful of looks.
+// A run is killed while a reader sleeps. The reader gets the events that were only in the ring, in a handful of looks.
 TEST(Reader, HearsOfTheEndOfAKilledRun) {
   const TempDirectory directory;
   write_journal(directory, 1);

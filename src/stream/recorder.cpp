@@ -83,8 +83,8 @@ Result<Pumped> Recorder::pump(Ring& ring, size_t at_most) {
     }
     if (appender_.pending() < kBatch && more) continue;
     moved += appender_.pending();
-    // The batch is in the appender now and nowhere else will it be written again: the ring may forget it only when it
-    // is down. If the disk is full it stays in both, and the sequence numbers tell the next pump.
+    // Only the appender has this batch now, so the ring may forget it only after it is written. If the disk is full,
+    // the batch stays in both, and the next pump recognises it by the sequence numbers.
     if (auto result = flush(); !result) return result.error();
     ring.take(position);
   }

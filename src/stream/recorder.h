@@ -1,5 +1,5 @@
-// From the ring to the journal. A record leaves the ring only after its line is written, so that none is lost whenever
-// either side is killed; a line that is written twice is told by its sequence number, and left out.
+// From the ring to the journal. A record leaves the ring only after its line is written, so no record is lost whenever
+// either side is killed. A line that would be written twice is recognised by its sequence number, and left out.
 //
 // Threads: one at a time.
 #pragma once
@@ -26,8 +26,8 @@ struct Pumped {
 
 class Recorder {
  public:
-  // Called with each event that is on its way to the journal, once and in its order; what is pending in the appender is
-  // not there yet.
+  // Called with each event that is on its way to the journal, once and in order. Events that are pending in the
+  // appender are not in the journal yet.
   using Onlooker = std::function<void(const event::Event&)>;
   Recorder(store::Appender& appender, const store::LabelNames& labels, std::string vm, Onlooker onlooker = {})
       : appender_(appender),
@@ -36,11 +36,11 @@ class Recorder {
         onlooker_(std::move(onlooker)),
         duplicates_until_(appender.last_seq()) {}
 
-  // Moves all records that are there now, or, of a ring that is filled meanwhile, about `at_most` bytes of journal.
-  // Error: io (the disk is full...): nothing is lost, what is not written stays where it is; call again later. The
-  // journal tells of the gap in time once it can be written again.
+  // Moves all records that are there now; or, from a ring that is filled meanwhile, about `at_most` bytes of journal.
+  // Error: io (the disk is full...): nothing is lost, and records that are not written stay where they are; call again
+  // later. The journal tells of the gap in time once it can be written again.
   Result<Pumped> pump(Ring& ring, size_t at_most = SIZE_MAX);
-  // An event of the caller itself. Time is set if it is 0. Error: as pump; it stays pending.
+  // Records an event of the caller's own. Its time is set if it is 0. Error: as pump(); the event stays pending.
   Result<void> record(event::Event event);
 
  private:
@@ -53,14 +53,14 @@ class Recorder {
   std::string vm_;
   Onlooker onlooker_;
   uint64_t refused_since_ns_ = 0;
-  // Records up to this one may be in the journal already: the last run or the last pump was interrupted. Whatever comes
-  // out of order otherwise is journaled as it is, for a hostile producer must not be able to hide records by their
+  // Records up to this number may be in the journal already: the last run or the last pump was interrupted. Any other
+  // record out of order is journaled as it is, because a hostile producer must not be able to hide records by their
   // number.
   uint64_t duplicates_until_;
 };
 
-// Moves what a run that was killed has left in DIR/ring to the journal. No ring is nothing to do. A ring that is
-// damaged is renamed to ring.damaged and reported in the journal. Error: io, limit (somebody else reads it).
+// Moves the records that a killed run has left in DIR/ring to the journal. Does nothing without a ring. A damaged ring
+// is renamed to ring.damaged and reported in the journal. Error: io, limit (somebody else reads it).
 Result<Pumped> drain_ring(const std::string& state_directory, store::Appender& appender,
                           const store::LabelNames& labels, const std::string& vm);
 

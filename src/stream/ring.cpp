@@ -23,10 +23,10 @@ struct Ring::Header {
   uint32_t version;
   uint32_t header_size;
   alignas(64) std::atomic<uint64_t> write_position;
-  // The sleeping flags are futex words. Who goes to sleep sets its flag and then looks at the other side's position
-  // again; who moves a position stores it and then looks at the other side's flag. All four are sequentially
-  // consistent: at least one of the two sides sees the other (Dekker), so no wake-up is lost and none is sent without
-  // need.
+  // The sleeping flags are futex words. A side that goes to sleep sets its flag, and then looks at the other side's
+  // position again. A side that moves its position stores it, and then looks at the other side's flag. All four are
+  // sequentially consistent: at least one of the two sides sees the other (Dekker). So no wake-up is lost, and none is
+  // sent without need.
   std::atomic<uint32_t> producer_sleeps;
   alignas(64) std::atomic<uint64_t> read_position;
   std::atomic<uint32_t> consumer_sleeps;
@@ -50,7 +50,7 @@ static_assert(sizeof(RecordHeader) == 8);
 
 constexpr uint64_t padded(uint64_t length) { return (length + 7) & ~uint64_t{7}; }
 
-// The mapping is shared between processes, so these are not the _PRIVATE operations.
+// Processes share the mapping, so these are not the _PRIVATE operations.
 void futex_wait(std::atomic<uint32_t>& word, uint32_t expected, int timeout_ms) {
   timespec timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1'000'000L};
   ::syscall(SYS_futex, &word, FUTEX_WAIT, expected, &timeout, nullptr, 0);
@@ -158,7 +158,8 @@ Result<Ring> Ring::map(UniqueFd fd, bool writable) {
                  "ring has version " + std::to_string(header.version) + ", this is " + std::to_string(kRingVersion)};
   const uint64_t write = header.write_position.load();
   const uint64_t read = header.read_position.load();
-  // An onlooker of a live ring may load the two between a push and a pop; only who takes part is strict.
+  // An onlooker of a live ring may load the two between a push and a pop. Only the producer and the consumer are
+  // strict.
   if (writable && (write - read > ring.capacity() || write % 8 != 0 || read % 8 != 0))
     return Error{Errc::invalid, "ring positions make no sense (written " + std::to_string(write) + ", read " +
                                     std::to_string(read) + ")"};
@@ -211,15 +212,15 @@ bool Ring::wait_for_room(size_t bytes, int timeout_ms) {
 
 bool Ring::peek(uint64_t& position, std::vector<std::byte>& out, bool* damaged) const {
   *damaged = false;
-  // Bounded, as a hostile producer could move read_position for ever.
+  // Bounded, because a hostile producer could move read_position for ever.
   for (int attempt = 0; attempt < 100; ++attempt) {
     const uint64_t read = header_->read_position.load();
     const uint64_t write = header_->write_position.load();
     if (static_cast<int64_t>(position - read) < 0) position = read;
     const auto result = copy_record(position, write, out);
     if (result == Copied::nothing) return false;
-    // A record that was taken while we copied may have been overwritten in the middle: look again, at the oldest. The
-    // consumer itself never comes here, as only it moves read_position.
+    // A record that was taken during the copy may have been overwritten in the middle: look again, at the oldest
+    // record. The consumer never comes here, as only it moves read_position.
     if (static_cast<int64_t>(position - header_->read_position.load()) < 0) continue;
     if (result == Copied::damaged) {
       *damaged = true;

@@ -1,6 +1,6 @@
 // A ring of records in a shared file mapping: the only way from the QEMU process to the journal. It lives in the state
-// directory, so what is in it survives the end, by any signal, of either side; the next reader goes on where the last
-// one stopped.
+// directory, so its records survive the end of either side, by any signal. The next reader goes on where the last one
+// stopped.
 //
 // Layout: one 4 KiB header page, then `capacity` bytes (a power of two). Each record: u32 length, u32 CRC-32C of the
 // payload, payload, padded to 8 bytes; a record never wraps (a length of 0xffffffff says: go on at the start).
@@ -8,8 +8,8 @@
 // lock_consumer), any number of onlookers (open_read_only and peek).
 //
 // A record becomes visible by one store of the producer's position, after all its bytes are there: a producer that is
-// killed in the middle leaves nothing behind. The consumer takes nothing in the mapping for granted: the capacity comes
-// from the file's size, and each position, length and CRC is checked on the copy that is used.
+// killed in the middle leaves nothing behind. The consumer trusts nothing in the mapping: the capacity comes from the
+// file's size, and each position, length and CRC is checked on the copy that is used.
 #pragma once
 
 #include <atomic>
@@ -24,7 +24,7 @@
 
 namespace oboro::stream {
 
-// Counters that the producer keeps beside the records, for `oboro status` of a running guest.
+// Counters that the producer keeps beside the records, for `oboro status` about a running guest.
 struct RingCounters {
   std::atomic<uint64_t> hooks_armed{0};
   std::atomic<uint64_t> records{0};
@@ -53,8 +53,8 @@ class Ring {
   Ring& operator=(Ring&&) noexcept;
   ~Ring();
 
-  // Producer. False if there is no room now, or never (over max_record()). Wakes the consumer (a system call only if it
-  // sleeps).
+  // Producer. False if there is no room now, or never will be (over max_record()). Wakes the consumer (by a system call
+  // only if it sleeps).
   bool push(std::span<const std::byte> record);
   // Producer: waits until there is room for `bytes`, at most timeout_ms. False on time-out.
   bool wait_for_room(size_t bytes, int timeout_ms);
@@ -64,13 +64,14 @@ class Ring {
   bool pop(std::vector<std::byte>& out, bool* damaged);
 
   // Consumer and onlookers: looks at the record at `position` without taking it, and sets position behind it. The first
-  // position is 0 ("the oldest"); one that has been taken meanwhile moves on to the oldest by itself. Damage sets
-  // position to the producer's, as with pop.
+  // position is 0 ("the oldest"). A position whose record has been taken meanwhile moves on to the oldest by itself.
+  // Damage sets position to the producer's, as in pop().
   bool peek(uint64_t& position, std::vector<std::byte>& out, bool* damaged) const;
-  // Consumer: takes everything before `position`. With peek, this lets a consumer write a record safely down first.
+  // Consumer: takes all records before `position`. Together with peek(), this lets a consumer write a record down
+  // safely first.
   void take(uint64_t position);
   // Consumer: makes this the only consumer of the file, until this Ring ends. Error: limit (there is another one). The
-  // lock belongs to the open file: a producer must not be given the same descriptor.
+  // lock belongs to the open file description: the producer must not be given the same one.
   Result<void> lock_consumer();
 
   // Consumer: sleeps until there may be a record, at most timeout_ms.

@@ -164,7 +164,7 @@ TEST_F(RingTest, HostilePositionsAreDamageNotCrash) {
     EXPECT_FALSE(Ring::open(path_)) << position;
     Bytes out;
     bool damaged = false;
-    while (ring.pop(out, &damaged)) continue;  // what is whole before the nonsense
+    while (ring.pop(out, &damaged)) continue;  // the whole records before the nonsense
     EXPECT_TRUE(damaged) << position;
     EXPECT_FALSE(ring.pop(out, &damaged));
     EXPECT_FALSE(damaged) << position;

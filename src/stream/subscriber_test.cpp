@@ -1,5 +1,5 @@
-// A subscriber as an exporter would be one: everything that it needs is in stream/reader.h. If this file does not
-// compile or work after a change of the store or the supervisor, neither does anybody else's.
+// A subscriber as an exporter would be one: it needs nothing but stream/reader.h. If a change of the store or the
+// supervisor breaks this file, it breaks everybody's exporters.
 #include <gtest/gtest.h>
 #include <map>
 #include <sys/epoll.h>
@@ -15,8 +15,8 @@ using event::Event;
 using event::Kind;
 using store::testing::TempDirectory;
 
-// Counts the leaks of many guests, by the place that they went to, in one event loop. `out` is what it has exported: it
-// outlives the exporter, as a data base would.
+// Counts the leaks of many guests by their destination, in one event loop. `out` is what was exported. It outlives the
+// exporter, as a data base would.
 class LeakExporter {
  public:
   using Exported = std::map<std::string, int>;
@@ -39,7 +39,7 @@ class LeakExporter {
     return drain(guests_.back());
   }
 
-  // Returns how many guests had something.
+  // Returns how many guests had an event.
   int turn(int timeout_ms) {
     epoll_event ready[8];
     const int count = ::epoll_wait(loop_.get(), ready, 8, timeout_ms);

@@ -17,7 +17,7 @@ constexpr uint64_t kIdBound = uint64_t{1} << 56;  // history::ObjectKey
 
 uint32_t checksum(std::string_view text) { return stream::crc32c(std::as_bytes(std::span(text))); }
 
-// Names are bytes: what ends a word or a line, and '%', is written %XX.
+// Names are bytes. A byte that would end a word or a line, and '%', are written %XX.
 void append_word(std::string_view bytes, std::string& out) {
   for (const char c : bytes)
     if (static_cast<uint8_t>(c) <= ' ' || c == '%' || c == 0x7f)
@@ -52,7 +52,7 @@ class Parser {
  public:
   explicit Parser(Checkpoint& out) : out_(out), state_(out.state) {}
 
-  // Why not; empty if it is in form.
+  // Why the line is refused; empty if it is in form.
   std::string_view take(std::string_view line) {
     const std::string_view key = word(line);
     if (key == "cursor") {
@@ -78,7 +78,7 @@ class Parser {
     return "begins with no word that is known";
   }
 
-  // Why what was taken is not all; empty if it is.
+  // Why the lines so far are not all; empty if they are.
   std::string_view end() const {
     if (out_.cursor == stream::Cursor{}) return "has no cursor";
     if (state_.next_id <= last_id_) return "has an ID that is not given yet";
@@ -159,7 +159,7 @@ Result<stream::Reader> open_before(const std::string& directory, uint64_t seq) {
   const auto checkpoint = text ? Checkpoint::parse(*text, path) : text.error();
   if (!checkpoint) return stream::Reader::open(directory);
   const auto& places = checkpoint->places;
-  // The last one before which no event has the number.
+  // The last place before which no event has the number.
   const auto after =
       std::partition_point(places.begin(), places.end(), [&](const Place& p) { return p.highest < seq; });
   if (after == places.begin()) return stream::Reader::open(directory);

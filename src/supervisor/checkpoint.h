@@ -1,7 +1,7 @@
-// What a start needs of the journal, as one file beside it: which files bear which labels, and how far in the journal
-// that goes. docs/formats.md has the format, decision 020 the why.
+// The part of the journal that a start needs, as one file beside it: which files bear which labels, and up to which
+// place in the journal that holds. docs/formats.md has the format, and decision 020 the reasons.
 //
-// The file is taken as hostile: what is not exactly in form is refused, and costs no more than its size.
+// The file is taken as hostile: a text that is not exactly in form is refused, and costs no more than its size.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,7 @@
 
 namespace oboro::supervisor {
 
-// A place in the journal from which one can read on, so that nobody has to read all of it to come to an event.
+// A place in the journal at which reading can go on, so that not all of the journal has to be read to come to an event.
 struct Place {
   stream::Cursor cursor;
   uint64_t highest = 0;  // no event before it has a higher number
@@ -42,7 +42,7 @@ class Places {
 };
 
 struct Checkpoint {
-  stream::Cursor cursor;              // what is before it in the journal is in the checkpoint
+  stream::Cursor cursor;              // the checkpoint has the events before it
   std::map<int, std::string> labels;  // names by bit, of all that the files bear
   history::Lasting state;
   std::vector<Place> places;  // in their order, before `cursor`

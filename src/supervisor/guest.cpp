@@ -24,11 +24,12 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kEndGrace{5000};
-// From the start of QEMU to its first vCPU: to get all of a large guest's memory beforehand takes minutes. That QEMU
-// loads the tracer and is to use KVM is known before; this is for one that does something else all the same.
+// From the start of QEMU to its first vCPU: to get all of a large guest's memory beforehand takes minutes. It is known
+// before that QEMU loads the tracer and is to use KVM. This limit is for a QEMU that does something else all the same.
 constexpr milliseconds kMachineTimeout{600000};
-constexpr milliseconds kProxyMachineTimeout{180000};  // one that is interpreted, on a busy host
-constexpr milliseconds kSayAfter{2000};               // that one is still starting, and then every so often
+constexpr milliseconds kProxyMachineTimeout{180000};  // for a machine that is interpreted, on a busy host
+// Before the user is told that a machine is still starting, and between two such messages.
+constexpr milliseconds kSayAfter{2000};
 
 Result<UniqueFd> memory_file(const char* name, std::string_view content) {
   UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -47,14 +48,14 @@ Result<void> channel(UniqueFd& ours, UniqueFd& theirs) {
   return {};
 }
 
-// A signal that ends us has been sent and not been handled yet.
+// Whether a signal that ends this process has been sent and not been handled yet.
 bool is_to_end() {
   sigset_t pending;
   sigpending(&pending);
   return sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM) || sigismember(&pending, SIGHUP);
 }
 
-// By the host's own list: the loop cannot wait for a name service.
+// Looks only into the host's own list, because the loop cannot wait for a name service.
 std::string name_of_user(uid_t uid) {
   const std::unique_ptr<FILE, int (*)(FILE*)> file(fopen("/etc/passwd", "re"), fclose);
   for (const passwd* entry; file && (entry = fgetpwent(file.get()));)
@@ -62,7 +63,7 @@ std::string name_of_user(uid_t uid) {
   return {};
 }
 
-// What a client of the run's socket may have the tracer asked.
+// The message to the tracer that a client of the run's socket asks for by this word.
 std::optional<link::Body> request_of(std::string_view text, const RunSocket::Peer& by) {
   if (text == "detach") return link::Detach{by.uid, name_of_user(by.uid)};
   if (text == "resume") return link::GoOn{by.uid, name_of_user(by.uid)};
@@ -99,7 +100,7 @@ Result<void> Guest::make() {
   Result<std::unique_ptr<JournalWriter>> opened = JournalWriter::open(options_.state_dir, machine.vm, options_.rules);
   if (!opened) return opened.error();
   journal_ = std::move(*opened);
-  // Now that the state directory is ours, and before the guest can write to any of them.
+  // Only once the state directory is ours, and before the guest can write to any disk.
   Result<std::vector<disk::ResolvedDisk>> disks = disk::resolve(machine.disks, options_.state_dir);
   if (!disks) return disks.error();
   disks_ = std::move(*disks);
@@ -144,7 +145,7 @@ Result<void> Guest::begin() {
 
 void Guest::give_up(const Error& why) { (void)finish(why.message, true); }
 
-// The run's end, in the journal and in the state directory.
+// Writes the run's end to the journal and to the state directory.
 Result<void> Guest::finish(const std::string& how, bool failed) {
   Result<void> written = journal_->finish(how);
   status_.state = failed ? "failed" : "ended";
@@ -170,7 +171,7 @@ Result<void> Guest::watch(Loop& loop, Child qemu, std::function<void()> over) {
       loop, options_.builder, options_.allow_untraced, control_.get(), status_, options_.state_dir, cache_directory(),
       [this](const Error& why) { fail(why); }, [this](const std::string& why) { pause(paused_by_doubt_, why); });
   tracer_.emplace(loop, commands_.get());
-  // The desk first: what the tracer said last is heard before its end.
+  // The desk comes first, so that the tracer's last messages are heard before its end.
   if (auto done = desk_->open(); !done) return done;
   if (auto done = tracer_->open(); !done) return done;
   if (auto done = socket_->serve(loop, [this](std::string_view text, const RunSocket::Peer& by,
@@ -193,7 +194,7 @@ Result<void> Guest::watch(Loop& loop, Child qemu, std::function<void()> over) {
   return add(loop.after(kMachineTimeout, machine_due), timer_);
 }
 
-// Each is watched until it has something to say, and that is its end.
+// A proxy's descriptor says one thing only: that the proxy has ended.
 Result<void> Guest::watch_proxies() {
   const std::vector<int> fds = proxies_.poll_fds();
   proxy_watches_.resize(fds.size());
@@ -207,7 +208,7 @@ Result<void> Guest::watch_proxies() {
   return {};
 }
 
-// Without its proxy a service would wait for ever.
+// A service without its proxy would wait for ever.
 Result<void> Guest::watch_starting_proxies() {
   const std::vector<Proxies::Starting> starting = proxies_.starting();
   starting_watches_.resize(starting.size());
@@ -215,7 +216,7 @@ Result<void> Guest::watch_starting_proxies() {
     const auto heard = [this, i, service = starting[i].service] {
       starting_watches_[i].drop();
       const Result<void> there = proxies_.heard(service);
-      if (there) return proxy_ended();  // by now, perhaps
+      if (there) return proxy_ended();  // the proxy may have ended by now
       if (phase_ == Phase::running && !is_to_end()) fail(there.error());
     };
     if (auto done = add(loop_->readable(starting[i].fd, heard), starting_watches_[i]); !done) return done;
@@ -244,7 +245,7 @@ void Guest::proxy_ended() {
     return;
   }
   const auto what = proxies_.ended();
-  // Or the signal that ends us all was for them, too.
+  // The signal that ends this process may have been for the proxies, too.
   if (!what || phase_ == Phase::ending || is_to_end()) return;
   say(*what);
   journal_->warn(*what);
@@ -262,7 +263,7 @@ void Guest::request(std::string_view text, const RunSocket::Peer& by, RunSocket:
   reply("the request is not understood");
 }
 
-// By then the tracer refuses what could leak: an instruction more of the guest does no harm.
+// By then the tracer refuses every send that could leak, so a few more instructions of the guest do no harm.
 void Guest::pause(bool& reason, const std::string& why) {
   if (phase_ != Phase::running) return;
   const bool stands = paused_by_journal_ || paused_by_doubt_;
@@ -281,7 +282,7 @@ void Guest::pause(bool& reason, const std::string& why) {
   if (auto saved = store::write_status(options_.state_dir, status_); !saved) say(saved.error().message);
 }
 
-// If nothing is left to stand still for.
+// Lets the machine go on if it has no reason left to stand still.
 void Guest::go_on() {
   if (paused_by_journal_ || paused_by_doubt_ || state_before_pause_.empty()) return;
   if (options_.machine.engine == Engine::kvm)
@@ -319,8 +320,8 @@ void Guest::end() {
   phase_ = Phase::ending;
   desk_->close();
   qemu_->terminate();
-  if (options_.machine.engine != Engine::kvm) qemu_->go_on();  // if it stands still, to hear that
-  // Without a timer nobody would come back to it.
+  if (options_.machine.engine != Engine::kvm) qemu_->go_on();  // if it stands still, it goes on to get the signal
+  // Without a timer nobody would come back to kill it.
   if (!add(loop_->after(kEndGrace, [this] { qemu_->kill(); }), timer_)) qemu_->kill();
 }
 
@@ -335,7 +336,7 @@ void Guest::qemu_ended() {
   desk_->close();
   socket_.reset();
   const std::optional<int> status = qemu_->wait();
-  // How a process that is not our child ended, nobody tells us.
+  // Nobody tells how a process that is not our child ended.
   const bool clean = !status || (WIFEXITED(*status) && WEXITSTATUS(*status) == 0);
   const std::string how = clean                ? std::string("the guest ended")
                           : WIFEXITED(*status) ? fmt::format("QEMU ended with status {}", WEXITSTATUS(*status))

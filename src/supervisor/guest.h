@@ -26,25 +26,26 @@ namespace oboro::supervisor {
 
 class Guest {
  public:
-  // Everything that its QEMU needs to be traced; machines of proxies may be there only later. options: their machine's
-  // engine is decided. Errors: those of what is started, and io.
+  // Makes everything that the guest's QEMU needs to be traced. Machines of proxies may be there only later. options:
+  // the machine's engine is decided. Errors: those of what is started, and io.
   static Result<std::unique_ptr<Guest>> prepare(Options options);
 
   const MachineOptions& machine() const { return options_.machine; }
   const std::vector<disk::ResolvedDisk>& disks() const { return disks_; }
-  // What QEMU inherits: valid until watch().
+  // The descriptors that QEMU inherits. They are valid until watch().
   Inherited inherited() const;
 
-  // The run's begin, in journal and status. Nothing else can fail before the guest may run.
+  // Writes the run's begin to journal and status. It is the last step before the guest runs that can fail.
   Result<void> begin();
-  // After begin(): the guest is not going to run.
+  // To be called after begin(), if the guest is not going to run.
   void give_up(const Error& why);
-  // Until QEMU has ended and everything else after it; then `over`, once. QEMU may be a process that is not our child.
-  // From here on nothing blocks but the last of the journal, when QEMU has ended. loop outlives this.
+  // Watches until QEMU, and everything else after it, has ended; then calls `over`, once. QEMU may be a process that is
+  // not our child. From here on nothing blocks, except for writing the last of the journal when QEMU has ended. loop
+  // outlives this.
   Result<void> watch(Loop& loop, Child qemu, std::function<void()> over);
-  // QEMU is asked to end; after a grace period it is killed.
+  // Asks QEMU to end, and kills it after a grace period.
   void end();
-  // Once over. Errors end a run, too.
+  // To be asked once it is over. Errors end a run, too.
   const Result<Ending>& ending() const { return *ending_; }
 
  private:
@@ -79,7 +80,7 @@ class Guest {
   std::optional<RunSocket> socket_;
   store::Status status_;
 
-  // From watch() on.
+  // Set from watch() on.
   Loop* loop_ = nullptr;
   Phase phase_ = Phase::running;
   std::optional<Child> qemu_;

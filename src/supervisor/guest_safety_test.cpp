@@ -1,4 +1,4 @@
-// What becomes of a guest that tracing cannot vouch for, and of one whose proxy does not come.
+// A guest whose tracing cannot be vouched for, and a guest whose proxy does not come.
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -44,7 +44,7 @@ TEST_F(GuestTest, InDoubtItStandsStillUntilAnOperatorSaysGoOn) {
   EXPECT_EQ(file("told"), "told\n") << "one that stands still can be ended in order";
 }
 
-// Files cannot grow meanwhile, the journal neither.
+// Files cannot grow meanwhile, nor can the journal.
 class NoRoom {
  public:
   NoRoom() {
@@ -102,7 +102,7 @@ TEST_F(GuestTest, OnKvmTheTracerStopsTheMachine) {
   turn_until_over();
 }
 
-// With a proxy in a machine whose QEMU and relay are scripts.
+// A guest with a proxy in a machine, whose QEMU and relay are scripts.
 class GuestWithAProxyMachine : public GuestTest {
  protected:
   void SetUp() override {
@@ -124,7 +124,7 @@ class GuestWithAProxyMachine : public GuestTest {
     options.proxy.program = directory.path() + "/relay";
     options.proxy.machine = {directory.path() + "/kernel", directory.path(), directory.path() + "/machine"};
   }
-  // Says that the machine is there once "there" is, and ends once "relay-ends" is.
+  // Says that the machine is there once "there" exists, and ends once "relay-ends" exists.
   static constexpr char kRelay[] =
       "while [ \"$1\" != --ready ]; do shift; done\n"
       "until [ -e \"$OUT/there\" ] || [ -e \"$OUT/relay-ends\" ]; do sleep 0.05; done\n"

@@ -26,7 +26,7 @@ TEST_F(GuestTest, FromItsBeginToItsEnd) {
 }
 
 TEST_F(GuestTest, EverythingIsAnsweredWhileAProfileIsBuilt) {
-  // Longer than this test may take in any case: what is answered below is not answered after it.
+  // Longer than this test may take in any case: answers below do not come after the builder's.
   script("builder", "echo $$ > \"$OUT/pid\"; exec sleep 600");
   start();
   say(link::IdentifyKernel{"0123456789abcdef", 0xffffffff81000000});
@@ -69,7 +69,7 @@ TEST_F(GuestTest, TheTracersAnswersAreTheClients) {
   std::future<std::string> stats = asks("stats"), refused = asks("detach");
   for (int i = 0; i < 2; ++i) {
     const link::Message message = command();
-    // Nobody's.
+    // An answer to a question that nobody has asked.
     ASSERT_TRUE(link::send(commands.get(), link::Done{}, message.request + 1000));
     if (message.as<link::GetStats>()) {
       ASSERT_TRUE(link::send(commands.get(), link::Stats{.hooks_armed = 35, .boot = 2}, message.request));

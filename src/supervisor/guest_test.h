@@ -21,7 +21,7 @@ namespace oboro::supervisor {
 
 using std::chrono::milliseconds;
 
-// What SIGTERM does to it; "up" is there once that is so.
+// The script ends by SIGTERM. "up" is there once it is ready for that.
 inline constexpr char kEndsWhenTold[] = "trap 'echo told > \"$OUT/told\"; exit 0' TERM; echo up > \"$OUT/up\"; ";
 inline constexpr char kGoesOn[] = "trap 'echo told > \"$OUT/told\"' TERM; echo up > \"$OUT/up\"; ";
 inline constexpr char kForEver[] = "while :; do sleep 0.05; done";
@@ -94,7 +94,7 @@ class GuestTest : public testing::Test {
     return answer.get();
   }
   std::string ask(const std::string& request) { return answer_of(asks(request)); }
-  // As the tracer.
+  // Sends a message as the tracer.
   void say(const link::Body& body) const {
     const bool asks = link::type_of(body) == link::Type::IdentifyKernel;
     const UniqueFd image(asks ? memfd_create("image", MFD_CLOEXEC) : -1);

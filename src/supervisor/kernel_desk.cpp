@@ -8,10 +8,10 @@
 namespace oboro::supervisor {
 namespace {
 
-// What a busy host may need, or one that is emulated itself. A guest whose tables keep the builder busy does not get so
-// much: of the processor it has less (lockdown.cpp).
+// As much as a busy host may need, or one that is emulated itself. A guest whose tables keep the builder busy gets
+// less: the builder's processor time has a limit of its own (lockdown.cpp).
 constexpr int kProfileTimeoutMs = 60000;
-constexpr size_t kMostWords = 4096;  // of a builder, for the tracer
+constexpr size_t kMostWords = 4096;  // of a builder's message, for the tracer
 
 }  // namespace
 
@@ -35,7 +35,7 @@ void KernelDesk::end_if_failed(const Result<void>& result) {
   failed_(result.error());
 }
 
-// Whatever the channel's trouble is, there is nobody to talk to any more.
+// Whatever the trouble with the channel is, there is nobody to talk to any more.
 void KernelDesk::hear() {
   Result<link::Message> message = link::receive(socket_, 0);
   if (!message && message.error().code == Errc::io) {
@@ -81,7 +81,7 @@ Result<void> KernelDesk::serve(link::Message& message) {
   }
 }
 
-// The state directory cannot be written: what this run does would not be known.
+// If the state directory cannot be written, nobody would know what this run does.
 Result<void> KernelDesk::save() {
   if (auto written = store::write_status(state_dir_, status_); !written)
     return Error{written.error().code, "the guest was ended: " + written.error().message};
@@ -120,13 +120,13 @@ Result<void> KernelDesk::armed(const link::Armed& message) {
   was_armed_ = true;
   if (auto saved = save(); !saved) return saved;
   std::optional<Kernel> kernel = std::exchange(doubtful_, std::nullopt);
-  // It is in the cache already, and its guest runs.
+  // The profile is in the cache already, and its guest runs.
   return kernel ? build(std::move(*kernel)) : Result<void>();
 }
 
 Result<void> KernelDesk::identify(link::Message& message) {
-  // One that is verified decides over the run, however soon the guest boots again; one that is only built does not, if
-  // its guest has a new question.
+  // A verification decides over the run, however soon the guest boots again. A profile that is only being built does
+  // not, if its guest has a new question.
   if (job_ && !job_->kernel.cached.empty()) {
     held_ = std::move(message);
     return {};
@@ -184,13 +184,13 @@ Result<void> KernelDesk::built(const Kernel& kernel, const Result<guest::Profile
 }
 
 void KernelDesk::remember(const Kernel& kernel, const guest::Profile& profile) const {
-  if (kernel.key.empty()) return;  // nothing to know it by
+  if (kernel.key.empty()) return;  // there is nothing to know the kernel by
   if (auto stored = cache_.store(kernel.key, profile); !stored)
     say(fmt::format("the kernel's profile is not cached: {}", stored.error().message));
 }
 
-// A build ID is only what a kernel says of itself: another guest, with a kernel that lies, may have filled the cache.
-// So what was cached is held against this kernel's own tables, while the guest runs already.
+// A build ID is only what a kernel says of itself. Another guest, with a kernel that lies, may have filled the cache.
+// So a cached profile is compared with this kernel's own tables, while the guest runs already.
 Result<void> KernelDesk::verified(const Kernel& kernel, const Result<guest::Profile>& profile) const {
   if (profile && profile->format() == kernel.cached) return {};
   if (!profile)

@@ -1,4 +1,5 @@
-// What the tracer says on its control channel: which kernel is this, may this guest run on, how far is it?
+// The tracer's questions and reports on its control channel: which kernel is this, may this guest run on, how far is
+// it?
 #pragma once
 
 #include <functional>
@@ -17,16 +18,16 @@
 
 namespace oboro::supervisor {
 
-// Answers the tracer's questions about kernels, and writes down what it tells. A profile is built beside everything
-// else.
+// Answers the tracer's questions about kernels, and writes down what the tracer reports. A profile is built beside
+// everything else.
 class KernelDesk {
  public:
-  // failed: every error ends the run; nothing is done here any more. That the tracer is gone is no error.
+  // failed: every error ends the run, and the desk does nothing more. The tracer's end is no error.
   using Failed = std::function<void(const Error&)>;
   // doubted: tracing cannot be vouched for, and the machine is to stand still.
   using Doubted = std::function<void(const std::string& why)>;
-  // builder: path of oboro-profile. socket: our end of the control channel, O_NONBLOCK. status is kept up to date, in
-  // memory and in state_dir. All of them outlive this.
+  // builder: path of oboro-profile. socket: our end of the control channel, O_NONBLOCK. The desk keeps status up to
+  // date, in memory and in state_dir. All of these outlive the desk.
   KernelDesk(Loop& loop, const std::string& builder, bool allow_untraced, int socket, store::Status& status,
              const std::string& state_dir, std::string_view cache_directory, Failed failed, Doubted doubted)
       : loop_(loop),
@@ -40,7 +41,7 @@ class KernelDesk {
         doubted_(std::move(doubted)) {}
 
   Result<void> open();
-  // Hears nothing more; ends what is being built.
+  // Stops listening, and ends a build that is at work.
   void close();
 
   bool tracer_is_gone() const { return tracer_is_gone_; }
@@ -55,9 +56,9 @@ class KernelDesk {
     std::string key;
     Gva base;
     UniqueFd image;
-    std::string cached;  // the profile's text; empty: none was
+    std::string cached;  // the profile's text; empty: there was none
   };
-  // Its profile, being built.
+  // The build of its profile.
   struct Job {
     Kernel kernel;
     guest::ProfileBuild build;
@@ -94,7 +95,7 @@ class KernelDesk {
   bool machine_found_ = false;
   std::optional<Kernel> doubtful_;
   std::optional<Job> job_;
-  std::optional<link::Message> held_;  // a question that waits until a profile has been verified
+  std::optional<link::Message> held_;  // a question that waits for the verification of a profile
 };
 
 }  // namespace oboro::supervisor

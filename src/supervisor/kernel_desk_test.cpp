@@ -22,7 +22,7 @@ namespace {
 constexpr char kKey[] = "0123456789abcdef";
 const link::Armed kArmed{"6.1.0", "0123", 35, true, 1500};
 
-// This side is the tracer.
+// This test is the tracer.
 class KernelDeskTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -67,7 +67,7 @@ class KernelDeskTest : public testing::Test {
   void ask() const { say(link::IdentifyKernel{kKey, 0xffffffff81000000}); }
   void turn() { ASSERT_TRUE(loop->turn(kMost)); }
   void turn_shortly() { ASSERT_TRUE(loop->turn(std::chrono::milliseconds(20))); }
-  // What the tracer hears; nothing is an answer, too.
+  // What the tracer hears. Nothing is an answer, too.
   std::string answer() const {
     const auto message = link::receive(tracer.get(), 0);
     if (!message) return "-";

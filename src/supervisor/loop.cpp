@@ -43,7 +43,7 @@ void Loop::Watch::drop() {
   const auto entry = state->entries.find(token);
   if (entry == state->entries.end()) return;
   epoll_ctl(state->epoll.get(), EPOLL_CTL_DEL, entry->second->fd, nullptr);
-  // Last: what the handler holds may hold watches as well.
+  // At the end, because the handler may hold watches as well.
   const std::shared_ptr<Entry> gone = std::move(entry->second);
   state->entries.erase(entry);
 }

@@ -1,5 +1,5 @@
-// An event loop: descriptors, timers, signals and the ends of processes (by pidfd, as a descriptor), each with what is
-// to be done then. One thread; handlers must not block, and may add and drop anything, themselves too.
+// An event loop: descriptors, timers, signals and the ends of processes (by pidfd, as a descriptor), each with its
+// handler. One thread. Handlers must not block. They may add and drop anything, themselves too.
 #pragma once
 
 #include <chrono>
@@ -19,7 +19,7 @@ class Loop {
   struct State;
 
  public:
-  // What the loop looks at as long as this is kept. May outlive the loop. A descriptor stays its owner's, and must be
+  // The loop looks at this as long as it is kept. It may outlive the loop. A descriptor stays its owner's, and must be
   // open until this is gone.
   class Watch {
    public:
@@ -39,16 +39,17 @@ class Loop {
 
   static Result<Loop> create();
 
-  // Called in every turn in which fd can be read or has come to its end.
+  // The handler is called in every turn in which fd can be read or has come to its end.
   Result<Watch> readable(int fd, std::function<void()> handler);
-  // Once, not before that time has passed.
+  // The handler is called once, not before that time has passed.
   Result<Watch> after(std::chrono::milliseconds time, std::function<void()> handler);
-  // These signals are blocked in this thread, and stay so.
+  // These signals are blocked in this thread, and stay so. The handler gets the signal's number.
   Result<Watch> signals(std::initializer_list<int> which, std::function<void(int)> handler);
 
-  // Waits for something to do, at most this long (-1 ms: for ever), and does all of it. Returns how much it was.
+  // Waits for something to do, at most this long (-1 ms: for ever), and does all of it. Returns how many handlers were
+  // called.
   Result<size_t> turn(std::chrono::milliseconds most);
-  // Turns until stop().
+  // Takes turns until stop().
   Result<void> run();
   void stop() { stopped_ = true; }
 

@@ -1,4 +1,4 @@
-// What `oboro run` and `oboro-qemu` ask for.
+// The options of `oboro run` and `oboro-qemu`.
 #pragma once
 
 #include <optional>
@@ -14,7 +14,7 @@ namespace oboro::supervisor {
 struct Options {
   MachineOptions machine;
   std::string state_dir;
-  std::vector<link::ClassifyRule> rules;  // their labels by name
+  std::vector<link::ClassifyRule> rules;  // the labels by name
   policy::Policy policy;
   uint64_t capacity = link::Settings::kDefaultCapacity;  // managed objects that there is room for
   bool allow_untraced = false;

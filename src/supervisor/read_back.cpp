@@ -7,7 +7,7 @@
 namespace oboro::supervisor {
 namespace {
 
-// The masks of a checkpoint mean what they did when it was written, by its names.
+// Gives the masks of a checkpoint the meaning that they had when it was written, by its names.
 Result<void> translate_labels(Checkpoint& checkpoint, store::LabelNames& labels) {
   uint64_t meaning[64] = {};
   for (const auto& [bit, name] : checkpoint.labels) {
@@ -24,7 +24,8 @@ Result<void> translate_labels(Checkpoint& checkpoint, store::LabelNames& labels)
   return {};
 }
 
-// A reader behind what the checkpoint has, which is in `result` then; labels.json has all of its names.
+// A reader behind the events that the checkpoint has; `result` gets these. labels.json has all of the checkpoint's
+// names then.
 Result<stream::Reader> resume(const std::string& directory, store::LabelNames& labels, ReadBack& result) {
   const std::string path = checkpoint_path(directory);
   const auto text = store::read_file(path, Checkpoint::kMaxSize);
@@ -33,7 +34,7 @@ Result<stream::Reader> resume(const std::string& directory, store::LabelNames& l
   if (!checkpoint) return checkpoint.error();
   auto reader = stream::Reader::open(directory, checkpoint->cursor);
   if (!reader) return Error{reader.error().code, path + ": " + reader.error().message};
-  // Its line is elsewhere in the journal: then what is before it is not what it was either.
+  // The line is elsewhere in the journal, so the events before it are not the same either.
   if (reader->cursor() != checkpoint->cursor)
     return Error{Errc::invalid, path + ": the journal was changed since it was written"};
   store::LabelNames known = labels;

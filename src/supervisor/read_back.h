@@ -1,5 +1,5 @@
-// What a run has to know of the journal before it starts: from the checkpoint, and from what was journaled after it.
-// Where there is no checkpoint that can be trusted, from all of the journal: slower, never with fewer labels.
+// The part of the journal that a run has to know before it starts: from the checkpoint, and from the events after it.
+// Without a checkpoint that can be trusted, all of the journal is read: that is slower, and never gives fewer labels.
 #pragma once
 
 #include <string>
@@ -20,12 +20,12 @@ struct ReadBack {
   std::string no_checkpoint;  // why all of the journal was read; empty: it was not, or there is none
 };
 
-// `labels` are the state directory's: it gets, and keeps in its file, what names the journal has besides. Errors: io,
+// `labels`: those of the state directory. Names that only the journal has are added, and kept in its file. Errors: io,
 // not_found (there is no journal).
 Result<ReadBack> read_back(const std::string& state_directory, store::LabelNames& labels);
 
-// What the next start begins from; the journal is on the disk as far as `cursor`. The bytes that were written. Errors:
-// limit (it would be larger than one may be), io.
+// Writes what the next start begins from. The journal must be on the disk up to `cursor`. Returns how many bytes were
+// written. Errors: limit (it would be larger than a checkpoint may be), io.
 Result<uint64_t> write_checkpoint(const std::string& state_directory, const history::History& state,
                                   const store::LabelNames& labels, const Places& places, const stream::Cursor& cursor);
 

@@ -20,7 +20,7 @@ constexpr size_t kMaxRequest = 4096;
 constexpr std::chrono::milliseconds kRequest{1000}, kReply{10000};
 constexpr int kAnswerMs = 10000;
 
-// A socket's path is short: the directory is named by a descriptor, however long its own path is.
+// A socket's path must be short. So the directory is named by a descriptor, however long its own path is.
 struct Address {
   UniqueFd directory;
   sockaddr_un address{};
@@ -50,7 +50,7 @@ Result<RunSocket> RunSocket::listen(const std::string& state_dir) {
   Result<Address> at = address_of(state_dir);
   if (!at) return at.error();
   const std::string path = state_dir + "/" + kName;
-  unlink(path.c_str());  // the directory is locked: who made it is gone
+  unlink(path.c_str());  // the directory is locked, so the process that made it is gone
   UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd || bind(fd.get(), generic(at->address), sizeof at->address) != 0 || ::listen(fd.get(), 4) != 0)
     return Error{Errc::io, fmt::format("{}: {}", path, strerror(errno))};

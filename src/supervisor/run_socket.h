@@ -1,4 +1,4 @@
-// The socket `run.sock` in the state directory, by which `oboro` speaks to a run: one request of one line, one answer.
+// The socket `run.sock` in the state directory, by which `oboro` speaks to a run: one request of one word, one answer.
 // Only the directory's owner can reach it.
 #pragma once
 
@@ -17,21 +17,21 @@ namespace oboro::supervisor {
 class RunSocket {
  public:
   static constexpr size_t kMostClients = 32;
-  // Once, at any time: the client waits. Of no effect when that has been too long, or the socket is gone.
+  // To be called once, at any time: the client waits. Has no effect if that was too long, or if the socket is gone.
   using Reply = std::function<void(std::string_view answer)>;
-  // Who asks, by SO_PEERCRED.
+  // The process that asks, by SO_PEERCRED.
   struct Peer {
     uint32_t uid = UINT32_MAX;
   };
   using Handler = std::function<void(std::string_view request, const Peer& by, Reply reply)>;
 
-  // Takes the place of one that a run before left. Errors: io.
+  // Replaces a socket that an earlier run has left. Errors: io.
   static Result<RunSocket> listen(const std::string& state_dir);
   ~RunSocket();
   RunSocket(RunSocket&&) noexcept = default;
   RunSocket& operator=(RunSocket&&) = delete;
 
-  // From now on. A client that has not sent its request after a second is turned away. Errors: io.
+  // Serves from now on. A client that has not sent its request after a second is turned away. Errors: io.
   Result<void> serve(Loop& loop, Handler handler);
 
  private:
@@ -43,7 +43,7 @@ class RunSocket {
   std::shared_ptr<Server> server_;
 };
 
-// The other side. Errors: not_found (nothing runs there), io, limit (no answer in time).
+// The client's side. Errors: not_found (nothing runs there), io, limit (no answer in time).
 Result<std::string> ask_run(const std::string& state_dir, std::string_view request);
 
 }  // namespace oboro::supervisor

@@ -21,7 +21,7 @@ class RunSocketTest : public testing::Test {
   void SetUp() override {
     char name[] = "/tmp/oboro-run-socket.XXXXXX";
     directory = mkdtemp(name);
-    // Longer than what a socket's address has room for.
+    // Longer than the room in a socket's address.
     directory += "/" + std::string(150, 'x');
     ASSERT_EQ(mkdir(directory.c_str(), 0700), 0);
   }
@@ -116,7 +116,7 @@ TEST_F(RunSocketTest, NobodyIsThere) {
 }
 
 TEST_F(RunSocketTest, TakesThePlaceOfOneThatWasLeft) {
-  // As after a crash: the name is there, and nobody listens.
+  // As after a crash: the name is there, and nobody listens on it.
   const std::string leftover = directory + "/run.sock";
   ASSERT_EQ(mknod(leftover.c_str(), S_IFREG | 0600, 0), 0);
   EXPECT_TRUE(RunSocket::listen(directory));

@@ -1,4 +1,4 @@
-// What the user should hear now, on standard error.
+// Messages that the user should read now, on standard error.
 #pragma once
 
 #include <cstdio>

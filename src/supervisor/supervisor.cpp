@@ -25,7 +25,7 @@
 namespace oboro::supervisor {
 namespace {
 
-// The terminal as it was, whatever QEMU's console made of it and however QEMU ended.
+// Restores the terminal, whatever QEMU's console has done to it and however QEMU has ended.
 class TerminalGuard {
  public:
   TerminalGuard() : saved_(tcgetattr(STDIN_FILENO, &settings_) == 0) {}
@@ -39,12 +39,12 @@ class TerminalGuard {
   bool saved_;
 };
 
-// A loop for one guest. SIGINT reaches this process only where QEMU has not made the terminal raw; then it is meant for
+// A loop for one guest. SIGINT reaches this process only where QEMU has not made the terminal raw. Then it is meant for
 // the whole run.
 class Supervisor {
  public:
   explicit Supervisor(Guest& guest) : guest_(guest) {}
-  // Before QEMU starts. Signals wait from here on.
+  // To be called before QEMU starts. From here on signals wait until they are handled.
   Result<void> set_up() {
     Result<Loop> loop = Loop::create();
     if (!loop) return loop.error();
@@ -85,7 +85,7 @@ Result<Ending> run(const Options& given) {
     if (given.machine.engine == Engine::automatic)
       say(usable ? "engine kvm" : fmt::format("engine tcg: {}", usable.error().message));
   }
-  // As our child QEMU is killed when we end; should that ever fail, this is the same.
+  // QEMU is our child, and the kernel kills it when we end. This setting has the same effect, should that ever fail.
   options.policy.on(policy::Trouble::supervisor_loss) = policy::Reaction::kill;
   Result<std::unique_ptr<Guest>> prepared = Guest::prepare(std::move(options));
   if (!prepared) return prepared.error();
@@ -107,7 +107,7 @@ Result<Ending> run(const Options& given) {
 
 namespace {
 
-// Descriptors that whoever starts QEMU left open for it: its monitor, its network interfaces.
+// Descriptors that were left open for QEMU by the program that starts it: its monitor, its network interfaces.
 std::vector<int> inherited_descriptors() {
   std::vector<int> found;
   std::error_code error;
@@ -115,12 +115,12 @@ std::vector<int> inherited_descriptors() {
     const int fd = atoi(entry.path().filename().c_str());
     if (fd > STDERR_FILENO) found.push_back(fd);
   }
-  std::erase_if(found, [](int fd) { return fcntl(fd, F_GETFD) < 0; });  // the listing's own
+  std::erase_if(found, [](int fd) { return fcntl(fd, F_GETFD) < 0; });  // the descriptor of the listing itself
   return found;
 }
 
-// In the process that supervises. ready: says Done when everything is in place, or why it is not; its end without
-// either says that this process is gone.
+// Runs in the supervising process. ready: gets Done when everything is in place, or why it is not. If it ends without
+// either, this process is gone.
 void supervise(Guest& guest, Child qemu, UniqueFd ready) {
   Supervisor supervisor(guest);
   const auto start = [&]() -> Result<void> {
@@ -134,7 +134,7 @@ void supervise(Guest& guest, Child qemu, UniqueFd ready) {
     (void)link::send(ready.get(), link::Failed{started.error().message});
     return;
   }
-  // If nobody hears it, there is no QEMU either, and the guest sees that.
+  // If nobody hears this, there is no QEMU either, and the guest notices that.
   (void)link::send(ready.get(), link::Done{});
   ready.reset();
   const Result<Ending> ending = supervisor.watch(std::move(qemu));
@@ -156,14 +156,15 @@ Error become_qemu(const Options& given, const std::vector<std::string>& argument
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ready) != 0) return io_error("socketpair");
   UniqueFd ours(ready[0]), supervisors(ready[1]);
 
-  // The supervisor is no child of QEMU: QEMU does not expect one.
+  // The supervisor is no child of QEMU's, because QEMU does not expect one.
   const pid_t between = fork();
   if (between < 0) return io_error("fork");
   if (between == 0) {
     setsid();
     const pid_t supervisor = fork();
     if (supervisor != 0) _exit(supervisor < 0 ? 1 : 0);
-    // Else they would outlive QEMU here, and whoever waits for the end of its monitor would wait for ours.
+    // Else they would stay open here after QEMU's end, and a program that waits for the end of its monitor would wait
+    // for ours.
     for (const int fd : qemus) close(fd);
     ours.reset();
     supervise(guest, std::move(*self), std::move(supervisors));
@@ -173,7 +174,7 @@ Error become_qemu(const Options& given, const std::vector<std::string>& argument
   while (waitpid(between, &status, 0) < 0 && errno == EINTR) {
   }
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return Error{Errc::io, "the supervisor could not be started"};
-  // No guest without one that is in place.
+  // No guest runs without a supervisor that is in place.
   supervisors.reset();
   const Result<link::Message> word = link::receive(ours.get(), -1);
   if (!word) return Error{Errc::io, "the supervisor ended before it was ready; the guest is not started"};

@@ -1,4 +1,4 @@
-// `oboro run` once its options are understood: starts QEMU with the tracer, writes the journal, answers the tracer's
+// `oboro run` after its options are understood: starts QEMU with the tracer, writes the journal, answers the tracer's
 // questions about kernels, and ends when the guest does.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace oboro::supervisor {
 
-// Turns this process into QEMU with these arguments, traced on KVM; another process, of its own session, supervises it.
+// Turns this process into QEMU with these arguments, traced on KVM. Another process, of its own session, supervises it.
 // For `oboro-qemu`. Of options.machine only vm, hooks and qemu count. Returns only if it could not be done.
 Error become_qemu(const Options& options, const std::vector<std::string>& arguments);
 

@@ -41,7 +41,7 @@ void TracerLine::close() {
   while (!pending_.empty()) end(pending_.begin()->first, kGone);
 }
 
-// An answer that nobody waits for comes too late, or from a tracer that invents some.
+// If nobody waits for an answer, it comes too late, or the tracer has invented it.
 void TracerLine::end(uint32_t request, Result<link::Body> result) {
   const auto found = pending_.find(request);
   if (found == pending_.end()) return;

@@ -20,8 +20,8 @@ class TracerLine {
   TracerLine(Loop& loop, int socket) : loop_(loop), socket_(socket) {}
   // Errors: io.
   Result<void> open();
-  // answer is called once, maybe at once. Errors that it is given: io (the tracer is gone), limit (there is no answer
-  // in time; too many questions).
+  // Calls answer once, perhaps at once. It may get an error: io (the tracer is gone), limit (no answer in time; too
+  // many questions).
   void ask(const link::Body& request, Answer answer);
 
  private:

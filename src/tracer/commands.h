@@ -7,12 +7,13 @@
 
 namespace oboro::tracer {
 
-// Any thread. An engine that can let its guest go, or stop it and let it go on, answers that itself.
+// Any thread. An engine that can let its guest go, or stop it and let it go on, answers those requests itself.
 link::Body answer(Tracer& tracer, const link::Body& request);
 
-// For an engine that has nothing else to wait for: answers until the supervisor is gone. Blocks.
+// For a thread that has nothing else to wait for: answers until the supervisor is gone. Blocks.
 void serve_commands(Tracer& tracer, int commands);
-// The same on a thread of its own, which gets no signals. tracer and commands outlive the process.
+// Runs serve_commands() on a thread of its own, which gets no signals. tracer and commands must live as long as the
+// process.
 void start_commands_thread(Tracer& tracer, int commands);
 
 }  // namespace oboro::tracer

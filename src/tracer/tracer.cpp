@@ -269,8 +269,7 @@ bool Tracer::ask_to_go_on(const std::string& why) {
 
 engine::Response Tracer::hook(const hooks::HookPoint& point, engine::Vcpu& vcpu) {
   hooks::Operation operation(*environment_, vcpu);
-  // Before there is a program, the kernel does what its own start needs: it unpacks its initial file system, for one.
-  // The engine may have armed before or after that.
+  // Before its first program, the kernel does what its own start needs (it unpacks a file system, say): no hook counts.
   if (!programs_seen_.load(std::memory_order_relaxed)) {
     if (!operation.task().mm(operation.r) && !operation.r.failed()) return {};
     programs_seen_.store(true, std::memory_order_relaxed);
@@ -344,8 +343,7 @@ void Tracer::report(event::Event& event) {
   event.boot = boot_;
   encoded_.clear();
   event::encode(event, encoded_);
-  // A full ring holds the vCPU up, within bounds: otherwise a record would be lost. After one wait in vain, records are
-  // lost without a wait, until there is room again.
+  // A full ring holds the vCPU up once, within bounds. Then records are lost without a wait, until there is room again.
   bool pushed = ring_.push(encoded_);
   if (!pushed && !ring_stuck_) pushed = ring_.wait_for_room(encoded_.size(), kRingWaitMs) && ring_.push(encoded_);
   ring_stuck_ = !pushed;
@@ -360,8 +358,7 @@ void Tracer::report(event::Event& event) {
   update_counters();
 }
 
-// Who is denied one way out must not have another by making us lose track: an attacker in the guest can fill our
-// tables.
+// A guest that fills our tables must not get a way out because the tracer has lost track of labels.
 void Tracer::doubt(policy::Trouble trouble, const char* why) {
   if (trust_.doubt(trouble, why)) (void)link::send(control_.get(), link::Doubt{why});
 }

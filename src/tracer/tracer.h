@@ -84,11 +84,11 @@ class Tracer final : public hooks::Reporter {
   uint64_t records() { return ring_.counters().records; }
   void count_stop() { ring_.counters().stops.fetch_add(1, std::memory_order_relaxed); }
 
-  // Any thread: the supervisor says whether what happens can be written down.
+  // Any thread: the supervisor says whether the journal can be written.
   void journal_is(bool available);
-  // Any thread: nobody reads what is told any more, and the guest is to run on (policy::Trouble::supervisor_loss).
+  // Any thread: nobody reads the reports any more, and the guest is to run on (policy::Trouble::supervisor_loss).
   void supervisor_is_lost() { doubt(policy::Trouble::supervisor_loss, "the supervisor is gone"); }
-  // Any thread: an operator says go on. And what any operator says is written down.
+  // Any thread: an operator says go on; an operator's command is reported.
   void go_on() { trust_.go_on(); }
   void commanded(event::Command command);
 

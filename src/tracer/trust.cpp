@@ -7,7 +7,7 @@ namespace oboro::tracer {
 using policy::Reaction;
 using policy::Trouble;
 
-// Null: there are too many.
+// Null: there are too many reasons.
 const Trust::Reason* Trust::reason(const char* why) {
   for (Reason& one : reasons_) {
     const char* known = one.why.load();
@@ -24,7 +24,7 @@ bool Trust::doubt(Trouble trouble, const char* why) {
   if (known && known->accepted.load()) return false;
   const char* none = nullptr;
   const bool first = standing_[static_cast<size_t>(trouble)].compare_exchange_strong(none, why);
-  // Whoever sets it takes the lock: a renew() that did not see it is over by then.
+  // The thread that sets it takes the lock, so a renew() that did not see it is over by then.
   if (first || !carriers_.sends_refused()) renew();
   return reaction == Reaction::pause && !pause_told_[static_cast<size_t>(trouble)].exchange(true);
 }
@@ -35,7 +35,7 @@ void Trust::renew() {
   const auto found = std::find_if(standing_.begin(), standing_.end(), [](const auto& why) { return why.load(); });
   const char* before = carriers_.sends_refused();
   const char* why = found == standing_.end() ? nullptr : found->load();
-  // The first reason stays as long as it stands.
+  // The first reason stays as long as its trouble stands.
   if (before && std::any_of(standing_.begin(), standing_.end(), [&](const auto& one) { return one.load() == before; }))
     return;
   if (before != why) carriers_.refuse_sends(why);

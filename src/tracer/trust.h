@@ -1,6 +1,6 @@
 // Whether tracing can be vouched for, and what is done while it cannot: the reactions of `[safety]` (policy::Policy).
 //
-// Threads: any. What a trouble brings holds before doubt() returns, on every vCPU.
+// Threads: any. The reaction to a trouble holds on every vCPU before doubt() returns.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@
 
 namespace oboro::tracer {
 
-// Each time is another one: an operator who says go on cannot know of the next.
+// Each time is a new trouble: an operator who says go on cannot know of the next one.
 inline constexpr char kLostRecords[] = "records were lost";
 
 class Trust {
@@ -21,11 +21,11 @@ class Trust {
   Trust(const policy::Policy& policy, labels::Carriers& carriers) : policy_(policy), carriers_(carriers) {}
 
   // There is trouble. why: a string literal, known by its address. Sends are refused if that is the reaction, unless an
-  // operator has said go on with just that trouble. True: the machine is to stand still, and nobody has been told yet.
+  // operator has said go on with this very trouble. True: the machine is to stand still, and nobody has been told yet.
   bool doubt(policy::Trouble trouble, const char* why);
-  // That trouble is over.
+  // The trouble is over.
   void mended(policy::Trouble trouble);
-  // An operator says go on: nothing that has been told so far refuses sends any more.
+  // An operator says go on: troubles that have been told so far do not refuse sends any more.
   void go_on();
 
  private:
@@ -40,7 +40,7 @@ class Trust {
   const policy::Policy policy_;
   labels::Carriers& carriers_;
   std::array<Reason, kMostReasons> reasons_;
-  // The first of each trouble that stands.
+  // The first reason of each trouble that stands.
   std::array<std::atomic<const char*>, static_cast<size_t>(policy::Trouble::count)> standing_{};
   std::array<std::atomic<bool>, static_cast<size_t>(policy::Trouble::count)> pause_told_{};
 };

@@ -12,7 +12,7 @@ using policy::Trouble;
 
 class TrustTest : public testing::Test {
  protected:
-  // Whoever is told what an engine would be.
+  // Gets what an engine's filter would be told.
   struct Told final : labels::Marks {
     void add(labels::Carrier) override {}
     void remove(labels::Carrier) override {}
@@ -104,7 +104,7 @@ TEST_F(TrustTest, MoreReasonsThanThereIsRoomForRefuseAllTheSame) {
   EXPECT_NE(refused(), "");
 }
 
-// Whoever sees trouble while other trouble is mended must not be forgotten.
+// One thread sees trouble while another one mends other trouble. The first trouble must not be forgotten.
 TEST_F(TrustTest, NoTroubleIsLostBetweenTwoThreads) {
   for (int round = 0; round < 300; ++round) {
     Trust& t = make(Reaction::deny, Reaction::report, Reaction::deny);

@@ -74,7 +74,7 @@ class AptRoot:
         self._ready = False
 
     def _write(self, name, text):
-        """Writes only if different; says whether it was."""
+        """Writes the file if its content differs. Whether it did."""
         target = os.path.join(self.directory, name)
         try:
             with open(target) as old:
@@ -130,8 +130,8 @@ class AptRoot:
         return cache.run(["apt-cache", "pkgnames", prefix], env=self.env).split()
 
     def newest(self, package, suites=SUITES):
-        """(version, suite) of the newest `package` in these suites, or None. (Versions of equal text in two suites
-        are the same file.)"""
+        """(version, suite) of the newest `package` in these suites, or None. (If two suites have the same version, they have
+        the same file.)"""
         self.update()
         found = {}
         for line in cache.run(["apt-cache", "madison", package], env=self.env).splitlines():
@@ -146,7 +146,7 @@ class AptRoot:
         return (best, found[best]) if best else None
 
     def depends(self, package, version):
-        """[(name, version)] of what a package needs; of alternatives the first; the version only where it has to be that very one."""
+        """[(name, version)] of the packages that a package needs: the first one of alternatives; a version only where no other will do."""
         self.update()
         return dependencies(cache.run(["apt-cache", "show", f"{package}={version}"], env=self.env))
 
@@ -170,7 +170,7 @@ class AptRoot:
         try:
             return cache.run(["apt-get", *arguments], env=self.env, cwd=os.path.join(self.directory, "archives"))
         except ToolError as error:
-            # An archive drops old versions: what our lists name may be gone.
+            # An archive drops old versions, so a version in our lists may be gone.
             if "404" not in str(error):
                 raise
             self.update(force=True)
@@ -189,7 +189,7 @@ class AptRoot:
         return destination
 
     def unpack_only(self, files, into, member):
-        """Of each package the directory `member` alone, as files of ours."""
+        """Unpacks the directory `member` of each package, and nothing else; the files belong to this user."""
         for name in files:
             cache.run(["sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x --no-same-owner --no-same-permissions -C "$2" "$3"', "sh", name,
                        into, member], error=f"cannot unpack {os.path.basename(name)}")

@@ -1,4 +1,4 @@
-"""What only holds for one processor stands in src/arch (docs/decisions/018). A source outside says nothing of it."""
+"""Checks that only src/arch has code that holds for one processor alone (docs/decisions/018)."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import re
 FOLDERS = ("src", "cli", "tests/support", "tests/fuzz")
 SUFFIXES = (".h", ".cpp", ".c", ".inc", ".def")
 
-# What a line must not have, by name; and what to do instead.
+# Patterns that a line must not have, by name; and what to do instead.
 RULES = {
     "include": (re.compile(r'^\s*#\s*include\s+"arch/[^"/]+/'), 'include "arch/arch.h": which processor it is, that knows'),
     "register": (re.compile(r"\bReg::\w"), "a register by its name: src/arch says what registers mean"),
@@ -14,7 +14,7 @@ RULES = {
     "number": (re.compile(r"\b(SYS|__NR)_[a-z]"), "a guest's system call is arch::sys::NAME"),
 }
 
-# Where that is right: path or folder, rule, reason.
+# Places where a pattern is right: path or folder, rule, reason.
 EXCEPTIONS = (
     ("src/supervisor/", "number", "calls of its own, on the host"),
     ("src/proxy/", "number", "calls of its own, on the host, and what its seccomp filter lets through"),

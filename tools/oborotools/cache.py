@@ -29,7 +29,7 @@ def path(*parts):
 
 
 def digest(*parts):
-    """What an entry that is made from these texts is named by."""
+    """The name of an entry that is made from these texts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 
@@ -98,7 +98,7 @@ def making(destination):
     parent = os.path.dirname(destination)
     os.makedirs(parent, exist_ok=True)
     prefix = f".{os.path.basename(destination)}."
-    # What a killed run left behind. The caller holds the lock, so nobody else is using it.
+    # Remains of a run that was killed. The caller holds the lock, so nobody else uses them.
     for entry in os.listdir(parent):
         if entry.startswith(prefix):
             shutil.rmtree(os.path.join(parent, entry), ignore_errors=True)
@@ -134,7 +134,7 @@ def run(command, error=None, env=None, cwd=None, stdin=None):
 
 
 def main(function):
-    """Turns ToolError and what the system refuses into one line and exit status 2, and an interrupt into 130."""
+    """Turns ToolError and errors of the system into one line and exit status 2, and an interrupt into 130."""
     try:
         sys.exit(function())
     except ToolError as error:

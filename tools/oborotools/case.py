@@ -23,7 +23,7 @@ ENTRY_ALIASES = {"saddr": "local.address", "sport": "local.port", "daddr": "remo
 SINGLE = ("NAME", "ENGINE", "GUEST", "CPUS", "MEMORY", "CONFIG", "STATUS", "TIMEOUT", "DISK", "NETWORK", "SHARE")
 REPEATED = ("KERNEL", "PACKAGES", "MODULES", "FILE", "CLASSIFY", "ARGS", "HOST", "RUN", "REBOOT", "EXPECT", "REJECT", "OUTPUT",
             "EXPLAIN")
-# What makes a guest one case's own.
+# Words that make a guest one case's own.
 NOT_SHARED = ("ENGINE", "GUEST", "PACKAGES", "DISK", "CONFIG", "ARGS", "NETWORK", "HOST", "REBOOT", "STATUS")
 MOST = {"NAME": "a word or more", "GUEST": "minimal, plain or full"}
 
@@ -42,7 +42,7 @@ class Pattern:
 class Case:
     file: str
     name: str = ""
-    engine: str = ""  # the only one that it is for
+    engine: str = ""  # the only engine that the case is for
     guest: str = ""
     kernels: list = dataclasses.field(default_factory=list)
     cpus: int = 0
@@ -58,7 +58,7 @@ class Case:
     share: bool = False  # may run in the guest of others
     host: list = dataclasses.field(default_factory=list)
     boots: list = dataclasses.field(default_factory=lambda: [[]])  # of lists of RUN lines
-    ends: list = dataclasses.field(default_factory=list)  # what follows each boot but the last: reboot or kill
+    ends: list = dataclasses.field(default_factory=list)  # the end of each boot but the last: reboot or kill
     expect: list = dataclasses.field(default_factory=list)
     reject: list = dataclasses.field(default_factory=list)
     output: list = dataclasses.field(default_factory=list)  # of (line, compiled)
@@ -264,7 +264,7 @@ def _follow(value, path):
 
 
 def _texts(value):
-    """The texts a value may be compared as: each of a list's, one otherwise."""
+    """The texts that a value may be compared as: each text of a list; otherwise one."""
     if value is None:
         return []
     if isinstance(value, list):

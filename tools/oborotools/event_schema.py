@@ -1,4 +1,4 @@
-"""Reads src/event/schema.def, the table of events, and writes what docs/formats.md repeats of it."""
+"""Reads src/event/schema.def, the table of events, and writes the tables of docs/formats.md that repeat it."""
 
 import dataclasses
 import os
@@ -86,7 +86,7 @@ def ring_counters(text=None):
 
 
 def tables():
-    """What stands between the markers of docs/formats.md, by the markers' names."""
+    """The lines between the markers of docs/formats.md, by the markers' names."""
     records = read()
     head = ["| member | |", "|---|---|"]
     envelope = _record(records, "Envelope")

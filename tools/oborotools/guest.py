@@ -23,7 +23,7 @@ HERE = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 KINDS = ("minimal", "plain", "full")
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "crc32c_generic", "crc32c_cryptoapi", "ext4", "af_packet",
            "unix", "ipv6")
-# What 'full' is about: a system as it is found in the field, with an init, a logger, sessions and a message bus.
+# 'full' is a system as it is found in the field, with an init, a logger, sessions and a message bus.
 FULL_PACKAGES = ("systemd-sysv", "dbus", "udev", "libpam-systemd", "kmod", "iproute2", "procps", "rsyslog", "openssh-server")
 # Units that cost seconds under emulation and matter to no case.
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer",
@@ -36,7 +36,7 @@ MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "e2
 
 @dataclasses.dataclass
 class Guest:
-    """What a virtual machine is started with. `disk` is a raw image that is never written to: put an overlay on it."""
+    """The parts that a virtual machine is started with. `disk` is a raw image that is never written to: put an overlay on it."""
     kind: str
     kernel: str
     release: str
@@ -252,7 +252,7 @@ def _customise():
         'rm -f "$1/etc/resolv.conf"; echo "nameserver 10.0.2.3" >"$1/etc/resolv.conf"',
         'printf "/dev/vda / ext4 defaults 0 0\\n" >"$1/etc/fstab"',
         'chroot "$1" useradd -m -s /bin/bash user 2>/dev/null || true',
-        # A guest may be cut off at any time; an id made anew at each boot would only cost.
+        # A guest may be cut off at any time. To make a new id at each boot would only cost time.
         '[ ! -e "$1/etc/machine-id" ] || echo 0b0e0c0d0a0f4e2f8a1b3c5d7e9f0a1b >"$1/etc/machine-id"',
         'rm -rf "$1"/var/cache/apt/*.bin "$1"/var/lib/apt/lists/*debian*',
         'if [ -d "$1/etc/systemd/system" ]; then for unit in ' + " ".join(MASKED) +

@@ -1,4 +1,4 @@
-"""Which packages a guest kernel is made of."""
+"""The packages that a guest kernel is made of."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ from .cache import ToolError
 # Up to 6.18 all is in linux-image-*. From 6.19 on the image is in linux-binary-*, the modules are in linux-modules-* and their lists
 # in linux-base-*.
 PART = re.compile(r"linux-(base|binary|modules)-\d")
-# Where the archive keeps what is built from the kernel's own source, as all of these are but the signed images.
+# The place in the archive of packages that are built from the kernel's own source: all of these except for the signed images.
 POOL = "pool/main/l/linux"
 MARK = "unverified"
 
@@ -96,13 +96,13 @@ def unpack_unlisted(apt, kernel, tree):
 
 
 def mark(directory, kernel):
-    """Notes in a kernel's directory what of it nobody has verified."""
+    """Notes in a kernel's directory which of its parts nobody has verified."""
     if kernel.unlisted:
         with open(os.path.join(directory, MARK), "w") as handle:
             handle.write("".join(f"{part}\n" for part in kernel.unlisted))
 
 
 def boot_options(directory):
-    """What is to be added to the command line of the kernel in `directory`."""
+    """The words to add to the command line of the kernel in `directory`."""
     # Without the tests that a kernel makes of its own ciphers: half a second of emulation.
     return " cryptomgr.notests" + (" module.sig_enforce=1" if os.path.exists(os.path.join(directory, MARK)) else "")

@@ -15,7 +15,7 @@ RECORDED = os.path.join(os.path.dirname(os.path.realpath(__file__)), "testdata",
 
 
 class RecordedApt:
-    """What AptRoot says, from stanzas of package lists."""
+    """Answers as AptRoot does, from stanzas of package lists."""
 
     def __init__(self, without=()):
         with open(RECORDED) as handle:

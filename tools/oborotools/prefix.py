@@ -39,7 +39,7 @@ def fill(apt, prefix, packages, release, programs):
     `programs`, {NAME: (path in the prefix, fixed arguments)}."""
     with cache.lock("apt"):
         files = apt.download(apt.closure(packages, release))
-        # The packages are made for a system whose /lib, /lib64 and /sbin are links.
+        # The packages are made for a system in which /lib, /lib64 and /sbin are links.
         for name in ("lib", "lib64", "sbin"):
             os.makedirs(os.path.join(prefix, "usr", name))
             os.symlink("usr/" + name, os.path.join(prefix, name))

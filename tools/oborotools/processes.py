@@ -1,4 +1,4 @@
-"""Processes that were started here, and what is below them."""
+"""Processes that were started here, and their descendants."""
 
 import collections
 import os
@@ -12,7 +12,7 @@ def bound(command):
 
 
 def end_group(process, patience=5.0):
-    """Ends a process and everything that is left in its process group: started by us, all of it."""
+    """Ends a process and all others in its process group. This program has started all of them."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

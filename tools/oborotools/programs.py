@@ -24,7 +24,7 @@ def compile_static(source):
             raise ToolError(f"{compiler} cannot compile {source}: {(errors or ['?'])[0]}")
         return done.stdout
 
-    # What the compiler sees, headers and all, names the program.
+    # The program is named by all that the compiler sees, headers included.
     destination = cache.path("guests", "bin", cache.digest(" ".join(command), *(compiled("-E", file) for file in files)))
     if not os.path.exists(destination):
         os.makedirs(os.path.dirname(destination), exist_ok=True)

@@ -22,7 +22,7 @@ void set_program_counter(Cpu& cpu, Gva at) {  // of one that is made up
   cpu.set(Reg::rip, at.value);
 }
 
-// What has to be known of a function's caller to return to it, or to run the function as it was called, from anywhere.
+// The caller's frame, by which a vCPU can return to it, or run the function as it was called, from anywhere.
 struct CallFrame {
   Gva stack;  // the stack pointer at the function's first instruction; what is below is free
 };

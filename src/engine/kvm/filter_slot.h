@@ -46,7 +46,7 @@ class FilterSlot final : public Filter {
   FilterSlot& operator=(const FilterSlot&) = delete;
 
   std::span<std::byte> memory() { return {memory_, kSize}; }
-  // Where the guest's kernel sees the slot. Before place(). Throws away all stubs.
+  // Sets where the guest's kernel sees the slot. To be called before place(). Throws away all stubs.
   void set_base(Gva base);
   Gva base() const { return base_; }
 

@@ -37,7 +37,7 @@ class Stubs : public testing::Test {
   static constexpr size_t kExtra = 8192;
 
   void SetUp() override {
-    // Where addresses fit 32 bits, as they do in a kernel.
+    // At a place whose addresses fit 32 bits, as they do in a kernel.
     void* low = mmap(nullptr, FilterSlot::kSize + kExtra, PROT_READ | PROT_WRITE | PROT_EXEC,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     ASSERT_NE(low, MAP_FAILED);
@@ -66,7 +66,7 @@ class Stubs : public testing::Test {
   }
   static uint64_t address(const void* at) { return reinterpret_cast<uint64_t>(at); }
 
-  // What the stub of `program` says; and that the interpreter says the same.
+  // Whether the stub of `program` stops the vCPU. The interpreter must say the same.
   bool run(const FilterProgram& program, uint64_t first = 0, uint64_t second = 0) {
     slot_->set_base(Gva(address(low_)));
     const auto stub = slot_->place(program, layout_, kPort, Gva(address(low_ + FilterSlot::kSize + 4096)));

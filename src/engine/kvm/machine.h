@@ -43,8 +43,8 @@ class Machine {
   // returns.
   int enter(KvmVcpu& vcpu);
 
-  // From now on no vCPU runs guest code: each stands still in enter(), outside of handlers. When the VMM wants one
-  // back, as to stop or end the machine, it gets EINTR. Until resume(). To be called where a Stopped may be made.
+  // From now on no vCPU runs guest code: each stands still in enter(), outside of handlers, until resume(). A vCPU
+  // that the VMM wants back, to stop or end the machine, gets EINTR. May be called where a Stopped may be made.
   void pause();
   void resume();
   bool paused() const { return paused_.load(std::memory_order_seq_cst); }

@@ -9,19 +9,19 @@ namespace oboro::guest {
 namespace {
 
 constexpr size_t kMaxBlob = 64 << 20;         // real ones have 4 to 10 MB
-constexpr size_t kMaxMemberName = 128;        // longer than any in schema.def
+constexpr size_t kMaxMemberName = 128;        // longer than any name in schema.def
 constexpr size_t kMaxMembers = 16384;         // looked at for one member name, anonymous ones included
 constexpr uint32_t kMaxModifiers = 32;        // typedef, const, ... before a structure
 constexpr uint32_t kMaxOffset = 1 << 20;      // no structure of the kernel's comes near this size
 constexpr size_t kMaxStructuresPerName = 16;  // different ones, each private to its source file
 
-// Cut where no name that is asked for goes on: a hostile blob may be one long string with many users.
+// The name is cut where no name that is asked for goes on: a hostile blob may be one long string with many users.
 std::string_view name_of(const btf* types, uint32_t offset) {
   const char* name = btf__name_by_offset(types, offset);
   return name ? std::string_view(name, strnlen(name, kMaxMemberName)) : std::string_view();
 }
 
-// libbpf checks this too; a second opinion costs nothing here.
+// libbpf checks this, too. A second check costs nothing here.
 bool header_is_sound(Bytes blob) {
   const auto header = slice(blob, 0, sizeof(btf_header));
   if (!header) return false;
@@ -40,7 +40,7 @@ void Btf::Free::operator()(btf* types) const { btf__free(types); }
 Result<Btf> Btf::load(Bytes blob, std::span<const std::string_view> structures) {
   if (blob.empty()) return Error{Errc::not_found, "no BTF in the image"};
   if (blob.size() > kMaxBlob || !header_is_sound(blob)) return Error{Errc::invalid, "BTF: not a sound header"};
-  libbpf_set_print(nullptr);  // what it says of a hostile blob is noise on our standard error
+  libbpf_set_print(nullptr);  // its messages about a hostile blob are noise on our standard error
   Btf result;
   result.types_.reset(btf__new(blob.data(), static_cast<uint32_t>(blob.size())));
   if (!result.types_) return Error{Errc::invalid, "BTF: libbpf refuses it"};
@@ -65,8 +65,7 @@ uint32_t Btf::without_modifiers(uint32_t type) const {
   return 0;  // void: no structure
 }
 
-// Looks through anonymous members with a worklist of its own: the depth of a hostile type is not ours to spend stack
-// on.
+// Looks through anonymous members with a worklist, not by recursion: a hostile type could be deeper than the stack.
 Result<Btf::Member> Btf::find_member(uint32_t structure, std::string_view name) const {
   std::vector<Member> open{{0, structure}};
   size_t budget = kMaxMembers;
@@ -112,7 +111,8 @@ Result<uint32_t> Btf::offset_in(uint32_t structure, std::string_view members) co
   return static_cast<uint32_t>(offset);
 }
 
-// measure(type id) over all structures of the name: those that lack the member do not count, the others must agree.
+// Calls measure(type id) for all structures of the name. Structures without the member do not count; the others must
+// agree.
 template <typename Measure>
 Result<uint32_t> Btf::agreed(std::string_view structure, Measure measure) const {
   const auto at = structures_.find(structure);

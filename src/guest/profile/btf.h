@@ -17,12 +17,12 @@ namespace oboro::guest {
 
 class Btf {
  public:
-  // structures: the names of all structures and enumerations that will be asked for (the strings must outlive the
-  // result). Errors: not_found (no BTF in blob), invalid (BTF that is none).
+  // structures: the names of all structures and enumerations that will be asked for. (The strings must outlive the
+  // result.) Errors: not_found (there is no BTF in blob), invalid (the BTF is malformed).
   static Result<Btf> load(Bytes blob, std::span<const std::string_view> structures);
 
-  // path: "struct.member[.member...]"; members of anonymous structures and unions are found by their own names.
-  // Errors: not_found; unsupported (a bit field, or several structures of that name that disagree); limit.
+  // path: "struct.member[.member...]". Members of anonymous structures and unions are found by their own names. Errors:
+  // not_found; unsupported (a bit field, or several structures of that name that disagree); limit.
   Result<uint32_t> offset_of(std::string_view path) const;
 
   // The size of a structure in bytes. Errors: as offset_of().

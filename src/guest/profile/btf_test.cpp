@@ -10,7 +10,7 @@
 namespace oboro::guest {
 namespace {
 
-// A few types, added with libbpf, and read back by what is tested.
+// A few types, added with libbpf, and read back by the code under test.
 class BtfTest : public ::testing::Test {
  protected:
   BtfTest() : made_(btf__new_empty(), btf__free), long_(btf__add_int(made_.get(), "long", 8, 0)) {}
@@ -85,7 +85,7 @@ TEST_F(BtfTest, StructuresOfOneNameMustAgree) {
 }
 
 TEST_F(BtfTest, CyclesEnd) {
-  // typedef a -> const -> typedef a, and an anonymous structure in itself; libbpf may refuse them at once.
+  // typedef a -> const -> typedef a, and an anonymous structure inside itself. libbpf may refuse them at once.
   const int cycle = btf__type_cnt(made());
   btf__add_typedef(made(), "a", cycle + 1);
   btf__add_const(made(), cycle);

@@ -19,7 +19,7 @@ constexpr std::string_view kBanner = "Linux version "sv;
 constexpr size_t kMaxRelease = 64;     // __NEW_UTS_LEN
 constexpr size_t kMaxImage = 1 << 30;  // where x86-64 maps its kernel
 
-// Collects what a kernel lacks, so that one error names all of it.
+// Collects everything that a kernel lacks, so that one error names all of it.
 class Lacks {
  public:
   void add(const SchemaEntry& entry, std::string_view why) {

@@ -1,5 +1,5 @@
-// Builds a Profile from a snapshot of a running kernel's image: kallsyms tables and BTF are found in it by their form.
-// Every byte is hostile input. Runs only in the sandboxed oboro-profile process (and in tests and fuzzers).
+// Builds a Profile from a snapshot of a running kernel's image, in which it finds kallsyms tables and BTF by their
+// form. Every byte is hostile input. Runs only in the sandboxed oboro-profile process (and in tests and fuzzers).
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,9 @@ namespace oboro::guest {
 Result<Profile> build_profile(std::span<const std::byte> image, Gva image_base);
 
 // The kernel's GNU build ID as lower-case hex: the key of the profile cache. Cheap (one pass), as it is used before
-// anything is parsed. Empty if there is none. The image holds more such notes than the kernel's: the vDSO's, and those
-// of whatever files the guest keeps in memory that the image no longer needs; its own (.notes) stands right before its
-// BTF.
+// anything is parsed. Empty if there is none. The image holds other build-ID notes, too: the vDSO's, and those of files
+// that the guest keeps in image memory which the kernel no longer needs. The kernel's own note (.notes) stands right
+// before its BTF.
 std::string kernel_build_id(std::span<const std::byte> image);
 
 }  // namespace oboro::guest

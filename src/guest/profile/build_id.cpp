@@ -14,7 +14,7 @@ constexpr uint32_t kMaxDescription = 64;  // bytes; 20 with SHA-1
 constexpr uint32_t kBtf = 0x0001eb9f;     // btf_header: magic, version 1, no flags
 constexpr uint64_t kMinBtfHeader = 24;
 constexpr uint64_t kMaxBtfHeader = 256;
-constexpr uint64_t kNotes = 8192;  // bytes: .notes and what aligns .BTF to a page
+constexpr uint64_t kNotes = 8192;  // bytes: .notes, and the padding that aligns .BTF to a page
 constexpr size_t kBlock = 1024;    // words
 
 // The description of the build-ID note whose name is at image[at]; empty if there is none.
@@ -27,7 +27,7 @@ Bytes note_at(Bytes image, uint64_t at) {
   return slice(image, at + 4, size).value_or(Bytes());
 }
 
-// The last build-ID note of those that stand before image[types], if a BTF header is there.
+// The last build-ID note before image[types], if a BTF header is there.
 Bytes note_before(Bytes image, uint64_t types) {
   const auto header = load<uint32_t>(image, types + 4);
   if (load<uint32_t>(image, types) != kBtf || !header || *header < kMinBtfHeader || *header > kMaxBtfHeader) return {};

@@ -68,7 +68,7 @@ TEST(BuildId, IsTheNoteBeforeTheTypes) {
   FakeKernel kernel = make_fake_kernel(KallsymsLayout::since_7_0);
   EXPECT_EQ(kernel_build_id(kernel.image), testing::kFakeBuildId);
   const uint64_t note = kernel.symbols.at("__start_notes");
-  // As the vDSO has one, or a page of a file: neither before it nor after it does another note matter.
+  // As in the vDSO, or in a page of a file: such a note does not matter, before the kernel's or after it.
   auto image = kernel.image;
   const std::vector<std::byte> other(image.begin() + static_cast<ptrdiff_t>(note),
                                      image.begin() + static_cast<ptrdiff_t>(note + 36));
@@ -85,7 +85,7 @@ TEST(BuildId, Missing) {
   EXPECT_EQ(kernel_build_id({}), "");
   EXPECT_EQ(kernel_build_id(std::vector<std::byte>(10000)), "");
   FakeKernel kernel = make_fake_kernel(KallsymsLayout::since_7_0);
-  // Cut off in the note, in the header of the types, and right behind it.
+  // Cut off in the note, in the header of the types, and right behind that header.
   EXPECT_EQ(kernel_build_id(Bytes(kernel.image).first(kernel.symbols.at("__start_notes") + 20)), "");
   EXPECT_EQ(kernel_build_id(Bytes(kernel.image).first(kernel.symbols.at("__start_BTF") + 6)), "");
   EXPECT_EQ(kernel_build_id(Bytes(kernel.image).first(kernel.symbols.at("__start_BTF") + 8)), testing::kFakeBuildId);
@@ -96,7 +96,7 @@ TEST(BuildId, Missing) {
   }
 }
 
-// The images of real kernels, as tests/support/kernel-image writes them.
+// Images of real kernels, as tests/support/kernel-image writes them.
 std::filesystem::path images() {
   if (const char* cache = std::getenv("OBORO_CACHE")) return std::filesystem::path(cache) / "images";
   const char* home = std::getenv("HOME");
@@ -110,7 +110,7 @@ std::vector<std::byte> read_file(const std::filesystem::path& path) {
   return bytes;
 }
 
-// Is a hook's place one: a NOP or endbr64 at the entry.
+// Whether a function can be hooked: it begins with a NOP or endbr64.
 bool begins_with_nop(Bytes code) {
   const uint32_t word = load<uint32_t>(code, 0).value_or(0);
   return word == 0xfa1e0ff3 || word == 0x001f0f66 || (word & 0xffffff) == 0x401f0f || word == 0x00441f0f;
@@ -133,7 +133,7 @@ TEST(BuildProfile, ReadsRealKernels) {
     const std::string comm = "swapper";
     const uint64_t at = (*profile)[Symbol::init_task].value + (*profile)[Field::task_comm];
     EXPECT_EQ(as_text(slice(image, at, comm.size()).value_or(Bytes())), comm);
-    // Before 6.2 current_task is a per-CPU symbol; to 6.14 it is in pcpu_hot; later a symbol again.
+    // current_task is a per-CPU symbol before 6.2, a member of pcpu_hot up to 6.14, and a symbol again later.
     EXPECT_NE(profile->has(Symbol::current_task), profile->has(Field::pcpu_hot_current_task));
     EXPECT_EQ(profile->has(Symbol::pcpu_hot), profile->has(Field::pcpu_hot_current_task));
     EXPECT_NE(profile->has(Field::mount_instance), profile->has(Field::mount_next_for_sb));

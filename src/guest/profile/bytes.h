@@ -13,7 +13,7 @@ namespace oboro::guest {
 
 using Bytes = std::span<const std::byte>;
 
-// The part [offset, offset + length) of bytes; nothing if it is not all inside.
+// The part [offset, offset + length) of bytes; nothing if it is not wholly inside.
 inline std::optional<Bytes> slice(Bytes bytes, uint64_t offset, uint64_t length) {
   if (offset > bytes.size() || length > bytes.size() - offset) return std::nullopt;
   return bytes.subspan(offset, length);

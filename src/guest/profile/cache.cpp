@@ -24,12 +24,12 @@ Error cache_error(std::string_view what, int error) {
   return {Errc::io, fmt::format("profile cache: {}: {}", what, std::strerror(error))};
 }
 
-// A key becomes a file name: nothing but hex digits.
+// A key becomes a file name, so it may have nothing but hex digits.
 bool is_key(std::string_view key) {
   return !key.empty() && key.size() <= kMaxKey && key.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-// Whoever can write an entry decides which guest memory is read as what.
+// Whoever can write an entry decides how guest memory is read.
 bool only_ours(int fd, mode_t type) {
   struct stat status {};
   return fstat(fd, &status) == 0 && (status.st_mode & S_IFMT) == type && status.st_uid == geteuid() &&
@@ -82,7 +82,7 @@ std::optional<Profile> load_entry(const std::string& path, std::string_view key)
   const UniqueFd directory = open_directory(path);
   if (!directory) return std::nullopt;
   const std::string entry = fmt::format("{}.profile", key);
-  // O_NONBLOCK: a FIFO of this name must not hold us up.
+  // O_NONBLOCK, so that a FIFO of this name does not hold us up.
   const UniqueFd file(openat(directory.get(), entry.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!file || !only_ours(file.get(), S_IFREG)) return std::nullopt;
   const auto text = read_all(file.get());

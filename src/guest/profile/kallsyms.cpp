@@ -17,7 +17,7 @@ constexpr uint64_t kGroup = 256;             // names between two markers
 constexpr uint64_t kNamesBudget = 32 << 20;  // names stepped over in all while num_syms is searched for
 constexpr uint64_t kMaxAddress = 1 << 30;    // the kernel maps its image within 1 GiB
 
-// The length of the compressed name at `at`, which moves past it (ULEB128 in at most two bytes, since 6.1).
+// The length of the compressed name at `at`; moves `at` past it (ULEB128 in at most two bytes, since 6.1).
 std::optional<uint64_t> take_length(Bytes image, uint64_t& at) {
   if (at >= image.size()) return std::nullopt;
   uint64_t length = static_cast<uint8_t>(image[at++]);
@@ -61,7 +61,7 @@ Result<Kallsyms> Kallsyms::find(Bytes image, Gva image_base) {
 }
 
 // Digits are characters of some symbol in every kernel, so they stand for themselves in the token table: token '0' is
-// "0". From there 48 strings back is its start.
+// "0". The table starts 48 strings before it.
 bool Kallsyms::find_tokens() {
   const std::string_view text = as_text(image_);
   size_t at = 0;
@@ -71,7 +71,7 @@ bool Kallsyms::find_tokens() {
     size_t start = at;
     size_t tokens = 0;
     while (start > 0 && at - start < 48 * (kMaxSymbol + 1)) {
-      if (text[start - 1] == '\0' && tokens++ == 48) break;  // the end of what stands before the table
+      if (text[start - 1] == '\0' && tokens++ == 48) break;  // the end of the bytes before the table
       --start;
     }
     if (tokens == 49 && tokens_at(start)) return true;
@@ -102,8 +102,8 @@ bool Kallsyms::tokens_at(uint64_t table) {
   return false;
 }
 
-// In all layouts num_syms, names and markers follow each other, somewhere before token_table. Each number on the way
-// back from there is tried as num_syms, until the names after it end where markers begin that agree with them.
+// In all layouts num_syms, names and markers follow each other, somewhere before token_table. Going back from there,
+// each number is tried as num_syms, until the names after it end at markers that agree with them.
 bool Kallsyms::find_names() {
   uint64_t budget = kNamesBudget;
   for (uint64_t at = token_table_ & ~3ULL; at >= 4 && budget > 0;) {
@@ -163,7 +163,7 @@ bool Kallsyms::find_addresses(Gva image_base) {
   const uint64_t after = align_up(after_token_index_, 8);
   based(after, after + size);
   if (num_syms_ >= size + 8) based(num_syms_ - 8 - size, num_syms_ - 8);
-  // Last, because a table of ascending offsets from a base also ascends if taken so.
+  // Tried last, because a table of ascending offsets from a base also ascends when it is taken for this one.
   candidates.push_back({Encoding::self_relative, after_token_index_});
   auto good = std::find_if(candidates.begin(), candidates.end(), [&](auto& c) { return addresses_make_sense(c); });
   if (good == candidates.end()) return false;
@@ -229,7 +229,8 @@ std::vector<Kallsyms::Found> Kallsyms::lookup(std::span<const Wanted> wanted) co
   std::array<char, kMaxSymbol> name;
   uint64_t at = names_;
   for (uint32_t i = 0; i < count_; ++i) {
-    const uint64_t length = take_length(image_, at).value_or(0);  // names_end() has seen that they are all in the image
+    const uint64_t length =
+        take_length(image_, at).value_or(0);  // names_end() has seen that all names are in the image
     size_t size = 0;
     for (std::byte token : image_.subspan(at, length)) {
       const std::string_view text = tokens_[static_cast<uint8_t>(token)];

@@ -4,12 +4,12 @@
 // Three layouts exist in the kernels that have what Oboro needs (6.1 on); all of them hold
 //   num_syms (u32), names (per symbol: its length, then one byte per token), markers (u32: where each 256th name
 //   starts), token_table (256 strings), token_index (256 x u16: where each of them starts);
-// they differ in what an address is, and where addresses stand:
+// they differ in the meaning of an address, and in where addresses stand:
 //   up to 6.4    offsets (u32), relative_base (u64, moved by KASLR) before num_syms
 //   6.5 to 6.19  offsets, relative_base after token_index
 //   from 7.0     after token_index, each address relative to its own entry; no relative_base; tables 4-aligned, not 8
-// Up to 6.14 on SMP, an offset >= 0 is an absolute (per-CPU) value, and a negative one stands for base - 1 - offset;
-// later it is unsigned, from the base. Versions are not asked for: what makes sense as a whole counts.
+// Up to 6.14 on SMP, an offset >= 0 is an absolute (per-CPU) value, and a negative one stands for base - 1 - offset.
+// Later it is unsigned, from the base. The kernel's version is not asked for: a layout counts if all of it makes sense.
 #pragma once
 
 #include <array>
@@ -29,14 +29,14 @@ class Kallsyms {
  public:
   struct Wanted {
     std::string_view name;
-    bool suffix_ok = false;  // name.constprop.N and name.isra.N (also both) are as good
+    bool suffix_ok = false;  // name.constprop.N and name.isra.N (also both) are as good as the name
   };
   struct Found {
     SymbolValue value;
     bool ambiguous = false;  // several symbols of this name, at different addresses; value is the first one's
   };
 
-  // The image must outlive the result. Errors: not_found (no such tables), invalid (tables whose addresses make no
+  // The image must outlive the result. Errors: not_found (no such tables), invalid (the addresses in the tables make no
   // sense).
   static Result<Kallsyms> find(Bytes image, Gva image_base);
 

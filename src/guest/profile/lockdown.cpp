@@ -32,13 +32,13 @@ Result<void> limit_resources() {
       std::pair<__rlimit_resource, rlim_t>{RLIMIT_CORE, 0},
       std::pair<__rlimit_resource, rlim_t>{RLIMIT_NPROC, 0},
       std::pair<__rlimit_resource, rlim_t>{RLIMIT_FSIZE, kOutput},
-#ifndef OBORO_SANITIZED  // their shadow memory takes terabytes of address space, and vptr checks a pipe
+#ifndef OBORO_SANITIZED  // a sanitizer's shadow memory takes terabytes of address space, and vptr checks a pipe
       std::pair<__rlimit_resource, rlim_t>{RLIMIT_NOFILE, 0},
       std::pair<__rlimit_resource, rlim_t>{RLIMIT_AS, kMemory},
 #endif
   };
   for (const auto& [resource, value] : limits) {
-    // At the soft limit SIGXCPU says what it was.
+    // At the soft limit, SIGXCPU says which limit it was.
     const rlimit limit{value, resource == RLIMIT_CPU ? value + 1 : value};
     if (setrlimit(resource, &limit) != 0) return refused("setrlimit");
   }
@@ -47,23 +47,24 @@ Result<void> limit_resources() {
 
 Result<void> drop_privileges() {
   if (geteuid() == 0) {
-    // What a user namespace would need anyway; with it setresuid() below had no nobody to go to.
+    // Root needs no user namespace for these. With one, setresuid() below would have no nobody to go to.
     (void)unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS);
-    // In a user namespace root may be nobody much already: groups denied (EPERM), nobody not mapped (EINVAL).
+    // In a user namespace root may be nobody much already: groups are denied (EPERM), and nobody is not mapped
+    // (EINVAL).
     if (setgroups(0, nullptr) != 0 && errno != EPERM) return refused("setgroups");
     if (setresgid(kNobody, kNobody, kNobody) != 0 && errno != EINVAL) return refused("setresgid");
     if (setresuid(kNobody, kNobody, kNobody) != 0 && errno != EINVAL) return refused("setresuid");
   } else {
     (void)unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS);
   }
-  // Also those that a new user namespace gave.
+  // Drops also the capabilities that a new user namespace gave.
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   const std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> none{};
   if (syscall(SYS_capset, &header, none.data()) != 0) return refused("capset");
   return {};
 }
 
-// libseccomp's own macros leave fields out, which is a warning here.
+// libseccomp's own macros leave members out, which is a warning here.
 scmp_arg_cmp where(unsigned argument, scmp_compare operation, scmp_datum_t a, scmp_datum_t b = 0) {
   return {argument, operation, a, b};
 }
@@ -100,7 +101,7 @@ Result<void> lock_down() {
   if (auto dropped = drop_privileges(); !dropped) return dropped;
   if (auto limited = limit_resources(); !limited) return limited;
 #ifdef OBORO_SANITIZED
-  return {};  // their run time asks the kernel for all sorts of things, pipes among them
+  return {};  // a sanitizer's run time asks the kernel for all sorts of things, pipes among them
 #else
   return filter_system_calls();
 #endif

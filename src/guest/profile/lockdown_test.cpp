@@ -13,7 +13,7 @@
 namespace oboro::guest {
 namespace {
 
-// The wait status of a process that is locked down and then does this.
+// The wait status of a process that is locked down, and then runs the action.
 template <typename Action>
 int status_of(Action action) {
   const pid_t child = fork();

@@ -1,6 +1,6 @@
 // oboro-profile IMAGE_FD IMAGE_BASE_HEX: prints the profile of the kernel whose image is in the (memory) file IMAGE_FD,
-// mapped at IMAGE_BASE. The image is a guest's, so it is read in a sandbox that cannot do anything but answer.
-// Exit status: 0; 3 (no kernel that can be traced: one line on standard error says why); 1 (anything else).
+// mapped at IMAGE_BASE. The image is a guest's, so it is read in a sandbox that can do nothing but answer.
+// Exit status: 0; 3 (the kernel cannot be traced: one line on standard error says why); 1 (anything else).
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -72,5 +72,5 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-// _exit: what runs at exit may want system calls that the sandbox forbids.
+// _exit: functions that run at exit may want system calls that the sandbox forbids.
 int main(int argc, char** argv) { _exit(run(argc, argv)); }

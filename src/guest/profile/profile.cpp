@@ -26,7 +26,7 @@ Error refused(std::string_view what, std::string_view detail = {}) {
   return {Errc::invalid, fmt::format("profile: {}{}{}", what, detail.empty() ? "" : " ", detail)};
 }
 
-// The next word of a line, up to one space or its end; the line keeps what follows.
+// The next word of a line, up to one space or its end. The line keeps the rest.
 std::string_view take_word(std::string_view& line) {
   std::string_view word = line.substr(0, line.find(' '));
   line.remove_prefix(std::min(line.size(), word.size() + 1));
@@ -55,8 +55,8 @@ bool is_release(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
 }
 
-// One line after the header: "build_id HEX", "release TEXT", "field ID DECIMAL", "symbol ID relative|absolute HEX".
-// Order and spelling are checked by the caller, who formats the result again.
+// Reads one line after the header: "build_id HEX", "release TEXT", "field ID DECIMAL", "symbol ID relative|absolute
+// HEX". The caller checks order and spelling: it formats the result again.
 std::optional<Error> parse_line(std::string_view line, Profile& profile) {
   const std::string_view whole = line;
   const std::string_view keyword = take_word(line);

@@ -1,5 +1,6 @@
-// A kernel profile: where one kernel build keeps what Oboro reads and hooks. Made from the guest kernel's own kallsyms
-// and BTF (build.h) in a sandboxed process, cached by build ID, and read by the engine side through this type alone.
+// A kernel profile: where one kernel build keeps the structures that Oboro reads, and the functions that it hooks. It
+// is made from the guest kernel's own kallsyms and BTF (build.h) in a sandboxed process, and cached by build ID. The
+// engine side reads it only through this type.
 //
 // Threads: a Profile is immutable once made.
 #pragma once
@@ -16,7 +17,7 @@
 namespace oboro::guest {
 
 enum class Presence : uint8_t { required, optional };
-// What the number in a profile is of FIELD, SIZE and ENUMERATOR.
+// What the number of a FIELD, SIZE or ENUMERATOR in a profile is.
 enum class Measure : uint8_t { offset, size, enumerator };
 
 // One enumerator per FIELD, SIZE and ENUMERATOR line of schema.def, in its order.
@@ -74,9 +75,9 @@ struct Profile {
   bool has(Field field) const { return (*this)[field] != kMissing; }
   bool has(Symbol symbol) const { return (*this)[symbol].kind != SymbolValue::Kind::missing; }
 
-  // Text form, one line an entry: the cache file, and what the sandboxed builder prints. It starts with a line that
-  // names the format version and a digest of schema.def; parse() refuses another one (the profile is then built anew),
-  // as it refuses unknown, double or out-of-range entries and missing required ones.
+  // Text form, one line an entry: the cache file, and the output of the sandboxed builder. Its first line names the
+  // format version and a digest of schema.def. parse() refuses a text with another first line (the profile is then
+  // built anew), unknown, double or out-of-range entries, and a text that lacks required ones.
   std::string format() const;
   static Result<Profile> parse(std::string_view text);
 };

@@ -91,7 +91,7 @@ TEST(Profile, RefusesEveryCut) {
   const std::string good = sample().format();
   for (size_t size = 0; size < good.size(); ++size) {
     const auto cut = Profile::parse(good.substr(0, size));
-    // Optional symbols stand last: without some of them, it is a profile of another kernel.
+    // Optional symbols stand last: a text that lacks some of them is the profile of another kernel.
     if (cut) {
       EXPECT_EQ(cut->format(), good.substr(0, size));
     }

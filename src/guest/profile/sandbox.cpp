@@ -24,7 +24,7 @@ namespace {
 constexpr size_t kMaxOutput = 1 << 20;
 constexpr size_t kMaxMessage = 4096;  // of standard error
 constexpr int kImageFd = 3;           // in the builder
-constexpr int kLowestFd = 10;         // ours are kept above the ones that the builder gets, so that none is overwritten
+constexpr int kLowestFd = 10;         // ours are above the numbers that the builder gets, so that none is overwritten
 constexpr int kNotTraceable = 3;
 
 Error builder_error(std::string_view what, int error) {
@@ -61,7 +61,7 @@ class Child {
   }
 
   pid_t pid() const { return pid_; }
-  // Its wait status, if it has ended.
+  // Its wait status, once it has ended.
   std::optional<int> ended() {
     int status = 0;
     const pid_t ended = waitpid(pid_, &status, WNOHANG);
@@ -96,7 +96,7 @@ Result<pid_t> spawn(const std::string& builder, Gva base, int image, int output,
   posix_spawn_file_actions_adddup2(&settings.files, errors, STDERR_FILENO);
   posix_spawn_file_actions_adddup2(&settings.files, image, kImageFd);
   posix_spawn_file_actions_addclosefrom_np(&settings.files, kImageFd + 1);
-  sigset_t none, all;  // a host thread may block signals, or ignore some
+  sigset_t none, all;  // a thread of the host may block signals, or ignore some
   sigemptyset(&none);
   sigfillset(&all);
   posix_spawnattr_setsigmask(&settings.attributes, &none);
@@ -119,7 +119,7 @@ struct Stream {
   std::string text{};
 };
 
-// Takes what is there. False: more than the limit.
+// Takes the bytes that are there. False: they are more than the limit.
 bool drain(Stream& stream) {
   std::array<char, 16384> buffer;
   while (true) {
@@ -135,7 +135,7 @@ bool drain(Stream& stream) {
   }
 }
 
-// The first line, harmless to print: a builder that a guest has taken over could send a terminal anything.
+// The first line, harmless to print: a builder that a guest has taken over could send anything to a terminal.
 std::string printable_line(std::string_view text) {
   std::string line(text.substr(0, text.find('\n')));
   for (char& c : line)
@@ -166,7 +166,7 @@ struct ProfileBuild::Work {
   Stream output, errors;
   UniqueFd end;  // pidfd
   UniqueFd timer;
-  UniqueFd all;  // an epoll of those
+  UniqueFd all;  // an epoll of the descriptors above
   std::optional<int> status;
 };
 
@@ -190,7 +190,7 @@ Result<void> ProfileBuild::Work::watch(int timeout_ms) {
 std::optional<Result<Profile>> ProfileBuild::Work::proceed() {
   for (Stream* stream : {&output, &errors})
     if (stream->fd && !drain(*stream)) return Error{Errc::limit, "profile builder: says too much"};
-  if (!status && (status = child.ended())) end.reset();  // or it could be read for ever
+  if (!status && (status = child.ended())) end.reset();  // else it could be read for ever
   if (status && !output.fd && !errors.fd) return result_of(*status, output.text, errors.text);
   uint64_t times;
   if (read(timer.get(), &times, sizeof times) == sizeof times)

@@ -11,8 +11,8 @@
 
 namespace oboro::guest {
 
-// A builder at work. What it says is not believed but parsed and validated like any file: its process has read a
-// guest's bytes. Nothing here waits for it. One thread.
+// A builder at work. Its answer is parsed and validated like any file, because its process has read a guest's bytes. No
+// function waits for it. Threads: one.
 class ProfileBuild {
  public:
   // Starts builder_path over the image in the memory file image_fd, mapped in the guest at base. The environment and
@@ -24,9 +24,9 @@ class ProfileBuild {
 
   // Readable when proceed() has something to do; also when the time is over.
   int poll_fd() const;
-  // The profile that the builder has found, once it has ended. Once only. Errors: unsupported (the kernel cannot be
-  // traced: the message is the builder's), limit (time or size; then the builder is to be ended), invalid (its answer),
-  // internal (it failed or died).
+  // The builder's answer, once it has ended: the profile. To be called until there is one. Errors: unsupported (the
+  // kernel cannot be traced: the message is the builder's), limit (time or size; then the builder is to be ended),
+  // invalid (its answer), internal (it failed or died).
   std::optional<Result<Profile>> proceed();
 
  private:

@@ -25,7 +25,7 @@ UniqueFd memory_file(const std::vector<std::byte>& image) {
   return fd;
 }
 
-// A program that stands in for the builder: what a guest could make of it.
+// A program that stands in for the builder, as a guest could have taken it over.
 class Script {
  public:
   explicit Script(const std::string& text) {
@@ -42,7 +42,7 @@ class Script {
   std::string path_;
 };
 
-// The whole of it, for who has nothing else to do.
+// A whole build, for a caller that has nothing else to do.
 Result<Profile> build(int image, Gva base, const std::string& builder, int timeout_ms) {
   Result<ProfileBuild> work = ProfileBuild::start(image, base, builder, timeout_ms);
   if (!work) return work.error();
@@ -100,7 +100,7 @@ TEST(SandboxedBuild, EndsInTime) {
 }
 
 TEST(SandboxedBuild, NeverWaitsAndSleepsWhileThereIsNothingToDo) {
-  // Its output ends before it does, and the other way round.
+  // The builder's output ends before the builder does, and the other way round.
   for (const char* script : {"exec >&- 2>&-; exec sleep 60", "sleep 5 & exit 0"}) {
     const Script builder(script);
     const UniqueFd image = memory_file(std::vector<std::byte>(4096));

@@ -70,8 +70,8 @@ inline constexpr std::array<SchemaEntry, kSymbolCount> kSymbolTable = {
 inline constexpr const auto& kFieldSchema = schema_words::kFieldTable;    // indexed by Field
 inline constexpr const auto& kSymbolSchema = schema_words::kSymbolTable;  // indexed by Symbol
 
-// FNV-1a over the lines of schema.def without white space and comments: two builds with the same digest mean the same
-// by every entry of a profile's text.
+// FNV-1a over the lines of schema.def without white space and comments. If two builds have the same digest, each entry
+// of a profile's text means the same to both.
 inline constexpr uint64_t kSchemaDigest = [] {
   constexpr std::string_view text =
 #define FIELD(...) "FIELD(" #__VA_ARGS__ ")\n"

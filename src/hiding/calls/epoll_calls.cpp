@@ -264,7 +264,7 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
                          }};
   int64_t count = 0, wrong = 0;
   for (;;) {
-    // What was open in the proxy is broken. If no descriptor there is open any more, the call is the kernel's.
+    // All descriptors in the proxy are broken. If none is open any more, the call is the kernel's.
     if (thread.service().proxy->gone()) {
       count = co_await look(0);
       if (count >= 0) {

@@ -7,11 +7,11 @@
 namespace oboro::supervisor {
 namespace {
 
-// Not as JSON: a file's name may be any bytes, and QEMU's JSON is UTF-8. Not as -drive file=NAME: that takes "json:..."
-// and "nbd:..." for more than a name.
+// Not as JSON, because a file's name may be any bytes, and QEMU's JSON is UTF-8. Not as -drive file=NAME, because that
+// takes "json:..." and "nbd:..." for more than a name.
 std::string file_node(const std::string& node, const disk::File& file, bool writable) {
   return fmt::format("driver={},node-name={},{},filename={}", file.block_device ? "host_device" : "file", node,
-                     // What may only be read is a disk that can only be read.
+                     // A file that may only be read is a disk that can only be read.
                      writable ? "auto-read-only=on" : "read-only=on", qemu_escape(file.path));
 }
 
@@ -35,7 +35,7 @@ BlockDevices block_devices(const std::vector<disk::ResolvedDisk>& disks) {
       node(fmt::format(R"({{"driver":"{}","node-name":"{}",{},"file":"{}-file"{}{}}})", disk::name(image.format), id,
                        i == 0 ? R"("auto-read-only":true)" : R"("read-only":true)", id,
                        image.data ? fmt::format(R"(,"data-file":"{}-data")", id) : "",
-                       // Without it QEMU goes by the header.
+                       // Without this QEMU would go by the header.
                        image.format == disk::Format::qcow2 ? fmt::format(R"(,"backing":{})", backing) : ""));
       backing = '"' + id + '"';
     }

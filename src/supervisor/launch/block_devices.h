@@ -1,5 +1,5 @@
-// The disks of a guest as arguments of QEMU: every node with its driver and its files named, so that QEMU probes no
-// format and follows no name that is written in an image.
+// The disks of a guest as arguments of QEMU. Every node has its driver and its files named, so that QEMU probes no
+// format and follows no name that an image contains.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// The arguments, and what a real QEMU makes of them.
+// The arguments, and what a real QEMU does with them.
 #include "supervisor/launch/block_devices.h"
 
 #include <algorithm>
@@ -28,7 +28,7 @@ class BlockDevicesTest : public disk::testing::DirectoryTest {
     return disk::resolve({*disk}, top_);
   }
 
-  // What QEMU shows of the disk's first 512 bytes to whoever reads them as the guest does; nothing: it did not start.
+  // The disk's first 512 bytes as QEMU shows them to a reader inside the guest; nothing: QEMU did not start.
   std::string read(const std::string& qemu, const std::vector<disk::ResolvedDisk>& disks) const {
     std::vector<std::string> words = {"timeout",  "60",   qemu, "-machine", "none", "-nodefaults",
                                       "-display", "none", "-S", "-monitor", "stdio"};
@@ -49,7 +49,8 @@ class BlockDevicesTest : public disk::testing::DirectoryTest {
     for (size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) out.append(buffer, n);
     const int status = pclose(pipe);
     EXPECT_EQ(status, 0) << out;
-    // The text column of "00000000:  74 68 65 53 ...  theSecretOfTheHo"; what is no letter or digit is a dot there.
+    // The text column of "00000000:  74 68 65 53 ...  theSecretOfTheHo". A byte that is no letter or digit is a dot
+    // there.
     std::string text;
     for (size_t at = 0; at < out.size();) {
       const size_t end = std::min(out.find('\n', at), out.size());
@@ -103,18 +104,18 @@ TEST_F(BlockDevicesTest, AGuestDoesNotReadTheHostsFilesByAHeaderOnItsRawDisk) {
     disks = resolve(disk);
     EXPECT_FALSE(disks);
     EXPECT_FALSE(resolve(disk + ",format=qcow2"));
-    // Nor where nothing is remembered.
+    // It does not do so either where no format is remembered.
     std::filesystem::rename(path("disks.json"), path("away"));
     EXPECT_FALSE(resolve(disk));
     std::filesystem::rename(path("away"), path("disks.json"));
-    // As what it is, the guest has what it wrote.
+    // With its true format, the guest has what it wrote.
     disks = resolve(disk + ",format=raw");
     ASSERT_TRUE(disks) << disks.error().message;
     EXPECT_EQ(read(qemu, *disks).substr(0, 3), "QFI");
   }
 }
 
-// What was checked may be another file when QEMU opens it.
+// The file that was checked may be another one when QEMU opens it.
 TEST_F(BlockDevicesTest, QemuDoesNotGoByTheHeader) {
   const std::string qemu = qemu_or_none();
   if (qemu.empty()) GTEST_SKIP() << "no QEMU here";
@@ -125,7 +126,7 @@ TEST_F(BlockDevicesTest, QemuDoesNotGoByTheHeader) {
   write("disk.qcow2", qcow2_image({.backing = secret_, .backing_format = "raw"}));
   EXPECT_EQ(read(qemu, *disks).find("Secret"), std::string::npos);
 
-  // What was named is what is there, and the chain ends where it was said to.
+  // The files are those that were named, and the chain ends where it was said to.
   disks = resolve(disk + ",backing=" + secret_ + ",backing-format=raw");
   ASSERT_TRUE(disks) << disks.error().message;
   EXPECT_TRUE(read(qemu, *disks).starts_with(kSecret));
@@ -133,7 +134,7 @@ TEST_F(BlockDevicesTest, QemuDoesNotGoByTheHeader) {
   disks = resolve(disk + ",backing=" + middle + ",backing-format=qcow2,backing=" + other + ",backing-format=raw");
   ASSERT_TRUE(disks) << disks.error().message;
   EXPECT_TRUE(read(qemu, *disks).starts_with("anotherOne"));
-  // A raw backing file that begins like a qcow2 one is not asked.
+  // A raw backing file that begins like a qcow2 file is not looked into.
   write("other", qcow2_image({.backing = secret_, .backing_format = "raw"}));
   EXPECT_TRUE(read(qemu, *disks).starts_with("QFI"));
 }
@@ -141,7 +142,7 @@ TEST_F(BlockDevicesTest, QemuDoesNotGoByTheHeader) {
 TEST_F(BlockDevicesTest, ADataFileThatWasNamed) {
   const std::string qemu = qemu_or_none();
   if (qemu.empty()) GTEST_SKIP() << "no QEMU here";
-  // Its first cluster is in the data file's; the one that the header names is not there.
+  // Its first cluster is in the data file. The file that the header names does not exist.
   std::string image = qcow2_image({.data_bit = true, .data = "/nonexistent"});
   image.resize(image.size() + (1 << 16));
   disk::testing::put64(image, 3 << 16, uint64_t{1} << 63 | (4 << 16));

@@ -83,7 +83,7 @@ Child::~Child() {
   wait();
 }
 
-// By descriptor: its PID may be another's by now.
+// Uses the descriptor: the PID may be another process's by now.
 void Child::signal(int number) const { syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0); }
 
 void Child::terminate() const { signal(SIGTERM); }

@@ -1,4 +1,5 @@
-// The QEMU process: started with exactly the descriptors it needs, ended with us; or one that was there before.
+// The QEMU process: one that is started with exactly the descriptors it needs, and ends with us; or one that was there
+// before.
 #pragma once
 
 #include <optional>
@@ -13,12 +14,12 @@ namespace oboro::supervisor {
 
 class Child {
  public:
-  // Starts command with further variables (NAME=VALUE) in its environment; `inherited` keep their numbers in the child.
-  // The kernel ends the child with SIGKILL when this process ends, however it does: a guest never runs on without its
-  // tracer's journal.
+  // Starts command with further variables (NAME=VALUE) in its environment. `inherited` keep their numbers in the child.
+  // The kernel ends the child with SIGKILL when this process ends, in whichever way: a guest never runs on without the
+  // journal of its tracer.
   static Result<Child> start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
                              const std::vector<int>& inherited);
-  // A process that is not our child: it is watched and can be ended, but goes on if we end.
+  // Takes a process that is not our child. It is watched and can be ended, but goes on if we end.
   static Result<Child> adopt(pid_t pid);
   Child(Child&&) noexcept;
   Child& operator=(Child&&) = delete;
@@ -30,7 +31,7 @@ class Child {
   void kill() const;                            // SIGKILL
   void stop() const;                            // SIGSTOP: all of its threads stand still
   void go_on() const;                           // SIGCONT
-  std::optional<int> wait();                    // its wait status, which only parents are told
+  std::optional<int> wait();                    // its wait status, which the kernel tells only to parents
   bool ends_within(int timeout_ms) const;       // by itself
 
  private:

@@ -1,5 +1,5 @@
-// The names in `to` of a hidden service become addresses: once, when its proxy is started, by this host's resolver. The
-// proxy is told addresses only, so nobody whom the guest can reach says what a name means; an address that a name gets
+// The names in a hidden service's `to` become addresses: once, when its proxy is started, by this host's resolver. The
+// proxy gets addresses only, so nobody whom the guest can reach decides what a name means. An address that a name gets
 // later counts from the next run on.
 #pragma once
 
@@ -23,7 +23,7 @@ Result<Addresses> resolve(const std::string& name);
 
 struct Reach {
   std::vector<proxy::Destination> destinations;  // in the order of `to`, without names
-  std::vector<std::string> said;                 // for the user: what each name means, or that there are no bounds
+  std::vector<std::string> said;  // for the user: the addresses of each name, or that there are no bounds
 };
 // Errors: invalid (`to`); the resolver's; not_found (a name has no address that may be reached); limit.
 Result<Reach> reach_of(const link::HiddenService& service, const Resolver& resolver = resolve);

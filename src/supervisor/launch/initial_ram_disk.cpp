@@ -22,7 +22,7 @@
 namespace oboro::supervisor {
 namespace {
 
-// As modprobe names them: "kernel/drivers/net/virtio_net.ko.xz" is virtio_net; - and _ are the same.
+// The name that modprobe takes: "kernel/drivers/net/virtio_net.ko.xz" is virtio_net. - and _ count as the same.
 std::string module_name(std::string_view path) {
   std::string name(path.substr(path.rfind('/') + 1));
   name.resize(std::min(name.size(), name.find(".ko")));

@@ -1,5 +1,5 @@
-// What a proxy's machine starts from: a kernel of the host's, and an initial RAM disk that holds oboro-proxy, the
-// kernel modules that it takes, and what proxy/init.h says.
+// The files that a proxy's machine boots from: a kernel of the host's, and an initial RAM disk. The RAM disk holds
+// oboro-proxy, the kernel modules that it needs, and the files that proxy/init.h describes.
 #pragma once
 
 #include <string>
@@ -12,16 +12,16 @@
 
 namespace oboro::supervisor {
 
-// Of a kernel image (Documentation/arch/x86/boot.rst: header.kernel_version). Errors: invalid, io.
+// The release of a kernel image (Documentation/arch/x86/boot.rst: header.kernel_version). Errors: invalid, io.
 Result<std::string> kernel_release(const std::string& image);
 
 // Paths of the files of these modules and of all that they need, in the order in which they have to be loaded.
-// directory: /lib/modules/RELEASE. What is built into the kernel has none. Errors: not_found (one of `wanted` is in
-// neither).
+// directory: /lib/modules/RELEASE. A module that is built into the kernel has no file. Errors: not_found (one of
+// `wanted` is neither there nor built in).
 Result<std::vector<std::string>> modules_in_order(const std::string& directory, const std::vector<std::string>& wanted,
                                                   const std::vector<std::string>& welcome);
 
-// Text files, as path and content; a memory file. Errors: io.
+// files: text files, as path and content. Returns a memory file. Errors: io.
 Result<UniqueFd> initial_ram_disk(const std::string& program, const std::vector<std::string>& modules,
                                   const std::vector<std::pair<std::string, std::string>>& texts);
 

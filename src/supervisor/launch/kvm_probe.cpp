@@ -25,13 +25,13 @@ namespace {
 
 constexpr int kTimeLimitMs = 10000;
 constexpr double kMostTimesSlower = 50;  // an interpreter is some hundred to a thousand times slower
-constexpr double kAllowance = 0.02;      // seconds: what making the first entry may cost
+constexpr double kAllowance = 0.02;      // seconds that the first entry may cost
 constexpr size_t kMemory = 0x10000;
 constexpr uint64_t kStart = 0x1000;
 constexpr uint16_t kDonePort = 0xe5;
 
 constexpr uint32_t kRounds = 500000;  // 0x7a120
-// From real mode to protected mode, as a kernel does, and so many rounds of a loop.
+// The program goes from real mode to protected mode, as a kernel does, and then through kRounds rounds of a loop.
 constexpr uint8_t kProgram[] = {
     0x0f, 0x20,      0xc0,                    // mov %cr0, %eax
     0x66, 0x83,      0xc8, 0x01,              // or $1, %eax
@@ -44,7 +44,7 @@ constexpr uint8_t kProgram[] = {
     0xf4,                                     // hlt
 };
 
-// What the child tells by its exit status.
+// The child's exit status.
 enum Outcome : int { works, no_open, no_version, no_vm, no_registers, no_run, other_exit, too_slow };
 constexpr const char* kWhy[] = {
     "",
@@ -57,7 +57,7 @@ constexpr const char* kWhy[] = {
     "/dev/kvm is there, but runs an ordinary program many times slower than the host does",
 };
 
-// CPU time: what else runs on the host does not count.
+// CPU time, so that other programs on the host do not count.
 double now() {
   timespec t{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);

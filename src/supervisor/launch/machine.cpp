@@ -24,7 +24,7 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kMaxMemory = uint64_t{1} << 40;
 constexpr unsigned kMaxCpus = 64;
 
-// hw/i386/pc_piix.c: with 3.5 GiB or more, what is above 3 GiB goes above 4 GiB.
+// hw/i386/pc_piix.c: with 3.5 GiB or more, the memory above 3 GiB is placed above 4 GiB.
 uint64_t below_4g(uint64_t memory) { return memory >= 0xe0000000 ? 0xc0000000 : memory; }
 
 Result<void> readable(const std::string& path, const char* what) {
@@ -148,7 +148,7 @@ Command qemu_command(const MachineOptions& m, const std::vector<disk::ResolvedDi
   if (kvm)
     add({"-machine", "pc", "-accel", "kvm"});
   else
-    // Guest RAM is a memory file of ours, so that the tracer has its own, read-only, mapping of it.
+    // Guest RAM is a memory file of ours, so that the tracer can have a read-only mapping of its own.
     add({"-object",
          fmt::format("memory-backend-file,id=oboro-ram,size={},mem-path=/proc/self/fd/{},share=on", m.memory, fds.ram),
          "-machine", "pc,memory-backend=oboro-ram", "-accel", "tcg,thread=multi"});
@@ -174,8 +174,8 @@ Command qemu_command(const MachineOptions& m, const std::vector<disk::ResolvedDi
     add({"-plugin", fmt::format("{},{},ram={},below-4g={}", qemu_escape(parts.plugin), start_of(fds), fds.ram,
                                 below_4g(m.memory))});
   command.insert(command.end(), m.further.begin(), m.further.end());
-  // Behind all others: the places on the PCI bus are given out in order, and a guest calls its network interface by
-  // that.
+  // Behind all other devices. Places on the PCI bus are given out in order, and a guest names its network interface by
+  // the place.
   command.insert(command.end(), block.devices.begin(), block.devices.end());
   return result;
 }
@@ -199,7 +199,7 @@ Result<std::string> find_qemu() {
 }
 
 Result<std::string> qemu_version(const std::string& qemu, Engine engine, const Parts& parts) {
-  // Not through a shell: the path is the user's.
+  // Not through a shell, as the user names the path.
   int pipe_fds[2];
   if (pipe2(pipe_fds, O_CLOEXEC) != 0) return Error{Errc::io, fmt::format("pipe: {}", strerror(errno))};
   const UniqueFd out(pipe_fds[0]);

@@ -36,7 +36,7 @@ struct Inherited {
   }
 };
 
-// Errors: invalid (what is missing or contradicts itself; options among `further` that would undo the tracer).
+// Errors: invalid (what is missing or contradicts itself; options among `further` that would undo the tracing).
 Result<void> check(const MachineOptions& machine);
 
 // Of arguments of QEMU, whoever gives them: a guest has to begin with its boot. Errors: invalid.
@@ -50,13 +50,14 @@ struct Parts {
 
 struct Command {
   std::vector<std::string> words;
-  std::vector<std::string> environment;  // NAME=VALUE, besides what is there
+  std::vector<std::string> environment;  // NAME=VALUE, besides the variables that are there
 };
 
-// What makes a QEMU load oboro-kvm.so.
+// The variables that make a QEMU load oboro-kvm.so.
 std::vector<std::string> kvm_environment(const MachineOptions& machine, const Parts& parts, const Inherited& fds);
 
-// What starts QEMU; the machine's engine is decided. disks: what its disks have come to (disk::resolve()).
+// The command that starts QEMU. The machine's engine is decided. disks: the machine's disks, as disk::resolve() found
+// them.
 Command qemu_command(const MachineOptions& machine, const std::vector<disk::ResolvedDisk>& disks, const Parts& parts,
                      const Inherited& fds, bool terminal);
 
@@ -66,8 +67,8 @@ std::string qemu_escape(std::string_view value);
 // OBORO_QEMU, else the one that tools/fetch brought ($OBORO_CACHE/qemu), else the first in PATH. Errors: not_found.
 Result<std::string> find_qemu();
 
-// Asks `qemu --version`. Errors: unsupported if it is older than what the engine needs (TCG: the plugin interface of
-// QEMU 11.1), or does not load what is preloaded (KVM): it is linked statically, say, or has privileges of its own.
+// Asks `qemu --version`. Errors: unsupported if QEMU is older than the engine needs (TCG: the plugin interface of QEMU
+// 11.1), or does not load a preloaded library (KVM): it is linked statically, say, or has privileges of its own.
 Result<std::string> qemu_version(const std::string& qemu, Engine engine, const Parts& parts);
 
 // ${OBORO_CACHE:-$HOME/.cache/oboro}, as tools/fetch has it.

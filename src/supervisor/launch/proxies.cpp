@@ -23,7 +23,7 @@
 namespace oboro::supervisor {
 namespace {
 
-// The directories of a pattern that it names without a wildcard: those that a service expects to be there.
+// The directories that a pattern names without a wildcard. A service expects these to be there.
 std::string fixed_directory(std::string_view pattern) {
   const size_t wild = pattern.find_first_of("*?[{\\");
   if (wild == std::string_view::npos) return std::string(pattern.substr(0, pattern.rfind('/')));
@@ -49,7 +49,7 @@ Result<Ends> sockets() {
   return Ends{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-// What the proxy is told of its work, wherever it runs.
+// The proxy's arguments, wherever it runs.
 Result<std::vector<std::string>> arguments_of(const link::HiddenService& service) {
   std::vector<std::string> words = {"--network", service.network ? "remote" : "none"};
   const Result<Reach> reach = reach_of(service);
@@ -63,7 +63,7 @@ Result<std::vector<std::string>> arguments_of(const link::HiddenService& service
   return words;
 }
 
-// A machine knows neither what this host's addresses are nor which of its own mean this host.
+// A machine does not know this host's addresses, nor which of its own addresses mean this host.
 Result<std::vector<std::string>> denied_by(const link::HiddenService& service) {
   std::vector<std::string> words;
   if (!service.network) return words;
@@ -85,7 +85,7 @@ Result<std::vector<std::string>> denied_by(const link::HiddenService& service) {
   return words;
 }
 
-// The proxy, or the relay: both are given the same, and the latter some more.
+// Starts the proxy, or the relay. Both get the same arguments, and the relay gets some more.
 Result<Child> start_program(std::vector<std::string> command, const std::vector<std::pair<const char*, int>>& fds) {
   std::vector<int> inherited;
   for (const auto& [option, fd] : fds) {
@@ -95,7 +95,7 @@ Result<Child> start_program(std::vector<std::string> command, const std::vector<
   return Child::start(command, {}, inherited);
 }
 
-// Nothing: nobody tells us, or there is nothing to tell.
+// How it ended; empty: nobody tells, or there is nothing to tell.
 std::string how(std::optional<int> status, bool relay) {
   if (status && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGSYS)
     return " by a system call that it may not make, so somebody may have taken it over";
@@ -201,7 +201,7 @@ void Proxies::end() {
   for (One& one : all_) one.life.reset();
 }
 
-// One that is not ready yet has written nothing.
+// A proxy that is not ready yet has written nothing.
 bool Proxies::One::over() const {
   return machine.empty() || ready || (child.ends_within(0) && machine[0].ends_within(0));
 }

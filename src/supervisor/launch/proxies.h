@@ -1,4 +1,4 @@
-// The proxies of hidden services: one sandboxed process each (src/proxy), here or in a machine of its own; they end
+// The proxies of hidden services: one sandboxed process each (src/proxy), here or in a machine of its own. They end
 // with the run.
 #pragma once
 
@@ -23,9 +23,9 @@ struct ProxyPlace {
 
 class Proxies {
  public:
-  // A process has its root in state_dir/hidden/NAME, a machine in the file system on state_dir/hidden/NAME.ext4; the
-  // directories that lead to what is hidden are made. Machines are there only later (starting()): calls of their
-  // services wait until then. Errors: io, and what the proxy itself says on standard error.
+  // A process has its root in state_dir/hidden/NAME, and a machine has it in the file system on
+  // state_dir/hidden/NAME.ext4. The directories that lead to hidden files are made. Machines are there only later
+  // (starting()); calls of their services wait until then. Errors: io, and the proxy's own message on standard error.
   static Result<Proxies> start(const std::vector<link::HiddenService>& services, const std::string& state_dir,
                                const ProxyPlace& place);
   Proxies() = default;
@@ -40,21 +40,21 @@ class Proxies {
     int fd;
   };
   std::vector<Starting> starting() const;
-  // The machine of that service is there, or (io) has ended before it was.
+  // The machine of that service is there; or it has ended before it was (io).
   Result<void> heard(const std::string& service);
 
-  // The guest has ended: they end as well, machines after they have written what they have. over(): all of them have,
-  // or need not be waited for; give_up(): those that have not, end now.
+  // The guest has ended, so the proxies end, too; machines after they have written their files. over(): all have ended,
+  // or need not be waited for. give_up(): those that have not, end now.
   void end();
   bool over() const;
   void give_up();
-  // Each is readable once one of their processes has ended.
+  // Each descriptor becomes readable once one of the processes has ended.
   std::vector<int> poll_fds() const;
 
-  // For the tracer, in the order of the services: the channel's memory, for-proxy and for-tracer, and one that ends
-  // with the proxy.
+  // For the tracer, in the order of the services: the channel's memory, for-proxy, for-tracer, and a descriptor that
+  // ends with the proxy.
   const std::vector<std::vector<int>>& tracer_fds() const { return tracer_fds_; }
-  // A proxy that has ended since the last question: whose, and how, in words.
+  // A proxy that has ended since this was asked last: whose, and how, in words.
   std::optional<std::string> ended();
 
  private:

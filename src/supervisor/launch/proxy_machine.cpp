@@ -24,7 +24,7 @@ namespace {
 
 constexpr uint64_t kMachineMemory = 256 << 20;  // bytes, at least
 
-// Beside it first, so that a half-made one is never taken for one.
+// Made beside its place first, so that a half-made disk is never taken for a whole one.
 Result<void> make_disk(const std::string& path) {
   struct stat status {};
   if (stat(path.c_str(), &status) == 0) return {};
@@ -67,7 +67,7 @@ Result<Child> start_proxy_machine(const ProxyMachine& machine, const ProxyMachin
   if (!boots) return boots.error();
   std::vector<std::string> wanted = {"virtio_pci", "virtio_console", "virtio_blk", "ext4"};
   if (work.network) wanted.emplace_back("virtio_net");
-  // ext4 asks for it by a name that no dependency says.
+  // ext4 asks for this module by a name that no dependency contains.
   const auto modules = modules_in_order(boots->second, wanted, {"crc32c_generic"});
   if (!modules) return modules.error();
   const auto initrd =
@@ -87,7 +87,7 @@ Result<Child> start_proxy_machine(const ProxyMachine& machine, const ProxyMachin
   std::vector<std::string> command = {
       qemu, "-name", qemu_escape("oboro-proxy-" + work.name), "-nodefaults", "-no-user-config", "-display", "none",
       "-no-reboot", "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-      // As much as the proxy may take; what it needs for itself, it has in the least.
+      // As much memory as the proxy may take. The minimum leaves room for the machine itself.
       "-m", fmt::format("{}M", std::max(kMachineMemory, work.max_memory.value_or(0)) >> 20), "-machine", "pc", "-accel",
       kvm ? "kvm" : "tcg", "-cpu", kvm ? "host" : "max", "-kernel", boots->first, "-initrd",
       fmt::format("/proc/self/fd/{}", initrd->get()), "-append", "console=ttyS0 quiet panic=-1 rdinit=/init -- init",

@@ -1,5 +1,5 @@
-// The machine of a proxy (oboro run --proxy vm): a guest of its own, apart from the one that is watched, in which
-// proxy/init.h runs. Its files are on a disk of its own, in an ext4 file system.
+// The machine of a proxy (oboro run --proxy vm): a guest of its own, apart from the watched one, in which proxy/init.h
+// runs. Its files are on a disk of its own, in an ext4 file system.
 #pragma once
 
 #include <optional>
@@ -28,11 +28,11 @@ struct ProxyMachineWork {
   std::optional<uint64_t> max_memory;  // bytes, of the proxy in it
 };
 
-// The size of a disk that is made; it takes no more room on the host than what is in it.
+// The size of a disk that is made. On the host it takes only as much room as its content.
 inline constexpr uint64_t kProxyDiskSize = uint64_t{8} << 30;
 
-// stream: what is to be its virtio-serial port, a socket. console: a pipe. program: oboro-proxy.
-// Errors: not_found, invalid (kernel, modules), io.
+// stream: a socket, to be its virtio-serial port. console: a pipe. program: oboro-proxy. Errors: not_found, invalid
+// (kernel, modules), io.
 Result<Child> start_proxy_machine(const ProxyMachine& machine, const ProxyMachineWork& work, const std::string& program,
                                   int stream, int console);
 

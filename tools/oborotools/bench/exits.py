@@ -1,4 +1,4 @@
-"""How often a guest is left for Oboro, as its library counts it."""
+"""How often a vCPU leaves the guest for Oboro, as the preloaded library counts it."""
 
 import os
 import time
@@ -16,7 +16,7 @@ def stops(state):
 
 
 def start_waiter(guests, machine):
-    """A hidden service that waits while exits are counted. How many a second are its own."""
+    """Has a hidden service wait while exits are counted. Returns how many exits a second are its own."""
     hidden = lambda: oboro_status(guests.options.oboro, guests.state)["hidden_calls"]  # noqa: E731
     before = hidden()
     machine.ask("waiter", "waiter")

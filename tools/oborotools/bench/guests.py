@@ -1,4 +1,4 @@
-"""Guests that differ in QEMU's plugin only, and do the same in turn."""
+"""Guests that differ only in QEMU's plugin, and do the same in turn."""
 
 import collections
 import os
@@ -13,11 +13,11 @@ CLASSIFY = "/srv/secret/**=plan"
 SECRET = ("/srv/secret/plan.txt", b"bench: the text of a classified file\n", 0o644)
 MEMORY = "1G"
 PROGRAM = os.path.join(HERE, "guest", "trace")
-ROUNDS_OF_A_PROCESS = 5  # then a new one: where its memory lies is luck
+ROUNDS_OF_A_PROCESS = 5  # then a new process, because the place of its memory is luck
 
 
 class Guests:
-    """That differ in QEMU's plugin only, and do the same in turn; and the samples of it."""
+    """Guests that differ only in QEMU's plugin, and do the same in turn; and their samples."""
 
     def __init__(self, options, plan, work):
         self.options = options
@@ -25,7 +25,7 @@ class Guests:
         self.work = work
         self.cpu = options.cpu if options.cpu is not None else quiet_cpu()
         self.built = guest.build("minimal", options.kernel)
-        # The same addresses at every boot: one source of differences between two guests less.
+        # The same addresses at every boot, so that two guests do not differ in these.
         self.append = self.built.append + " nokaslr"
         with open(options.program or programs.compile_static(PROGRAM), "rb") as handle:
             program = handle.read()
@@ -33,7 +33,7 @@ class Guests:
         self.initrd = os.path.join(work, "initrd")
         guest.write_initrd(self.built, guest.case_archive(self.built, files, [("exec /bin/bench\n", "poweroff")]), self.initrd)
         self.empty = empty_plugin(work) if options.what == "trace" else None
-        # What hides a service must not cost others an exit either.
+        # Hiding a service must not cost other processes an exit either.
         self.config = os.path.join(work, "hide.toml")
         with open(self.config, "w") as handle:
             handle.write('[hide.waiter]\nexe = "/bin/waiter"\nfiles = ["/var/secret/**"]\nnetwork = "remote"\n')
@@ -130,7 +130,7 @@ class Guests:
         return samples
 
     def fill(self, machines):
-        """In all guests at once, and on all CPUs: what is measured comes after."""
+        """Runs it in all guests at once, and on all CPUs. It comes before the measurement."""
         for machine in machines.values():
             machine.pin(*os.sched_getaffinity(0))
             machine.tell(f"fill {self.plan.files} {self.plan.sockets}")

@@ -1,4 +1,4 @@
-"""bench/run hide: what the calls of hidden services cost them, and what they cost everybody else in the guest."""
+"""bench/run hide: the cost of hidden calls, for their services and for everybody else in the guest."""
 
 import collections
 import itertools
@@ -38,7 +38,7 @@ class Measurement:
         return {name: setting.ready() for name, setting in settings.items()}
 
     def beside_others(self, proxy, settings):
-        """Pauses, and what others get done meanwhile."""
+        """Measures pauses, and the work that others get done meanwhile."""
         vms = len(settings["park"].machines)
         say(f"{vms} VM, --proxy {proxy}: pauses, and others meanwhile")
         got = collections.defaultdict(list)

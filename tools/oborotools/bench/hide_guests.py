@@ -38,7 +38,7 @@ while True:
 
 @contextlib.contextmanager
 def other_machine(work):
-    """A network namespace of its own, one hop away; gives its address."""
+    """Makes a network namespace, one hop away. Returns its address."""
     name = f"ob{os.getpid() % 100000}"
     ours, theirs = f"10.198.{os.getpid() % 250}.1", f"10.198.{os.getpid() % 250}.2"
     ip = lambda *words: subprocess.run(["ip", *words], check=True)  # noqa: E731

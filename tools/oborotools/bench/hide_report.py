@@ -10,7 +10,7 @@ from .samples import this_host
 
 
 class Report:
-    """Rows of the table; and all samples that they come from. What is measured is kept, whatever happens to the rest."""
+    """Rows of the table, and all samples that they come from. A measured row is kept, whatever happens to the rest."""
 
     def __init__(self, options):
         self.file, self.rows, self.samples = options.json, [], {}

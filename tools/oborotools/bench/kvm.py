@@ -1,4 +1,4 @@
-"""bench/run kvm: how often calls leave a guest on KVM, and what that costs, in a nested host."""
+"""bench/run kvm: how often a vCPU leaves a guest on KVM, and the cost of that, in a nested host."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from .tables import EXITS, KVM_TIMES
 
 
 def system_calls(guests, on, work):
-    """Of the vCPU's thread while a managed process sends and receives: their names, and how many stops there were."""
+    """The system calls of the vCPU's thread while a managed process sends and receives; and how many stops there were."""
     on.ask("run unix-datagram 1 50", "unix-datagram")
     trace = os.path.join(work, "strace")
     tracer = subprocess.Popen(["strace", "-p", str(on.thread), "-o", trace, "-e", "raw=ioctl"], stderr=subprocess.DEVNULL)
@@ -84,7 +84,7 @@ def inside(options):
 
 
 def measure(options):
-    """Prepares what the nested host cannot make, and runs this program there."""
+    """Prepares the files that the nested host cannot make, and runs this program there."""
     guest.build("minimal", options.kernel)
     program = programs.compile_static(GUEST_PROGRAM)
     share = tempfile.mkdtemp(prefix="oboro-bench-kvm.")

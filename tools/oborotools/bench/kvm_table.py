@@ -14,7 +14,7 @@ def add_exits(report, exits, waiters):
         for what, benchmark, managed, limit in EXITS:
             if (benchmark, managed, bool(many)) in exits:
                 count = exits[benchmark, managed, bool(many)]
-                # What the service that waits does in this time is known but to a few.
+                # How many exits of the waiting service fall into this time is known except for a few.
                 tolerance = max(TOLERANCE, (2 + count["waiters"] / 5) / count["calls"])
                 report.add(section, what, limit + tolerance, max(0, count["exits"] - count["waiters"]) / count["calls"], **count)
     for what, rate in zip(("exits a second", "exits a second, with the managed files"), waiters):
@@ -27,7 +27,7 @@ def calls_in(trace):
 
 
 def add_system_calls(report, calls, stopped):
-    # After an exit of QEMU's own there is something between two KVM_RUN; after one of ours there must be nothing.
+    # QEMU makes some call between two KVM_RUN after an exit of its own. After one of ours there must be none.
     at_once = sum(one == other == "KVM_RUN" for one, other in zip(calls, calls[1:]))
     report.add("system calls of the vCPU's thread", "hooks with another than KVM_RUN after it", TOLERANCE,
                max(0, stopped - at_once) / max(1, stopped), seen=dict(collections.Counter(calls)), hooks=stopped)

@@ -38,7 +38,7 @@ class Machine:
     def __init__(self, name, command, log, pass_fds=()):
         self.name = name
         self.log = open(log, "wb")
-        # Before others on this host, where that is allowed. Ends with us, whatever happens to us.
+        # It has priority over others on this host, where that is allowed. It ends with this process, however this one ends.
         command = ["nice", "-n", "-10", *bound(command)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
                                         pass_fds=pass_fds, start_new_session=True)
@@ -70,7 +70,7 @@ class Machine:
     def find_emulator(self):
         """Once the guest is up."""
         for pid in [self.process.pid, *descendants(self.process.pid)]:
-            # The machine of a proxy is none of those that are measured.
+            # A proxy's machine is not measured.
             if vcpu_thread(pid) and not any(word.startswith("oboro-proxy-") for word in arguments_of(pid)):
                 self.pid, self.thread = pid, vcpu_thread(pid)
                 return
@@ -94,8 +94,8 @@ class Machine:
         return self.wait(word, timeout)
 
     def cpu_ns(self):
-        """CPU time of the vCPU, once the guest is idle: its code and what is done at hooks. Not disturbed by who else
-        runs on this host's CPU."""
+        """CPU time of the vCPU, once the guest is idle: the time of its code and of the hooks. Other programs on this host's
+        CPU do not count."""
         task = f"/proc/{self.pid}/task/{self.thread}"
         for _ in range(200):
             with open(task + "/stat") as handle:
@@ -145,14 +145,14 @@ def oboro_status(oboro, state):
 
 
 def empty_plugin(work):
-    """The path of a plugin for QEMU that does nothing: what it costs is QEMU's own price of having one."""
+    """The path of a plugin for QEMU that does nothing. Its cost is QEMU's own price for a plugin."""
     path = os.path.join(work, "empty.so")
     cache.run([os.environ.get("CC", "gcc"), "-O2", "-shared", "-fPIC", "-o", path, os.path.join(HERE, "empty_plugin.c")])
     return path
 
 
 def quiet_cpu():
-    """The CPU that others use least."""
+    """The CPU that other programs use least."""
     def idle():
         with open("/proc/stat") as handle:
             return {int(m[1]): int(m[2]) for m in re.finditer(r"^cpu(\d+)(?: \d+){3} (\d+)", handle.read(), re.M)}

@@ -1,4 +1,4 @@
-"""Unit tests: tables, limits and what the exit status comes from."""
+"""Unit tests: tables, limits and the exit status."""
 
 import contextlib
 import io

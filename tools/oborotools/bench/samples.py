@@ -1,4 +1,4 @@
-"""What is made of the samples of guests that took turns."""
+"""Statistics of the samples of guests that took turns."""
 
 import collections
 import math
@@ -7,7 +7,7 @@ import platform
 import re
 import statistics
 
-# Who comes first, in turn: the rounds begin with a different guest each.
+# The order in each round: the rounds begin with a different guest each.
 ORDERS = [("off", "empty", "on"), ("on", "off", "empty"), ("empty", "on", "off")]
 
 
@@ -50,5 +50,5 @@ def ns(samples, name, benchmark, phase):
 
 
 def paired_ratio(over, under):
-    """The median of the ratios of pairs. Where somebody got nothing at all done, it is infinite."""
+    """The median of the ratios of pairs. It is infinite where one of a pair got nothing done."""
     return statistics.median(a / b if b else math.inf if a else math.nan for a, b in zip(over, under, strict=True))

@@ -1,4 +1,4 @@
-"""Unit tests: what is made of samples."""
+"""Unit tests: statistics of samples."""
 
 import math
 import unittest

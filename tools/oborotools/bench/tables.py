@@ -1,4 +1,4 @@
-"""What is measured, and how much of it is too much."""
+"""The figures that are measured, and their limits."""
 
 # name, benchmark, phase, managed, limit, ratio in the paper
 ROWS = [
@@ -27,7 +27,7 @@ JOB_LIMIT = 1.05
 ARM_LIMITS = {"new": 1500, "cached": 150}  # ms
 MEMORY_LIMIT = 64  # MiB
 
-# What leaves the guest: name, benchmark, managed, at most so many exits a call.
+# Exits of the vCPU: name, benchmark, managed, at most so many a call.
 EXITS = [
     ("getppid", "getppid", False, 0), ("sched_yield", "sched_yield", False, 0), ("futex", "futex", False, 0),
     ("clock_gettime", "clock_gettime", False, 0), ("nanosleep", "nanosleep", False, 0), ("open, close", "open-close", False, 0), ("stat", "stat", False, 0),
@@ -52,9 +52,9 @@ KVM_TIMES = [
     ("TCP echo, managed", "lat_tcp", 0, True, None),
 ]
 HANDLER_LIMIT = 1500  # cycles
-TOLERANCE = 0.001     # of exits a call: the command that a slice begins with is longer by a character, and so on
+TOLERANCE = 0.001     # exits a call: a slice may begin with a command that is a character longer, say
 
-# Calls of a process that is not hidden: what they are, benchmark and phase of guest/hide.c, times as dear in the paper.
+# Calls of a process that is not hidden: name, benchmark and phase of guest/hide.c, how many times dearer they were in the paper.
 OTHERS = [
     ("sched_yield", "sched_yield", 0, "29 (0.15 -> 4.40 us)"), ("getppid", "getppid", 0, "-"), ("open + close", "open", 0, "-"),
     ("write 4 KB", "file", 0, "-"), ("read 4 KB", "file", 1, "-"), ("UNIX datagram sendto 64 B", "unix", 0, "-"),

@@ -1,4 +1,4 @@
-"""bench/run trace: what tracing costs on TCG."""
+"""bench/run trace: the cost of tracing on TCG."""
 
 import datetime
 import json

@@ -1,4 +1,4 @@
-"""What is printed of the cases while they run."""
+"""Prints how the cases go while they run."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ WORDS = {"passed": "ok    ", "failed": "FAILED", "skipped": "skip  "}
 
 
 def lines(result):
-    """What there is to say of a result."""
+    """The line that reports a result."""
     tail = result.reason if result.reason else f"kernel {result.kernel}, {result.seconds:.1f} s"
     found = [f"{WORDS[result.outcome]} {short(result.file)}: {result.name} ({tail})"]
     for failure in result.failures:
@@ -24,7 +24,7 @@ def lines(result):
 
 
 class Board:
-    """Reports results; and says what is running when nothing else has been said for a while."""
+    """Reports results. Says which cases run if it has printed nothing for a while."""
 
     def __init__(self, total):
         self.total = total

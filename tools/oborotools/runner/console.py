@@ -1,4 +1,4 @@
-"""What a guest's console and the logs beside it say."""
+"""Reads a guest's console and the logs beside it."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def text_of(path, begin=0):
 
 
 def output(text):
-    """What the scripts printed, markers and everything around them left out."""
+    """The output of the scripts, without the markers and everything around them."""
     parts = []
     for begin in BEGIN.finditer(text):
         end = END.search(text, begin.end())

@@ -1,4 +1,4 @@
-"""Unit tests: what is read out of a guest's console, and of a guest that is stuck."""
+"""Unit tests: reading a guest's console, and the state of a guest that is stuck."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Compares what came with what a case expects."""
+"""Compares the records that came with those that a case expects."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from .results import CaseFailed
 
 
 class Oboro:
-    """What `oboro` says of a case's state; what it said is left in the case's directory."""
+    """Asks `oboro` about a case's state. Its answers are left in the case's directory."""
 
     def __init__(self, program, state, directory, after=0):
         """`after`: the events up to this number are another case's."""
@@ -25,7 +25,7 @@ class Oboro:
         return done.stdout
 
     def wait_for_journal(self, seconds):
-        """Until all that has happened so far is in the journal; of a guest that goes on, whose supervisor gets to it late."""
+        """Waits until all events so far are in the journal: the guest goes on, and its supervisor may be late."""
         end = time.monotonic() + seconds
         while json.loads(self.ask("status", "--json") or "{}").get("waiting") and time.monotonic() < end:
             time.sleep(0.05)
@@ -48,7 +48,7 @@ class Oboro:
 
 
 def evaluate(case, oboro, output):
-    """What of the case does not hold; `output`: what its scripts printed."""
+    """The lines of the case that do not hold. `output`: the output of its scripts."""
     events = [event for event in oboro.records("events.jsonl", "events", "--json") if not oboro.after or event.get("seq", 0) > oboro.after]
     lists = {}
 
@@ -85,7 +85,7 @@ def evaluate(case, oboro, output):
 
 
 def patterns(case, candidates):
-    """What of EXPECT and REJECT does not hold; `candidates(pattern)`: the records that a pattern may mean."""
+    """The EXPECT and REJECT lines that do not hold. `candidates(pattern)`: the records that a pattern may mean."""
     failures = []
 
     def hits(pattern):

@@ -1,4 +1,4 @@
-"""Unit tests: what came against what a case expects."""
+"""Unit tests: comparing records with those that a case expects."""
 
 import json
 import os

@@ -28,7 +28,7 @@ def start(lines, directory, environment, apart):
 
 
 def note(status, log):
-    """What there is to say of a script that had ended by itself before a case that failed; None where it had not, or well."""
+    """A note about a script that ended by itself, and badly, before a case that failed. None if it did not."""
     if status in (None, 0):
         return None
     with open(log, errors="replace") as handle:

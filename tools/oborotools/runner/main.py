@@ -43,7 +43,7 @@ def main(arguments=None):
 
 
 def run_all(options, runs, results):
-    """As many of them (Run or SharedRun) at once as there are jobs; the exit status."""
+    """Runs as many of them (Run or SharedRun) at once as there are jobs. Returns the exit status."""
     board = Board(sum(len(members(unit)) for unit in runs) + len(results))
     for result in results:
         board.report(result)
@@ -67,7 +67,7 @@ def run_all(options, runs, results):
     options.shared_network = Namespaces.possible()
     if options.shared_network:
         say(f"      the cases share this host's network ({options.shared_network}): what needs a network of its own fails")
-    # An interrupt or a termination ends what the cases started, in their own `finally`.
+    # At an interrupt or a termination, the cases end what they started in their own `finally`.
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     with concurrent.futures.ThreadPoolExecutor(max(1, options.jobs)) as pool:
         futures = [pool.submit(one, run) for run in runs]

@@ -1,4 +1,4 @@
-"""What keeps cases that run at the same time apart."""
+"""Keeps cases apart that run at the same time."""
 
 import os
 import re

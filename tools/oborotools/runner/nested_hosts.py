@@ -38,7 +38,7 @@ def run(options, runs, results):
         left = one_boot(options, program, units, results, board)
         if not left:
             break
-        # The host's own kernel is run by an emulator, which has bugs of its own. What was begun begins afresh, each case by itself.
+        # An emulator runs the host's own kernel, and has bugs of its own. Cases that had begun begin afresh, each by itself.
         say(f"      {len(left)} cases are left; a nested host is booted again ({boot} of at most {BOOTS} times)")
         for one in left:
             shutil.rmtree(one.directory, ignore_errors=True)
@@ -54,7 +54,7 @@ def run(options, runs, results):
 
 
 def prepare(units, results, board):
-    """What each of them is booted from; those for which that could be made."""
+    """The parts that each case is booted from; without the cases for which they could not be made."""
     good = []
     for unit in units:
         board.running[f"preparing {unit.label}"] = time.monotonic()
@@ -102,7 +102,7 @@ class NestedHost:
             json.dump([[{"file": run.case.file, "kernel": run.kernel, "port": run.port, "directory": run.directory}
                         for run in members(unit)] for unit in units], handle)
         open(self.report, "w").close()
-        # What is emulated twice takes its time.
+        # A guest that is emulated twice takes its time.
         words = [PROGRAM, "--prepared", self.plan, "--report", self.report, "--jobs", "1",
                  "--timeout-factor", str(options.timeout_factor * SLOWNESS), *(["--keep"] if options.keep else [])]
         self.command = f"OBORO={shlex.quote(os.path.join(program, 'bin', 'oboro'))} {shlex.join(words)}"
@@ -129,7 +129,7 @@ class NestedHost:
 
 
 def prepared_runs(options):
-    """What NestedHost wrote a plan of: called in the nested host."""
+    """Runs the plan that NestedHost wrote. Called in the nested host."""
     with open(options.prepared) as handle:
         listed = json.load(handle)
     options.oboro = program_under_test()

@@ -1,4 +1,4 @@
-"""What a case's guest is booted from, and by which command."""
+"""Prepares the parts that a case's guest is booted from, and the command."""
 
 import os
 import shlex
@@ -10,7 +10,7 @@ from .. import cache, guest, programs
 
 @dataclass
 class Setting:
-    """Of one run of a case: where its files are, and what else of it the command names."""
+    """One run of a case: the place of its files, and all else of it that the command names."""
     directory: str
     state: str
     monitor: str
@@ -35,7 +35,7 @@ def file_of(case, path, source, directory):
 
 
 def boots(case, port):
-    """[(script, what follows it)] of a case's boots."""
+    """[(script, the end of the boot)] of a case's boots."""
     found = []
     for number, lines in enumerate(case.boots):
         end = "poweroff" if number == len(case.boots) - 1 else {"reboot": "reboot", "kill": "wait"}[case.ends[number]]
@@ -48,7 +48,7 @@ def command(options, case, built, setting):
     path = lambda name: os.path.join(setting.directory, name)  # noqa: E731
     append = built.append
     if options.nested:
-        # On what is emulated twice, a kernel that patches itself is long enough at it to complain of a lockup (of 20 s).
+        # In a guest that is emulated twice, a kernel that patches itself takes so long that it complains of a lockup (of 20 s).
         append += " watchdog_thresh=60"
     words = [options.oboro, "run", "--kernel", built.kernel, "--initrd", path("initrd"), "--append", append]
     if built.disk:

@@ -1,11 +1,11 @@
-"""How a case went."""
+"""The result of a case."""
 
 import dataclasses
 import json
 
 
 class CaseFailed(Exception):
-    """The case went wrong before there was anything to compare."""
+    """The case failed before there was anything to compare."""
 
 
 class NeverBegan(CaseFailed):
@@ -30,7 +30,7 @@ class Result:
 
     @property
     def run(self):
-        """Which run it is the result of."""
+        """The run that this is the result of."""
         return self.file, self.kernel
 
 

@@ -16,13 +16,13 @@ from .namespaces import Namespaces, Ports
 from .results import CaseFailed, NeverBegan, Result
 
 PORTS = Ports()
-# How many guests may be booted again, in all: more of them that do not boot are no accident.
+# How many guests may be booted again, in all. If more of them do not boot, that is no accident.
 AGAIN = threading.Semaphore(2)
 STOP = threading.Event()
 
 
 class Run:
-    """`directory`: where somebody has prepared it already (a nested host's cases)."""
+    """`directory`: the place where the case has been prepared already (a nested host's cases)."""
 
     def __init__(self, options, case, kernel, port, directory=None):
         self.options = options
@@ -31,8 +31,8 @@ class Run:
         self.port = port
         self.prepared = directory is not None
         self.directory = directory or tempfile.mkdtemp(prefix=f"oboro-{case.identity}-", dir=options.work)
-        # Not on what a nested host shares with us: mapped files lose their size there. Nor in memory, where files have no owners
-        # (hidden ones, whose owners are extended attributes).
+        # Not on the file system that a nested host shares with us: mapped files lose their size there. Nor in memory, where hidden files
+        # would have no owners (these are extended attributes).
         self.state = os.path.join(tempfile.mkdtemp(prefix="oboro-state-", dir="/var/tmp") if self.prepared else self.directory, "state")
         self.monitor = os.path.join(os.path.dirname(self.state), "monitor")
         self.console = os.path.join(self.directory, "console.log")
@@ -49,12 +49,12 @@ class Run:
         return os.path.join(self.directory, name)
 
     def prepare(self):
-        """The guest, its files and its disk; says what to start."""
+        """Makes the guest, its files and its disk. Returns the command to start."""
         setting = preparation.Setting(self.directory, self.state, self.monitor, self.port, self.kernel, self.cpus)
         self.command = preparation.prepared(self.options, setting) if self.prepared else preparation.prepare(self.options, self.case, setting)
 
     def apart(self, command):
-        """`command` as all that belongs to the case is run."""
+        """`command`, put where everything that belongs to the case runs."""
         return bound(self.namespaces.command(command) if self.namespaces else command)
 
     def boot(self):
@@ -67,7 +67,7 @@ class Run:
             self.all_boots()
 
     def may_boot_again(self, error):
-        """Puts away what the first boot has left, if there may be a second one."""
+        """Puts the files of the first boot away, if there may be a second one."""
         if self.cpus == 1 or self.options.engine != "tcg" or not AGAIN.acquire(blocking=False):
             return False
         self.booted_again = str(error)
@@ -125,7 +125,7 @@ class Run:
             raise CaseFailed("oboro run did not end within 15 s after QEMU was killed")
 
     def not_over(self, when):
-        """Ends what is not over in time, and says what it was at."""
+        """Ends a run that is not over in time, and says what it was doing."""
         seen = stuck.look(emulator_of(self.process.pid), self.monitor, self.path("stuck.log"))
         problem = f"not over after {when}{self.last_words()}{seen}"
         end_group(self.process)
@@ -180,14 +180,14 @@ class Run:
         return result
 
     def take_state(self, keep):
-        """Of a prepared case: to where it outlives the nested host, if anybody is to see it."""
+        """Copies the state of a prepared case to a place that outlives the nested host, if anybody is to see it."""
         if (keep or self.options.keep) and os.path.exists(self.state):
-            # Links as links: they are what a guest made them.
+            # Links are copied as links, because a guest has made them.
             shutil.copytree(self.state, self.path("state"), symlinks=True, dirs_exist_ok=True)
         shutil.rmtree(os.path.dirname(self.state), ignore_errors=True)
 
     def put_away(self, result, host_status):
-        """Notes to what failed; what nobody has to look at is removed."""
+        """Adds notes to a failure, and removes files that nobody has to look at."""
         if self.prepared:
             self.take_state(bool(result.failures))
         if result.failures:

@@ -1,4 +1,4 @@
-"""Which cases are run, and on which kernels."""
+"""Selects the cases that are run, and their kernels."""
 
 import os
 
@@ -39,7 +39,7 @@ def read_all(files, read):
 def plan(options, read):
     """The runs to make, as (case, kernel), and the results of those that are skipped."""
     runs, skipped = [], []
-    # What takes longest begins first, or the others are over and it runs alone.
+    # The longest case begins first. Otherwise it would run alone in the end.
     read = sorted(read, key=lambda case: -case.timeout)
     asked = options.kernel.split(",") if options.kernel else None
     for case in read:

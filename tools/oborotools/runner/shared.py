@@ -18,9 +18,9 @@ from .namespaces import Namespaces
 from .results import CaseFailed, NeverBegan, Result
 from .run import STOP
 
-MOST = 12  # in a boot: what fails late is begun again late
+MOST = 12  # in a boot: after a late failure, much would have to begin again
 ROOM = "/oboro/share"
-# Removes what a case leaves in a guest that is in memory: processes, mounts, files. (Not the objects of System V's IPC.)
+# Removes the remains of a case from a guest that is in memory: processes, mounts, files. (Not the objects of System V's IPC.)
 DRIVER = r"""
 everything() { find / -xdev -path /oboro -prune -o -print | sort; }
 mounts() { cut -d' ' -f2 /proc/mounts | sort; }
@@ -137,7 +137,7 @@ class SharedRun:
             self.host.take_state(keep=not good)
         if good and not self.options.keep:
             shutil.rmtree(self.host.directory, ignore_errors=True)
-        # In a nested host nothing can be prepared: it is booted again for what is left.
+        # In a nested host nothing can be prepared: it is booted again for the cases that are left.
         if left and not self.host.prepared and not STOP.is_set():
             yield from (SharedRun(left) if len(left) > 1 else left[0]).results()
 
@@ -192,7 +192,7 @@ class SharedRun:
         return result
 
     def clean(self, number):
-        """Has the guest remove what a case left; whether nothing is managed then, so that another may begin."""
+        """Has the guest remove the remains of a case. Whether nothing is managed after that, so that another may begin."""
         self.deadline = time.monotonic() + self.runs[number].timeout
         self.go_on()
         self.wait_for(rf"^@oboro clean {number}$", self.runs[number])

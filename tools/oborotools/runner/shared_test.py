@@ -42,7 +42,7 @@ class SharedTest(unittest.TestCase):
         os.mkdir(os.path.join(self.top, "work"))
 
     def go(self, *names, arguments=(), expect="EXPECT leak comm={name}\nREJECT leak comm=first\nEXPECT managed file path=/tmp/x\n"):
-        """What came of cases of these names, and how often there was a boot."""
+        """The results of cases with these names, and how often there was a boot."""
         found = options.parse(["--timeout-factor", "2", *arguments, "x"])
         found.work, found.shared_network, found.oboro = os.path.join(self.top, "work"), "not tried here", os.path.join(self.top, "oboro")
         members = []

@@ -7,7 +7,7 @@ import time
 
 
 def hmp(path, command, patience=5.0):
-    """What QEMU's monitor answers."""
+    """The answer of QEMU's monitor."""
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.settimeout(patience)
         monitor.connect(path)
@@ -27,7 +27,7 @@ def hmp(path, command, patience=5.0):
 
 
 def look(emulator, monitor, log_path):
-    """What QEMU is at: a word on each vCPU; into the log registers and threads, twice. `emulator`: its process, or None."""
+    """Where QEMU is stuck. Returns a word on each vCPU; the log gets registers and threads, twice. `emulator`: its process, or None."""
     if emulator is None:
         return ""
     registers = ""

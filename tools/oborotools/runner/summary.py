@@ -1,4 +1,4 @@
-"""What is left of all results in the end."""
+"""The summary of all results."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ def exit_status(results):
 
 
 def finish(options, results):
-    """Removes what is empty, writes and prints; the exit status."""
+    """Removes empty directories, writes and prints. Returns the exit status."""
     for name in os.listdir(options.work):
         if re.fullmatch(r"report\.\d+", name):
             os.unlink(os.path.join(options.work, name))

@@ -1,4 +1,4 @@
-"""Unit tests: what is printed of results, and the closing line that ./check reads."""
+"""Unit tests: the printed results, and the closing line that ./check reads."""
 
 import json
 import os

@@ -1,8 +1,8 @@
-// What is traced: the first virtual machine of the process that loaded us. A boot (boot.h) is followed by looking at
-// the exits of vCPUs that are the VMM's: while none has been in a Linux kernel at its final address, at each; then
-// until that kernel's code is final, for which there are many (drivers look for their devices). A reset is noticed by
-// the register values that the VMM sets. When the supervisor is gone before a boot is armed, the VMM ends with status
-// 3; after, it is the policy (policy::Trouble::supervisor_loss) that says what becomes of the guest.
+// The session traces the first virtual machine of the process that loaded us. It follows a boot (boot.h) by looking at
+// those exits of vCPUs that are the VMM's: at each exit until a vCPU has been in a Linux kernel at its final address;
+// then until that kernel's code is final, for which there are many exits (drivers look for their devices). It notices a
+// reset by the register values that the VMM sets. If the supervisor is gone before a boot is armed, the VMM ends with
+// status 3. After that, the policy (policy::Trouble::supervisor_loss) says what becomes of the guest.
 //
 // Threads: run() on the vCPU's own thread; the other functions on any thread of the VMM.
 #pragma once

@@ -254,7 +254,7 @@ class DenyTest : public KvmSessionTest {
 
 TEST_F(DenyTest, WithoutItsSupervisorATracedGuestRunsOnAndSendsNothing) {
   boot();
-  // What it says, it says on standard error.
+  // Its message goes to standard error.
   int ends[2];
   ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
   const UniqueFd said(ends[0]), before(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));

@@ -69,7 +69,7 @@ void KvmSession::look_after() {
                                                 : Result<link::Message>(Error{});
       if (!going.why) going.since = std::chrono::steady_clock::now();
       if (message) {
-        // That it has begun; how it ends, the control channel tells.
+        // Done says that letting go has begun. The control channel tells how it ends.
         if (message->as<link::Detach>()) going.why = "asked for";
         (void)link::send(start_.commands, answer_to(message->body), message->request);
       } else {
