@@ -28,6 +28,7 @@
 
 #include "proxy/channel.h"
 #include "proxy/directories.h"
+#include "proxy/never_reached.h"
 #include "proxy/options.h"
 #include "proxy/relay.h"
 
@@ -136,43 +137,72 @@ void put(sockaddr& out, const T& in) {
   std::memcpy(&out, &in, sizeof in);
 }
 
-// Routes that lead nowhere.
-bool deny4(int any, std::span<const std::byte> address, const char* netmask = "255.255.255.255") {
-  sockaddr_in to = in4("0.0.0.0");
-  std::memcpy(&to.sin_addr, address.data(), sizeof to.sin_addr);
+// To a network of IPv4; `how` and the rest are the caller's.
+rtentry route4(const Network& network, int how) {
+  sockaddr_in to = in4("0.0.0.0"), mask = to;
+  std::memcpy(&to.sin_addr, network.base.data(), sizeof to.sin_addr);
+  mask.sin_addr.s_addr = network.prefix ? htonl(UINT32_MAX << (32 - network.prefix)) : 0;
   rtentry route{};
   put(route.rt_dst, to);
-  put(route.rt_genmask, in4(netmask));
-  route.rt_flags = RTF_UP | RTF_REJECT;
+  put(route.rt_genmask, mask);
+  route.rt_flags = static_cast<unsigned short>(RTF_UP | how);
+  return route;
+}
+in6_rtmsg route6(const Network& network, int how) {
+  in6_rtmsg route{};
+  std::memcpy(&route.rtmsg_dst, network.base.data(), sizeof route.rtmsg_dst);
+  route.rtmsg_dst_len = static_cast<uint16_t>(network.prefix);
+  route.rtmsg_flags = static_cast<unsigned>(RTF_UP | how);
+  return route;
+}
+template <typename Route>
+bool add(int any, Route route) {
   return ioctl(any, SIOCADDRT, &route) == 0 || errno == EEXIST;
 }
 
-bool deny6(int any, std::span<const std::byte> address, uint16_t prefix = 128) {
-  in6_rtmsg route{};
-  std::memcpy(&route.rtmsg_dst, address.data(), sizeof route.rtmsg_dst);
-  route.rtmsg_dst_len = prefix;
-  route.rtmsg_flags = RTF_UP | RTF_REJECT;
+bool is_four(const Network& network) { return network.base.size() == sizeof(in_addr); }
+
+// Routes that lead nowhere.
+bool deny4(int any, const Network& network) { return add(any, route4(network, RTF_REJECT)); }
+bool deny6(int any, const Network& network) {
+  in6_rtmsg route = route6(network, RTF_REJECT);
   route.rtmsg_metric = 1;
   route.rtmsg_ifindex = static_cast<int>(if_nametoindex("lo"));
-  return ioctl(any, SIOCADDRT, &route) == 0 || errno == EEXIST;
+  return add(any, route);
+}
+
+// Both of 8 bits times some.
+std::vector<Network> machine_networks() {
+  return {*parse_network(kMachineNetwork.network), *parse_network(fmt::format("{}/64", kMachineNetwork.network6))};
 }
 
 // QEMU takes every address of its network for one of its host. In two halves, each of which is nearer than the route to
 // the whole, by which the router is found.
 bool deny_network(int any4, int any6) {
-  in_addr four = in4(kMachineNetwork.base).sin_addr;
-  in6_addr six = in6(kMachineNetwork.network6);
-  bool done = true;
-  for (int half = 0; half < 2; ++half) {
-    done = done && deny4(any4, std::as_bytes(std::span(&four, 1)), "255.255.255.128");
-    done = done && (any6 < 0 || deny6(any6, std::as_bytes(std::span(&six, 1)), 65));
-    four.s_addr |= htonl(0x80);
-    six.s6_addr[8] |= 0x80;
-  }
-  return done;
+  for (const Network& whole : machine_networks())
+    for (int half = 0; half < 2; ++half) {
+      Network network = whole;
+      if (half) network.base[whole.prefix / 8] |= std::byte{0x80};
+      ++network.prefix;
+      if (is_four(network) ? !deny4(any4, network) : any6 >= 0 && !deny6(any6, network)) return false;
+    }
+  return true;
 }
 
-bool start4(int any, ifreq card) {
+// The networks to which there are routes: what the service may reach; all, if that is not said, or if it listens, for
+// who comes is to be answered. What is refused to all has none that is nearer than the one by which it is denied.
+std::vector<Network> reached(const Options& options) {
+  if (!options.to || !options.confinement.listen.empty()) return {*parse_network("0.0.0.0/0"), *parse_network("::/0")};
+  std::vector<Network> refused = machine_networks();
+  for (const NeverReached& row : kNeverReached) refused.push_back(*parse_network(row.network));
+  std::vector<Network> all;
+  for (const Destination& one : *options.to)
+    if (std::none_of(refused.begin(), refused.end(), [&](const Network& no) { return no.covers(one.network); }))
+      all.push_back(one.network);
+  return all;
+}
+
+bool start4(int any, ifreq card, const std::vector<Network>& reached) {
   const MachineNetwork& net = kMachineNetwork;
   put(card.ifr_addr, in4(net.own));
   if (ioctl(any, SIOCSIFADDR, &card) != 0) return false;
@@ -180,15 +210,15 @@ bool start4(int any, ifreq card) {
   if (ioctl(any, SIOCSIFNETMASK, &card) != 0) return false;
   card.ifr_flags = IFF_UP | IFF_RUNNING;
   if (ioctl(any, SIOCSIFFLAGS, &card) != 0) return false;
-  rtentry route{};
-  put(route.rt_dst, in4("0.0.0.0"));
-  put(route.rt_genmask, in4("0.0.0.0"));
-  put(route.rt_gateway, in4(net.router));
-  route.rt_flags = RTF_UP | RTF_GATEWAY;
-  return ioctl(any, SIOCADDRT, &route) == 0;
+  return std::all_of(reached.begin(), reached.end(), [&](const Network& network) {
+    if (!is_four(network)) return true;
+    rtentry route = route4(network, RTF_GATEWAY);
+    put(route.rt_gateway, in4(net.router));
+    return add(any, route);
+  });
 }
 
-bool start6(int any, const std::string& name, int index) {
+bool start6(int any, const std::string& name, int index, const std::vector<Network>& reached) {
   const MachineNetwork& net = kMachineNetwork;
   // Its address is not asked for, nor looked for elsewhere, which would take a second.
   for (const char* setting : {"accept_dad", "accept_ra", "autoconf"})
@@ -198,15 +228,17 @@ bool start6(int any, const std::string& name, int index) {
   own.ifr6_prefixlen = 64;
   own.ifr6_ifindex = index;
   if (ioctl(any, SIOCSIFADDR, &own) != 0) return false;
-  in6_rtmsg route{};
-  route.rtmsg_gateway = in6(net.router6);
-  route.rtmsg_flags = RTF_UP | RTF_GATEWAY;
-  route.rtmsg_metric = 1024;
-  route.rtmsg_ifindex = index;
-  return ioctl(any, SIOCADDRT, &route) == 0;
+  return std::all_of(reached.begin(), reached.end(), [&](const Network& network) {
+    if (is_four(network)) return true;
+    in6_rtmsg route = route6(network, RTF_GATEWAY);
+    route.rtmsg_gateway = in6(net.router6);
+    route.rtmsg_metric = 1024;  // and that of a denial is less
+    route.rtmsg_ifindex = index;
+    return add(any, route);
+  });
 }
 
-Result<void> start_network(const std::vector<std::vector<std::byte>>& denied) {
+Result<void> start_network(const Options& options) {
   std::string name;
   const bool there = wait_for([&] {
     std::error_code error;
@@ -222,21 +254,24 @@ Result<void> start_network(const std::vector<std::vector<std::byte>>& denied) {
   name.copy(card.ifr_name, IFNAMSIZ - 1);
   if (ioctl(any4.get(), SIOCGIFINDEX, &card) != 0) return failed(name);
   const int index = card.ifr_ifindex;
-  if (!start4(any4.get(), card)) return failed(fmt::format("IPv4 at {}", name));
+  const std::vector<Network> ways = reached(options);
+  if (!start4(any4.get(), card, ways)) return failed(fmt::format("IPv4 at {}", name));
   // Without it, routes that lead nowhere have no device to stand for.
   ifreq loopback{};
   std::strcpy(loopback.ifr_name, "lo");
   loopback.ifr_flags = IFF_UP | IFF_RUNNING;
   if (ioctl(any4.get(), SIOCSIFFLAGS, &loopback) != 0) return failed("loopback");
-  if (any6 && !start6(any6.get(), name, index)) return failed(fmt::format("IPv6 at {}", name));
+  if (any6 && !start6(any6.get(), name, index, ways)) return failed(fmt::format("IPv6 at {}", name));
   if (!deny_network(any4.get(), any6.get())) return failed("no way to deny this host");
-  for (const auto& address : denied) {
-    const bool four = address.size() == sizeof(in_addr);
-    if (!four && !any6) continue;
-    if (four ? deny4(any4.get(), address) : deny6(any6.get(), address)) continue;
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    inet_ntop(four ? AF_INET : AF_INET6, address.data(), text.data(), text.size());
-    return failed(fmt::format("no way to deny {}", text.data()));
+  // After what leads there: of two IPv4 routes to the same network the later one counts.
+  std::vector<Network> denied;
+  for (const auto& address : options.denied) denied.push_back({address, static_cast<unsigned>(address.size()) * 8});
+  for (const NeverReached& row : kNeverReached)
+    if (row.metadata) denied.push_back(*parse_network(row.network));
+  for (const Network& network : denied) {
+    if (!is_four(network) && !any6) continue;
+    if (is_four(network) ? deny4(any4.get(), network) : deny6(any6.get(), network)) continue;
+    return failed(fmt::format("no way to deny {}", address_text(network.base)));
   }
   return {};
 }
@@ -296,7 +331,7 @@ Result<void> work() {
   for (const std::string& directory : directories)
     if (auto done = make_directories(files->get(), directory); !done) return done;
   if (options->confinement.network)
-    if (auto done = start_network(options->denied); !done) return done;
+    if (auto done = start_network(*options); !done) return done;
   Result<Running> proxy = start_proxy(arguments, std::move(*files));
   if (!proxy) return proxy.error();
   Result<Channel> channel = Channel::attach(std::move(proxy->channel), Channel::Side::tracer);

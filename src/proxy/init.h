@@ -10,8 +10,9 @@
 //   virtio-serial port "oboro.proxy"
 //   a virtio network card, with --network remote: QEMU's user network at kMachineNetwork
 //
-// Beyond the proxy's own check, the routes of this machine lead to no address that is denied: that holds, too, against
-// code execution in the proxy, which may not change routes.
+// Beyond the proxy's own check, the routes of this machine lead to no address that is denied, and with --to and
+// without --listen to no other network than those: that holds, too, against code execution in the proxy, which may not
+// change routes.
 #pragma once
 
 #include "base/result.h"
@@ -26,7 +27,6 @@ inline constexpr char kPortName[] = "oboro.proxy";
 // Addresses of the documentation, which no real host has: what they hide is nobody.
 struct MachineNetwork {
   const char* network = "192.0.2.0/24";
-  const char* base = "192.0.2.0";
   const char* own = "192.0.2.15";
   const char* netmask = "255.255.255.0";
   const char* router = "192.0.2.2";  // and QEMU's alias of its host

@@ -151,7 +151,8 @@ Result<void> restrict(int root, const Confinement& wanted) {
   if (version < 2) return {};
   Ruleset rules;
   rules.files = kFirst | kRefer | (version >= 3 ? kTruncate : 0) | (version >= 5 ? kIoctlDevice : 0);
-  if (version >= 4) rules.network = kBindTcp | (wanted.network ? 0 : kConnectTcp);
+  const bool connects_anywhere = wanted.network && !wanted.connect;
+  if (version >= 4) rules.network = kBindTcp | (connects_anywhere ? 0 : kConnectTcp);
   if (version >= 6) rules.scopes = kAbstractSocket | kSignal;
   const UniqueFd set(static_cast<int>(syscall(SYS_landlock_create_ruleset, &rules, sizeof rules, 0)));
   if (!set) return refused("landlock");
@@ -159,13 +160,16 @@ Result<void> restrict(int root, const Confinement& wanted) {
   beneath.allowed = rules.files & ~(kExecute | kMakeChar | kMakeSock | kMakeFifo | kMakeBlock | kIoctlDevice);
   beneath.directory = root;
   if (syscall(SYS_landlock_add_rule, set.get(), kBeneath, &beneath, 0) != 0) return refused("landlock");
+  const auto allow = [&](uint64_t what, uint16_t port) {
+    const Port one{what, port};
+    return syscall(SYS_landlock_add_rule, set.get(), kPort, &one, 0) == 0;
+  };
   if (rules.network && wanted.network) {
-    std::vector<uint16_t> ports = wanted.listen;
-    ports.push_back(0);  // one of the kernel's choice, to which sockets.h lets nobody listen
-    for (const uint16_t port : ports) {
-      const Port one{kBindTcp, port};
-      if (syscall(SYS_landlock_add_rule, set.get(), kPort, &one, 0) != 0) return refused("landlock");
-    }
+    if (!allow(kBindTcp, 0)) return refused("landlock");  // the kernel's choice, to which sockets.h lets nobody listen
+    for (const uint16_t port : wanted.listen)
+      if (!allow(kBindTcp, port)) return refused("landlock");
+    for (const uint16_t port : wanted.connect.value_or(std::set<uint16_t>()))
+      if (!allow(kConnectTcp, port)) return refused("landlock");
   }
   if (syscall(SYS_landlock_restrict_self, set.get(), 0) != 0) return refused("landlock");
   return {};

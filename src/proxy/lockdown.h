@@ -9,6 +9,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <set>
 #include <vector>
 
 #include "base/fd.h"
@@ -20,7 +22,8 @@ namespace oboro::proxy {
 struct Confinement {
   bool network = false;          // the host's; otherwise a namespace without any
   std::vector<uint16_t> listen;  // ports that are bound; below 1024 one takes CAP_NET_BIND_SERVICE, which is then kept
-  size_t memory = kDefaultMemory;  // of address space
+  std::optional<std::set<uint16_t>> connect;  // TCP ports, of whatever host; nothing: any, as far as this is concerned
+  size_t memory = kDefaultMemory;             // of address space
   size_t files = kDefaultFiles;
 };
 

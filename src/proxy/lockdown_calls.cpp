@@ -39,13 +39,15 @@ void add_network(std::vector<Rule>& rules) {
       for (const int given : {0, static_cast<int>(protocol)})
         rules.push_back({SCMP_SYS(socket), {is(0, family), is(1, type | SOCK_CLOEXEC | SOCK_NONBLOCK), is(2, given)}});
   rules.push_back({SCMP_SYS(accept4), {is(3, SOCK_CLOEXEC | SOCK_NONBLOCK)}});
+  // No connection by the way, which Landlock would not see.
+  rules.push_back({SCMP_SYS(sendto), {has(3, MSG_FASTOPEN, 0)}});
   for (const SocketOption& option : socket_options())
     for (const int call : {SCMP_SYS(getsockopt), SCMP_SYS(setsockopt)})
       rules.push_back({call, {is(1, option.level), is(2, option.name)}});
   rules.push_back({SCMP_SYS(epoll_create1), {is(0, EPOLL_CLOEXEC)}});
   for (const int operation : {EPOLL_CTL_MOD, EPOLL_CTL_DEL}) rules.push_back({SCMP_SYS(epoll_ctl), {is(1, operation)}});
-  for (const int call : {SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(sendto), SCMP_SYS(recvmsg),
-                         SCMP_SYS(shutdown), SCMP_SYS(getsockname), SCMP_SYS(getpeername)})
+  for (const int call : {SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(recvmsg), SCMP_SYS(shutdown),
+                         SCMP_SYS(getsockname), SCMP_SYS(getpeername)})
     rules.push_back({call});
 }
 

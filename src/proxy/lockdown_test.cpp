@@ -192,6 +192,7 @@ TEST_F(ProxyLockdown, FilterLooksAtArguments) {
   EXPECT_TRUE(kills([] { (void)ioctl(2, TIOCSTI, "x"); }));
   EXPECT_TRUE(kills([] { (void)fcntl(2, F_DUPFD, 0); }));
   EXPECT_TRUE(kills([] { (void)fcntl(2, F_SETOWN, 1); }));
+  EXPECT_TRUE(kills([] { (void)sendto(2, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, nullptr, 0); }));
   EXPECT_TRUE(kills([] { (void)setsockopt(2, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2); }));
   EXPECT_TRUE(kills([] { (void)setsockopt(2, IPPROTO_TCP, TCP_NODELAY + 100, "lo", 2); }));
   EXPECT_TRUE(kills([] { (void)epoll_ctl(3, 77, 2, nullptr); }));
@@ -341,6 +342,34 @@ TEST_F(ProxyLockdown, PortsThatItMayHave) {
   }
   wanted.listen = {514};
   EXPECT_EQ(confined(bind_to(514)), 0);
+}
+
+// By UDP the kernel knows no ports, and by neither any hosts: that is network_policy.h's.
+TEST_F(ProxyLockdown, TcpPortsThatItMayConnectTo) {
+  if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "no network namespace";
+  if (syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) < 4) GTEST_SKIP() << "the kernel's Landlock knows no ports";
+  wanted.network = true;
+  // Nobody is there to be reached: this is about what is asked first.
+  const auto connect_to = [](uint16_t port) {
+    return [port] {
+      const UniqueFd fd(socket(AF_INET, SOCK_STREAM, 0));
+      sockaddr_in in{};
+      in.sin_family = AF_INET;
+      in.sin_port = htons(port);
+      in.sin_addr.s_addr = htonl(0xcb007107);
+      return connect(fd.get(), reinterpret_cast<sockaddr*>(&in), sizeof in) == 0 ? 0 : errno;
+    };
+  };
+  const auto status = [](int error) { return error << 8; };
+  EXPECT_EQ(confined(connect_to(443)), status(ENETUNREACH));
+  wanted.connect = {443, 6514};
+  wanted.listen = {443};
+  EXPECT_EQ(confined(connect_to(443)), status(ENETUNREACH));
+  EXPECT_EQ(confined(connect_to(6514)), status(ENETUNREACH));
+  EXPECT_EQ(confined(connect_to(6513)), status(EACCES));
+  EXPECT_EQ(confined(connect_to(0)), status(EACCES));
+  wanted.connect.emplace();
+  EXPECT_EQ(confined(connect_to(443)), status(EACCES));
 }
 
 TEST_F(ProxyLockdown, RefusesWhatIsNoDirectory) {

@@ -5,6 +5,8 @@
 #include <array>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <optional>
+#include <set>
 #include <string_view>
 #include <unistd.h>
 #include <utility>
@@ -139,6 +141,22 @@ std::vector<int> Options::descriptors() const {
   return all;
 }
 
+namespace {
+
+// For the kernel to hold the proxy to. Nothing: they are too many to be worth it.
+std::optional<std::set<uint16_t>> tcp_ports(const std::vector<Destination>& to) {
+  constexpr size_t kMost = 4096;
+  std::set<uint16_t> ports;
+  for (const Destination& one : to)
+    for (unsigned port = one.first_port; one.protocol == Protocol::tcp && port <= one.last_port; ++port) {
+      ports.insert(static_cast<uint16_t>(port));
+      if (ports.size() > kMost) return std::nullopt;
+    }
+  return ports;
+}
+
+}  // namespace
+
 Result<Options> parse_options(std::span<const std::string> words) {
   Options options;
   const auto asks = [](const std::string& word) { return word == "--help" || word == "-h"; };
@@ -157,6 +175,7 @@ Result<Options> parse_options(std::span<const std::string> words) {
   for (const auto& [name, fd] : descriptor_options(options))
     if (*fd < 0) return Error{Errc::invalid, fmt::format("{} is missing", name)};
   if (options.role == Options::Role::relay) return options;
+  if (options.to) options.confinement.connect = tcp_ports(*options.to);
   if (options.network.empty()) return Error{Errc::invalid, "--network is missing"};
   options.confinement.network = options.network == "remote";
   if (!options.confinement.network && !options.confinement.listen.empty())

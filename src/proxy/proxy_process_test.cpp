@@ -152,6 +152,18 @@ TEST_F(ProcessTest, ThisHostIsNotTheNetwork) {
   EXPECT_EQ(proxy.status_of("CapEff", 16), 1 << 10) << "CAP_NET_BIND_SERVICE";
 }
 
+TEST_F(ProcessTest, WithoutANetworkItHasOneOfItsOwn) {
+  const auto network_of = [](pid_t process) {
+    return std::filesystem::read_symlink("/proc/" + std::to_string(process) + "/ns/net").string();
+  };
+  Proxy none = start({{"--network", "none"}}), other = start({{"--network", "none"}}),
+        remote = start({{"--network", "remote"}});
+  for (Proxy* proxy : {&none, &other, &remote}) proxy->expect_sane();
+  EXPECT_NE(network_of(none.worker()), network_of(getpid()));
+  EXPECT_NE(network_of(none.worker()), network_of(other.worker()));
+  EXPECT_EQ(network_of(remote.worker()), network_of(getpid()));
+}
+
 // The destinations of IPv4 datagrams that left by a device of this process.
 std::vector<std::string> sent_by(int device) {
   std::vector<std::string> all;

@@ -43,9 +43,9 @@ Result<Reach> reach_of(const link::HiddenService& service, const Resolver& resol
   Reach reach;
   if (!service.network) return reach;
   if (!service.to) {
-    reach.said.push_back(fmt::format(
-        "hidden service {} has no \"to\": its proxy goes wherever this host gets to, but to this host (docs/hiding.md)",
-        service.name));
+    reach.said.push_back(
+        fmt::format("hidden service {} has no \"to\": it may reach every host that this one reaches (docs/hiding.md)",
+                    service.name));
     return reach;
   }
   std::map<std::string, Addresses> known;  // a name with two ports has the same addresses for both
