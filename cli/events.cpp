@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <poll.h>
 #include <unistd.h>
 
@@ -41,7 +42,7 @@ struct EventsArguments {
   std::string label;
   uint32_t pid = 0;
   uint64_t since = 0;
-  uint64_t to = UINT64_MAX;
+  std::optional<uint64_t> to;
   std::string from;         // a cursor, or a number
   std::string cursor_file;  // empty: none
 };
@@ -111,11 +112,11 @@ class EventPrinter {
       auto more = reader_.next(event);
       if (!more) return more.error();
       tell_damage();
-      const bool over = *more && event.seq > arguments_.to;
-      if (*more && !over) {
+      const bool over = *more && arguments_.to && event.seq >= *arguments_.to;
+      if (*more && (!over || event.seq == *arguments_.to)) {
         show(event);
         behind_ = reader_.cursor();
-        if (count % kBatch != 0) continue;
+        if (!over && count % kBatch != 0) continue;
       }
       if (!finish_output()) return {};
       if (auto stored = store_cursor(); !stored) return stored;

@@ -141,6 +141,7 @@ class History {
   std::vector<PersistentFile> persistent_files() const;  // present ones with labels, ascending by ID
 
   uint64_t present(event::ObjectType type) const { return present_[static_cast<size_t>(type)]; }
+  uint64_t size() const { return objects_.size() + tree_.size(); }  // objects, and directories and names of files
   uint64_t events() const { return order_; }
   uint64_t gains() const { return gains_; }  // how often an object got a label: changes with the events that Gain names
   uint64_t last_seq() const { return last_seq_; }  // the highest

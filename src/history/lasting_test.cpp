@@ -46,6 +46,7 @@ TEST(Lasting, LabelsAreKeptHoweverManyObjectsThereWere) {
   for (uint64_t id = 300; id < 300 + 10 * kBound; ++id)
     state.apply(events.make(Kind::classified, file(id, "/srv/" + std::to_string(id)), {}, 1));
   EXPECT_EQ(state.persistent_files().size(), 3 + 10 * kBound);
+  EXPECT_EQ(state.size(), 2 * (3 + 10 * kBound) + 2) << "each file and its name, /srv, and the root";
 }
 
 TEST(Lasting, WhoShowsEverythingHasABoundButNoIdIsUsedAgain) {

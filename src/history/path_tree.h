@@ -25,6 +25,7 @@ class PathTree {
   Node make(std::string_view fs, std::string_view path);
   Node find(std::string_view fs, std::string_view path) const;
 
+  size_t size() const { return nodes_.size() - 1 - free_.size(); }
   uint64_t file(Node node) const { return nodes_[node].file; }
   void set_file(Node node, uint64_t file) { nodes_[node].file = file; }
   // Takes the file off the node, and the node away if nothing is below it.

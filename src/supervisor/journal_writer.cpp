@@ -53,7 +53,7 @@ link::Settings settings_from(const history::History& state) {
 
 Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& state_dir, const std::string& vm,
                                                            std::vector<link::ClassifyRule> rules,
-                                                           uint64_t checkpoint_every) {
+                                                           const Checkpoints& checkpoints) {
   if (auto made = store::create_state_directory(state_dir); !made) return made.error();
   Result<store::StateLock> lock = store::StateLock::take(state_dir);
   if (!lock) return lock.error();
@@ -87,9 +87,9 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
   if (!producer) return Error{Errc::io, fmt::format("{}: {}", stream::ring_path(state_dir), strerror(errno))};
   UniqueFd troubled(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!troubled) return Error{Errc::io, fmt::format("eventfd: {}", strerror(errno))};
-  std::unique_ptr<JournalWriter> writer(new JournalWriter(
-      state_dir, vm, std::move(*lock), std::move(*appender), std::move(*labels), std::move(*ring), std::move(producer),
-      std::move(troubled), std::move(settings), std::move(*read), checkpoint_every));
+  std::unique_ptr<JournalWriter> writer(
+      new JournalWriter(state_dir, vm, std::move(*lock), std::move(*appender), std::move(*labels), std::move(*ring),
+                        std::move(producer), std::move(troubled), std::move(settings), std::move(*read), checkpoints));
   if (torn)
     writer->complain(
         fmt::format("the journal ended in the middle of a line; its {} bytes were moved to events.torn", torn));
@@ -104,7 +104,7 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
 
 JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
                              store::LabelNames labels, stream::Ring ring, UniqueFd producer, UniqueFd troubled,
-                             link::Settings settings, ReadBack read_back, uint64_t checkpoint_every)
+                             link::Settings settings, ReadBack read_back, const Checkpoints& checkpoints)
     : state_dir_(std::move(state_dir)),
       lock_(std::move(lock)),
       appender_(std::move(appender)),
@@ -115,9 +115,9 @@ JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::State
       state_(std::move(read_back.state)),
       places_(std::move(read_back.places)),
       lines_read_(read_back.lines),
-      checkpoint_every_(checkpoint_every),
+      checkpoints_(checkpoints),
       checkpointed_(appender_.size()),
-      recorder_(appender_, labels_, std::move(vm), [this](const event::Event& event) { state_.apply(event); }),
+      recorder_(appender_, labels_, std::move(vm), [this](const event::Event& event) { keep(event); }),
       troubled_(std::move(troubled)) {}
 
 JournalWriter::~JournalWriter() {
@@ -135,6 +135,18 @@ Result<void> JournalWriter::start(std::string engine, std::string qemu) {
   return {};
 }
 
+void JournalWriter::keep(const event::Event& event) {
+  if (!keeping_) return;
+  state_.apply(event);
+  if (state_.size() <= checkpoints_.most_kept) return;
+  keeping_ = false;
+  state_ = history::History(history::Keep::lasting);
+  complain(
+      fmt::format("more than {} files and names bear labels: the next start reads all that is journaled from the "
+                  "last checkpoint on",
+                  checkpoints_.most_kept));
+}
+
 void JournalWriter::work() {
   while (!ending_) {
     ring_.wait_for_record(kIdleMs);
@@ -144,7 +156,7 @@ void JournalWriter::work() {
       write_warnings();
       if (pumped->damaged)
         complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
-      if (appender_.pending() == 0 && places_.due(appender_.size()))
+      if (keeping_ && appender_.pending() == 0 && places_.due(appender_.size()))
         if (const auto cursor = journal_end()) places_.add({*cursor, state_.last_seq()});
       if (checkpoint_due()) write_checkpoint(journal_end());
       continue;
@@ -183,13 +195,14 @@ Result<stream::Cursor> JournalWriter::journal_end() const {
 // The larger it is, the more seldom: so it takes an eighth of what the journal takes, or less.
 bool JournalWriter::checkpoint_due() const {
   return appender_.pending() == 0 &&
-         appender_.size() - checkpointed_ >= std::max(checkpoint_every_, 8 * checkpoint_size_) &&
-         state_.present(event::ObjectType::file) <= kMaxFilesMeanwhile;
+         appender_.size() - checkpointed_ >= std::max(checkpoints_.every, 8 * checkpoint_size_) &&
+         state_.size() <= checkpoints_.most_meanwhile;
 }
 
 // The journal first: what a checkpoint has must not be lost from it, or the checkpoint is refused. That it cannot be
 // written costs the next start time and nothing else.
 void JournalWriter::write_checkpoint(const Result<stream::Cursor>& cursor) {
+  if (!keeping_) return;
   checkpointed_ = appender_.size();
   Result<void> synced = appender_.sync();
   const Result<uint64_t> written = !synced ? synced.error()

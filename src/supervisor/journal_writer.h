@@ -23,16 +23,26 @@ namespace oboro::supervisor {
 
 class JournalWriter {
  public:
+  // Of the checkpoints for the next start.
+  struct Checkpoints {
+    uint64_t every = 4 << 20;  // bytes of journal between two, at least
+    // Each is written on the journal's thread, while the ring fills. Where there is more to write - files that bear
+    // labels, and their names - only at the end.
+    uint64_t most_meanwhile = 200'000;
+    // Where there is more than that, what they would be made of is no longer kept: a guest could take all our memory.
+    uint64_t most_kept = 4'000'000;
+  };
+
   // Makes the directory this run's alone, brings over what an earlier run left in the ring, and reads back which files
   // bear labels. Each rule gets the labels that its label's name stands for. Errors: the state directory's (invalid,
-  // limit: another run has it, io), or rules that no label is left for. A checkpoint for the next start is written at
-  // the end, and while it runs, at least `checkpoint_every` bytes of journal after the last one.
+  // limit: another run has it, io), or rules that no label is left for.
   static Result<std::unique_ptr<JournalWriter>> open(const std::string& state_dir, const std::string& vm,
                                                      std::vector<link::ClassifyRule> rules,
-                                                     uint64_t checkpoint_every = kCheckpointEvery);
-  static constexpr uint64_t kCheckpointEvery = 4 << 20;
-  // A checkpoint is written on the journal's thread, while the ring fills. With more files, only at the end.
-  static constexpr uint64_t kMaxFilesMeanwhile = 100'000;
+                                                     const Checkpoints& checkpoints);
+  static Result<std::unique_ptr<JournalWriter>> open(const std::string& state_dir, const std::string& vm,
+                                                     std::vector<link::ClassifyRule> rules) {
+    return open(state_dir, vm, std::move(rules), Checkpoints{});
+  }
   ~JournalWriter();
 
   const link::Settings& settings() const { return settings_; }
@@ -52,8 +62,9 @@ class JournalWriter {
  private:
   JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
                 store::LabelNames labels, stream::Ring ring, UniqueFd producer, UniqueFd troubled,
-                link::Settings settings, ReadBack read_back, uint64_t checkpoint_every);
+                link::Settings settings, ReadBack read_back, const Checkpoints& checkpoints);
   void work();
+  void keep(const event::Event& event);
   bool checkpoint_due() const;
   Result<stream::Cursor> journal_end() const;  // nothing is pending
   void write_checkpoint(const Result<stream::Cursor>& cursor);
@@ -67,10 +78,11 @@ class JournalWriter {
   stream::Ring ring_;
   UniqueFd producer_;
   link::Settings settings_;
-  history::History state_;  // of all that was journaled; the thread's, while there is one
+  history::History state_;  // the thread's, while there is one
   Places places_;
   const uint64_t lines_read_;
-  const uint64_t checkpoint_every_;
+  const Checkpoints checkpoints_;
+  bool keeping_ = true;        // state_ is of all that was journaled
   uint64_t checkpointed_ = 0;  // the journal's size then
   uint64_t checkpoint_size_ = 0;
   bool checkpoint_failed_ = false;

@@ -19,19 +19,21 @@ using event::Kind;
 using store::testing::file;
 using store::testing::process;
 
-constexpr uint64_t kNeverMeanwhile = uint64_t{1} << 60;  // only at the end
+using Checkpoints = JournalWriter::Checkpoints;
+constexpr Checkpoints kAtTheEnd{.every = uint64_t{1} << 60};
 
 class Starts : public ::testing::Test {
  protected:
-  std::unique_ptr<JournalWriter> open(uint64_t every = kNeverMeanwhile) {
-    auto opened = JournalWriter::open(state_, "guest", {{.pattern = "/srv/**", .labels = 0, .label = "plan"}}, every);
+  std::unique_ptr<JournalWriter> open(const Checkpoints& checkpoints = kAtTheEnd) {
+    auto opened =
+        JournalWriter::open(state_, "guest", {{.pattern = "/srv/**", .labels = 0, .label = "plan"}}, checkpoints);
     EXPECT_TRUE(opened) << opened.error().message;
     return opened ? std::move(*opened) : nullptr;
   }
 
   // A run with so many events of the guest: `files` files get labels and stay, every other one comes and goes.
-  void run(uint64_t events, uint64_t files, bool killed = false, uint64_t every = kNeverMeanwhile) {
-    auto journal = open(every);
+  void run(uint64_t events, uint64_t files, bool killed = false, const Checkpoints& checkpoints = kAtTheEnd) {
+    auto journal = open(checkpoints);
     ASSERT_TRUE(journal);
     ASSERT_TRUE(journal->start("tcg", "11.1.3"));
     auto ring = stream::Ring::open(stream::ring_path(state_));
@@ -123,8 +125,7 @@ TEST_F(Starts, ReadAsManyLinesAfterManyEventsAsAfterFew) {
 }
 
 TEST_F(Starts, ReadNoMoreThanWhatCameAfterTheLastCheckpointOfAKilledRun) {
-  const uint64_t every = 20'000;
-  run(10'000, 5, true, every);
+  run(10'000, 5, true, {.every = 20'000});
   const Known known = start();
   EXPECT_EQ(known, start_without_checkpoint());
   EXPECT_EQ(known.files.size(), 5u);
@@ -132,6 +133,23 @@ TEST_F(Starts, ReadNoMoreThanWhatCameAfterTheLastCheckpointOfAKilledRun) {
   // Nor does the next one read them again, although it is killed at once.
   open();
   EXPECT_EQ(start().lines, 0u);
+}
+
+// The journal's thread does not stand still for as long as writing them takes, nor is memory without a bound kept for
+// it.
+TEST_F(Starts, ReadMoreAfterARunWithVeryManyFiles) {
+  run(100, 10);
+  run(2'000, 10, true, {.every = 1'000, .most_meanwhile = 20});
+  EXPECT_EQ(start().lines, 2'001u);
+  EXPECT_EQ(start().files.size(), 20u);
+  run(100, 0, false, {.every = 1'000, .most_meanwhile = 20});
+  EXPECT_EQ(start().lines, 0u) << "at the end it is written all the same";
+
+  run(100, 10, false, {.every = 1'000, .most_meanwhile = 0, .most_kept = 45});
+  const Known known = start();
+  EXPECT_EQ(known.lines, 102u);
+  EXPECT_EQ(known.files.size(), 30u);
+  EXPECT_EQ(known, start_without_checkpoint());
 }
 
 TEST_F(Starts, WithoutAGoodCheckpointKnowAllTheSame) {
