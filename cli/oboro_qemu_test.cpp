@@ -110,13 +110,14 @@ TEST_F(OboroQemuTest, AFullDiskKeepsQemuFromStarting) {
   // A mount of this process's own needs root's rights, or those of a user namespace.
   if (unshare(CLONE_NEWNS) != 0) {
     const std::string map = fmt::format("0 {} 1", getuid());
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) GTEST_SKIP() << "this host gives no mount namespace";
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) GTEST_SKIP() << "this host: gives no mount namespace";
     std::ofstream("/proc/self/uid_map") << map;
   }
   mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
   const std::string disk = directory.path() + "/disk";
   std::filesystem::create_directory(disk);
-  if (mount("disk", disk.c_str(), "tmpfs", 0, "size=32m,mode=700") != 0) GTEST_SKIP() << "tmpfs cannot be mounted here";
+  if (mount("disk", disk.c_str(), "tmpfs", 0, "size=32m,mode=700") != 0)
+    GTEST_SKIP() << "this host: tmpfs cannot be mounted here";
   set_state(disk + "/state");
   // The disk has room for the ring and small files. The rest then belongs to the journal's reserve.
   struct statfs space {};

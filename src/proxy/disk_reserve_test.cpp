@@ -20,7 +20,7 @@ constexpr uint64_t kKept = 16 << 20, kKeptFiles = 100;
 class DiskReserveTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!disk.mounted()) GTEST_SKIP() << "only who may mount has the small file system that it needs";
+    if (!disk.mounted()) GTEST_SKIP() << "this host: only who may mount has the small file system that it needs";
     make(true);
   }
   void make(bool shared) {

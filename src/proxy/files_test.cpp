@@ -160,7 +160,7 @@ TEST_F(FilesTest, SlashMeansDirectory) {
 TEST_F(FilesTest, NamelessFilesStaySo) {
   const int64_t flags = O_TMPFILE | O_RDWR;
   const Done got = call(Op::open, {flags | O_EXCL, 0600}, "/var");
-  if (got.result == -EOPNOTSUPP) GTEST_SKIP() << "this file system has none";
+  if (got.result == -EOPNOTSUPP) GTEST_SKIP() << "this host: this file system has none";
   ASSERT_GT(got.result, 0);
   const auto file = static_cast<uint32_t>(got.result);
   EXPECT_EQ(result(Op::write, {-1}, "x", {}, file), 1);

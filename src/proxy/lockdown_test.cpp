@@ -45,12 +45,12 @@ constexpr int kNotConfined = 97, kNotSealed = 98;
 class ProxyLockdown : public testing::Test {
  protected:
   void SetUp() override {
-    if (geteuid() != 0) GTEST_SKIP() << "as root only: what is taken away has to be there before";
+    if (geteuid() != 0) GTEST_SKIP() << "this host: as root only: what is taken away has to be there before";
     char path[] = "/tmp/oboro-lockdown-test-XXXXXX";
     ASSERT_TRUE(mkdtemp(path));
     root = path;
     const int status = confined([] { return 0; });
-    if (WEXITSTATUS(status) == kNotConfined) GTEST_SKIP() << "this machine lets nobody make namespaces";
+    if (WEXITSTATUS(status) == kNotConfined) GTEST_SKIP() << "this host: lets nobody make namespaces";
   }
   void TearDown() override {
     if (!root.empty()) (void)!system(("rm -rf " + root).c_str());
@@ -165,7 +165,7 @@ TEST_F(ProxyLockdown, FilterTakesThe32BitCalls) {
     EXPECT_EQ(WTERMSIG(without), SIGSEGV);
     const int with = sealed(getpid_32);
     EXPECT_TRUE(WIFSIGNALED(with)) << with;
-    GTEST_SKIP() << "this host's kernel has no 32-bit calls that the filter could take";
+    GTEST_SKIP() << "this host: its kernel has no 32-bit calls that the filter could take";
   }
   ASSERT_EQ(without, 0) << "a call that succeeds without the filter";
   EXPECT_TRUE(kills(getpid_32));
@@ -322,7 +322,7 @@ TEST_F(ProxyLockdown, NetworkNoneHasNone) {
 
 TEST_F(ProxyLockdown, PortsThatItMayHave) {
   // On this host's network: a bind is all that is tried, and of a network of the test's own.
-  if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "no network namespace";
+  if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "this host: no network namespace";
   const long landlock = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1);
   wanted.network = true;
   const auto bind_to = [](uint16_t port) {
@@ -346,8 +346,8 @@ TEST_F(ProxyLockdown, PortsThatItMayHave) {
 
 // By UDP the kernel knows no ports, and by neither any hosts: that is network_policy.h's.
 TEST_F(ProxyLockdown, TcpPortsThatItMayConnectTo) {
-  if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "no network namespace";
-  if (syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) < 4) GTEST_SKIP() << "the kernel's Landlock knows no ports";
+  if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "this host: no network namespace";
+  if (syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) < 4) GTEST_SKIP() << "this host: its Landlock knows no ports";
   wanted.network = true;
   // Nobody is there to be reached: this is about what is asked first.
   const auto connect_to = [](uint16_t port) {

@@ -43,12 +43,13 @@ class OwnAddresses : public testing::Test {
  protected:
   void SetUp() override {
     if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
-      GTEST_SKIP() << "this machine lets nobody make a network namespace";
+      GTEST_SKIP() << "this host: lets nobody make a network namespace";
     device = UniqueFd(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
     ifreq request{};
     strcpy(request.ifr_name, "other0");
     request.ifr_flags = IFF_TUN | IFF_NO_PI;
-    if (!device || ioctl(device.get(), TUNSETIFF, &request) != 0) GTEST_SKIP() << "no network device can be made";
+    if (!device || ioctl(device.get(), TUNSETIFF, &request) != 0)
+      GTEST_SKIP() << "this host: no network device can be made";
     ASSERT_TRUE(up("lo"));
     ASSERT_TRUE(add("other0", "10.50.0.1"));
     ASSERT_TRUE(up("other0"));
@@ -106,24 +107,24 @@ TEST_F(OwnAddresses, ComeAndGo) {
 }
 
 TEST_F(OwnAddresses, OfIpv6) {
-  if (!add6("2001:db8:9::1")) GTEST_SKIP() << "no IPv6";
+  if (!add6("2001:db8:9::1")) GTEST_SKIP() << "this host: no IPv6";
   EXPECT_TRUE(soon_own("2001:db8:9::1"));
   EXPECT_TRUE(own("::1"));
   EXPECT_FALSE(own("2001:db8:9::2"));
   ASSERT_TRUE(add6("2001:db8:9::2"));
   EXPECT_TRUE(soon_own("2001:db8:9::2"));
-  if (!write_setting("ipv6/conf/all/forwarding", "1")) GTEST_SKIP() << "settings cannot be changed";
+  if (!write_setting("ipv6/conf/all/forwarding", "1")) GTEST_SKIP() << "this host: settings cannot be changed";
   EXPECT_TRUE(soon_own("2001:db8:9::")) << "a router's anycast address";
 }
 
 TEST_F(OwnAddresses, WhereEverythingCanBeBound) {
-  if (!write_setting("ipv4/ip_nonlocal_bind", "1")) GTEST_SKIP() << "settings cannot be changed";
+  if (!write_setting("ipv4/ip_nonlocal_bind", "1")) GTEST_SKIP() << "this host: settings cannot be changed";
   ASSERT_TRUE(add("other0:1", "10.50.0.2"));
   EXPECT_TRUE(own("10.50.0.1"));
   EXPECT_TRUE(own("10.50.0.2"));
   EXPECT_TRUE(own("10.50.0.255"));
   EXPECT_FALSE(own("10.50.0.9"));
-  if (!add6("2001:db8:9::1") || !write_setting("ipv6/ip_nonlocal_bind", "1")) GTEST_SKIP() << "no IPv6";
+  if (!add6("2001:db8:9::1") || !write_setting("ipv6/ip_nonlocal_bind", "1")) GTEST_SKIP() << "this host: no IPv6";
   EXPECT_TRUE(soon_own("2001:db8:9::1"));
   EXPECT_FALSE(own("2001:db8:9::2"));
 }

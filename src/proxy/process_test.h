@@ -232,16 +232,16 @@ constexpr char kSecret[] = "CANARY-THAT-NOBODY-MAY-READ";
 class ProxyTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (geteuid() != 0) GTEST_SKIP() << "only root may mount the small file system that it needs";
+    if (geteuid() != 0) GTEST_SKIP() << "this host: only root may mount the small file system that it needs";
     static const bool alone = unshare(CLONE_NEWNS | CLONE_NEWNET) == 0 &&
                               mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 && add_network();
-    if (!alone) GTEST_SKIP() << "this machine lets nobody make namespaces: " << strerror(errno);
+    if (!alone) GTEST_SKIP() << "this host: lets nobody make namespaces: " << strerror(errno);
     umask(0);
     char path[] = "/tmp/oboro-proxy-test-XXXXXX";
     ASSERT_TRUE(mkdtemp(path));
     top = path;
     if (mount("tmpfs", path, "tmpfs", 0, "size=64m,mode=755,nr_inodes=20000") != 0)
-      GTEST_SKIP() << "no tmpfs: " << strerror(errno);
+      GTEST_SKIP() << "this host: no tmpfs: " << strerror(errno);
     root = top + "/root";
     std::filesystem::create_directories(root + "/deep/er");
     std::filesystem::create_directories(top + "/beside/deep");

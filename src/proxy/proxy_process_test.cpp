@@ -49,9 +49,9 @@ TEST_F(ProcessTest, StartedByAnybody) {
   {
     Proxy proxy = start({{"--network", "none"}, 12345});
     if (proxy.ends(300)) {
-      if (WEXITSTATUS(proxy.status) == 99) GTEST_SKIP() << "the program's directory is not open to others";
+      if (WEXITSTATUS(proxy.status) == 99) GTEST_SKIP() << "this host: the program's directory is not open to others";
       const std::string said = proxy.errors();
-      if (said.find("user namespaces") != std::string::npos) GTEST_SKIP() << said;
+      if (said.find("user namespaces") != std::string::npos) GTEST_SKIP() << "this host: " << said;
       FAIL() << proxy.status << " " << said;
     }
     proxy.expect_sane();
@@ -182,7 +182,8 @@ TEST_F(ProcessTest, OnlyWhatItIsToldIsTheNetwork) {
   ifreq request{};
   strcpy(request.ifr_name, "other0");
   request.ifr_flags = IFF_TUN | IFF_NO_PI;
-  if (!device || ioctl(device.get(), TUNSETIFF, &request) != 0) GTEST_SKIP() << "no network device can be made";
+  if (!device || ioctl(device.get(), TUNSETIFF, &request) != 0)
+    GTEST_SKIP() << "this host: no network device can be made";
   ASSERT_TRUE(add_address("other0", "192.168.0.1"));
   const UniqueFd any(socket(AF_INET, SOCK_DGRAM, 0));
   const sockaddr_in mask = address("255.255.0.0", 0);

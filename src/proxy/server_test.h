@@ -68,7 +68,7 @@ struct Reply {
 class ServerTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!have_network()) GTEST_SKIP() << "this machine lets nobody make a network namespace";
+    if (!have_network()) GTEST_SKIP() << "this host: lets nobody make a network namespace";
     umask(0);
     char path[] = "/tmp/oboro-server-test-XXXXXX";
     ASSERT_TRUE(mkdtemp(path));

@@ -148,7 +148,7 @@ TEST(Journal, FullDiskLosesNothing) {
 
 TEST(Journal, SomeOfTheDiskStaysFree) {
   const oboro::testing::SmallDisk disk("size=8m,mode=755");  // of which 80 KiB
-  if (!disk.mounted()) GTEST_SKIP() << "only who may mount has the small file system that it needs";
+  if (!disk.mounted()) GTEST_SKIP() << "this host: only who may mount has the small file system that it needs";
   const auto free = [&] { return std::filesystem::space(disk.path()).available; };
   auto appender = store::Appender::open(disk.path());
   ASSERT_TRUE(appender) << appender.error().message;

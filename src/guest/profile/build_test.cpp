@@ -144,7 +144,7 @@ TEST(BuildProfile, ReadsRealKernels) {
       EXPECT_TRUE(begins_with_nop(slice(image, symbol.value, 16).value_or(Bytes()))) << kSymbolSchema[i].id;
     }
   }
-  if (count == 0) GTEST_SKIP() << "no images in " << images() << " (tests/support/kernel-image writes them)";
+  if (count == 0) GTEST_SKIP() << "this host: no images in " << images() << " (tests/support/kernel-image writes them)";
 }
 
 }  // namespace

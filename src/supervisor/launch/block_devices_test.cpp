@@ -92,7 +92,7 @@ TEST_F(BlockDevicesTest, EveryNodeIsExplicit) {
 // Two runs of a guest that wants to read a file of the host.
 TEST_F(BlockDevicesTest, AGuestDoesNotReadTheHostsFilesByAHeaderOnItsRawDisk) {
   const std::string qemu = qemu_or_none();
-  if (qemu.empty()) GTEST_SKIP() << "no QEMU here";
+  if (qemu.empty()) GTEST_SKIP() << "this host: it has no QEMU";
   const std::string disk = write("disk.img", std::string(1 << 20, 'x'));
   auto disks = resolve(disk);
   ASSERT_TRUE(disks) << disks.error().message;
@@ -118,7 +118,7 @@ TEST_F(BlockDevicesTest, AGuestDoesNotReadTheHostsFilesByAHeaderOnItsRawDisk) {
 // The file that was checked may be another one when QEMU opens it.
 TEST_F(BlockDevicesTest, QemuDoesNotGoByTheHeader) {
   const std::string qemu = qemu_or_none();
-  if (qemu.empty()) GTEST_SKIP() << "no QEMU here";
+  if (qemu.empty()) GTEST_SKIP() << "this host: it has no QEMU";
   const std::string disk = write("disk.qcow2", qcow2_image());
   const std::string middle = write("middle.qcow2", qcow2_image({.backing = "never looked at"}));
   auto disks = resolve(disk);
@@ -141,7 +141,7 @@ TEST_F(BlockDevicesTest, QemuDoesNotGoByTheHeader) {
 
 TEST_F(BlockDevicesTest, ADataFileThatWasNamed) {
   const std::string qemu = qemu_or_none();
-  if (qemu.empty()) GTEST_SKIP() << "no QEMU here";
+  if (qemu.empty()) GTEST_SKIP() << "this host: it has no QEMU";
   // Its first cluster is in the data file. The file that the header names does not exist.
   std::string image = qcow2_image({.data_bit = true, .data = "/nonexistent"});
   image.resize(image.size() + (1 << 16));
@@ -155,7 +155,7 @@ TEST_F(BlockDevicesTest, ADataFileThatWasNamed) {
 
 TEST_F(BlockDevicesTest, NamesOfFilesAreOnlyNames) {
   const std::string qemu = qemu_or_none();
-  if (qemu.empty()) GTEST_SKIP() << "no QEMU here";
+  if (qemu.empty()) GTEST_SKIP() << "this host: it has no QEMU";
   ASSERT_EQ(chdir(top_.c_str()), 0);
   for (const std::string name : {"a,b=c,,", "json:{}", "nbd:localhost:1", "\"q\\ '", "\xff\xfe"}) {
     write(name, std::string(1024, 'y'));
