@@ -30,8 +30,9 @@ class Users {
   static constexpr size_t kMaxChildren = 4096;     // cached entries of / and /etc that are looked at
   static constexpr size_t kMaxMounts = 4096;       // mounts on a mount
   static constexpr uint64_t kMaxFile = 256 << 10;  // bytes; users behind them have no name
-  // A pause follows each look for the file, and each refresh at all. It is this many times as long as the look, so a
-  // guest that makes looks necessary again and again costs a twentieth of the time at most. There is no name meanwhile.
+  // A pause follows each look for the file, and each reading of all of it. It is this many times as long as that took,
+  // so a guest that makes both necessary again and again costs a twentieth of the time at most. There is no name
+  // meanwhile.
   static constexpr int kPause = 20;
 
   // kernel must outlive this.

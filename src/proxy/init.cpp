@@ -35,7 +35,7 @@
 namespace oboro::proxy {
 namespace {
 
-// More than a busy host takes; the run waits for its proxies no longer than supervisor/proxies.cpp says.
+// More than a busy host takes. The run waits for its proxies no longer than supervisor/guest.cpp says.
 constexpr int kDeviceTimeoutMs = 60000;
 constexpr int kOtherEndMs = 30000;
 constexpr int kLookEveryMs = 10;
@@ -59,7 +59,7 @@ Result<void> mount_at(const char* what, const char* where, const char* type, uns
   return {};
 }
 
-// A RAM disk that the kernel started from cannot be left (pivot_root), which is what the proxy is about to do.
+// A RAM disk that the kernel started from cannot be left (pivot_root). But the proxy is about to do that.
 Result<void> leave_first_root() {
   if (auto done = mount_at("tmpfs", kNewRoot, "tmpfs", 0, "mode=755,size=1m"); !done) return done;
   for (const auto& [what, type] : {std::pair("dev", "devtmpfs"), std::pair("proc", "proc"), std::pair("sys", "sysfs")})
@@ -108,7 +108,7 @@ Result<UniqueFd> open_port() {
 Result<UniqueFd> mount_files() {
   struct stat disk {};
   if (!wait_for([&] { return stat("/dev/vda", &disk) == 0; })) return Error{Errc::not_found, "no disk"};
-  // What the machine has not written yet is lost if it is killed: let that be little.
+  // Data that the machine has not written yet is lost if it is killed, so there should be little of it.
   std::ofstream("/proc/sys/vm/dirty_expire_centisecs") << 100;
   std::ofstream("/proc/sys/vm/dirty_writeback_centisecs") << 50;
   if (auto done = mount_at("/dev/vda", kFiles, "ext4", MS_NOSUID | MS_NODEV | MS_NOEXEC, "commit=1"); !done)
@@ -137,7 +137,7 @@ void put(sockaddr& out, const T& in) {
   std::memcpy(&out, &in, sizeof in);
 }
 
-// To a network of IPv4; `how` and the rest are the caller's.
+// A route to a network of IPv4. `how` says which kind; the caller sets the rest.
 rtentry route4(const Network& network, int how) {
   sockaddr_in to = in4("0.0.0.0"), mask = to;
   std::memcpy(&to.sin_addr, network.base.data(), sizeof to.sin_addr);
@@ -171,13 +171,13 @@ bool deny6(int any, const Network& network) {
   return add(any, route);
 }
 
-// Both of 8 bits times some.
+// The machine's own networks, whose prefixes are multiples of 8 bits.
 std::vector<Network> machine_networks() {
   return {*parse_network(kMachineNetwork.network), *parse_network(fmt::format("{}/64", kMachineNetwork.network6))};
 }
 
-// QEMU takes every address of its network for one of its host. In two halves, each of which is nearer than the route to
-// the whole, by which the router is found.
+// QEMU takes every address of its network for one of its host. The network is denied in two halves, because each of
+// these is nearer than the route to the whole, by which the router is found.
 bool deny_network(int any4, int any6) {
   for (const Network& whole : machine_networks())
     for (int half = 0; half < 2; ++half) {
@@ -189,8 +189,9 @@ bool deny_network(int any4, int any6) {
   return true;
 }
 
-// The networks to which there are routes: what the service may reach; all, if that is not said, or if it listens, for
-// who comes is to be answered. What is refused to all has none that is nearer than the one by which it is denied.
+// The networks to which there are routes: those that the service may reach. All, if that is not given, or if the
+// service listens, because everybody who comes is to be answered. An address that is refused to all services has no
+// route nearer than the one by which it is denied.
 std::vector<Network> reached(const Options& options) {
   if (!options.to || !options.confinement.listen.empty()) return {*parse_network("0.0.0.0/0"), *parse_network("::/0")};
   std::vector<Network> refused = machine_networks();
@@ -220,7 +221,7 @@ bool start4(int any, ifreq card, const std::vector<Network>& reached) {
 
 bool start6(int any, const std::string& name, int index, const std::vector<Network>& reached) {
   const MachineNetwork& net = kMachineNetwork;
-  // Its address is not asked for, nor looked for elsewhere, which would take a second.
+  // Duplicates of its address are not looked for, nor further addresses: that would take a second.
   for (const char* setting : {"accept_dad", "accept_ra", "autoconf"})
     std::ofstream(fmt::format("/proc/sys/net/ipv6/conf/{}/{}", name, setting)) << 0;
   in6_ifreq own{};
@@ -232,7 +233,7 @@ bool start6(int any, const std::string& name, int index, const std::vector<Netwo
     if (is_four(network)) return true;
     in6_rtmsg route = route6(network, RTF_GATEWAY);
     route.rtmsg_gateway = in6(net.router6);
-    route.rtmsg_metric = 1024;  // and that of a denial is less
+    route.rtmsg_metric = 1024;  // that of a denial is less
     route.rtmsg_ifindex = index;
     return add(any, route);
   });
@@ -256,14 +257,14 @@ Result<void> start_network(const Options& options) {
   const int index = card.ifr_ifindex;
   const std::vector<Network> ways = reached(options);
   if (!start4(any4.get(), card, ways)) return failed(fmt::format("IPv4 at {}", name));
-  // Without it, routes that lead nowhere have no device to stand for.
+  // Without the loopback device, routes that lead nowhere have no device.
   ifreq loopback{};
   std::strcpy(loopback.ifr_name, "lo");
   loopback.ifr_flags = IFF_UP | IFF_RUNNING;
   if (ioctl(any4.get(), SIOCSIFFLAGS, &loopback) != 0) return failed("loopback");
   if (any6 && !start6(any6.get(), name, index, ways)) return failed(fmt::format("IPv6 at {}", name));
   if (!deny_network(any4.get(), any6.get())) return failed("no way to deny this host");
-  // After what leads there: of two IPv4 routes to the same network the later one counts.
+  // After the routes that lead somewhere: of two IPv4 routes to the same network the later one counts.
   std::vector<Network> denied;
   for (const auto& address : options.denied) denied.push_back({address, static_cast<unsigned>(address.size()) * 8});
   for (const NeverReached& row : kNeverReached)
@@ -336,7 +337,7 @@ Result<void> work() {
   if (!proxy) return proxy.error();
   Result<Channel> channel = Channel::attach(std::move(proxy->channel), Channel::Side::tracer);
   if (!channel) return channel.error();
-  // Until the other end is open, which it is said to be a moment after the port has got its name, this is EAGAIN.
+  // EAGAIN until the other end is open. The port says that a moment after it has got its name.
   if (!wait_for([&] { return write_all(port->get(), std::string_view(&kReady, 1)); }, kOtherEndMs))
     return failed("the other end of the port");
   Result<void> relayed = relay(std::move(*channel), std::move(*port), proxy->pidfd.get());

@@ -2,7 +2,7 @@
 // program and the kernel modules that it takes, and nothing else. It makes that machine ready, starts in it the same
 // proxy as on a host, with the same confinement, and carries its frames (relay.h) to the virtio-serial port.
 //
-// What the machine is given (src/supervisor/proxy_machine.h makes it):
+// The machine gets these (src/supervisor/launch/proxy_machine.h makes it):
 //   /oboro/arguments   of the proxy, one a line
 //   /oboro/modules     paths of kernel modules in the order in which they are loaded, one a line
 //   /oboro/directories that are made beneath the files' root if they are not there, one a line
@@ -10,9 +10,9 @@
 //   virtio-serial port "oboro.proxy"
 //   a virtio network card, with --network remote: QEMU's user network at kMachineNetwork
 //
-// Beyond the proxy's own check, the routes of this machine lead to no address that is denied, and with --to and
-// without --listen to no other network than those: that holds, too, against code execution in the proxy, which may not
-// change routes.
+// Beyond the proxy's own check, the routes of this machine lead to no address that is denied. With --to and without
+// --listen, they lead to no other networks than those of --to. That holds even against code execution in the proxy,
+// which may not change routes.
 #pragma once
 
 #include "base/result.h"
@@ -24,7 +24,7 @@ inline constexpr char kModulesFile[] = "/oboro/modules";
 inline constexpr char kDirectoriesFile[] = "/oboro/directories";
 inline constexpr char kPortName[] = "oboro.proxy";
 
-// Addresses of the documentation, which no real host has: what they hide is nobody.
+// Addresses for documentation. No real host has one, so nobody is hidden by them.
 struct MachineNetwork {
   const char* network = "192.0.2.0/24";
   const char* own = "192.0.2.15";
@@ -39,8 +39,8 @@ struct MachineNetwork {
 };
 inline constexpr MachineNetwork kMachineNetwork;
 
-// Until the other end of the port is closed, or the proxy has ended; then the machine is switched off. Messages go to
-// standard error, which is the console. Returns only if this process is not the first one.
+// Runs until the other end of the port is closed, or the proxy has ended. Then the machine is switched off. Messages go
+// to standard error, which is the console. Returns only if this process is not the first one.
 Result<void> init();
 
 }  // namespace oboro::proxy

@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/mount.h>  // and not <sys/mount.h>: depending on the C library's version they contradict each other
+#include <linux/mount.h>  // not <sys/mount.h>: with some versions of the C library the two contradict each other
 #include <optional>
 #include <poll.h>
 #include <sched.h>
@@ -25,7 +25,7 @@ namespace oboro::proxy {
 namespace {
 
 constexpr uid_t kNobody = 65534;
-constexpr size_t kOwnDescriptors = 64;  // channel, epoll, what a call has open for its duration
+constexpr size_t kOwnDescriptors = 64;  // the channel, epoll, and descriptors that a call has open while it runs
 constexpr uint16_t kFirstFreePort = 1024;
 constexpr int kDetach = 2;  // MNT_DETACH
 
@@ -36,7 +36,7 @@ bool write_file(const std::string& path, const std::string& text) {
   return fd && write_all(fd.get(), text);
 }
 
-// A user namespace in which what is root's on disk is nobody's. Nothing: the host has none to give.
+// A user namespace in which root's files on disk are nobody's. Nothing: the host gives none.
 UniqueFd mapping_of_root() {
   const auto child = static_cast<pid_t>(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0));
   if (child < 0) return {};
@@ -53,7 +53,7 @@ UniqueFd mapping_of_root() {
   return space;
 }
 
-// True: with a user namespace, for there are not the privileges to do without.
+// True: this used a user namespace, because the process lacks the privileges to do without.
 Result<bool> leave_namespaces(bool network) {
   const int wanted =
       CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | (network ? 0 : CLONE_NEWNET);
@@ -63,7 +63,7 @@ Result<bool> leave_namespaces(bool network) {
   const gid_t group = getegid();
   if (unshare(wanted | CLONE_NEWUSER) != 0)
     return refused("own namespaces (unless root starts it, user namespaces have to be allowed)");
-  // setgroups: without this nobody but root may write the map of groups.
+  // setgroups: without this only root may write the map of groups.
   if (!write_file("/proc/self/setgroups", "deny") ||
       !write_file("/proc/self/uid_map", fmt::format("{0} {0} 1", user)) ||
       !write_file("/proc/self/gid_map", fmt::format("{0} {0} 1", group)))
@@ -71,7 +71,7 @@ Result<bool> leave_namespaces(bool network) {
   return true;
 }
 
-// The current directory becomes all there is. `mapping` is none when the file system cannot take it.
+// The current directory becomes the only file system. `mapping` is reset if the file system cannot take it.
 Result<UniqueFd> leave_file_systems(UniqueFd& mapping) {
   const UniqueFd tree(
       static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, ".", unsigned{OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC})));
@@ -94,7 +94,7 @@ Result<UniqueFd> leave_file_systems(UniqueFd& mapping) {
   if (syscall(SYS_mount, nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return refused("private mounts");
   if (syscall(SYS_move_mount, tree.get(), "", AT_FDCWD, ".", MOVE_MOUNT_F_EMPTY_PATH) != 0)
     return refused("move_mount");
-  // Both at the same place: what was the root is then on top of the new one.
+  // Both are at the same place, so the old root lies on top of the new one.
   if (fchdir(tree.get()) != 0 || syscall(SYS_pivot_root, ".", ".") != 0) return refused("pivot_root");
   if (syscall(SYS_umount2, ".", kDetach) != 0 || chdir("/") != 0) return refused("the host's file systems");
   UniqueFd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -125,7 +125,7 @@ Result<void> limit(__rlimit_resource resource, rlim_t value, const char* what) {
   return {};
 }
 
-// Landlock's own header is older than its newer rights wherever the C library is.
+// Landlock's own header is older than its newer rights, wherever the C library is.
 namespace landlock {
 
 constexpr uint64_t kExecute = 1 << 0, kMakeChar = 1 << 6, kMakeSock = 1 << 9, kMakeFifo = 1 << 10, kMakeBlock = 1 << 11;
@@ -147,7 +147,7 @@ constexpr int kBeneath = 1, kPort = 2;
 
 Result<void> restrict(int root, const Confinement& wanted) {
   const long version = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1);
-  // The first one forbids all renames from a directory to another.
+  // The first version forbids all renames from one directory to another.
   if (version < 2) return {};
   Ruleset rules;
   rules.files = kFirst | kRefer | (version >= 3 ? kTruncate : 0) | (version >= 5 ? kIoctlDevice : 0);
@@ -165,7 +165,8 @@ Result<void> restrict(int root, const Confinement& wanted) {
     return syscall(SYS_landlock_add_rule, set.get(), kPort, &one, 0) == 0;
   };
   if (rules.network && wanted.network) {
-    if (!allow(kBindTcp, 0)) return refused("landlock");  // the kernel's choice, to which sockets.h lets nobody listen
+    if (!allow(kBindTcp, 0))
+      return refused("landlock");  // a port of the kernel's choice; sockets.h lets nobody listen on it
     for (const uint16_t port : wanted.listen)
       if (!allow(kBindTcp, port)) return refused("landlock");
     for (const uint16_t port : wanted.connect.value_or(std::set<uint16_t>()))
@@ -177,9 +178,9 @@ Result<void> restrict(int root, const Confinement& wanted) {
 
 }  // namespace landlock
 
-// The parent's life from now on. Its end of the pipe is how the child knows that there is a parent.
+// The rest of the parent's life. The child knows by the parent's end of the pipe that there is a parent.
 [[noreturn]] void stand_for(pid_t child, UniqueFd alive) {
-  // Without this one the kernel does not kill a child of another user, either, when its parent dies.
+  // With this capability the kernel would not kill a child of another user when its parent dies.
   (void)drop_capabilities(1U << CAP_KILL);
   (void)dup2(alive.get(), 0);
   syscall(SYS_close_range, 1, ~0U, 0);
@@ -196,9 +197,9 @@ Result<void> restrict(int root, const Confinement& wanted) {
 Result<UniqueFd> in_child(bool own_users, const struct stat& owner, UniqueFd mapping, const Confinement& wanted) {
   auto root = leave_file_systems(mapping);
   if (!root) return root.error();
-  // Before the user: nobody else may raise a limit.
+  // Before the user changes: only root may raise a limit.
   if (auto set = limit(RLIMIT_NOFILE, wanted.files + kOwnDescriptors, "that many files"); !set) return set.error();
-#ifndef OBORO_SANITIZED  // their shadow memory takes terabytes of it
+#ifndef OBORO_SANITIZED  // a sanitizer's shadow memory takes terabytes of it
   if (auto set = limit(RLIMIT_AS, wanted.memory, "that much memory"); !set) return set.error();
 #endif
   if (!own_users) {
@@ -222,7 +223,7 @@ Result<UniqueFd> confine(UniqueFd root, const Confinement& wanted) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return refused("no_new_privs");
   if (auto set = limit(RLIMIT_CORE, 0, "no core files"); !set) return set.error();
   UniqueFd mapping = geteuid() == 0 && owner.st_uid == 0 ? mapping_of_root() : UniqueFd();
-  // What is open means the mounts of now; the current directory is the only thing that moves along.
+  // An open directory belongs to the old mounts. Only the current directory moves to the new ones.
   if (fchdir(root.get()) != 0) return refused("the root directory");
   root.reset();
   const uid_t user = geteuid();
@@ -242,7 +243,7 @@ Result<UniqueFd> confine(UniqueFd root, const Confinement& wanted) {
   alive.reset();
   auto confined = in_child(*own_users, owner, std::move(mapping), wanted);
   if (!confined) return confined;
-  // Last: a change of user undoes both.
+  // At the end, because a change of user undoes both.
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return refused("prctl");
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return refused("prctl");
   pollfd gone{parent.get(), POLLIN, 0};

@@ -1,4 +1,4 @@
-// The system calls of a proxy that is locked in.
+// The system calls that a locked-in proxy may make.
 #include <array>
 #include <cstring>
 #include <fcntl.h>
@@ -27,7 +27,7 @@ struct Rule {
 };
 
 scmp_datum_t datum(int64_t value) { return static_cast<scmp_datum_t>(value); }
-// libseccomp's own macros leave fields out, which is a warning here.
+// libseccomp's own macros leave members out, which is a warning here.
 scmp_arg_cmp is(unsigned argument, int64_t value) { return {argument, SCMP_CMP_EQ, datum(value), 0}; }
 scmp_arg_cmp has(unsigned argument, int64_t mask, int64_t value) {
   return {argument, SCMP_CMP_MASKED_EQ, datum(mask), datum(value)};
@@ -39,7 +39,7 @@ void add_network(std::vector<Rule>& rules) {
       for (const int given : {0, static_cast<int>(protocol)})
         rules.push_back({SCMP_SYS(socket), {is(0, family), is(1, type | SOCK_CLOEXEC | SOCK_NONBLOCK), is(2, given)}});
   rules.push_back({SCMP_SYS(accept4), {is(3, SOCK_CLOEXEC | SOCK_NONBLOCK)}});
-  // No connection by the way, which Landlock would not see.
+  // A send must not make a connection, because Landlock would not see that.
   rules.push_back({SCMP_SYS(sendto), {has(3, MSG_FASTOPEN, 0)}});
   for (const SocketOption& option : socket_options())
     for (const int call : {SCMP_SYS(getsockopt), SCMP_SYS(setsockopt)})
@@ -107,7 +107,7 @@ Result<void> seal(const Confinement& wanted) {
     return Error{Errc::io, fmt::format("lockdown: setrlimit: {}", std::strerror(errno))};
 #ifdef OBORO_SANITIZED
   (void)wanted;
-  return {};  // their run time asks the kernel for all sorts of things
+  return {};  // a sanitizer's run time asks the kernel for all sorts of things
 #else
   return filter_system_calls(wanted.network);
 #endif

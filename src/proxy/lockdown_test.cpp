@@ -1,4 +1,4 @@
-// What somebody has who took the proxy over: tried in processes that are locked in as it is.
+// What an attacker has who took the proxy over: tried in processes that are locked in as the proxy is.
 
 #include "proxy/lockdown.h"
 
@@ -56,7 +56,8 @@ class ProxyLockdown : public testing::Test {
     if (!root.empty()) (void)!system(("rm -rf " + root).c_str());
   }
 
-  // The wait status of a process that does this with the first step behind it, or both. It ends with what comes back.
+  // The wait status of a process that runs the action after the first step, or after both. It ends with the action's
+  // result.
   template <typename Action>
   int status_of(bool sealed, Action action) const {
     const pid_t child = fork();
@@ -81,7 +82,7 @@ class ProxyLockdown : public testing::Test {
   int sealed(Action action) const {
     return status_of(true, action);
   }
-  // The kernel ended it because of this call.
+  // Whether the kernel ended the process because of this call.
   template <typename Action>
   bool kills(Action action) const {
     const int status = sealed([&] {
@@ -153,7 +154,7 @@ TEST_F(ProxyLockdown, FilterTakesTheRest) {
   EXPECT_TRUE(kills([] { syscall(SYS_prctl, PR_SET_DUMPABLE, 1); }));
 }
 
-// A host's kernel that has no 32-bit calls ends whoever makes one. So it is asked first, without the filter.
+// A host's kernel without 32-bit calls ends every process that makes one. So it is asked first, without the filter.
 TEST_F(ProxyLockdown, FilterTakesThe32BitCalls) {
   const auto getpid_32 = [] {
     int result = 20;
@@ -237,7 +238,7 @@ TEST_F(ProxyLockdown, EveryThreadIsUnderIt) {
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) << status;
 }
 
-// Without the filter: what would be left if that had a hole.
+// Without the filter: what would be left if the filter had a hole.
 TEST_F(ProxyLockdown, TheHostIsNotThere) {
   const std::string outside = root + ".outside";
   const UniqueFd canary(open(outside.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0666));
@@ -321,7 +322,7 @@ TEST_F(ProxyLockdown, NetworkNoneHasNone) {
 }
 
 TEST_F(ProxyLockdown, PortsThatItMayHave) {
-  // On this host's network: a bind is all that is tried, and of a network of the test's own.
+  // The test only tries to bind, and in a network namespace of its own.
   if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "this host: no network namespace";
   const long landlock = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1);
   wanted.network = true;
@@ -344,12 +345,12 @@ TEST_F(ProxyLockdown, PortsThatItMayHave) {
   EXPECT_EQ(confined(bind_to(514)), 0);
 }
 
-// By UDP the kernel knows no ports, and by neither any hosts: that is network_policy.h's.
+// The kernel's rule knows no UDP ports, and no hosts at all. These are for network_policy.h.
 TEST_F(ProxyLockdown, TcpPortsThatItMayConnectTo) {
   if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "this host: no network namespace";
   if (syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) < 4) GTEST_SKIP() << "this host: its Landlock knows no ports";
   wanted.network = true;
-  // Nobody is there to be reached: this is about what is asked first.
+  // Nobody listens there: this is about the kernel's first check.
   const auto connect_to = [](uint16_t port) {
     return [port] {
       const UniqueFd fd(socket(AF_INET, SOCK_STREAM, 0));

@@ -32,7 +32,7 @@ bool parse_uuid(std::string_view text, std::array<uint8_t, 16>& out) {
   return true;
 }
 
-// What the tracer has to know from before.
+// The settings that the tracer needs from earlier runs.
 link::Settings settings_from(const history::History& state) {
   link::Settings settings;
   for (const history::PersistentFile& file : state.persistent_files()) {
@@ -82,7 +82,7 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
   Result<stream::Ring> ring = stream::Ring::create(stream::ring_path(state_dir), kRingBytes);
   if (!ring) return ring.error();
   if (auto locked = ring->lock_consumer(); !locked) return locked.error();
-  // A description of its own: the consumer's lock belongs to ours.
+  // An open file description of its own, because the consumer's lock belongs to ours.
   UniqueFd producer(::open(stream::ring_path(state_dir).c_str(), O_RDWR | O_CLOEXEC));
   if (!producer) return Error{Errc::io, fmt::format("{}: {}", stream::ring_path(state_dir), strerror(errno))};
   UniqueFd troubled(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -175,7 +175,7 @@ Result<void> JournalWriter::finish(std::string how) {
     std::this_thread::sleep_for(std::chrono::milliseconds(kDiskFullRetryMs));
     pumped = recorder_.pump(ring_);
   }
-  // What could not be written stays in the ring file, for the next run to bring over.
+  // Records that could not be written stay in the ring file. The next run brings them over.
   if (!pumped) return pumped.error();
   write_warnings();
   event::Event event;
@@ -216,7 +216,7 @@ void JournalWriter::write_checkpoint(const Result<stream::Cursor>& cursor) {
   checkpoint_failed_ = !written;
 }
 
-// Outside of the sequence, whose numbers the tracer gives.
+// Warnings are outside of the sequence, because the tracer gives the numbers.
 void JournalWriter::write_warnings() {
   std::vector<std::string> warnings;
   {
@@ -227,7 +227,7 @@ void JournalWriter::write_warnings() {
     event::Event event;
     event.set(event::Warning{std::move(what)});
     event.boot = std::max(settings_.boot, static_cast<uint32_t>(ring_.counters().boot.load()));
-    // What cannot be written waits in the appender, and the next pump tells of it.
+    // An event that cannot be written waits in the appender, and the next pump reports that.
     (void)recorder_.record(std::move(event));
   }
 }

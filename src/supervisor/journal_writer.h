@@ -1,5 +1,5 @@
 // The writing side of a state directory during a run: from the ring that the tracer fills to the journal, on a thread
-// of its own. It also keeps what the next run has to know, and writes it down as a checkpoint.
+// of its own. It also keeps the state that the next run needs, and writes it down as a checkpoint.
 #pragma once
 
 #include <atomic>
@@ -53,9 +53,8 @@ class JournalWriter {
   Result<void> finish(std::string how);  // the tracer has ended: writes what is left, then `stopped`
   // Journals a `warning`, on the thread.
   void warn(std::string what);
-  // What went wrong since the last call and the user should hear now; trouble_fd() is readable as long as there is
-  // some.
   bool available() const { return !refusing_; }  // the journal could be written when that was tried last
+  // Trouble since the last call that the user should hear of now. trouble_fd() is readable as long as there is some.
   int trouble_fd() const { return troubled_.get(); }
   std::optional<std::string> trouble();
 
