@@ -1,12 +1,14 @@
 // What a start costs after so many events: makes a state directory whose journal has N events, of which a hundredth are
 // files that keep their labels (F at most), then opens it as `oboro run` does, first without a checkpoint, then with
-// one. Prints a line for each: LINES read, MILLISECONDS, and by how much the process GREW, in MiB (its highest).
+// one. Prints a line for each: LINES read, MILLISECONDS, those of CPU time, and by how much the process GREW, in MiB
+// (its highest).
 //
 //   build/release/bench/journal_start [N [F]]     default: 1,000,000 and 10,000
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -83,12 +85,14 @@ bool start(const std::string& directory, const char* what) {
   const pid_t child = ::fork();
   if (child == 0) {
     const long before = grown_mib("VmRSS:");
+    const std::clock_t cpu_before = std::clock();
     const auto begin = std::chrono::steady_clock::now();
     const auto journal = supervisor::JournalWriter::open(directory, "guest", {});
     const double took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+    const double cpu = static_cast<double>(std::clock() - cpu_before) * 1000 / CLOCKS_PER_SEC;
     if (journal)
-      std::printf("%-20s %9llu lines %9.1f ms %6ld MiB   %zu files\n", what,
-                  static_cast<unsigned long long>((*journal)->lines_read()), took, grown_mib("VmHWM:") - before,
+      std::printf("%-20s %9llu lines %9.1f ms (CPU: %.1f) %6ld MiB   %zu files\n", what,
+                  static_cast<unsigned long long>((*journal)->lines_read()), took, cpu, grown_mib("VmHWM:") - before,
                   (*journal)->settings().files.size());
     else
       std::printf("%s: %s\n", what, journal.error().message.c_str());

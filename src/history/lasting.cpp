@@ -7,6 +7,7 @@ namespace oboro::history {
 
 std::vector<PersistentFile> History::persistent_files() const {
   std::vector<PersistentFile> out;
+  out.reserve(present(event::ObjectType::file));
   for (const auto& [key, object] : objects_) {
     const auto* file = std::get_if<FileDetail>(&object.detail);
     if (file == nullptr || object.ended || object.labels == 0 || !is_persistent(words_[file->fs])) continue;
