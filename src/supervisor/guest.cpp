@@ -253,7 +253,8 @@ void Guest::proxy_ended() {
 
 void Guest::request(std::string_view text, const RunSocket::Peer& by, RunSocket::Reply reply) {
   if (text == "status") return reply(status_.state);
-  if (text == "resume") {
+  // A guest that is let go has nothing to stand still for, either.
+  if (text == "resume" || (text == "detach" && options_.machine.engine == Engine::kvm)) {
     paused_by_journal_ = paused_by_doubt_ = false;
     go_on();
   }

@@ -84,6 +84,24 @@ TEST_F(GuestTest, WhatCannotBeWrittenDownStopsItUntilItCan) {
   turn_until_over();
 }
 
+TEST_F(GuestTest, AGuestThatIsLetGoStandsStillNoMore) {
+  options.machine.engine = Engine::kvm;
+  start();
+  say(link::Doubt{"splice"});
+  link::Message told = command();
+  ASSERT_TRUE(told.as<link::Pause>());
+  ASSERT_TRUE(link::send(commands.get(), link::Done{}, told.request));
+  auto answer = asks("detach");
+  ASSERT_TRUE(command().as<link::Resume>());
+  told = command();
+  ASSERT_TRUE(told.as<link::Detach>());
+  EXPECT_EQ(told.as<link::Detach>()->uid, getuid());
+  ASSERT_TRUE(link::send(commands.get(), link::Done{}, told.request));
+  EXPECT_EQ(answer_of(std::move(answer)), "ok");
+  guest->end();
+  turn_until_over();
+}
+
 TEST_F(GuestTest, OnKvmTheTracerStopsTheMachine) {
   options.machine.engine = Engine::kvm;
   start();
