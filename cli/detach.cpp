@@ -10,7 +10,6 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "store/status.h"
-#include "supervisor/run_socket.h"
 
 namespace oboro::cli {
 namespace {
@@ -42,12 +41,8 @@ Result<void> wait_until_over(const std::string& directory) {
 }
 
 int execute(const std::string& given) {
-  const Result<std::string> directory = state_directory(given);
-  if (!directory) return fail(directory.error(), kExitUsage);
-  const Result<std::string> answer = supervisor::ask_run(*directory, "detach");
-  if (!answer) return fail(answer.error(), answer.error().code == Errc::not_found ? kExitNotFound : kExitFailed);
-  if (*answer != "ok") return fail(Error{Errc::unsupported, *answer}, kExitFailed);
-  const Result<void> over = wait_until_over(*directory);
+  if (const int code = ask_run(given, "detach"); code != kExitOk) return code;
+  const Result<void> over = wait_until_over(*state_directory(given));
   return over ? kExitOk : fail(over.error(), kExitFailed);
 }
 

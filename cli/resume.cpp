@@ -4,9 +4,7 @@
 #include <memory>
 
 #include "cli/load.h"
-#include "cli/output.h"
 #include "cli/verbs.h"
-#include "supervisor/run_socket.h"
 
 namespace oboro::cli {
 namespace {
@@ -19,14 +17,6 @@ and the journal has the operator's name.
 
 Exit status: 0 done; 1 it could not be done; 4 nothing runs with that state directory.)";
 
-int execute(const std::string& given) {
-  const Result<std::string> directory = state_directory(given);
-  if (!directory) return fail(directory.error(), kExitUsage);
-  const Result<std::string> answer = supervisor::ask_run(*directory, "resume");
-  if (!answer) return fail(answer.error(), answer.error().code == Errc::not_found ? kExitNotFound : kExitFailed);
-  return *answer == "ok" ? kExitOk : fail(Error{Errc::unsupported, *answer}, kExitFailed);
-}
-
 }  // namespace
 
 void add_resume(CLI::App& app, int& exit_code) {
@@ -34,7 +24,7 @@ void add_resume(CLI::App& app, int& exit_code) {
   verb->footer(kResumeFooter);
   auto directory = std::make_shared<std::string>();
   add_state_option(*verb, *directory);
-  verb->callback([directory, &exit_code] { exit_code = execute(*directory); });
+  verb->callback([directory, &exit_code] { exit_code = ask_run(*directory, "resume"); });
 }
 
 }  // namespace oboro::cli

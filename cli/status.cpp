@@ -54,6 +54,7 @@ Result<Picture> look(const std::string& given) {
   Picture picture{.status = std::move(*status), .loaded = std::move(*loaded)};
   picture.running = store::StateLock::is_taken(*directory);
   if (!picture.running && picture.status.ended == 0) picture.status.state = "killed";
+  if (!picture.running) picture.status.paused.clear();
   picture.hooks = picture.status.hooks_armed;
   picture.lost = picture.loaded.state.lost();
   if (ring) {
@@ -74,6 +75,7 @@ std::string json_line(const Picture& p) {
   store::JsonLine json(line);
   json.text("vm", s.vm);
   json.text("state", s.state);
+  json.text("paused", s.paused);
   json.boolean("running", p.running);
   if (p.running) json.number("pid", s.pid);
   json.text("engine", s.engine);
@@ -122,6 +124,8 @@ std::string text(const Picture& p) {
   if (p.running) how += fmt::format(" (oboro run is process {})", s.pid);
   if (!p.running && s.exit) how += fmt::format(" (QEMU's exit code {})", *s.exit);
   add("state", shown(how));
+  if (!s.paused.empty())
+    rows.push_back({"paused", coloured(Colour::yellow, shown(s.paused) + " (oboro resume lets it go on)")});
   add("error", shown(s.error));
   add("started", s.started == 0 ? "" : shown_time(s.started));
   add("ended", s.ended == 0 ? "" : shown_time(s.ended));

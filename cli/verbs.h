@@ -4,6 +4,7 @@
 #include <CLI/App.hpp>
 #include <CLI/Option.hpp>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -32,6 +33,10 @@ inline CLI::Option* repeatable(CLI::Option* option) { return option->expected(1)
 
 // `list hidden` (hidden.cpp). Returns the exit code.
 int list_hidden(const std::string& directory, bool as_json);
+
+// Asks the run of that state directory to do something (docs/formats.md, run.sock). Prints what goes wrong on standard
+// error, and returns the exit code.
+int ask_run(const std::string& given_directory, std::string_view request);
 
 // Prints the error on standard error, in one line, and returns the exit code.
 int fail(const Error& error, int exit_code);

@@ -16,6 +16,7 @@ void members(S& s, Text&& text, Number&& number, Boolean&& boolean, Real&& real,
   text("vm", s.vm);
   number("pid", s.pid);
   text("state", s.state);
+  text("paused", s.paused);
   text("kernel_release", s.kernel_release);
   text("build_id", s.build_id);
   number("hooks_armed", s.hooks_armed);

@@ -14,8 +14,9 @@ struct Status {
   std::string engine;  // "tcg"
   std::string qemu;    // version
   std::string vm;
-  uint64_t pid = 0;   // of `oboro run`
-  std::string state;  // "starting", "booting", "tracing", "ended", "failed"
+  uint64_t pid = 0;    // of `oboro run`
+  std::string state;   // "starting", "booting", "tracing", "ended", "failed"
+  std::string paused;  // why the machine stands still; empty: it does not
   std::string kernel_release;
   std::string build_id;
   uint64_t hooks_armed = 0;

@@ -48,6 +48,10 @@ Result<void> channel(UniqueFd& ours, UniqueFd& theirs) {
   return {};
 }
 
+void say_if_failed(const Result<void>& result) {
+  if (!result) say(result.error().message);
+}
+
 // Whether a signal that ends this process has been sent and not been handled yet.
 bool is_to_end() {
   sigset_t pending;
@@ -278,24 +282,20 @@ void Guest::pause(bool& reason, const std::string& why) {
     qemu_->stop();
   }
   say(fmt::format("the guest stands still: {} (oboro resume lets it go on)", why));
-  state_before_pause_ = std::exchange(status_.state, "paused");
-  status_.error = why;
-  if (auto saved = store::write_status(options_.state_dir, status_); !saved) say(saved.error().message);
+  status_.paused = why;
+  say_if_failed(store::write_status(options_.state_dir, status_));
 }
 
 // Lets the machine go on if it has no reason left to stand still.
 void Guest::go_on() {
-  if (paused_by_journal_ || paused_by_doubt_ || state_before_pause_.empty()) return;
+  if (paused_by_journal_ || paused_by_doubt_ || status_.paused.empty()) return;
   if (options_.machine.engine == Engine::kvm)
     tracer_->ask(link::Resume{}, [](const Result<link::Body>&) {});
   else
     qemu_->go_on();
   say("the guest goes on");
-  const std::string before = std::exchange(state_before_pause_, {});
-  if (status_.state != "paused") return;
-  status_.state = before;
-  status_.error.clear();
-  if (auto saved = store::write_status(options_.state_dir, status_); !saved) say(saved.error().message);
+  status_.paused.clear();
+  say_if_failed(store::write_status(options_.state_dir, status_));
 }
 
 void Guest::look_at_journal() {

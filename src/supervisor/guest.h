@@ -90,7 +90,6 @@ class Guest {
   std::optional<Error> failure_;
   bool journal_available_ = true;
   bool paused_by_journal_ = false, paused_by_doubt_ = false;  // the machine stands still
-  std::string state_before_pause_;
   std::optional<Result<Ending>> ending_;
   Loop::Watch qemu_watch_, trouble_watch_, timer_;  // timer_: of the phase
   std::vector<Loop::Watch> proxy_watches_, starting_watches_;

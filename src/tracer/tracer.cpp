@@ -290,7 +290,7 @@ void Tracer::boot_ended(std::string_view how) {
   event.set(event::Reset{std::string(how)});
   report(event);
   state_.retain([&](labels::Carrier c, labels::Entry) { return c.kind() == labels::CarrierKind::file; });
-  for (auto& reason : incomplete_reasons_) reason.store(nullptr, std::memory_order_relaxed);
+  incomplete_reasons_.clear();
   ring_.counters().hooks_armed = 0;
   ++boot_;
   update_counters();
@@ -379,22 +379,13 @@ void Tracer::commanded(event::Command command) {
 
 void Tracer::incomplete(const char* what) {
   doubt(what == labels::kTableFull ? policy::Trouble::full_table : policy::Trouble::incomplete, what);
-  for (auto& reason : incomplete_reasons_) {
-    const char* known = reason.load(std::memory_order_relaxed);
-    if (known == what) return;
-    if (known) continue;
-    if (!reason.compare_exchange_strong(known, what)) {
-      if (known == what) return;
-      continue;
-    }
-    ring_.counters().incomplete += 1;
-    event::Event event;
-    event.set(event::Incomplete{what});
-    if (state_.sends_refused()) event.verdict = event::Verdict::deny;
-    const auto lock = state_.lock();
-    report(event);
-    return;
-  }
+  if (!incomplete_reasons_.add(what).is_new) return;
+  ring_.counters().incomplete += 1;
+  event::Event event;
+  event.set(event::Incomplete{what});
+  if (state_.sends_refused()) event.verdict = event::Verdict::deny;
+  const auto lock = state_.lock();
+  report(event);
 }
 
 }  // namespace oboro::tracer

@@ -25,6 +25,7 @@
 #include "hooks/table.h"
 #include "link/settings.h"
 #include "stream/ring.h"
+#include "tracer/reasons.h"
 #include "tracer/trust.h"
 
 namespace oboro::tracer {
@@ -156,7 +157,7 @@ class Tracer final : public hooks::Reporter {
   std::unique_ptr<hooks::FilterMarks> marks_;
   std::atomic<bool> kernel_replaced_{false};
   std::atomic<bool> programs_seen_{false};  // in this boot
-  std::array<std::atomic<const char*>, 64> incomplete_reasons_{};
+  Reasons incomplete_reasons_;              // of this boot
 };
 
 }  // namespace oboro::tracer

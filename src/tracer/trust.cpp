@@ -7,21 +7,11 @@ namespace oboro::tracer {
 using policy::Reaction;
 using policy::Trouble;
 
-// Null: there are too many reasons.
-const Trust::Reason* Trust::reason(const char* why) {
-  for (Reason& one : reasons_) {
-    const char* known = one.why.load();
-    if (!known && one.why.compare_exchange_strong(known, why)) return &one;
-    if (known == why) return &one;
-  }
-  return nullptr;
-}
-
 bool Trust::doubt(Trouble trouble, const char* why) {
   const Reaction reaction = policy_.reaction(trouble);
   if (reaction != Reaction::deny && reaction != Reaction::pause) return false;
-  const Reason* known = reason(why);
-  if (known && known->accepted.load()) return false;
+  const size_t known = reasons_.add(why).index;
+  if (known < Reasons::kMost && accepted_[known].load()) return false;
   const char* none = nullptr;
   const bool first = standing_[static_cast<size_t>(trouble)].compare_exchange_strong(none, why);
   // The thread that sets it takes the lock, so a renew() that did not see it is over by then.
@@ -48,8 +38,8 @@ void Trust::mended(Trouble trouble) {
 }
 
 void Trust::go_on() {
-  for (Reason& one : reasons_)
-    if (const char* why = one.why.load()) one.accepted = why != kLostRecords && why != labels::kNoJournal;
+  for (size_t i = 0; i < Reasons::kMost; ++i)
+    if (const char* why = reasons_.at(i)) accepted_[i] = why != kLostRecords && why != labels::kNoJournal;
   for (auto& why : standing_) why = nullptr;
   for (auto& told : pause_told_) told = false;
   renew();

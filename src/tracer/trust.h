@@ -9,6 +9,7 @@
 
 #include "labels/carriers.h"
 #include "policy/policy.h"
+#include "tracer/reasons.h"
 
 namespace oboro::tracer {
 
@@ -29,17 +30,12 @@ class Trust {
   void go_on();
 
  private:
-  static constexpr size_t kMostReasons = 64;
-  struct Reason {
-    std::atomic<const char*> why{nullptr};
-    std::atomic<bool> accepted{false};
-  };
-  const Reason* reason(const char* why);
   void renew();
 
   const policy::Policy policy_;
   labels::Carriers& carriers_;
-  std::array<Reason, kMostReasons> reasons_;
+  Reasons reasons_;
+  std::array<std::atomic<bool>, Reasons::kMost> accepted_{};  // by an operator
   // The first reason of each trouble that stands.
   std::array<std::atomic<const char*>, static_cast<size_t>(policy::Trouble::count)> standing_{};
   std::array<std::atomic<bool>, static_cast<size_t>(policy::Trouble::count)> pause_told_{};

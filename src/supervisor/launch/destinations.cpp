@@ -21,6 +21,24 @@ Error about(const link::HiddenService& service, Errc code, const std::string& wh
   return {code, fmt::format("hidden service {}: \"to\": {}", service.name, what)};
 }
 
+// The addresses of a name that may be reached.
+Result<Addresses> reachable(const link::HiddenService& service, const std::string& name, const Resolver& resolver) {
+  Result<Addresses> found = resolver(name);
+  if (!found) return about(service, found.error().code, found.error().message);
+  std::erase_if(*found, [](const auto& address) { return !proxy::never_reached(address).empty(); });
+  std::sort(found->begin(), found->end());
+  found->erase(std::unique(found->begin(), found->end()), found->end());
+  if (found->empty())
+    return about(service, Errc::not_found, fmt::format("{} has no address that may be reached", name));
+  return found;
+}
+
+std::string words_for(const link::HiddenService& service, const std::string& name, const Addresses& addresses) {
+  std::vector<std::string> texts;
+  for (const auto& address : addresses) texts.push_back(proxy::address_text(address));
+  return fmt::format("hidden service {}: for this run, {} is {}", service.name, name, fmt::join(texts, ", "));
+}
+
 }  // namespace
 
 Result<Addresses> resolve(const std::string& name) {
@@ -56,21 +74,14 @@ Result<Reach> reach_of(const link::HiddenService& service, const Resolver& resol
       reach.destinations.push_back(std::move(*destination));
     } else {
       const std::string name = std::exchange(destination->name, {});
-      if (!known.count(name)) {
-        Result<Addresses> found = resolver(name);
-        if (!found) return about(service, found.error().code, found.error().message);
-        std::erase_if(*found, [](const auto& address) { return !proxy::never_reached(address).empty(); });
-        std::sort(found->begin(), found->end());
-        found->erase(std::unique(found->begin(), found->end()), found->end());
-        if (found->empty())
-          return about(service, Errc::not_found, fmt::format("{} has no address that may be reached", name));
-        std::vector<std::string> texts;
-        for (const auto& address : *found) texts.push_back(proxy::address_text(address));
-        reach.said.push_back(
-            fmt::format("hidden service {}: for this run, {} is {}", service.name, name, fmt::join(texts, ", ")));
-        known.emplace(name, std::move(*found));
+      auto at = known.find(name);
+      if (at == known.end()) {
+        Result<Addresses> found = reachable(service, name, resolver);
+        if (!found) return found.error();
+        reach.said.push_back(words_for(service, name, *found));
+        at = known.emplace(name, std::move(*found)).first;
       }
-      for (const auto& address : known[name]) {
+      for (const auto& address : at->second) {
         destination->network = {address, static_cast<unsigned>(address.size()) * 8};
         reach.destinations.push_back(*destination);
       }
