@@ -60,6 +60,15 @@ TEST_F(DenyingTracerTest, MoreKnownFilesThanThereIsRoomForCountToo) {
   EXPECT_FALSE(sends());
 }
 
+TEST_F(DenyingTracerTest, AFullTableIsATroubleOfItsOwn) {
+  settings.capacity = 16;
+  for (uint64_t i = 0; i < 17; ++i) settings.files.push_back({{.uuid = {1}, .inode = 100 + i}, 1, 1 + i});
+  settings.policy.on(policy::Trouble::full_table) = policy::Reaction::deny;
+  make();
+  ASSERT_TRUE(arm());
+  EXPECT_FALSE(sends());
+}
+
 TEST_F(DenyingTracerTest, AnOperatorMayLetItGoOn) {
   settings.policy.leak = policy::Verdict::deny;
   make();
