@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "store/journal.h"
+#include "store/journal/appender.h"
 #include "tests/support/store/testing.h"
 
 namespace oboro::cli {

@@ -5,6 +5,7 @@
 #include "cli/output.h"
 #include "store/state_dir.h"
 #include "supervisor/checkpoint.h"
+#include "supervisor/read_back.h"
 
 namespace oboro::cli {
 namespace {
@@ -58,6 +59,8 @@ Result<Loaded> load(const std::string& directory, const Onlooker& onlooker) {
   auto reader = open_reader(*checked);
   if (!reader) return reader.error();
   Loaded loaded{std::move(*reader), {}, {}};
+  auto before = supervisor::state_at_begin(*checked, loaded.reader.labels());
+  if (before) loaded.state = std::move(*before);
   event::Event event;
   for (;;) {
     auto more = loaded.reader.next(event);
@@ -67,6 +70,7 @@ Result<Loaded> load(const std::string& directory, const Onlooker& onlooker) {
     if (onlooker) onlooker(loaded, event);
   }
   loaded.problems = problems_of(loaded.state, loaded.reader);
+  if (!before) loaded.problems.push_back("of files from before the oldest record: " + before.error().message);
   return loaded;
 }
 

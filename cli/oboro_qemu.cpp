@@ -138,6 +138,7 @@ int main(int argc, char** argv) {
   options.rules = config->classify;
   options.hidden = config->hide;
   options.policy = config->policy;
+  options.journal = config->journal;
   machine.vm = entry(arguments.value({"-name"}), "guest", true);
   if (machine.vm.empty()) machine.vm = config->vm.value_or("guest");
   if (!plain(machine.vm)) return fail(fmt::format("the guest's name '{}' cannot name its state directory", machine.vm));

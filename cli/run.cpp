@@ -50,6 +50,7 @@ Result<void> complete(RunArguments& a) {
     if (!file) return file.error();
     o.rules = file->classify;
     o.policy = file->policy;
+    o.journal = file->journal;
     o.hidden = file->hide;
     // The command line has priority over the file.
     supervisor::MachineOptions& m = o.machine;

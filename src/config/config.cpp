@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <limits>
 
+#include "base/duration.h"
 #include "base/size.h"
 #include "labels/pattern.h"
 #include "proxy/destination.h"
@@ -42,6 +43,7 @@ class Reader {
       if (key == "hide") return hide(node);
       if (key == "policy") return table(node, "[policy]", [&](auto k, const auto& n) { return policy(k, n); });
       if (key == "safety") return table(node, "[safety]", [&](auto k, const auto& n) { return safety(k, n); });
+      if (key == "journal") return table(node, "[journal]", [&](auto k, const auto& n) { return journal(k, n); });
       if (key == "run") return table(node, "[run]", [&](auto k, const auto& n) { return run(k, n); });
       return false;
     });
@@ -214,6 +216,41 @@ class Reader {
       return fail(node.source().begin, fmt::format(R"("{}" is neither "report" nor "deny" nor "pause"{})", key,
                                                    of_supervisor ? R"( nor "kill" nor "detach")" : ""));
     config_.policy.on(*trouble) = reaction;
+    return true;
+  }
+
+  bool journal(std::string_view key, const toml::node& node) {
+    store::Keeping& keeping = config_.journal;
+    if (key == "segment" || key == "max_size") {
+      const auto size = memory(key, node);
+      if (size && *size < store::Keeping::kLeastSegment)
+        return fail(node.source().begin, fmt::format("\"{}\" is less than 1M", key));
+      if (key == "segment") keeping.segment = size.value_or(0);
+      if (key == "max_size") keeping.size = size;
+      return true;
+    }
+    if (key == "retention" || key == "heads_every") {
+      std::string value;
+      if (!text(key, node, value)) return true;
+      const auto time = parse_duration(value);
+      if (!time) return fail(node.source().begin, time.error().message);
+      if (*time == 0) return fail(node.source().begin, fmt::format("\"{}\" is 0", key));
+      if (key == "retention") keeping.age_s = *time;
+      if (key == "heads_every") keeping.heads_every_s = *time;
+      return true;
+    }
+    if (key == "heads") {
+      if (text(key, node, keeping.heads) && !keeping.heads.starts_with('/'))
+        return fail(node.source().begin, "\"heads\" is not a path from the root");
+      return true;
+    }
+    if (key != "heads_command") return false;
+    const auto* list = node.as_array();
+    if (list == nullptr || list->empty()) return fail(node.source().begin, "\"heads_command\" is not a list of words");
+    for (const toml::node& entry : *list)
+      if (!text(key, entry, keeping.heads_command.emplace_back())) return true;
+    if (!keeping.heads_command.front().starts_with('/'))
+      return fail(node.source().begin, "\"heads_command\" does not begin with the path of a program, from the root");
     return true;
   }
 

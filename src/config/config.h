@@ -23,6 +23,14 @@
 //   on_journal_unavailable = "pause"
 //   on_supervisor_loss = "deny" # or "kill", "detach"
 //
+//   [journal]
+//   segment = "256M"
+//   retention = "90d"
+//   max_size = "10G"
+//   heads = "/mnt/elsewhere/heads"
+//   heads_command = ["/usr/bin/logger", "-t", "oboro"]
+//   heads_every = "60s"
+//
 //   [run]
 //   memory = "1G"
 //   cpus = 2
@@ -47,6 +55,7 @@
 #include "disk/option.h"
 #include "link/settings.h"
 #include "policy/policy.h"
+#include "store/journal/keeping.h"
 
 namespace oboro::config {
 
@@ -56,6 +65,7 @@ struct Config {
   std::vector<link::HiddenService> hide;
   std::vector<link::ClassifyRule> classify;  // their labels by name
   policy::Policy policy;
+  store::Keeping journal;
   std::optional<uint64_t> memory;  // bytes
   std::optional<unsigned> cpus;
   std::optional<std::string> vm, kernel, initrd, append, qemu, state;

@@ -20,6 +20,11 @@ leak = "deny"
 on_supervisor_loss = "kill"
 on_journal_unavailable = "pause"
 on_full_table = "report"
+[journal]
+segment = "1M"
+retention = "90d"
+heads = "/mnt/heads"
+heads_command = ["/usr/bin/logger", "-t", "oboro"]
 [run]
 memory = "2G"
 cpus = 2
@@ -36,6 +41,12 @@ append = "console=ttyS0"
   EXPECT_EQ(config->policy.reaction(policy::Trouble::supervisor_loss), policy::Reaction::kill);
   EXPECT_EQ(config->policy.reaction(policy::Trouble::journal), policy::Reaction::pause);
   EXPECT_EQ(config->policy.reaction(policy::Trouble::full_table), policy::Reaction::report);
+  EXPECT_EQ(config->journal.segment, 1u << 20);
+  EXPECT_EQ(config->journal.age_s, 90u * 86400);
+  EXPECT_FALSE(config->journal.size);
+  EXPECT_EQ(config->journal.heads, "/mnt/heads");
+  EXPECT_EQ(config->journal.heads_command, (std::vector<std::string>{"/usr/bin/logger", "-t", "oboro"}));
+  EXPECT_EQ(config->journal.heads_every_s, 60u);
   EXPECT_EQ(config->memory, uint64_t{2} << 30);
   EXPECT_EQ(config->cpus, 2u);
   EXPECT_EQ(config->vm, "demo");
@@ -69,6 +80,15 @@ TEST(Config, ErrorsSayWhere) {
            {"[safety]\non_incomplete = 'kill'", "f:2:17: \"on_incomplete\" is neither"},
            {"[safety]\non_supervisor_los = 'kill'", "f:2:1: unknown key \"on_supervisor_los\" in [safety]"},
            {"safety = 'kill'", "[safety] is not a table"},
+           {"[journal]\nsegment = '1K'", "f:2:11: \"segment\" is less than 1M"},
+           {"[journal]\nmax_size = 10", "f:2:12: \"max_size\" is not a string"},
+           {"[journal]\nretention = '90'", "f:2:13: \"90\" is not a time such as 45s"},
+           {"[journal]\nretention = '99999999999999999d'", "is not a time such as"},
+           {"[journal]\nheads_every = '0s'", "f:2:15: \"heads_every\" is 0"},
+           {"[journal]\nheads = 'heads'", "f:2:9: \"heads\" is not a path from the root"},
+           {"[journal]\nheads_command = []", "\"heads_command\" is not a list of words"},
+           {"[journal]\nheads_command = ['logger']", "\"heads_command\" does not begin with the path of a program"},
+           {"[journal]\nretain = '90d'", "f:2:1: unknown key \"retain\" in [journal]"},
            {"[run]\nmemory = '1X'", "not a size"},
            {"[run]\ncpus = 0", "from 1"},
            {"[run]\ncpus = '2'", "from 1"},

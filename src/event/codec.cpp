@@ -12,7 +12,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "integers are copied as they are");
 
-constexpr uint8_t kVersion = 5;
+constexpr uint8_t kVersion = 6;
 
 // The size of the longest encoding, by schema.def.
 template <typename T>

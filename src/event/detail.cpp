@@ -56,6 +56,8 @@ std::string words(const Command& command) {
   return command.request + ", by " + (command.user.empty() ? "UID " + uid : command.user + " (UID " + uid + ")");
 }
 
+std::string words(const SegmentBegin& segment) { return "at byte " + std::to_string(segment.begin); }
+
 std::string words(const Refused& refused) {
   if (refused.reason.empty()) return {};
   return std::string(kRefused) + std::string(refused.incomplete ? kIncomplete : "") + refused.reason;
@@ -110,6 +112,8 @@ void adopt(Hidden& out, std::string_view text) {
 }
 
 void adopt(Command& out, std::string_view text) { out.request = text; }
+
+void adopt(SegmentBegin&, std::string_view) {}  // a journal with such events has their members
 
 void adopt(Refused& out, std::string_view text) {
   take(text, kRefused);
@@ -178,6 +182,8 @@ std::string detail(const Event& event) {
       return words(event.as<Refused>());
     case Kind::command:
       return words(event.as<Command>());
+    case Kind::segment:
+      return words(event.as<SegmentBegin>());
     case Kind::diffusion:
     case Kind::leak:
     case Kind::exited:

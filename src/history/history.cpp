@@ -112,6 +112,7 @@ void History::apply(const Event& event) {
     case Kind::stopped:  // the guest's last state can be asked for until the next run starts
     case Kind::hidden:
     case Kind::refused:
+    case Kind::segment:
     case Kind::count:
       break;
   }

@@ -119,10 +119,10 @@ class History {
   History() : History(Keep::everything) {}
   // max_objects: with Keep::everything.
   explicit History(Keep keep, size_t max_objects = kMaxObjects) : keep_(keep), max_objects_(max_objects) {}
-  // Goes on from there, with Keep::lasting. The events that follow then leave the same state as all events would have.
+  // Goes on from there. The events that follow then leave the same state as all events would have, of what lasts.
   // Names are an exception: between the halves of an exchange, those of files below the directory that has lost its
   // place are not kept.
-  explicit History(const Lasting& lasting);
+  explicit History(const Lasting& lasting, Keep keep = Keep::lasting);
   Lasting lasting() const;
 
   void apply(const event::Event& event);

@@ -24,7 +24,7 @@ std::vector<PersistentFile> History::persistent_files() const {
 
 Lasting History::lasting() const { return {persistent_files(), next_id_, last_seq_, boot_, last_rename_}; }
 
-History::History(const Lasting& lasting) : History(Keep::lasting) {
+History::History(const Lasting& lasting, Keep keep) : History(keep) {
   next_id_ = lasting.next_id;
   last_seq_ = lasting.last_seq;
   boot_ = lasting.boot;

@@ -3,16 +3,11 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
-#include <fcntl.h>
 #include <optional>
 #include <span>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/fd.h"
-#include "base/io_error.h"
 #include "base/number.h"
-#include "store/journal.h"
+#include "store/journal/reader.h"
 #include "store/json.h"
 #include "stream/crc32c.h"
 
@@ -21,39 +16,25 @@ namespace {
 
 constexpr size_t kIdentified = 4096;  // bytes of a first line
 
-// The bytes there, at most `size` of them.
-std::optional<std::string> read_block(int fd, uint64_t offset, size_t size) {
-  std::string block(size, '\0');
-  size_t done = 0;
-  while (done < size) {
-    const ssize_t count = ::pread(fd, block.data() + done, size - done, static_cast<off_t>(offset + done));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return std::nullopt;
-    if (count == 0) break;
-    done += static_cast<size_t>(count);
-  }
-  block.resize(done);
-  return block;
-}
-
-// The line that ends at `offset`, without '
-// '; nothing if no line of a permitted length ends there, or if it cannot be read.
-std::optional<std::string> line_before(int fd, uint64_t offset) {
-  const uint64_t most = std::min<uint64_t>(offset, store::kMaxLine + 2);
+// The line that ends at `offset`, without '\n'; nothing if no line of a permitted length ends there, or if it cannot be
+// read.
+std::optional<std::string> line_before(store::JournalBytes& journal, uint64_t offset) {
+  if (offset < journal.begin()) return std::nullopt;
+  const uint64_t most = std::min<uint64_t>(offset - journal.begin(), store::kMaxLine + 2);
+  std::string block;
   for (uint64_t size = std::min<uint64_t>(most, 8192); size > 0; size = most) {
-    auto block = read_block(fd, offset - size, size);
-    if (!block || block->size() != size || block->back() != '\n') return std::nullopt;
-    block->pop_back();
-    const size_t begin = block->rfind('\n') + 1;  // npos + 1 == 0
-    if (begin != 0 || size == offset) return block->substr(begin);
+    if (!journal.read(offset - size, size, block) || block.size() != size || block.back() != '\n') return std::nullopt;
+    block.pop_back();
+    const size_t begin = block.rfind('\n') + 1;  // npos + 1 == 0
+    if (begin != 0 || size == offset - journal.begin()) return block.substr(begin);
     if (size == most) break;
   }
   return std::nullopt;
 }
 
 // Whether the line that ends at the cursor's offset is the cursor's.
-bool is_line_before(int fd, const Cursor& cursor) {
-  const auto line = line_before(fd, cursor.offset);
+bool is_line_before(store::JournalBytes& journal, const Cursor& cursor) {
+  const auto line = line_before(journal, cursor.offset);
   if (!line || crc32c(std::as_bytes(std::span(*line))) != cursor.line) return false;
   store::LabelNames scratch;
   const auto event = store::read_event(*line, scratch);
@@ -92,23 +73,39 @@ Result<Cursor> Cursor::parse(std::string_view text) {
   return cursor;
 }
 
-Result<uint32_t> identify_journal(int fd) {
-  const auto block = read_block(fd, 0, kIdentified);
-  if (!block) return io_error("journal");
-  const size_t end = block->find('\n');
-  if (end == std::string::npos && block->size() < kIdentified) return 0u;
-  return crc32c(std::as_bytes(std::span(*block).first(std::min(end, block->size()))));
+Result<uint32_t> identify_journal(store::JournalBytes& journal) {
+  std::string block;
+  if (auto read = journal.read(journal.begin(), kIdentified, block); !read) return read.error();
+  const size_t end = block.find('\n');
+  if (end == std::string::npos && block.size() < kIdentified) return 0u;
+  const std::string_view line = std::string_view(block).substr(0, end);
+  if (journal.begin() == 0) return crc32c(std::as_bytes(std::span(line)));
+  store::LabelNames scratch;
+  const auto event = store::read_event(line, scratch);
+  uint32_t identity = 0;
+  if (!event || event->kind != event::Kind::segment ||
+      !parse_number(event->as<event::SegmentBegin>().journal, identity, 16))
+    return Error{Errc::invalid, "journal: its oldest segment does not say which journal it is of"};
+  return identity;
 }
 
-Result<Cursor> find_cursor(int fd, const std::string& path, const Cursor& cursor) {
+Result<Cursor> find_cursor(const std::string& directory, const Cursor& cursor) {
   if (cursor == Cursor{}) return cursor;
-  const auto journal = identify_journal(fd);
-  if (!journal) return journal.error();
-  if (*journal != cursor.journal) return not_there(path, cursor, "is another journal");
-  if (is_line_before(fd, cursor)) return cursor;
-
-  auto reader = store::JournalReader::open(path);
+  auto reader = store::JournalReader::open(directory);
   if (!reader) return reader.error();
+  store::JournalBytes& journal = reader->bytes();
+  const std::string path = store::journal_path(directory);
+  const auto identity = identify_journal(journal);
+  if (!identity) return identity.error();
+  if (*identity != cursor.journal) return not_there(path, cursor, "is another journal");
+  // Retention may have taken all up to the line, and the line itself.
+  if (cursor.offset == journal.begin()) return cursor;
+  if (is_line_before(journal, cursor)) return cursor;
+  if (cursor.offset < journal.begin())
+    return not_there(
+        path, cursor,
+        "has lost that place to retention; what is left begins at byte " + std::to_string(journal.begin()));
+
   store::LabelNames labels;
   event::Event event;
   for (uint64_t seq = 0;;) {
@@ -119,27 +116,28 @@ Result<Cursor> find_cursor(int fd, const std::string& path, const Cursor& cursor
     if (seq != cursor.seq || crc32c(std::as_bytes(std::span(reader->line()))) != cursor.line) continue;
     return Cursor{cursor.journal, reader->line_end(), cursor.seq, cursor.line};
   }
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) return io_error(path);
+  const auto end = journal.end();
+  if (!end) return end.error();
   return not_there(path, cursor,
-                   static_cast<uint64_t>(status.st_size) < cursor.offset
-                       ? "ends at byte " + std::to_string(status.st_size) +
-                             ", before it: the end was lost or cut off; go on from its last event that is known"
-                       : "does not have its line: it was changed; go on from an event that is known");
+                   *end < cursor.offset ? "ends at byte " + std::to_string(*end) +
+                                              ", before it: the end was lost or cut off; go on from its last event "
+                                              "that is known"
+                                        : "does not have its line: it was changed; go on from an event that is known");
 }
 
-Result<Cursor> cursor_at_end(const std::string& path, uint64_t seq) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat status {};
-  if (!fd || ::fstat(fd.get(), &status) != 0) return io_error(path);
-  const auto journal = identify_journal(fd.get());
+Result<Cursor> cursor_at_end(const std::string& directory, uint64_t seq) {
+  auto journal = store::JournalBytes::open(directory);
   if (!journal) return journal.error();
-  const auto offset = static_cast<uint64_t>(status.st_size);
-  const auto line = line_before(fd.get(), offset);
+  const auto identity = identify_journal(*journal);
+  if (!identity) return identity.error();
+  const auto offset = journal->end();
+  if (!offset) return offset.error();
+  const auto line = line_before(*journal, *offset);
   store::LabelNames scratch;
   const auto event = line ? store::read_event(*line, scratch) : Error{Errc::invalid, "no line"};
-  if (!event) return Error{Errc::invalid, path + ": its end is no event: " + event.error().message};
-  return Cursor{*journal, offset, event->seq != 0 ? event->seq : seq, crc32c(std::as_bytes(std::span(*line)))};
+  if (!event)
+    return Error{Errc::invalid, store::journal_path(directory) + ": its end is no event: " + event.error().message};
+  return Cursor{*identity, *offset, event->seq != 0 ? event->seq : seq, crc32c(std::as_bytes(std::span(*line)))};
 }
 
 }  // namespace oboro::stream

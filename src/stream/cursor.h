@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "store/journal/bytes.h"
 
 namespace oboro::stream {
 
@@ -24,15 +25,17 @@ struct Cursor {
   static Result<Cursor> parse(std::string_view text);
 };
 
-// The number that Cursor::journal has for the journal that fd has open; 0 while it has no whole line. Error: io.
-Result<uint32_t> identify_journal(int fd);
+// The number that Cursor::journal has for that journal; 0 while it has no whole line. Errors: invalid (what is left of
+// it does not say), io.
+Result<uint32_t> identify_journal(store::JournalBytes& journal);
 
 // Where to go on reading: behind the cursor's line. Looks there first, and through the whole journal only if the line
-// is not there. Errors: invalid (another journal; the line is nowhere: it was lost, or the journal was changed), io.
-Result<Cursor> find_cursor(int fd, const std::string& path, const Cursor& cursor);
+// is not there. Errors: invalid (another journal; the line is nowhere: it was lost, or the journal was changed; it was
+// removed with the oldest segment), io.
+Result<Cursor> find_cursor(const std::string& state_directory, const Cursor& cursor);
 
-// A cursor behind the last line of the journal at `path`, which must be an event's. `seq`: of the last event that has
-// one. Errors: invalid (the last line is no event), io.
-Result<Cursor> cursor_at_end(const std::string& path, uint64_t seq);
+// A cursor behind the last line of the journal, which must be an event's. `seq`: of the last event that has one.
+// Errors: invalid (the last line is no event), io.
+Result<Cursor> cursor_at_end(const std::string& state_directory, uint64_t seq);
 
 }  // namespace oboro::stream

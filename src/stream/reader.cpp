@@ -21,23 +21,23 @@ namespace {
 // A file is closed a moment before its lock is released.
 constexpr int kLooksAfterClose = 20;
 constexpr long kLookAgainNs = 20'000'000;
+constexpr uint32_t kJournalChanges = IN_MODIFY | IN_ATTRIB;  // or it has another name: another file has its name now
 
 }  // namespace
 
 Result<Reader> Reader::open(const std::string& state_directory, const Cursor& from) {
   auto labels = store::LabelNames::load(state_directory);
   if (!labels) return labels.error();
-  const std::string path = store::journal_path(state_directory);
-  auto journal = store::JournalReader::open(path);
+  auto journal = store::JournalReader::open(state_directory);
   if (!journal) return journal.error();
-  auto found = find_cursor(journal->fd(), path, from);
+  auto found = find_cursor(state_directory, from);
   if (!found) return found.error();
   std::string vm;
   if (found->offset != 0) {
     // An event in the ring does not name the virtual machine. The journal's first line does.
     event::Event first;
     if (auto got = journal->next(first, *labels, &vm); !got) return got.error();
-    journal = store::JournalReader::open(path, found->offset);
+    journal = store::JournalReader::open(state_directory, found->offset);
     if (!journal) return journal.error();
   }
   Reader reader(state_directory, std::move(*journal), std::move(*labels), *found);
@@ -49,7 +49,7 @@ Result<bool> Reader::next_of_journal(event::Event& event) {
   auto got = journal_.next(event, labels_, &vm_);
   if (!got || !*got) return got;
   if (cursor_.offset == 0) {
-    auto identity = identify_journal(journal_.fd());
+    auto identity = identify_journal(journal_.bytes());
     if (!identity) return identity.error();
     cursor_.journal = *identity;
   }
@@ -137,7 +137,7 @@ Result<int> Reader::poll_fd() {
               UniqueFd(::epoll_create1(EPOLL_CLOEXEC))};
   if (!watch.inotify) return io_error("inotify (fs.inotify.max_user_instances may be too small)");
   const std::string path = store::journal_path(directory_);
-  if (::inotify_add_watch(watch.inotify.get(), path.c_str(), IN_MODIFY) < 0) return io_error("inotify: " + path);
+  if (::inotify_add_watch(watch.inotify.get(), path.c_str(), kJournalChanges) < 0) return io_error("inotify: " + path);
   for (const UniqueFd* fd : {&watch.inotify, &watch.timer}) {
     epoll_event readable{.events = EPOLLIN, .data = {}};
     if (!*fd || ::epoll_ctl(watch.both.get(), EPOLL_CTL_ADD, fd->get(), &readable) != 0) return io_error("epoll");
@@ -146,9 +146,10 @@ Result<int> Reader::poll_fd() {
   return watch_->both.get();
 }
 
-// The ring is another file in each run, and there is no lock before the first one. To add a file that is watched
-// already does nothing. A file that is not there yet shows itself by the journal.
+// The ring is another file in each run, the journal after each cut, and there is no lock before the first run. To add a
+// file that is watched already does nothing. A file that is not there yet shows itself by the journal.
 void Reader::watch_run() {
+  ::inotify_add_watch(watch_->inotify.get(), store::journal_path(directory_).c_str(), kJournalChanges);
   for (const std::string& path : {store::lock_path(directory_), ring_path(directory_)})
     ::inotify_add_watch(watch_->inotify.get(), path.c_str(), IN_CLOSE_WRITE);
 }

@@ -16,7 +16,7 @@
 #include <unordered_set>
 
 #include "event/event.h"
-#include "store/journal.h"
+#include "store/journal/reader.h"
 #include "store/label_names.h"
 #include "stream/cursor.h"
 

@@ -117,7 +117,7 @@ TEST(Reader, MissesNothingWhoeverIsKilled) {
   take(UINT64_MAX);
   // Compared with the journal itself.
   uint64_t lines = 0;
-  auto journal = store::JournalReader::open(store::journal_path(directory.path()));
+  auto journal = store::JournalReader::open(directory.path());
   store::LabelNames labels;
   Event event;
   for (; *journal->next(event, labels); ++lines)

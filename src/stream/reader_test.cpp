@@ -60,6 +60,31 @@ void write_journal(const TempDirectory& directory, uint64_t events, const std::s
   ASSERT_TRUE(appender->flush());
 }
 
+// The file that is watched is an older segment then.
+TEST(Reader, IsWokenByWhatComesAfterACut) {
+  const TempDirectory directory;
+  auto appender = store::Appender::open(directory.path());
+  ASSERT_TRUE(appender);
+  store::testing::Events events;
+  const auto append = [&] {
+    appender->append(events.make(Kind::warning), {}, "vm");
+    ASSERT_TRUE(appender->flush());
+  };
+  append();
+  Reader reader = open(directory);
+  ASSERT_TRUE(reader.wait(0));
+  EXPECT_EQ(rest(reader), range(1, 1));
+  for (uint64_t round = 0; round < 3; ++round) {
+    ASSERT_TRUE(appender->cut("vm", "1f2e3d4c"));
+    ASSERT_TRUE(reader.wait(kLongMs));
+    EXPECT_EQ(rest(reader), range(0, 0)) << "the segment's beginning";
+    append();
+    pollfd waiting{*reader.poll_fd(), POLLIN, 0};
+    ASSERT_EQ(::poll(&waiting, 1, kLongMs), 1);
+    EXPECT_EQ(rest(reader), range(round + 2, round + 2));
+  }
+}
+
 TEST(Cursor, OneTextForEach) {
   const Cursor cursor{0x1f2e3d4c, 20480, 57, 0xa1b2c3d};
   EXPECT_EQ(cursor.text(), "1f2e3d4c:20480:57:0a1b2c3d");

@@ -69,6 +69,9 @@ Result<Pumped> Recorder::pump(Ring& ring, size_t at_most) {
     }
     if (more) {
       auto event = event::decode(record);
+      // Only the journal itself says where its segments begin.
+      if (event && event->kind == Kind::segment)
+        event = Error{Errc::invalid, "QEMU gave an event of a kind that is not the tracer's"};
       if (!event) {
         ++pumped.damaged;
         Event lost;

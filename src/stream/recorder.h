@@ -7,7 +7,7 @@
 #include <functional>
 #include <string>
 
-#include "store/journal.h"
+#include "store/journal/appender.h"
 #include "stream/ring.h"
 
 namespace oboro::stream {

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 #include "event/codec.h"
-#include "store/journal.h"
+#include "store/journal/appender.h"
+#include "store/journal/reader.h"
 #include "store/json.h"
 #include "stream/reader.h"
 #include "stream/ring.h"

@@ -5,6 +5,7 @@
 
 #include "base/number.h"
 #include "store/files.h"
+#include "store/journal/bytes.h"
 #include "store/label_names.h"
 #include "stream/crc32c.h"
 
@@ -153,10 +154,17 @@ class Parser {
 
 std::string checkpoint_path(const std::string& state_directory) { return state_directory + "/checkpoint"; }
 
-Result<stream::Reader> open_before(const std::string& directory, uint64_t seq) {
-  const std::string path = checkpoint_path(directory);
+std::string segment_checkpoint_path(const std::string& directory, uint64_t begin) {
+  return fmt::format("{}/{:020}.checkpoint", store::segments_path(directory), begin);
+}
+
+Result<Checkpoint> read_checkpoint(const std::string& path) {
   const auto text = store::read_file(path, Checkpoint::kMaxSize);
-  const auto checkpoint = text ? Checkpoint::parse(*text, path) : text.error();
+  return text ? Checkpoint::parse(*text, path) : text.error();
+}
+
+Result<stream::Reader> open_before(const std::string& directory, uint64_t seq) {
+  const auto checkpoint = read_checkpoint(checkpoint_path(directory));
   if (!checkpoint) return stream::Reader::open(directory);
   const auto& places = checkpoint->places;
   // The last place before which no event has the number.

@@ -56,6 +56,10 @@ struct Checkpoint {
 };
 
 std::string checkpoint_path(const std::string& state_directory);
+// Beside the journal's older segments: that of the moment at which the segment began.
+std::string segment_checkpoint_path(const std::string& state_directory, uint64_t begin);
+// Errors: not_found, io, limit, or as parse().
+Result<Checkpoint> read_checkpoint(const std::string& path);
 
 // A reader of the journal before the first event with this number or a higher one, as near to it as the checkpoint
 // knows a place; at the journal's beginning if it knows none. Errors: as stream::Reader::open().

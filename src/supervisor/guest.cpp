@@ -101,7 +101,8 @@ Result<void> Guest::make() {
   if (!version) return version.error();
   version_ = *version;
 
-  Result<std::unique_ptr<JournalWriter>> opened = JournalWriter::open(options_.state_dir, machine.vm, options_.rules);
+  Result<std::unique_ptr<JournalWriter>> opened =
+      JournalWriter::open(options_.state_dir, machine.vm, options_.rules, {options_.journal, {}});
   if (!opened) return opened.error();
   journal_ = std::move(*opened);
   // Only once the state directory is ours, and before the guest can write to any disk.

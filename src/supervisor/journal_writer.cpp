@@ -7,9 +7,12 @@
 #include <fmt/format.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/journal/bytes.h"
 #include "stream/cursor.h"
+#include "supervisor/checkpoint.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -18,6 +21,7 @@ constexpr size_t kRingBytes = 8 << 20;
 constexpr int kIdleMs = 200;
 constexpr int kDiskFullRetryMs = 500;
 constexpr int kFinishTries = 20;
+constexpr std::chrono::minutes kBetweenLooksAtAge(10);
 constexpr size_t kBetweenLooks = 1 << 20;  // of journal, for what else there is to do
 
 bool parse_uuid(std::string_view text, std::array<uint8_t, 16>& out) {
@@ -53,7 +57,7 @@ link::Settings settings_from(const history::History& state) {
 
 Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& state_dir, const std::string& vm,
                                                            std::vector<link::ClassifyRule> rules,
-                                                           const Checkpoints& checkpoints) {
+                                                           const Options& options) {
   if (auto made = store::create_state_directory(state_dir); !made) return made.error();
   Result<store::StateLock> lock = store::StateLock::take(state_dir);
   if (!lock) return lock.error();
@@ -89,14 +93,13 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
   if (!troubled) return Error{Errc::io, fmt::format("eventfd: {}", strerror(errno))};
   std::unique_ptr<JournalWriter> writer(
       new JournalWriter(state_dir, vm, std::move(*lock), std::move(*appender), std::move(*labels), std::move(*ring),
-                        std::move(producer), std::move(troubled), std::move(settings), std::move(*read), checkpoints));
+                        std::move(producer), std::move(troubled), std::move(settings), std::move(*read), options));
   if (torn)
     writer->complain(
         fmt::format("the journal ended in the middle of a line; its {} bytes were moved to events.torn", torn));
   if (!no_checkpoint.empty()) {
-    const std::string why = "all of the journal was read at the start: " + no_checkpoint;
-    writer->complain(why);
-    writer->warn(why);
+    writer->complain(no_checkpoint);
+    writer->warn(no_checkpoint);
   }
   if (lines > 0) writer->write_checkpoint(cursor);  // a run that is killed soon does not cost it again
   return writer;
@@ -104,8 +107,9 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
 
 JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
                              store::LabelNames labels, stream::Ring ring, UniqueFd producer, UniqueFd troubled,
-                             link::Settings settings, ReadBack read_back, const Checkpoints& checkpoints)
+                             link::Settings settings, ReadBack read_back, const Options& options)
     : state_dir_(std::move(state_dir)),
+      vm_(std::move(vm)),
       lock_(std::move(lock)),
       appender_(std::move(appender)),
       labels_(std::move(labels)),
@@ -115,14 +119,16 @@ JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::State
       state_(std::move(read_back.state)),
       places_(std::move(read_back.places)),
       lines_read_(read_back.lines),
-      checkpoints_(checkpoints),
+      options_(options),
+      cut_at_(options.keeping.segment),
       checkpointed_(appender_.size()),
-      recorder_(appender_, labels_, std::move(vm), [this](const event::Event& event) { keep(event); }),
+      recorder_(appender_, labels_, vm_, [this](const event::Event& event) { keep(event); }),
       troubled_(std::move(troubled)) {}
 
 JournalWriter::~JournalWriter() {
   ending_ = true;
   if (thread_.joinable()) thread_.join();
+  archivist_.reset();
 }
 
 Result<void> JournalWriter::start(std::string engine, std::string qemu) {
@@ -131,6 +137,11 @@ Result<void> JournalWriter::start(std::string engine, std::string qemu) {
   event.seq = settings_.first_seq - 1;
   event.boot = settings_.boot;
   if (auto done = recorder_.record(std::move(event)); !done) return done;
+  looked_ = sent_ = std::chrono::steady_clock::now();
+  archivist_ = std::make_unique<Archivist>(state_dir_, options_.keeping, [this](std::string what, bool is_event) {
+    if (!is_event) complain(what);
+    warn(std::move(what));
+  });
   thread_ = std::thread([this] { work(); });
   return {};
 }
@@ -138,13 +149,13 @@ Result<void> JournalWriter::start(std::string engine, std::string qemu) {
 void JournalWriter::keep(const event::Event& event) {
   if (!keeping_) return;
   state_.apply(event);
-  if (state_.size() <= checkpoints_.most_kept) return;
+  if (state_.size() <= options_.checkpoints.most_kept) return;
   keeping_ = false;
   state_ = history::History(history::Keep::lasting);
   complain(
       fmt::format("more than {} files and names bear labels: the next start reads all that is journaled from the "
                   "last checkpoint on",
-                  checkpoints_.most_kept));
+                  options_.checkpoints.most_kept));
 }
 
 void JournalWriter::work() {
@@ -159,6 +170,7 @@ void JournalWriter::work() {
       if (keeping_ && appender_.pending() == 0 && places_.due(appender_.size()))
         if (const auto cursor = journal_end()) places_.add({*cursor, state_.last_seq()});
       if (checkpoint_due()) write_checkpoint(journal_end());
+      if (appender_.pending() == 0) look_after_segments();
       continue;
     }
     if (!refusing_.exchange(true))
@@ -177,6 +189,7 @@ Result<void> JournalWriter::finish(std::string how) {
   }
   // Records that could not be written stay in the ring file. The next run brings them over.
   if (!pumped) return pumped.error();
+  archivist_.reset();
   write_warnings();
   event::Event event;
   event.set(event::Stopped{std::move(how)});
@@ -185,24 +198,59 @@ Result<void> JournalWriter::finish(std::string how) {
   if (auto done = recorder_.record(std::move(event)); !done) return done;
   if (auto done = appender_.sync(); !done) return done;
   write_checkpoint(journal_end());
+  if (options_.keeping.sends_heads())
+    if (auto sent = supervisor::send_head(options_.keeping, vm_, head()); !sent) complain(sent.error().message);
   return {};
 }
 
+store::Head JournalWriter::head() const { return {appender_.size(), appender_.last_seq(), appender_.head()}; }
+
+// Nothing is pending.
+void JournalWriter::look_after_segments() {
+  const auto now = std::chrono::steady_clock::now();
+  if (appender_.segment_size() >= cut_at_) cut();
+  if (now - looked_ >= kBetweenLooksAtAge) {
+    looked_ = now;
+    archivist_->look();
+  }
+  if (!options_.keeping.sends_heads() || now - sent_ < std::chrono::seconds(options_.keeping.heads_every_s)) return;
+  sent_ = now;
+  if (appender_.head() == sent_head_ || !appender_.sync()) return;  // the next pump reports that
+  sent_head_ = appender_.head();
+  archivist_->send(vm_, head());
+}
+
+// The checkpoint comes first: without one of the moment at which it began, a segment keeps all before it from being
+// removed.
+void JournalWriter::cut() {
+  const auto end = journal_end();
+  if (end && write_checkpoint(end)) {
+    const std::string path = segment_checkpoint_path(state_dir_, appender_.size());
+    (void)::mkdir(store::segments_path(state_dir_).c_str(), 0700);
+    (void)::unlink(path.c_str());  // of a cut that came to nothing
+    (void)::link(checkpoint_path(state_dir_).c_str(), path.c_str());
+  }
+  const Result<void> done = end ? appender_.cut(vm_, fmt::format("{:08x}", end->journal)) : end.error();
+  cut_at_ = done ? options_.keeping.segment : appender_.segment_size() + options_.keeping.segment;
+  if (!done) complain("the journal goes on in the same segment: " + done.error().message);
+  archivist_->look();
+}
+
 Result<stream::Cursor> JournalWriter::journal_end() const {
-  return stream::cursor_at_end(store::journal_path(state_dir_), appender_.last_seq());
+  return stream::cursor_at_end(state_dir_, appender_.last_seq());
 }
 
 // The larger it is, the more seldom: so it takes an eighth of what the journal takes, or less.
 bool JournalWriter::checkpoint_due() const {
   return appender_.pending() == 0 &&
-         appender_.size() - checkpointed_ >= std::max(checkpoints_.every, 8 * checkpoint_size_) &&
-         state_.size() <= checkpoints_.most_meanwhile;
+         appender_.size() - checkpointed_ >= std::max(options_.checkpoints.every, 8 * checkpoint_size_) &&
+         state_.size() <= options_.checkpoints.most_meanwhile;
 }
 
 // The journal first: what a checkpoint has must not be lost from it, or the checkpoint is refused. That it cannot be
 // written costs the next start time and nothing else.
-void JournalWriter::write_checkpoint(const Result<stream::Cursor>& cursor) {
-  if (!keeping_) return;
+bool JournalWriter::write_checkpoint(const Result<stream::Cursor>& cursor) {
+  if (!keeping_) return false;
   checkpointed_ = appender_.size();
   Result<void> synced = appender_.sync();
   const Result<uint64_t> written = !synced ? synced.error()
@@ -214,6 +262,7 @@ void JournalWriter::write_checkpoint(const Result<stream::Cursor>& cursor) {
     complain("no checkpoint could be written, so the next start may read all of the journal: " +
              written.error().message);
   checkpoint_failed_ = !written;
+  return !checkpoint_failed_;
 }
 
 // Warnings are outside of the sequence, because the tracer gives the numbers.

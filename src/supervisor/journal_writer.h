@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -12,11 +13,13 @@
 
 #include "base/result.h"
 #include "link/settings.h"
-#include "store/journal.h"
+#include "store/journal/appender.h"
+#include "store/journal/keeping.h"
 #include "store/label_names.h"
 #include "store/state_dir.h"
 #include "stream/recorder.h"
 #include "stream/ring.h"
+#include "supervisor/archivist.h"
 #include "supervisor/read_back.h"
 
 namespace oboro::supervisor {
@@ -33,15 +36,19 @@ class JournalWriter {
     uint64_t most_kept = 4'000'000;
   };
 
+  struct Options {
+    store::Keeping keeping;
+    Checkpoints checkpoints;
+  };
+
   // Makes the directory this run's alone, brings over what an earlier run left in the ring, and reads back which files
   // bear labels. Each rule gets the labels that its label's name stands for. Errors: the state directory's (invalid,
   // limit: another run has it, io), or rules that no label is left for.
   static Result<std::unique_ptr<JournalWriter>> open(const std::string& state_dir, const std::string& vm,
-                                                     std::vector<link::ClassifyRule> rules,
-                                                     const Checkpoints& checkpoints);
+                                                     std::vector<link::ClassifyRule> rules, const Options& options);
   static Result<std::unique_ptr<JournalWriter>> open(const std::string& state_dir, const std::string& vm,
                                                      std::vector<link::ClassifyRule> rules) {
-    return open(state_dir, vm, std::move(rules), Checkpoints{});
+    return open(state_dir, vm, std::move(rules), Options{});
   }
   ~JournalWriter();
 
@@ -61,16 +68,19 @@ class JournalWriter {
  private:
   JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
                 store::LabelNames labels, stream::Ring ring, UniqueFd producer, UniqueFd troubled,
-                link::Settings settings, ReadBack read_back, const Checkpoints& checkpoints);
+                link::Settings settings, ReadBack read_back, const Options& options);
   void work();
   void keep(const event::Event& event);
   bool checkpoint_due() const;
   Result<stream::Cursor> journal_end() const;  // nothing is pending
-  void write_checkpoint(const Result<stream::Cursor>& cursor);
+  bool write_checkpoint(const Result<stream::Cursor>& cursor);
+  void look_after_segments();
+  void cut();
+  store::Head head() const;
   void complain(std::string what);
   void write_warnings();
 
-  const std::string state_dir_;
+  const std::string state_dir_, vm_;
   store::StateLock lock_;
   store::Appender appender_;
   store::LabelNames labels_;
@@ -80,7 +90,10 @@ class JournalWriter {
   history::History state_;  // the thread's, while there is one
   Places places_;
   const uint64_t lines_read_;
-  const Checkpoints checkpoints_;
+  const Options options_;
+  uint64_t cut_at_;                                      // bytes of the newest segment
+  std::chrono::steady_clock::time_point looked_, sent_;  // the archivist, and a head
+  std::string sent_head_;
   bool keeping_ = true;        // state_ is of all that was journaled
   uint64_t checkpointed_ = 0;  // the journal's size then
   uint64_t checkpoint_size_ = 0;
@@ -93,6 +106,7 @@ class JournalWriter {
   UniqueFd troubled_;  // eventfd
   std::vector<std::string> warnings_;
   std::atomic<bool> refusing_{false};
+  std::unique_ptr<Archivist> archivist_;  // it calls warn() and complain()
 };
 
 }  // namespace oboro::supervisor

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "link/settings.h"
+#include "store/journal/keeping.h"
 #include "supervisor/launch/machine.h"
 #include "supervisor/launch/proxies.h"
 
@@ -16,6 +17,7 @@ struct Options {
   std::string state_dir;
   std::vector<link::ClassifyRule> rules;  // the labels by name
   policy::Policy policy;
+  store::Keeping journal;
   uint64_t capacity = link::Settings::kDefaultCapacity;  // managed objects that there is room for
   bool allow_untraced = false;
   Parts parts;

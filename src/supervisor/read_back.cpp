@@ -1,7 +1,9 @@
 #include "supervisor/read_back.h"
 
+#include <fmt/format.h>
+
 #include "store/files.h"
-#include "store/journal.h"
+#include "store/journal/bytes.h"
 #include "stream/reader.h"
 
 namespace oboro::supervisor {
@@ -26,11 +28,9 @@ Result<void> translate_labels(Checkpoint& checkpoint, store::LabelNames& labels)
 
 // A reader behind the events that the checkpoint has; `result` gets these. labels.json has all of the checkpoint's
 // names then.
-Result<stream::Reader> resume(const std::string& directory, store::LabelNames& labels, ReadBack& result) {
-  const std::string path = checkpoint_path(directory);
-  const auto text = store::read_file(path, Checkpoint::kMaxSize);
-  if (!text) return text.error();
-  auto checkpoint = Checkpoint::parse(*text, path);
+Result<stream::Reader> resume(const std::string& directory, const std::string& path, store::LabelNames& labels,
+                              ReadBack& result) {
+  auto checkpoint = read_checkpoint(path);
   if (!checkpoint) return checkpoint.error();
   auto reader = stream::Reader::open(directory, checkpoint->cursor);
   if (!reader) return Error{reader.error().code, path + ": " + reader.error().message};
@@ -50,13 +50,36 @@ Result<stream::Reader> resume(const std::string& directory, store::LabelNames& l
   return reader;
 }
 
+// As resume(), from the newest checkpoint that can be trusted.
+Result<stream::Reader> resume_newest(const std::string& directory, store::LabelNames& labels, ReadBack& result) {
+  auto reader = resume(directory, checkpoint_path(directory), labels, result);
+  if (reader) return reader;
+  const Error why = reader.error();
+  const auto journal = store::JournalBytes::open(directory);
+  if (!journal) return why;
+  const auto& segments = journal->segments();
+  for (auto segment = segments.rbegin(); segment != segments.rend() && segment->begin > 0; ++segment) {
+    reader = resume(directory, segment_checkpoint_path(directory, segment->begin), labels, result);
+    if (!reader) continue;
+    result.no_checkpoint = "the journal was read from the checkpoint of a segment on at the start: " + why.message;
+    return reader;
+  }
+  if (journal->begin() == 0) return why;
+  return Error{Errc::invalid,
+               fmt::format("{}; the beginning of the journal was removed, so it does not say either which files bear "
+                           "labels. Put back the file, or use another state directory",
+                           why.message)};
+}
+
 }  // namespace
 
 Result<ReadBack> read_back(const std::string& directory, store::LabelNames& labels) {
   ReadBack result;
-  Result<stream::Reader> reader = resume(directory, labels, result);
+  Result<stream::Reader> reader = resume_newest(directory, labels, result);
   if (!reader) {
-    result.no_checkpoint = reader.error().message;
+    const auto journal = store::JournalBytes::open(directory);
+    if (journal && journal->begin() > 0) return reader.error();
+    result.no_checkpoint = "all of the journal was read at the start: " + reader.error().message;
     reader = stream::Reader::open(directory);
     if (!reader) return reader.error();
   }
@@ -77,6 +100,19 @@ Result<ReadBack> read_back(const std::string& directory, store::LabelNames& labe
     if (auto saved = labels.save(directory); !saved) return saved.error();
   }
   return result;
+}
+
+Result<history::History> state_at_begin(const std::string& directory, const store::LabelNames& labels) {
+  const auto journal = store::JournalBytes::open(directory);
+  if (!journal) return journal.error();
+  if (journal->begin() == 0) return history::History();
+  auto checkpoint = read_checkpoint(segment_checkpoint_path(directory, journal->begin()));
+  if (!checkpoint) return checkpoint.error();
+  store::LabelNames known = labels;
+  if (auto done = translate_labels(*checkpoint, known); !done) return done.error();
+  if (known.size() != labels.size())
+    return Error{Errc::invalid, directory + "/labels.json: lacks a label that files have; the next run mends that"};
+  return history::History(checkpoint->state, history::Keep::everything);
 }
 
 Result<uint64_t> write_checkpoint(const std::string& directory, const history::History& state,

@@ -17,12 +17,17 @@ struct ReadBack {
   Places places;
   stream::Cursor cursor;      // behind the last event of the journal
   uint64_t lines = 0;         // of the journal, that were read for it
-  std::string no_checkpoint;  // why all of the journal was read; empty: it was not, or there is none
+  std::string no_checkpoint;  // what was read instead of the newest checkpoint, and why; empty: it was used, or there
+                              // is no journal yet
 };
 
 // `labels`: those of the state directory. Names that only the journal has are added, and kept in its file. Errors: io,
 // not_found (there is no journal).
 Result<ReadBack> read_back(const std::string& state_directory, store::LabelNames& labels);
+
+// What held where the journal begins: nothing, or what the checkpoint of its oldest segment says, in terms of `labels`.
+// Errors: not_found, io, or invalid (there is none that can be trusted; a label has no name in `labels`).
+Result<history::History> state_at_begin(const std::string& state_directory, const store::LabelNames& labels);
 
 // Writes what the next start begins from. The journal must be on the disk up to `cursor`. Returns how many bytes were
 // written. Errors: limit (it would be larger than a checkpoint may be), io.

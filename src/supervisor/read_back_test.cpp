@@ -25,8 +25,8 @@ constexpr Checkpoints kAtTheEnd{.every = uint64_t{1} << 60};
 class Starts : public ::testing::Test {
  protected:
   std::unique_ptr<JournalWriter> open(const Checkpoints& checkpoints = kAtTheEnd) {
-    auto opened =
-        JournalWriter::open(state_, "guest", {{.pattern = "/srv/**", .labels = 0, .label = "plan"}}, checkpoints);
+    auto opened = JournalWriter::open(state_, "guest", {{.pattern = "/srv/**", .labels = 0, .label = "plan"}},
+                                      {.keeping = {}, .checkpoints = checkpoints});
     EXPECT_TRUE(opened) << opened.error().message;
     return opened ? std::move(*opened) : nullptr;
   }

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "event/event.h"
-#include "store/journal.h"
+#include "store/journal/appender.h"
 
 namespace oboro::store::testing {
 

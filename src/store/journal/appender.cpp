@@ -1,4 +1,4 @@
-#include "store/journal.h"
+#include "store/journal/appender.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 
 #include "base/io_error.h"
+#include "store/journal/free_space.h"
+#include "store/journal/reader.h"
 #include "store/json.h"
 
 namespace oboro::store {
@@ -15,7 +17,6 @@ using event::Event;
 using event::Kind;
 
 constexpr size_t kBlock = 256 * 1024;
-constexpr size_t kFirstLook = 8 * 1024;  // most lines are shorter
 
 bool is_urgent(const Event& event) {
   return event.kind == Kind::leak || event.verdict == event::Verdict::deny || event.kind == Kind::lost ||
@@ -45,16 +46,16 @@ bool read_end(int fd, size_t bound, std::string& text, off_t& begin) {
   return read_block(fd, static_cast<size_t>(status.st_size - begin), static_cast<uint64_t>(begin), text);
 }
 
-std::string too_long() { return "longer than " + std::to_string(kMaxLine) + " bytes"; }
+// So that names survive a power loss; what cannot be synchronised here is as good as the file system makes it.
+void sync_directory(const std::string& path) {
+  const UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory) (void)::fsync(directory.get());
+}
 
 }  // namespace
 
-Appender::Appender(UniqueFd fd, std::string path)
-    : fd_(std::move(fd)), path_(std::move(path)), space_([](uint64_t bytes, uint64_t) {
-        return FreeSpace::Kept{std::min(bytes / kKeptPart, kKeptMost), 0};
-      }) {}
-
-std::string journal_path(const std::string& state_directory) { return state_directory + "/events.jsonl"; }
+Appender::Appender(UniqueFd fd, std::string directory)
+    : fd_(std::move(fd)), directory_(std::move(directory)), path_(journal_path(directory_)), space_(journal_space()) {}
 
 Result<Appender> Appender::open(const std::string& state_directory) {
   const std::string path = journal_path(state_directory);
@@ -63,9 +64,23 @@ Result<Appender> Appender::open(const std::string& state_directory) {
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return io_error(path);
   if (!S_ISREG(status.st_mode)) return Error{Errc::invalid, path + ": is not a regular file"};
-  Appender appender(std::move(fd), path);
+  const auto beginning = read_beginning(path);
+  if (!beginning) return beginning.error();
+  if (status.st_size == 0) {
+    const auto older = older_segments(state_directory);
+    if (!older) return older.error();
+    if (!older->empty())
+      return Error{Errc::invalid, path + ": is empty or was not there, and " + segments_path(state_directory) +
+                                      " has what was before it: put it back, or move that away"};
+  }
+  Appender appender(std::move(fd), state_directory);
+  if (*beginning) {
+    appender.begin_ = (*beginning)->begin;
+    appender.last_seq_ = (*beginning)->last_seq;
+    appender.head_ = (*beginning)->previous;
+  }
   if (auto cut = appender.cut_torn_end(state_directory + "/events.torn"); !cut) return cut.error();
-  if (auto found = appender.find_last_seq(); !found) return found.error();
+  if (auto found = appender.find_end(); !found) return found.error();
   if (::fstat(appender.fd_.get(), &status) != 0) return io_error(path);
   appender.size_ = static_cast<uint64_t>(status.st_size);
   appender.last_sync_ = std::chrono::steady_clock::now();
@@ -95,10 +110,11 @@ Result<void> Appender::cut_torn_end(const std::string& torn_path) {
   return {};
 }
 
-Result<void> Appender::find_last_seq() {
+// The number and the hash to go on from.
+Result<void> Appender::find_end() {
   std::string end;
   off_t begin = 0;
-  LabelNames labels;
+  bool hashed = false;
   // Nearly always the last line has a number. Notes of the writer have none, and lines may be damaged. Then look
   // further back.
   for (size_t bound = kBlock;; bound *= 8) {
@@ -109,9 +125,13 @@ Result<void> Appender::find_last_seq() {
       const size_t line = rest.rfind('\n') + 1;
       if (line == 0 && begin > 0) break;  // its beginning is not in the block
       LabelNames scratch;
-      if (const auto event = read_event(rest.substr(line), scratch); event && event->seq != 0) {
-        last_seq_ = event->seq;
-        return {};
+      const std::string_view text = rest.substr(line);
+      if (const auto event = read_event(text, scratch)) {
+        const auto linked = split_hash(text);
+        if (linked && !hashed) head_ = linked->hash;
+        hashed = hashed || linked;
+        if (event->seq != 0) last_seq_ = event->seq;
+        if (event->seq != 0) return {};
       }
       rest = rest.substr(0, line);
     }
@@ -124,7 +144,9 @@ void Appender::append(const Event& event, const LabelNames& labels, std::string_
     buffer_.clear();
     written_ = allowed_ = 0;
   }
+  const size_t begin = buffer_.size();
   write_event(event, labels, vm, buffer_);
+  head_ = append_hash(head_, begin, buffer_);
   buffer_ += '\n';
   last_seq_ = std::max(last_seq_, event.seq);
   urgent_ = urgent_ || is_urgent(event);
@@ -154,6 +176,35 @@ Result<void> Appender::flush() {
   return {};
 }
 
+// In an order that leaves one journal at every moment: the same file under two names, then another one under the first.
+Result<void> Appender::cut(std::string_view vm, const std::string& journal) {
+  if (auto synced = sync(); !synced) return synced;
+  const std::string older = segment_path(directory_, begin_), next = path_ + ".new";
+  event::Event event;
+  event.time_ns = static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count());
+  event.set(event::SegmentBegin{begin_ + size_, journal, last_seq_, head_});
+  std::string line;
+  write_event(event, {}, vm, line);
+  std::string head = append_hash(head_, 0, line);
+  line += '\n';
+  if (::mkdir(segments_path(directory_).c_str(), 0700) != 0 && errno != EEXIST)
+    return io_error(segments_path(directory_));
+  UniqueFd fd(::open(next.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd || !write_all(fd.get(), line) || ::fdatasync(fd.get()) != 0) return io_error(next);
+  if (::link(path_.c_str(), older.c_str()) != 0 && errno != EEXIST) return io_error(older);
+  if (::rename(next.c_str(), path_.c_str()) != 0) return io_error(path_);
+  sync_directory(segments_path(directory_));
+  sync_directory(directory_);
+  fd_ = std::move(fd);
+  begin_ += size_;
+  size_ = line.size();
+  head_ = std::move(head);
+  space_ = journal_space();
+  return {};
+}
+
 Result<void> Appender::sync() {
   if (!dirty_) return {};
   if (::fdatasync(fd_.get()) != 0) {
@@ -163,89 +214,6 @@ Result<void> Appender::sync() {
   dirty_ = urgent_ = false;
   last_sync_ = std::chrono::steady_clock::now();
   return {};
-}
-
-Result<JournalReader> JournalReader::open(const std::string& path, uint64_t offset) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return io_error(path);
-  return JournalReader(std::move(fd), offset);
-}
-
-void JournalReader::damaged(uint64_t offset, std::string reason) {
-  ++damage_.count;
-  if (damage_.first.size() < Damage::kMaxKept)
-    damage_.first.push_back({numbered_ ? lines_ : 0, offset, std::move(reason)});
-}
-
-// Reads from the beginning of the line that has no end in the buffer, so that a whole line comes from one look at the
-// file. Between two looks its torn beginning may be cut off, and other bytes take its place. False: there is no line to
-// take now.
-Result<bool> JournalReader::fill() {
-  size_t wanted = kBlock;
-  while (wanted <= buffer_.size() - at_) wanted *= 2;
-  base_ += at_;
-  at_ = line_at_ = line_size_ = 0;
-  if (!read_block(fd_.get(), wanted, base_, buffer_)) return io_error("journal");
-  return buffer_.size() == wanted || buffer_.find('\n') != std::string::npos;
-}
-
-// False: the line has no end yet.
-Result<bool> JournalReader::skip_long_line() {
-  std::string block;
-  const uint64_t begin = base_ + at_;
-  for (uint64_t offset = begin + kMaxLine;; offset += block.size()) {
-    if (!read_block(fd_.get(), kBlock, offset, block)) return io_error("journal");
-    if (block.empty()) {  // as fill(): the next look begins with the line
-      buffer_.clear();
-      base_ = begin;
-      at_ = line_at_ = line_size_ = 0;
-      return false;
-    }
-    const size_t end = block.find('\n');
-    if (end == std::string::npos) continue;
-    buffer_.clear();
-    base_ = offset + end + 1;
-    at_ = line_at_ = line_size_ = 0;
-    ++lines_;
-    damaged(begin, too_long());
-    return true;
-  }
-}
-
-Result<bool> JournalReader::next(Event& event, LabelNames& labels, std::string* vm) {
-  for (;;) {
-    const size_t end = buffer_.find('\n', at_);
-    if (end == std::string::npos) {
-      auto more = buffer_.size() - at_ > kMaxLine ? skip_long_line() : fill();
-      if (!more || !*more) return more;
-      continue;
-    }
-    line_at_ = at_;
-    line_size_ = end - at_;
-    at_ = end + 1;
-    ++lines_;
-    if (line_size_ > kMaxLine) {
-      damaged(line_begin(), too_long());
-      continue;
-    }
-    auto parsed = read_event(line(), labels, vm);
-    if (parsed) {
-      event = std::move(*parsed);
-      return true;
-    }
-    damaged(line_begin(), parsed.error().message);
-  }
-}
-
-Result<Event> JournalReader::read_at(uint64_t offset, LabelNames& labels) const {
-  std::string block;
-  for (size_t wanted = kFirstLook;; wanted = kMaxLine + 1) {
-    if (!read_block(fd_.get(), wanted, offset, block)) return io_error("journal");
-    if (const size_t end = block.find('\n'); end != std::string::npos)
-      return read_event(std::string_view(block).substr(0, end), labels);
-    if (block.size() < wanted || wanted > kMaxLine)
-      return Error{Errc::invalid, "journal: no line begins at byte " + std::to_string(offset)};
-  }
 }
 
 }  // namespace oboro::store

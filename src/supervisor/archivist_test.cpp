@@ -1,0 +1,186 @@
+// The journal of runs that is cut into segments, compressed and shortened: no event, label or head is lost by it.
+#include "supervisor/archivist.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <thread>
+
+#include "event/codec.h"
+#include "store/files.h"
+#include "stream/reader.h"
+#include "supervisor/checkpoint.h"
+#include "supervisor/journal_writer.h"
+#include "tests/support/store/testing.h"
+
+namespace oboro::supervisor {
+namespace {
+
+using event::Event;
+using event::Kind;
+
+class Segments : public ::testing::Test {
+ protected:
+  Segments() { keeping_.segment = 32 * 1024; }
+  Result<std::unique_ptr<JournalWriter>> open() {
+    return JournalWriter::open(state_, "guest", {{.pattern = "/srv/**", .labels = 0, .label = "plan"}},
+                               {.keeping = keeping_, .checkpoints = {}});
+  }
+
+  // A run in which `files` files get labels and stay, and so many processes come and go. `then` is called while it
+  // runs, after all of that is in the journal.
+  void run(uint64_t files, uint64_t processes, const std::function<void()>& then = {}) {
+    auto journal = open();
+    ASSERT_TRUE(journal) << journal.error().message;
+    ASSERT_TRUE((*journal)->start("tcg", "11.1.3"));
+    auto ring = stream::Ring::open(stream::ring_path(state_));
+    ASSERT_TRUE(ring);
+    uint64_t id = (*journal)->settings().first_id, seq = (*journal)->settings().first_seq;
+    const auto push = [&](Kind kind, const event::Object& object) {
+      Event event;
+      event.seq = seq++;
+      event.boot = (*journal)->settings().boot;
+      event.kind = kind;
+      event.labels = 1;
+      event.object = object;
+      std::vector<std::byte> bytes;
+      event::encode(event, bytes);
+      while (!ring->push(bytes)) std::this_thread::yield();
+    };
+    for (uint64_t i = 0; i < files; ++i, ++id)
+      push(Kind::classified, store::testing::file(id, "/srv/" + std::to_string(id)));
+    for (uint64_t i = 0; i < processes; ++i, ++id) {
+      push(Kind::diffusion, store::testing::process(id, 800));
+      push(Kind::exited, store::testing::process(id, 800));
+      // Segments are looked after between two looks into the ring.
+      if (i % 100 == 99) eventually([&] { return last_seq() == seq - 1; });
+    }
+    eventually([&] { return last_seq() == seq - 1; });
+    if (then) then();
+    ASSERT_TRUE((*journal)->finish("the guest ended"));
+    said_ = (*journal)->trouble().value_or("");
+    last_ = seq;
+  }
+
+  void eventually(const std::function<bool()>& holds) {
+    for (int i = 0; i < 60'000 && !holds(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_TRUE(holds());
+  }
+  uint64_t last_seq() const {
+    const auto end = stream::cursor_at_end(state_, 0);
+    return end ? end->seq : 0;
+  }
+  std::vector<std::string> older(std::string_view ending) const {
+    std::vector<std::string> found;
+    if (!std::filesystem::exists(store::segments_path(state_))) return found;
+    for (const auto& entry : std::filesystem::directory_iterator(store::segments_path(state_)))
+      if (entry.path().string().ends_with(ending)) found.push_back(entry.path().string());
+    std::ranges::sort(found);
+    return found;
+  }
+  std::vector<Event> events() const {
+    std::vector<Event> out;
+    auto reader = stream::Reader::open(state_);
+    EXPECT_TRUE(reader) << reader.error().message;
+    Event event;
+    while (reader && *reader->next(event)) out.push_back(event);
+    EXPECT_EQ(reader->damage().count, 0u);
+    return out;
+  }
+  size_t labelled_files() {
+    auto journal = open();
+    EXPECT_TRUE(journal) << journal.error().message;
+    return journal ? (*journal)->settings().files.size() : 0;
+  }
+
+  store::Keeping keeping_;
+  std::string said_;
+  uint64_t last_ = 0;
+  const store::testing::TempDirectory directory_;
+  std::string state_ = directory_.path() + "/state";
+};
+
+TEST_F(Segments, HaveAllEventsOnceAndAreCompressed) {
+  run(20, 400, [&] { eventually([&] { return older(".jsonl.zst").size() >= 3 && older(".jsonl").empty(); }); });
+  run(5, 10);
+  uint64_t expected = 1;
+  size_t begun = 0;
+  for (const Event& event : events()) {
+    if (event.seq != 0) {
+      EXPECT_EQ(event.seq, expected++);
+    }
+    begun += event.kind == Kind::segment;
+  }
+  EXPECT_EQ(expected - 1, last_);
+  EXPECT_EQ(begun, older(".jsonl.zst").size() + older(".jsonl").size());
+  EXPECT_EQ(said_, "");
+  const auto verified = store::verify(state_);
+  ASSERT_TRUE(verified);
+  EXPECT_FALSE(verified->problem) << verified->problem->what;
+  EXPECT_EQ(labelled_files(), 25u);
+}
+
+TEST_F(Segments, AreRemovedWithoutTheLossOfALabel) {
+  keeping_.size = 1;
+  run(20, 400, [&] { eventually([&] { return events().front().kind == Kind::segment && older(".zst").empty(); }); });
+  EXPECT_EQ(older(".checkpoint").size(), 1u);
+  const auto all = events();
+  EXPECT_TRUE(std::ranges::any_of(all, [](const Event& event) {
+    return event.kind == Kind::warning && event.as<event::Warning>().text.find("were removed") != std::string::npos;
+  }));
+  EXPECT_EQ(labelled_files(), 20u);
+  EXPECT_FALSE(store::verify(state_)->problem);
+  const std::string checkpoint = checkpoint_path(state_);
+  std::filesystem::remove(checkpoint);
+  EXPECT_EQ(labelled_files(), 20u) << "from the oldest segment's own checkpoint";
+  // Without any of them, nobody knows.
+  std::filesystem::remove(checkpoint);
+  std::filesystem::remove(older(".checkpoint").front());
+  const auto refused = open();
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("the beginning of the journal was removed"), std::string::npos)
+      << refused.error().message;
+}
+
+TEST_F(Segments, AreKeptWhereTheNextOneHasNoCheckpoint) {
+  run(3, 200);
+  for (const std::string& path : older(".checkpoint")) std::filesystem::remove(path);
+  const size_t before = older(".jsonl").size() + older(".zst").size();
+  ASSERT_GT(before, 0u);
+  keeping_.size = 1;
+  run(1, 1, [&] { eventually([&] { return older(".jsonl").empty(); }); });
+  EXPECT_EQ(older(".zst").size(), before);
+  EXPECT_NE(said_.find("there is no checkpoint behind it"), std::string::npos) << said_;
+  EXPECT_EQ(events().front().kind, Kind::started);
+}
+
+TEST_F(Segments, HeadsAreSentElsewhere) {
+  keeping_.heads = directory_.path() + "/heads";
+  keeping_.heads_command = {"/bin/sh", "-c", "printf '%s\\n' \"$0\" >>" + directory_.path() + "/told"};
+  keeping_.heads_every_s = 1;
+  const auto heads = [&] {
+    const auto text = store::read_file(keeping_.heads, 1 << 20);
+    auto parsed = store::parse_heads(text ? *text : "", "heads");
+    EXPECT_TRUE(parsed) << parsed.error().message;
+    return *parsed;
+  };
+  run(3, 200, [&] { eventually([&] { return heads().size() == 1; }); });
+  run(1, 10);
+  EXPECT_EQ(said_, "");
+  const auto sent = heads();
+  ASSERT_GE(sent.size(), 3u);  // the end of each run is sent, too
+  EXPECT_EQ(sent.back().seq, last_);
+  EXPECT_EQ(*store::read_file(directory_.path() + "/told", 1 << 20), *store::read_file(keeping_.heads, 1 << 20));
+  const auto verified = store::verify(state_, sent);
+  ASSERT_TRUE(verified);
+  EXPECT_FALSE(verified->problem) << verified->problem->what;
+  EXPECT_EQ(verified->heads, sent.size());
+  keeping_.heads_command = {"/bin/false"};
+  run(0, 1);
+  EXPECT_NE(said_.find("did not take a head"), std::string::npos) << said_;
+}
+
+}  // namespace
+}  // namespace oboro::supervisor
