@@ -8,7 +8,7 @@ import re
 from . import aptroot
 from .cache import ToolError
 
-# Up to 6.18 all is in linux-image-*. From 6.19 on the image is in linux-binary-*, the modules are in linux-modules-* and their lists
+# Up to 6.18 all is in linux-image-* (linux-base-6.18* has documentation only). From 6.19 on the image is in linux-binary-*, the modules are in linux-modules-* and their lists
 # in linux-base-*.
 PART = re.compile(r"linux-(base|binary|modules)-\d")
 # The place in the archive of packages that are built from the kernel's own source: all of these except for the signed images.
@@ -66,11 +66,13 @@ def resolve(apt, key):
     newest = None
     for image in sorted(images, key=functools.cmp_to_key(_by_age), reverse=True):
         kernel = Kernel(image, [image], [])
-        for name, version in apt.depends(image.name, image.version):
-            if PART.match(name):
-                found = apt.newest(name)
-                part = Package(name, version or (found[0] if found else image.version))
-                (kernel.listed if found and found[0] == part.version else kernel.unlisted).append(part)
+        parts = [(name, version) for name, version in apt.depends(image.name, image.version) if PART.match(name)]
+        if not any(name.startswith("linux-modules-") for name, _ in parts):
+            parts = []
+        for name, version in parts:
+            found = apt.newest(name)
+            part = Package(name, version or (found[0] if found else image.version))
+            (kernel.listed if found and found[0] == part.version else kernel.unlisted).append(part)
         if not kernel.unlisted:
             return kernel
         newest = newest or kernel

@@ -49,6 +49,11 @@ class ResolveTest(unittest.TestCase):
         self.assertEqual([part.name for part in kernel.listed], ["linux-image-6.17.13+deb13-cloud-amd64"])
         self.assertEqual(kernel.unlisted, [])
 
+    def test_documentation_is_no_part_of_it(self):
+        kernel = kernels.resolve(RecordedApt(), "6.18")
+        self.assertEqual([part.name for part in kernel.listed], ["linux-image-6.18.15+deb13-cloud-amd64"])
+        self.assertEqual(kernel.unlisted, [])
+
     def test_image_and_modules_apart(self):
         kernel = kernels.resolve(RecordedApt(), "7.2")
         self.assertEqual(sorted(part.name.removesuffix("-7.2.12+deb13-cloud-amd64") for part in kernel.listed),
