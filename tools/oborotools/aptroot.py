@@ -10,7 +10,7 @@ import os
 import re
 import time
 
-from . import cache
+from . import cache, lock
 from .cache import ToolError
 
 SUITES = ("trixie", "trixie-backports", "bookworm", "bookworm-backports")
@@ -67,7 +67,9 @@ def archive(etc="/etc/apt"):
 
 
 class AptRoot:
-    def __init__(self):
+    def __init__(self, pins=None):
+        """`pins`: a lock.Lock that what is downloaded is held to; default: that of this tree."""
+        self.lock = pins or lock.Lock()
         self.directory = cache.path("apt")
         self.config = os.path.join(self.directory, "apt.conf")
         self.env = dict(os.environ, APT_CONFIG=self.config, LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive")
@@ -157,14 +159,28 @@ class AptRoot:
         return [f"{m[1]}={m[2]}" for m in re.finditer(r"^Inst (\S+) \((\S+) ", out, re.M)]
 
     def download(self, specs):
-        """Downloads name=version packages and returns the .deb files, verified by apt."""
-        self.update()
-        os.makedirs(os.path.join(self.directory, "archives"), exist_ok=True)
-        uris = self._apt(["-qq", "--print-uris", "download", *specs])
-        files = [m[1] for m in re.finditer(r"^'\S+' (\S+) ", uris, re.M)]
+        """Downloads name=version packages and returns the .deb files, verified by apt, and against the lock."""
+        files = [m[1] for m in re.finditer(r"^'\S+' (\S+) ", self._uris(specs), re.M)]
         with cache.progress(f"downloading {len(files)} packages" if len(files) > 1 else f"downloading {specs[0]}"):
             self._apt(["-qq", "download", *specs])
-        return [os.path.join(self.directory, "archives", name) for name in files]
+        paths = [os.path.join(self.directory, "archives", name) for name in files]
+        self.lock.check({path: lock.of_file(path) for path in paths})
+        return paths
+
+    def hashes(self, specs):
+        """{(name, version): SHA-256} of name=version packages, as the archive's signed lists have them."""
+        found = {lock.of_file(m[1]): m[2] for m in re.finditer(r"^'\S+' (\S+) \d+ SHA256:([0-9a-f]{64})", self._uris(specs), re.M)}
+        if len(found) != len(specs):
+            raise ToolError(f"the archive's lists have no SHA-256 for {len(specs) - len(found)} of {', '.join(specs)}")
+        return found
+
+    def _uris(self, specs):
+        self.update()
+        archives = os.path.join(self.directory, "archives")
+        os.makedirs(archives, exist_ok=True)
+        # Of a run that did not come to its end: apt does not name what is there already.
+        self.clean(glob.glob(os.path.join(glob.escape(archives), "*.deb")))
+        return self._apt(["-qq", "--print-uris", "download", *specs])
 
     def _apt(self, arguments):
         try:
@@ -180,12 +196,13 @@ class AptRoot:
         for name in files:
             cache.run(["dpkg-deb", "-x", name, into], error=f"cannot unpack {os.path.basename(name)}")
 
-    def download_from_pool(self, name):
-        """A file of the archive that the lists do not name: NOT verified. Its path."""
+    def download_from_pool(self, name, package, version):
+        """A file of the archive that the lists do not name, so that apt does NOT verify it; the lock does, if it names it. Its path."""
         self.update()
         destination = os.path.join(self.directory, "archives", os.path.basename(name))
         cache.run(["/usr/lib/apt/apt-helper", "download-file", f"{archive().rstrip('/')}/{name}", destination], env=self.env,
                   error=os.path.basename(name))
+        self.lock.check({destination: (package, version)})
         return destination
 
     def unpack_only(self, files, into, member):

@@ -65,6 +65,14 @@ def _make(destination, write):
             raise
 
 
+def busybox_packages(apt):
+    """Its package, as name=version."""
+    found = apt.newest("busybox-static")
+    if not found:
+        raise ToolError("the archive has no busybox-static")
+    return [f"busybox-static={found[0]}"]
+
+
 def busybox():
     """The path of a statically linked busybox."""
     destination = cache.path("programs", "busybox-static")
@@ -72,10 +80,7 @@ def busybox():
         if not os.path.isdir(destination):
             apt = aptroot.AptRoot()
             with cache.making(destination) as directory, cache.lock("apt"):
-                found = apt.newest("busybox-static")
-                if not found:
-                    raise ToolError("the archive has no busybox-static")
-                files = apt.download([f"busybox-static={found[0]}"])
+                files = apt.download(busybox_packages(apt))
                 apt.unpack(files, directory)
                 apt.clean(files)
                 prefix.drop_documentation(directory)

@@ -8,7 +8,7 @@ import re
 from . import aptroot
 from .cache import ToolError
 
-# Up to 6.18 all is in linux-image-*. From 6.19 on the image is in linux-binary-*, the modules are in linux-modules-* and their lists
+# Up to 6.18 all is in linux-image-* (linux-base-6.18* has documentation only). From 6.19 on the image is in linux-binary-*, the modules are in linux-modules-* and their lists
 # in linux-base-*.
 PART = re.compile(r"linux-(base|binary|modules)-\d")
 # The place in the archive of packages that are built from the kernel's own source: all of these except for the signed images.
@@ -53,8 +53,9 @@ def _by_age(left, right):
     return 1 if aptroot.newer(left.version, right.version) else -1 if left.version != right.version else 0
 
 
-def resolve(apt, key):
-    """The newest kernel `key` of which all parts are in the archive's lists; if there is none, the newest.
+def resolve(apt, key, pinned=frozenset()):
+    """The newest kernel `key` of which all parts are in the archive's lists; if there is none, the newest. One that is `pinned`, as (name, version),
+    goes before a newer one.
 
     An archive drops what is built from an old kernel's source before the images that were signed apart, so backports list the images
     of 6.19 to 7.1 long after their modules."""
@@ -64,13 +65,17 @@ def resolve(apt, key):
         if pattern.fullmatch(name) and (found := apt.newest(name)):
             images.append(Package(name, found[0]))
     newest = None
-    for image in sorted(images, key=functools.cmp_to_key(_by_age), reverse=True):
+    images.sort(key=functools.cmp_to_key(_by_age), reverse=True)
+    images.sort(key=lambda image: (image.name, image.version) not in pinned)
+    for image in images:
         kernel = Kernel(image, [image], [])
-        for name, version in apt.depends(image.name, image.version):
-            if PART.match(name):
-                found = apt.newest(name)
-                part = Package(name, version or (found[0] if found else image.version))
-                (kernel.listed if found and found[0] == part.version else kernel.unlisted).append(part)
+        parts = [(name, version) for name, version in apt.depends(image.name, image.version) if PART.match(name)]
+        if not any(name.startswith("linux-modules-") for name, _ in parts):
+            parts = []
+        for name, version in parts:
+            found = apt.newest(name)
+            part = Package(name, version or (found[0] if found else image.version))
+            (kernel.listed if found and found[0] == part.version else kernel.unlisted).append(part)
         if not kernel.unlisted:
             return kernel
         newest = newest or kernel
@@ -85,7 +90,7 @@ def unpack_unlisted(apt, kernel, tree):
     /lib/modules is taken."""
     for part in kernel.unlisted:
         try:
-            file = apt.download_from_pool(f"{POOL}/{part.file}")
+            file = apt.download_from_pool(f"{POOL}/{part.file}", part.name, part.version)
         except ToolError as error:
             raise ToolError(f"the archive's lists name {kernel.image.name}, but not {part.name} that belongs to it, nor is that to be had "
                             f"from its pool ({error}); an older archive may have it (OBORO_DEBIAN_ARCHIVE)")

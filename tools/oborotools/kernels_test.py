@@ -37,7 +37,7 @@ class RecordedApt:
         assert self.stanzas[package][0] == version
         return aptroot.dependencies(self.stanzas[package][1])
 
-    def download_from_pool(self, name):
+    def download_from_pool(self, name, package, version):
         self.asked_of_pool.append(name)
         raise ToolError("404 Not Found")
 
@@ -47,6 +47,11 @@ class ResolveTest(unittest.TestCase):
         kernel = kernels.resolve(RecordedApt(), "6.17")
         self.assertEqual(str(kernel), "linux-image-6.17.13+deb13-cloud-amd64 6.17.13-1~bpo13+1")
         self.assertEqual([part.name for part in kernel.listed], ["linux-image-6.17.13+deb13-cloud-amd64"])
+        self.assertEqual(kernel.unlisted, [])
+
+    def test_documentation_is_no_part_of_it(self):
+        kernel = kernels.resolve(RecordedApt(), "6.18")
+        self.assertEqual([part.name for part in kernel.listed], ["linux-image-6.18.15+deb13-cloud-amd64"])
         self.assertEqual(kernel.unlisted, [])
 
     def test_image_and_modules_apart(self):
@@ -71,6 +76,11 @@ class ResolveTest(unittest.TestCase):
         kernel = kernels.resolve(RecordedApt(without=["linux-modules-7.2.12+deb13-cloud-amd64"]), "7.2")
         self.assertEqual(kernel.image.name, "linux-image-7.2.9+deb13-cloud-amd64")
         self.assertEqual(kernel.unlisted, [])
+
+    def test_the_one_that_is_pinned_before_a_newer_one(self):
+        older = ("linux-image-7.2.9+deb13-cloud-amd64", "7.2.9-1~bpo13+1")
+        self.assertEqual(kernels.resolve(RecordedApt(), "7.2", {older}).image.name, older[0])
+        self.assertNotEqual(kernels.resolve(RecordedApt(), "7.2", {("linux-image-7.2.1", "7.2.1")}).image.name, older[0])
 
     def test_no_such_kernel(self):
         with self.assertRaisesRegex(ToolError, "the archive has no kernel 5.10"):

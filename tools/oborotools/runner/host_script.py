@@ -36,6 +36,19 @@ def note(status, log):
     return f"note: the HOST script had ended by itself with status {status}: {last[:200]}"
 
 
+def ssh_packages(apt, suite):
+    """What ssh_server() needs, as name=version."""
+    specs = []
+    # The libraries are those that a machine without a server may lack; which, depends on the release.
+    for package in ("openssh-server", "openssh-sftp-server", "libwrap0", "libwtmpdb0"):
+        found = apt.newest(package, (suite,))
+        if found:
+            specs.append(f"{package}={found[0]}")
+        elif package.startswith("openssh"):
+            raise ToolError(f"the archive has no {package}")
+    return specs
+
+
 def ssh_server():
     """An OpenSSH server for a machine that has none installed: unpacked, not installed, so that no service is started."""
     destination = cache.path("programs", "openssh-server-and-libraries")
@@ -47,15 +60,7 @@ def ssh_server():
                     suite = "trixie"
             apt = aptroot.AptRoot()
             with cache.making(destination) as directory, cache.lock("apt"):
-                specs = []
-                # The libraries are those that a machine without a server may lack; which, depends on the release.
-                for package in ("openssh-server", "openssh-sftp-server", "libwrap0", "libwtmpdb0"):
-                    found = apt.newest(package, (suite,))
-                    if found:
-                        specs.append(f"{package}={found[0]}")
-                    elif package.startswith("openssh"):
-                        raise ToolError(f"the archive has no {package}")
-                files = apt.download(specs)
+                files = apt.download(ssh_packages(apt, suite))
                 apt.unpack(files, directory)
                 apt.clean(files)
                 prefix.drop_documentation(directory)
