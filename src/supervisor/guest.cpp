@@ -113,7 +113,7 @@ Result<void> Guest::make() {
   settings.capacity = options_.capacity;
   settings.wait = options_.wait;
   settings.services = options_.hidden;
-  Result<Proxies> proxies = Proxies::start(options_.hidden, options_.state_dir, options_.proxy);
+  Result<Proxies> proxies = Proxies::prepare(options_.hidden, options_.state_dir, options_.proxy);
   if (!proxies) return proxies.error();
   proxies_ = std::move(*proxies);
   Result<UniqueFd> settings_file = memory_file("oboro-settings", settings.format());
@@ -135,6 +135,8 @@ Inherited Guest::inherited() const {
 }
 
 Result<void> Guest::begin() {
+  // Not before: the process that prepares a guest may become its QEMU, and is told nothing of its children then.
+  if (auto started = proxies_.start(); !started) return started;
   status_.engine = options_.machine.engine == Engine::kvm ? "kvm" : "tcg";
   if (auto started = journal_->start(status_.engine, version_); !started) return started;
   status_.qemu = version_;

@@ -26,8 +26,8 @@ namespace oboro::supervisor {
 
 class Guest {
  public:
-  // Makes everything that the guest's QEMU needs to be traced. Machines of proxies may be there only later. options:
-  // the machine's engine is decided. Errors: those of what is started, and io.
+  // Makes everything that the guest's QEMU needs to be traced. options: the machine's engine is decided. Errors: those
+  // of what is asked or made, and io.
   static Result<std::unique_ptr<Guest>> prepare(Options options);
 
   const MachineOptions& machine() const { return options_.machine; }
@@ -35,7 +35,8 @@ class Guest {
   // The descriptors that QEMU inherits. They are valid until watch().
   Inherited inherited() const;
 
-  // Writes the run's begin to journal and status. It is the last step before the guest runs that can fail.
+  // Starts the proxies, as children of this process, and writes the run's begin to journal and status. Machines of
+  // proxies may be there only later. It is the last step before the guest runs that can fail.
   Result<void> begin();
   // To be called after begin(), if the guest is not going to run.
   void give_up(const Error& why);

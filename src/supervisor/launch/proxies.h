@@ -23,11 +23,14 @@ struct ProxyPlace {
 
 class Proxies {
  public:
-  // A process has its root in state_dir/hidden/NAME, and a machine has it in the file system on
-  // state_dir/hidden/NAME.ext4. The directories that lead to hidden files are made. Machines are there only later
-  // (starting()); calls of their services wait until then. Errors: io, and the proxy's own message on standard error.
-  static Result<Proxies> start(const std::vector<link::HiddenService>& services, const std::string& state_dir,
-                               const ProxyPlace& place);
+  // Makes what the tracer is to inherit. Nothing runs yet. Errors: io, and those of the services' settings.
+  static Result<Proxies> prepare(const std::vector<link::HiddenService>& services, const std::string& state_dir,
+                                 const ProxyPlace& place);
+  // Starts them as children of this process: only a parent is told how its child ended. A process has its root in
+  // state_dir/hidden/NAME, and a machine has it in the file system on state_dir/hidden/NAME.ext4. The directories that
+  // lead to hidden files are made. Machines are there only later (starting()); calls of their services wait until then.
+  // Errors: io, and the proxy's own message on standard error.
+  Result<void> start();
   Proxies() = default;
   Proxies(Proxies&&) = default;
   Proxies& operator=(Proxies&&) = default;
@@ -59,16 +62,21 @@ class Proxies {
 
  private:
   struct One {
-    std::string name;
-    std::vector<Child> machine;  // one, or none; started before the child, and ends after it
-    Child child;                 // the proxy, or the relay to its machine
-    proxy::ChannelFds channel;   // for the tracer to inherit
-    UniqueFd life;               // our end
-    UniqueFd ready;              // machines: a byte comes when the proxy is there
+    ProxyMachineWork work;         // also where it is a process
+    std::string home;              // the directory with the files of a process
+    proxy::ChannelFds channel;     // for the tracer to inherit
+    UniqueFd life, life_end;       // our end; the proxy's, until it is started
+    std::optional<Child> machine;  // started before the child, and ends after it
+    std::optional<Child> child;    // the proxy, or the relay to its machine
+    UniqueFd ready;                // machines: a byte comes when the proxy is there
     bool ended = false;
     bool over() const;
   };
+  static Result<void> connect(One& one);
+  Result<void> start(One& one);
 
+  ProxyPlace place_;
+  std::string no_files_;  // an empty directory
   std::vector<One> all_;
   std::vector<std::vector<int>> tracer_fds_;
 };
