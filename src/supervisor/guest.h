@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "supervisor/launch/child.h"
 #include "supervisor/launch/machine.h"
 #include "supervisor/launch/proxies.h"
+#include "supervisor/launch/restart_limit.h"
 #include "supervisor/loop.h"
 #include "supervisor/options.h"
 #include "supervisor/run_socket.h"
@@ -59,6 +61,9 @@ class Guest {
   Result<void> watch_starting_proxies();
   Result<void> say_what_is_starting(std::chrono::milliseconds waited);
   void proxy_ended();
+  void start_proxies_again();
+  void hand_over_proxy(size_t service);
+  void note(const std::string& what);
   void request(std::string_view text, const RunSocket::Peer& by, RunSocket::Reply reply);
   void pause(bool& reason, const std::string& why);
   void go_on();
@@ -94,6 +99,9 @@ class Guest {
   std::optional<Result<Ending>> ending_;
   Loop::Watch qemu_watch_, trouble_watch_, timer_;  // timer_: of the phase
   std::vector<Loop::Watch> proxy_watches_, starting_watches_;
+  std::vector<RestartLimit> restarts_;   // by service
+  std::vector<size_t> to_be_restarted_;  // services whose proxy has ended
+  std::set<size_t> to_be_handed_over_;   // whose proxy the tracer does not know yet
   Loop::Watch starting_timer_;
 };
 

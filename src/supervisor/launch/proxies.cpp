@@ -17,6 +17,7 @@
 #include "proxy/directories.h"
 #include "proxy/init.h"
 #include "proxy/own_addresses.h"
+#include "proxy/relay.h"
 #include "supervisor/launch/destinations.h"
 #include "supervisor/say.h"
 
@@ -95,12 +96,18 @@ Result<Child> start_program(std::vector<std::string> command, const std::vector<
   return Child::start(command, {}, inherited);
 }
 
+// By its seccomp filter. A relay says it of the proxy in its machine.
+bool suspect(std::optional<int> status, bool relay) {
+  if (!status) return false;
+  if (WIFSIGNALED(*status)) return WTERMSIG(*status) == SIGSYS;
+  return relay && WEXITSTATUS(*status) == proxy::kProxyWasTakenOver;
+}
+
 // How it ended; empty: nobody tells, or there is nothing to tell.
 std::string how(std::optional<int> status, bool relay) {
-  if (status && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGSYS)
-    return " by a system call that it may not make, so somebody may have taken it over";
+  if (suspect(status, relay)) return " by a system call that it may not make, so somebody may have taken it over";
   if (status && WIFSIGNALED(*status)) return fmt::format(" by signal {}", WTERMSIG(*status));
-  if (relay && status && WIFEXITED(*status)) return " with its machine";
+  if (relay && status) return " with its machine";
   return status && WEXITSTATUS(*status) != 0 ? fmt::format(" with status {}", WEXITSTATUS(*status)) : std::string();
 }
 
@@ -127,11 +134,13 @@ Result<Proxies> Proxies::prepare(const std::vector<link::HiddenService>& service
     }
     if (auto connected = proxies.connect(one); !connected) return connected.error();
   }
-  // Their descriptors are those of all_, which does not change any more.
-  for (const One& one : proxies.all_)
-    proxies.tracer_fds_.push_back(
-        {one.channel.memory.get(), one.channel.for_proxy.get(), one.channel.for_tracer.get(), one.life.get()});
+  // Their descriptors are those of all_, where nothing is added any more.
+  for (const One& one : proxies.all_) proxies.tracer_fds_.push_back(fds_of(one));
   return proxies;
+}
+
+std::vector<int> Proxies::fds_of(const One& one) {
+  return {one.channel.memory.get(), one.channel.for_proxy.get(), one.channel.for_tracer.get(), one.life.get()};
 }
 
 Result<void> Proxies::connect(One& one) {
@@ -143,6 +152,28 @@ Result<void> Proxies::connect(One& one) {
   one.life = std::move(life->ours);
   one.life_end = std::move(life->theirs);
   return {};
+}
+
+Result<void> Proxies::start_again(size_t service) {
+  One& one = all_[service];
+  one.child.reset();
+  one.machine.reset();
+  if (auto connected = connect(one); !connected) return connected;
+  tracer_fds_[service] = fds_of(one);
+  one.again = true;
+  if (auto started = start(one); !started) {
+    one.ready.reset();
+    one.machine.reset();
+    return started;
+  }
+  one.ended = false;
+  return {};
+}
+
+void Proxies::drop(size_t service) {
+  all_[service].ended = true;
+  all_[service].life.reset();
+  all_[service].child.reset();
 }
 
 Result<void> Proxies::start() {
@@ -195,7 +226,7 @@ Result<void> Proxies::start(One& one) {
 std::vector<Proxies::Starting> Proxies::starting() const {
   std::vector<Starting> found;
   for (const One& one : all_)
-    if (one.ready) found.push_back({one.work.name, one.ready.get()});
+    if (one.ready) found.push_back({one.work.name, one.ready.get(), one.again});
   return found;
 }
 
@@ -204,7 +235,8 @@ Result<void> Proxies::heard(const std::string& service) {
       std::find_if(all_.begin(), all_.end(), [&](const One& each) { return each.work.name == service && each.ready; });
   if (one == all_.end()) return {};
   char there = 0;
-  if (read(one->ready.get(), &there, 1) == 1) {
+  const bool is_there = read(one->ready.get(), &there, 1) == 1;
+  if (is_there || one->again) {
     one->ready.reset();
     return {};
   }
@@ -244,19 +276,20 @@ void Proxies::give_up() {
 std::vector<int> Proxies::poll_fds() const {
   std::vector<int> fds;
   for (const One& one : all_) {
-    for (const std::optional<Child>* process : {&one.child, &one.machine})
-      if (*process) fds.push_back((*process)->poll_fd());
+    if (one.child && !one.ended) fds.push_back(one.child->poll_fd());
+    if (one.machine) fds.push_back(one.machine->poll_fd());
   }
   return fds;
 }
 
-std::optional<std::string> Proxies::ended() {
-  for (One& one : all_) {
+std::optional<Proxies::End> Proxies::ended() {
+  for (size_t i = 0; i < all_.size(); ++i) {
+    One& one = all_[i];
     if (one.ended || one.ready || !one.child || !one.child->ends_within(0))
       continue;  // heard() tells of one that was never there
     one.ended = true;
-    return fmt::format("the proxy of hidden service {} has ended{}: its calls fail from here on", one.work.name,
-                       how(one.child->wait(), one.machine.has_value()));
+    const std::optional<int> status = one.child->wait();
+    return End{i, one.work.name, how(status, one.machine.has_value()), suspect(status, one.machine.has_value())};
   }
   return std::nullopt;
 }

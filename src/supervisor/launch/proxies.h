@@ -41,9 +41,11 @@ class Proxies {
   struct Starting {
     std::string service;
     int fd;
+    bool again;  // it was there before: the run does not depend on it
   };
   std::vector<Starting> starting() const;
-  // The machine of that service is there; or it has ended before it was (io).
+  // The machine of that service is there; or it has ended before it was (io). One that was to start again is one that
+  // has ended() then.
   Result<void> heard(const std::string& service);
 
   // The guest has ended, so the proxies end, too; machines after they have written their files. over(): all have ended,
@@ -57,8 +59,21 @@ class Proxies {
   // For the tracer, in the order of the services: the channel's memory, for-proxy, for-tracer, and a descriptor that
   // ends with the proxy.
   const std::vector<std::vector<int>>& tracer_fds() const { return tracer_fds_; }
-  // A proxy that has ended since this was asked last: whose, and how, in words.
-  std::optional<std::string> ended();
+  // A proxy that has ended since this was asked last.
+  struct End {
+    size_t service;         // its place among the services
+    std::string name, how;  // in words, such as " by signal 9"
+    bool suspect;           // somebody may have taken it over
+  };
+  std::optional<End> ended();
+  // Whether the proxy has ended with all that belongs to it (the machine takes longer), so that it can be started
+  // again: on the same files, with a channel of its own. tracer_fds() are those of the new one then. Errors: as
+  // start().
+  bool can_start_again(size_t service) const { return all_[service].ended && !all_[service].machine_runs(); }
+  Result<void> start_again(size_t service);
+  bool is_there(size_t service) const { return !all_[service].ended && !all_[service].ready; }
+  // What was started again is not wanted after all. It is not reported as ended.
+  void drop(size_t service);
 
  private:
   struct One {
@@ -69,10 +84,12 @@ class Proxies {
     std::optional<Child> machine;  // started before the child, and ends after it
     std::optional<Child> child;    // the proxy, or the relay to its machine
     UniqueFd ready;                // machines: a byte comes when the proxy is there
-    bool ended = false;
+    bool ended = false, again = false;
+    bool machine_runs() const { return machine && !machine->ends_within(0); }
     bool over() const;
   };
   static Result<void> connect(One& one);
+  static std::vector<int> fds_of(const One& one);
   Result<void> start(One& one);
 
   ProxyPlace place_;
