@@ -5,26 +5,27 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <utility>
 
 namespace oboro::link {
 
-Result<void> send(int socket, const Body& body, uint32_t request, int fd) {
+Result<void> send(int socket, const Body& body, uint32_t request, std::span<const int> fds) {
   std::string bytes = encode(body, request);
-  if (bytes.size() > kMaxMessage)
+  if (bytes.size() > kMaxMessage || fds.size() > kMostFds)
     return Error{Errc::limit, fmt::format("control channel: {} is too long", name_of(type_of(body)))};
   iovec part{bytes.data(), bytes.size()};
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
-  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
-  if (fd >= 0) {
+  alignas(cmsghdr) char space[CMSG_SPACE(kMostFds * sizeof(int))] = {};
+  if (!fds.empty()) {
     header.msg_control = space;
-    header.msg_controllen = sizeof space;
+    header.msg_controllen = CMSG_SPACE(fds.size_bytes());
     cmsghdr* control = CMSG_FIRSTHDR(&header);
     control->cmsg_level = SOL_SOCKET;
     control->cmsg_type = SCM_RIGHTS;
-    control->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(control), &fd, sizeof fd);
+    control->cmsg_len = CMSG_LEN(fds.size_bytes());
+    memcpy(CMSG_DATA(control), fds.data(), fds.size_bytes());
   }
   for (;;) {
     if (sendmsg(socket, &header, MSG_NOSIGNAL) >= 0) return {};
@@ -42,7 +43,7 @@ Result<Message> receive(int socket, int timeout_ms) {
 
   std::string buffer(kMaxMessage, '\0');
   iovec part{buffer.data(), buffer.size()};
-  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
+  alignas(cmsghdr) char space[CMSG_SPACE(kMostFds * sizeof(int))] = {};
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
@@ -59,11 +60,12 @@ Result<Message> receive(int socket, int timeout_ms) {
     if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS ||
         control->cmsg_len < CMSG_LEN(sizeof(int)))
       continue;
-    // The space is padded, so there may be two descriptors. The last one counts, and none is left open.
+    // The space may be padded, so there may be more. None is left open.
     for (size_t at = CMSG_LEN(0); at + sizeof(int) <= control->cmsg_len; at += sizeof(int)) {
       int fd;
       memcpy(&fd, reinterpret_cast<const char*>(control) + at, sizeof fd);
-      message.fd.reset(fd);
+      UniqueFd owned(fd);
+      if (message.fds.size() < kMostFds) message.fds.push_back(std::move(owned));
     }
   }
   if (header.msg_flags & MSG_TRUNC) return Error{Errc::limit, "control channel: message too long"};

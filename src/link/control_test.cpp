@@ -1,7 +1,9 @@
 #include "link/control.h"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <iterator>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,7 +29,7 @@ TEST_F(ControlTest, MessagesKeepTheirBoundaries) {
   EXPECT_EQ(message->request, 5u);
   ASSERT_TRUE(message->as<IdentifyKernel>());
   EXPECT_EQ(message->as<IdentifyKernel>()->build_id, "key");
-  EXPECT_FALSE(message->fd);
+  EXPECT_TRUE(message->fds.empty());
   message = receive(other.get(), 1000);
   ASSERT_TRUE(message);
   EXPECT_TRUE(message->as<Reset>());
@@ -60,17 +62,24 @@ TEST_F(ControlTest, Descriptors) {
   int pipe_ends[2];
   ASSERT_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
   UniqueFd read_end(pipe_ends[0]), write_end(pipe_ends[1]);
-  ASSERT_TRUE(send(one.get(), IdentifyKernel{}, 0, write_end.get()));
+  const UniqueFd null(open("/dev/null", O_WRONLY | O_CLOEXEC));
+  const int four[] = {write_end.get(), null.get(), null.get(), write_end.get()};
+  ASSERT_TRUE(send(one.get(), IdentifyKernel{}, 0, four));
   write_end.reset();
   {
     const Result<Message> message = receive(other.get(), 1000);
-    ASSERT_TRUE(message && message->fd);
-    EXPECT_TRUE(fcntl(message->fd.get(), F_GETFD) & FD_CLOEXEC);
-    EXPECT_EQ(write(message->fd.get(), "y", 1), 1);
+    ASSERT_TRUE(message);
+    ASSERT_EQ(message->fds.size(), 4u);
+    for (const UniqueFd& fd : message->fds) {
+      EXPECT_TRUE(fcntl(fd.get(), F_GETFD) & FD_CLOEXEC);
+      EXPECT_EQ(write(fd.get(), "y", 1), 1);
+    }
   }
-  char text[2];
-  EXPECT_EQ(read(read_end.get(), text, 2), 1);
+  char text[3];
+  EXPECT_EQ(read(read_end.get(), text, 3), 2) << "in their order";
   EXPECT_EQ(read(read_end.get(), text, 2), 0) << "the message closed it";
+  const int five[5] = {};
+  EXPECT_EQ(send(one.get(), IdentifyKernel{}, 0, five).error().code, Errc::limit);
 }
 
 TEST_F(ControlTest, SeveralDescriptorsDoNotLeak) {
@@ -79,7 +88,7 @@ TEST_F(ControlTest, SeveralDescriptorsDoNotLeak) {
   UniqueFd read_end(pipe_ends[0]), write_end(pipe_ends[1]);
   std::string bytes = encode(IdentifyKernel{}, 0);
   iovec part{bytes.data(), bytes.size()};
-  alignas(cmsghdr) char space[CMSG_SPACE(3 * sizeof(int))] = {};
+  alignas(cmsghdr) char space[CMSG_SPACE(7 * sizeof(int))] = {};
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
@@ -88,8 +97,9 @@ TEST_F(ControlTest, SeveralDescriptorsDoNotLeak) {
   cmsghdr* control = CMSG_FIRSTHDR(&header);
   control->cmsg_level = SOL_SOCKET;
   control->cmsg_type = SCM_RIGHTS;
-  control->cmsg_len = CMSG_LEN(3 * sizeof(int));
-  const int fds[3] = {write_end.get(), write_end.get(), write_end.get()};
+  control->cmsg_len = CMSG_LEN(7 * sizeof(int));
+  int fds[7];
+  std::fill(std::begin(fds), std::end(fds), write_end.get());
   memcpy(CMSG_DATA(control), fds, sizeof fds);
   ASSERT_GT(sendmsg(one.get(), &header, 0), 0);
   write_end.reset();

@@ -12,7 +12,7 @@
 
 namespace oboro::link {
 
-inline constexpr uint8_t kProtocol = 1;
+inline constexpr uint8_t kProtocol = 2;
 inline constexpr size_t kMaxMessage = 160 * 1024;  // bytes
 
 enum class Type : uint8_t {

@@ -346,6 +346,7 @@ Result<void> work() {
   while (waitpid(proxy->pid, &status, 0) < 0 && errno == EINTR) {
   }
   if (!relayed) return relayed;
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) return Error{Errc::io, kKilledByFilter};
   if (WIFSIGNALED(status)) return Error{Errc::io, fmt::format("the proxy was ended by signal {}", WTERMSIG(status))};
   return {};
 }
@@ -355,7 +356,8 @@ Result<void> work() {
 Result<void> init() {
   if (getpid() != 1) return Error{Errc::invalid, "init: this is not the first process of a machine"};
   signal(SIGPIPE, SIG_IGN);
-  if (const auto done = work(); !done) write_all(STDERR_FILENO, "oboro-proxy: " + done.error().message + "\n");
+  // The proxy writes to this console, too, and may have left half a line there.
+  if (const auto done = work(); !done) write_all(STDERR_FILENO, "\noboro-proxy: " + done.error().message + "\n");
   umount2(kFiles, 0);
   sync();
   reboot(RB_POWER_OFF);

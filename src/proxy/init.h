@@ -23,6 +23,8 @@ inline constexpr char kArgumentsFile[] = "/oboro/arguments";
 inline constexpr char kModulesFile[] = "/oboro/modules";
 inline constexpr char kDirectoriesFile[] = "/oboro/directories";
 inline constexpr char kPortName[] = "oboro.proxy";
+// The message, a line of its own on the console, if the proxy was killed by its seccomp filter.
+inline constexpr char kKilledByFilter[] = "the proxy was ended by a system call that it may not make";
 
 // Addresses for documentation. No real host has one, so nobody is hidden by them.
 struct MachineNetwork {

@@ -1,7 +1,8 @@
 // oboro-proxy: the process around serve(), relay() and init(). Exit status: 0 (its life ended), 1 (an error, on
-// standard error), 2 (usage).
+// standard error), 2 (usage), 3 (a relay: kProxyWasTakenOver).
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -35,6 +36,7 @@ using namespace oboro::proxy;
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 constexpr size_t kStack = 1 << 20;
+constexpr int kLastWordsMs = 2000;
 constexpr int kGraceMs = 300;  // for calls under way when its life ends
 
 int fail(int status, std::string message) {
@@ -115,8 +117,12 @@ Result<void> run(const Options& options) {
                [&] { return seal(options.confinement); });
 }
 
+struct Console {
+  std::atomic<bool> over{false}, killed_by_filter{false};
+};
+
 // Whatever a machine writes to its console, at most some lines of it reach our user's terminal, as plain text.
-void watch_console(int console) {
+void watch_console(int console, Console& seen) {
   constexpr size_t kMostLines = 100, kLongest = 300;
   constexpr std::string_view kOwn = "oboro-proxy: ";
   std::array<char, 4096> piece{};
@@ -127,6 +133,7 @@ void watch_console(int console) {
     if (count <= 0) return;
     for (const char c : std::string_view(piece.data(), static_cast<size_t>(count))) {
       if (c == '\n') {
+        if (line == std::string(kOwn) + kKilledByFilter) seen.killed_by_filter = true;
         const bool panic = line.find("Kernel panic") != std::string::npos;
         // Does not wait: a reader that does not read us must not stop the machine.
         pollfd ready{STDERR_FILENO, POLLOUT, 0};
@@ -148,9 +155,11 @@ Result<void> run_relay(const Options& options) {
   if (!channel) return channel.error();
   if (auto root = confine(UniqueFd(options.root), options.confinement); !root) return root.error();
   std::latch running(1);
+  static Console seen;  // the thread goes on to the end
   std::thread([console = options.console, &running] {
     running.count_down();
-    watch_console(console);
+    watch_console(console, seen);
+    seen.over = true;
   }).detach();
   running.wait();
   if (auto sealed = seal(options.confinement); !sealed) return sealed;
@@ -164,7 +173,14 @@ Result<void> run_relay(const Options& options) {
   if (read(stream.get(), &first, 1) != 1 || first != kReady)
     return Error{Errc::io, "the proxy's machine ended before it was ready"};
   if (!write_all(options.ready, std::string_view(&first, 1))) return Error{Errc::io, "--ready: nobody is there"};
-  return relay(std::move(*channel), std::move(stream), options.life);
+  const auto relayed = relay(std::move(*channel), std::move(stream), options.life);
+  // If it is the machine that has ended, its last words are in the console's pipe.
+  for (int waited = 0; !seen.over && waited < kLastWordsMs; waited += kLastWordsMs / 100) {
+    pollfd life{options.life, POLLIN, 0};
+    if (poll(&life, 1, kLastWordsMs / 100) > 0) break;
+  }
+  if (seen.killed_by_filter) _exit(kProxyWasTakenOver);
+  return relayed;
 }
 
 int start(std::span<char* const> words) {

@@ -53,7 +53,7 @@ As a relay it carries the channel's frames to and from a proxy in a machine of i
 
 It has to be started by root, or by the owner of the root directory where user namespaces are allowed.
 Exit status: 0 the other end of --life was closed; 1 an error (one line on standard error); 2 usage. Killed by SIGSYS: it
-tried what a proxy does not do, so somebody has taken it over.
+tried what a proxy does not do, so somebody has taken it over; 3: a relay's proxy, in its machine, was killed so.
 )";
 
 namespace {

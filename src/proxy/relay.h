@@ -18,6 +18,9 @@ namespace oboro::proxy {
 // The byte by which a machine's relay says that its proxy is there. It comes before the first frame.
 inline constexpr char kReady = 'R';
 
+// The exit status of `oboro-proxy relay` if the proxy in the machine was killed by its seccomp filter (init.h).
+inline constexpr int kProxyWasTakenOver = 3;
+
 // Runs until the stream's other end is closed, or `end` is readable or closed. The stream is set not to block. Errors:
 // io; invalid (one of the two sent something that is no frame).
 Result<void> relay(Channel channel, UniqueFd stream, int end);

@@ -114,7 +114,7 @@ Result<void> Guest::make() {
   settings.capacity = options_.capacity;
   settings.wait = options_.wait;
   settings.services = options_.hidden;
-  Result<Proxies> proxies = Proxies::start(options_.hidden, options_.state_dir, options_.proxy);
+  Result<Proxies> proxies = Proxies::prepare(options_.hidden, options_.state_dir, options_.proxy);
   if (!proxies) return proxies.error();
   proxies_ = std::move(*proxies);
   Result<UniqueFd> settings_file = memory_file("oboro-settings", settings.format());
@@ -136,6 +136,8 @@ Inherited Guest::inherited() const {
 }
 
 Result<void> Guest::begin() {
+  // Not before: the process that prepares a guest may become its QEMU, and is told nothing of its children then.
+  if (auto started = proxies_.start(); !started) return started;
   status_.engine = options_.machine.engine == Engine::kvm ? "kvm" : "tcg";
   if (auto started = journal_->start(status_.engine, version_); !started) return started;
   status_.qemu = version_;
@@ -232,7 +234,8 @@ Result<void> Guest::watch_starting_proxies() {
 Result<void> Guest::say_what_is_starting(milliseconds waited) {
   const auto due = [this, waited] {
     const milliseconds now = waited + kSayAfter;
-    const std::vector<Proxies::Starting> starting = proxies_.starting();
+    std::vector<Proxies::Starting> starting = proxies_.starting();
+    std::erase_if(starting, [](const Proxies::Starting& one) { return one.again; });
     if (starting.empty() || phase_ != Phase::running) return;
     if (now >= kProxyMachineTimeout)
       return fail({Errc::limit, fmt::format("hidden service {}: after {} s the proxy's machine is not there",
@@ -249,11 +252,68 @@ void Guest::proxy_ended() {
     if (proxies_.over()) over();
     return;
   }
-  const auto what = proxies_.ended();
-  // The signal that ends this process may have been for the proxies, too.
-  if (!what || phase_ == Phase::ending || is_to_end()) return;
-  say(*what);
-  journal_->warn(*what);
+  while (const auto end = proxies_.ended()) {
+    // The signal that ends this process may have been for the proxies, too.
+    if (phase_ == Phase::ending || is_to_end()) continue;
+    restarts_.resize(options_.hidden.size());
+    const bool again = !end->suspect && restarts_[end->service].take(std::chrono::steady_clock::now());
+    if (again) to_be_restarted_.push_back(end->service);
+    note(fmt::format("the proxy of hidden service {} has ended{}: {}", end->name, end->how,
+                     again ? "what it has open fails from here on"
+                     : end->suspect
+                         ? "it is not started again, and its calls fail from here on"
+                         : fmt::format("after {} starts in {} minutes it is not started again, and its calls fail from "
+                                       "here on",
+                                       RestartLimit::kMost, RestartLimit::kWithin.count())));
+  }
+  start_proxies_again();
+}
+
+// For the user, and for the journal.
+void Guest::note(const std::string& what) {
+  say(what);
+  journal_->warn(what);
+}
+
+// A machine that is started reads files of this host, and is there only later.
+void Guest::start_proxies_again() {
+  if (phase_ != Phase::running) return;
+  bool any = false;
+  for (const size_t service : std::exchange(to_be_restarted_, {})) {
+    if (!proxies_.can_start_again(service)) {
+      to_be_restarted_.push_back(service);
+      continue;
+    }
+    any = true;
+    if (auto started = proxies_.start_again(service); !started) {
+      note(fmt::format("the proxy of hidden service {} cannot be started again: {}", options_.hidden[service].name,
+                       started.error().message));
+      continue;
+    }
+    to_be_handed_over_.insert(service);
+  }
+  if (any)
+    for (const auto& watched : {watch_proxies(), watch_starting_proxies()})
+      if (!watched) return fail(watched.error());
+  for (const size_t service : std::set(to_be_handed_over_))
+    if (proxies_.is_there(service)) hand_over_proxy(service);
+}
+
+// Only now: until then calls fail at once, and none waits for a proxy that does not come.
+void Guest::hand_over_proxy(size_t service) {
+  to_be_handed_over_.erase(service);
+  const auto answered = [this, service](const Result<link::Body>& answer) {
+    const std::string& name = options_.hidden[service].name;
+    if (answer && std::holds_alternative<link::Done>(*answer))
+      return note(fmt::format("the proxy of hidden service {} runs again ({} of at most {} starts in {} minutes)", name,
+                              restarts_[service].within(std::chrono::steady_clock::now()), RestartLimit::kMost,
+                              RestartLimit::kWithin.count()));
+    proxies_.drop(service);
+    if (phase_ == Phase::running)
+      note(fmt::format("the proxy of hidden service {} is not used again, and its calls fail from here on: {}", name,
+                       words_of(answer)));
+  };
+  tracer_->ask(link::NewProxy{service}, answered, proxies_.tracer_fds()[service]);
 }
 
 void Guest::request(std::string_view text, const RunSocket::Peer& by, RunSocket::Reply reply) {

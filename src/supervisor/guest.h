@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "supervisor/launch/child.h"
 #include "supervisor/launch/machine.h"
 #include "supervisor/launch/proxies.h"
+#include "supervisor/launch/restart_limit.h"
 #include "supervisor/loop.h"
 #include "supervisor/options.h"
 #include "supervisor/run_socket.h"
@@ -26,8 +28,8 @@ namespace oboro::supervisor {
 
 class Guest {
  public:
-  // Makes everything that the guest's QEMU needs to be traced. Machines of proxies may be there only later. options:
-  // the machine's engine is decided. Errors: those of what is started, and io.
+  // Makes everything that the guest's QEMU needs to be traced. options: the machine's engine is decided. Errors: those
+  // of what is asked or made, and io.
   static Result<std::unique_ptr<Guest>> prepare(Options options);
 
   const MachineOptions& machine() const { return options_.machine; }
@@ -35,7 +37,8 @@ class Guest {
   // The descriptors that QEMU inherits. They are valid until watch().
   Inherited inherited() const;
 
-  // Writes the run's begin to journal and status. It is the last step before the guest runs that can fail.
+  // Starts the proxies, as children of this process, and writes the run's begin to journal and status. Machines of
+  // proxies may be there only later. It is the last step before the guest runs that can fail.
   Result<void> begin();
   // To be called after begin(), if the guest is not going to run.
   void give_up(const Error& why);
@@ -58,6 +61,9 @@ class Guest {
   Result<void> watch_starting_proxies();
   Result<void> say_what_is_starting(std::chrono::milliseconds waited);
   void proxy_ended();
+  void start_proxies_again();
+  void hand_over_proxy(size_t service);
+  void note(const std::string& what);
   void request(std::string_view text, const RunSocket::Peer& by, RunSocket::Reply reply);
   void pause(bool& reason, const std::string& why);
   void go_on();
@@ -93,6 +99,9 @@ class Guest {
   std::optional<Result<Ending>> ending_;
   Loop::Watch qemu_watch_, trouble_watch_, timer_;  // timer_: of the phase
   std::vector<Loop::Watch> proxy_watches_, starting_watches_;
+  std::vector<RestartLimit> restarts_;   // by service
+  std::vector<size_t> to_be_restarted_;  // services whose proxy has ended
+  std::set<size_t> to_be_handed_over_;   // whose proxy the tracer does not know yet
   Loop::Watch starting_timer_;
 };
 

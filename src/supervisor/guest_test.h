@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -98,7 +99,8 @@ class GuestTest : public testing::Test {
   void say(const link::Body& body) const {
     const bool asks = link::type_of(body) == link::Type::IdentifyKernel;
     const UniqueFd image(asks ? memfd_create("image", MFD_CLOEXEC) : -1);
-    ASSERT_TRUE(link::send(control.get(), body, 0, image.get()));
+    const int fds[] = {image.get()};
+    ASSERT_TRUE(link::send(control.get(), body, 0, std::span(fds).first(asks ? 1 : 0)));
   }
   link::Message command() {
     Result<link::Message> message = Error{};

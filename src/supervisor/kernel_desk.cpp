@@ -134,11 +134,11 @@ Result<void> KernelDesk::identify(link::Message& message) {
   job_.reset();
   doubtful_.reset();
   const auto& question = *message.as<link::IdentifyKernel>();
-  if (!message.fd) {
+  if (message.fds.empty()) {
     answer(link::Failed{"a question about a kernel without its image"});
     return {};
   }
-  Kernel kernel{question.build_id, Gva(question.base), std::move(message.fd), {}};
+  Kernel kernel{question.build_id, Gva(question.base), std::move(message.fds[0]), {}};
   if (const auto cached = kernel.key.empty() ? std::nullopt : cache_.load(kernel.key)) {
     kernel.cached = cached->format();
     doubtful_ = std::move(kernel);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <signal.h>
+#include <span>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -62,7 +63,8 @@ class KernelDeskTest : public testing::Test {
   void say(const link::Body& body) const {
     const bool asks = link::type_of(body) == link::Type::IdentifyKernel;
     const UniqueFd image(asks ? memfd_create("image", MFD_CLOEXEC) : -1);
-    ASSERT_TRUE(link::send(tracer.get(), body, 0, image.get()));
+    const int fds[] = {image.get()};
+    ASSERT_TRUE(link::send(tracer.get(), body, 0, std::span(fds).first(asks ? 1 : 0)));
   }
   void ask() const { say(link::IdentifyKernel{kKey, 0xffffffff81000000}); }
   void turn() { ASSERT_TRUE(loop->turn(kMost)); }

@@ -18,11 +18,11 @@ Result<void> TracerLine::open() {
   return {};
 }
 
-void TracerLine::ask(const link::Body& request, Answer answer) {
+void TracerLine::ask(const link::Body& request, Answer answer, std::span<const int> fds) {
   if (!watch_) return answer(kGone);
   if (pending_.size() >= kMostPending) return answer(Error{Errc::limit, "the tracer has too many questions to answer"});
   const uint32_t number = ++last_request_ ? last_request_ : ++last_request_;  // 0 is none
-  if (auto sent = link::send(socket_, request, number); !sent) return answer(sent.error());
+  if (auto sent = link::send(socket_, request, number, fds); !sent) return answer(sent.error());
   Result<Loop::Watch> timer = loop_.after(kPatience, [this, number] {
     end(number, Error{Errc::limit, "the tracer has not answered yet"});
   });

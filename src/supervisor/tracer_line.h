@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <unordered_map>
 
 #include "base/result.h"
@@ -20,9 +21,9 @@ class TracerLine {
   TracerLine(Loop& loop, int socket) : loop_(loop), socket_(socket) {}
   // Errors: io.
   Result<void> open();
-  // Calls answer once, perhaps at once. It may get an error: io (the tracer is gone), limit (no answer in time; too
-  // many questions).
-  void ask(const link::Body& request, Answer answer);
+  // fds go with the request. Calls answer once, perhaps at once. It may get an error: io (the tracer is gone), limit
+  // (no answer in time; too many questions).
+  void ask(const link::Body& request, Answer answer, std::span<const int> fds = {});
 
  private:
   struct Pending {

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <thread>
+#include <utility>
 
 namespace oboro::tracer {
 
-link::Body answer(Tracer& tracer, const link::Body& request) {
-  switch (link::type_of(request)) {
+link::Body answer(Tracer& tracer, link::Message request) {
+  switch (request.type()) {
     case link::Type::Ping:
       return link::Done{};
     case link::Type::GetStats: {
@@ -24,31 +25,38 @@ link::Body answer(Tracer& tracer, const link::Body& request) {
                          .boot = c.boot};
     }
     case link::Type::GoOn: {
-      const auto& by = std::get<link::GoOn>(request);
+      const auto& by = *request.as<link::GoOn>();
       tracer.go_on();
       tracer.commanded({"resume", static_cast<uint32_t>(by.uid), by.user});
       return link::Done{};
     }
     case link::Type::Journal:
-      tracer.journal_is(std::get<link::Journal>(request).available);
+      tracer.journal_is(request.as<link::Journal>()->available);
       return link::Done{};
+    case link::Type::NewProxy: {
+      const auto renewed = tracer.renew_proxy(request.as<link::NewProxy>()->service, std::move(request.fds));
+      if (!renewed) return link::Failed{renewed.error().message};
+      return link::Done{};
+    }
     case link::Type::Pause:
     case link::Type::Resume:
       return link::Failed{"with this engine the machine is stopped by whoever started it"};
     case link::Type::Detach:
       return link::Failed{"only a guest on engine kvm can be let go; with tcg, the tracer ends with the guest"};
     default:
-      return link::Failed{fmt::format("{} is no request", link::name_of(link::type_of(request)))};
+      return link::Failed{fmt::format("{} is no request", link::name_of(request.type()))};
   }
 }
 
 void serve_commands(Tracer& tracer, int commands) {
   for (;;) {
-    const Result<link::Message> request = link::receive(commands, -1);
+    Result<link::Message> request = link::receive(commands, -1);
     // A message that is not understood cannot be answered, as its number is not known. The supervisor gives up waiting
     // by itself.
     if (!request && request.error().code != Errc::io) continue;
-    if (!request || !link::send(commands, answer(tracer, request->body), request->request)) return;
+    if (!request) return;
+    const uint32_t number = request->request;
+    if (!link::send(commands, answer(tracer, std::move(*request)), number)) return;
   }
 }
 

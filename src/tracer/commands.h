@@ -7,8 +7,9 @@
 
 namespace oboro::tracer {
 
-// Any thread. An engine that can let its guest go, or stop it and let it go on, answers those requests itself.
-link::Body answer(Tracer& tracer, const link::Body& request);
+// Any thread. Takes the descriptors out of the request. An engine that can let its guest go, or stop it and let it go
+// on, answers those requests itself.
+link::Body answer(Tracer& tracer, link::Message request);
 
 // For a thread that has nothing else to wait for: answers until the supervisor is gone. Blocks.
 void serve_commands(Tracer& tracer, int commands);

@@ -54,6 +54,17 @@ TEST_F(CommandsTest, StatsAreTheTracersCountersAsTheyAreNow) {
   EXPECT_EQ(ask(link::GetStats{}, 2).as<link::Stats>()->stops, 3u);
 }
 
+TEST_F(CommandsTest, ANewProxyIsForAServiceThatIsThere) {
+  const auto refused = [this](const link::Message& answer) {
+    return answer.as<link::Failed>() &&
+           answer.as<link::Failed>()->why.find("no such hidden service") != std::string::npos;
+  };
+  EXPECT_TRUE(refused(ask(link::NewProxy{0}, 1)));
+  const int fds[link::kMostFds] = {0, 0, 0, 0};
+  ASSERT_TRUE(link::send(ours.get(), link::NewProxy{1}, 2, fds));
+  EXPECT_TRUE(refused(*link::receive(ours.get(), 10000)));
+}
+
 TEST_F(CommandsTest, NonsenseIsPassedOver) {
   ASSERT_EQ(::send(ours.get(), "nonsense", 8, 0), 8);
   EXPECT_TRUE(ask(link::Ping{}, 3).as<link::Done>());

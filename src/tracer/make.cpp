@@ -28,7 +28,7 @@ Result<std::vector<std::unique_ptr<hiding::Service>>> make_services(const link::
     Result<proxy::Channel> channel = proxy::Channel::attach(
         {UniqueFd(fds.memory), UniqueFd(fds.for_proxy), UniqueFd(fds.for_tracer)}, proxy::Channel::Side::tracer);
     if (!channel) return channel.error();
-    service->proxy = std::make_unique<hiding::ProxyClient>(std::move(*channel), UniqueFd(fds.alive));
+    service->set_first_proxy(std::make_shared<hiding::ProxyClient>(std::move(*channel), UniqueFd(fds.alive)));
     services.push_back(std::move(service));
   }
   return services;

@@ -1,6 +1,7 @@
 #include "tracer/tracer.h"
 
 #include <algorithm>
+#include <array>
 #include <errno.h>
 #include <fmt/format.h>
 #include <string.h>
@@ -122,7 +123,8 @@ Result<guest::Profile> Tracer::profile_for(const guest::Layout& layout) {
   const std::string key = guest::kernel_build_id(copy);
   munmap(map, layout.image_size);
 
-  if (auto sent = link::send(control_.get(), link::IdentifyKernel{key, layout.image_base.value}, 0, file.get()); !sent)
+  const std::array image{file.get()};
+  if (auto sent = link::send(control_.get(), link::IdentifyKernel{key, layout.image_base.value}, 0, image); !sent)
     return sent.error();
   Result<link::Message> answer = link::receive(control_.get(), kProfileTimeoutMs);
   if (!answer) return answer.error();
@@ -295,6 +297,15 @@ void Tracer::boot_ended(std::string_view how) {
   ++boot_;
   update_counters();
   (void)link::send(control_.get(), link::Reset{});
+}
+
+Result<void> Tracer::renew_proxy(uint64_t service, std::vector<UniqueFd> fds) {
+  if (service >= services_.size() || fds.size() != link::kMostFds)
+    return Error{Errc::invalid, "there is no such hidden service, or no such proxy"};
+  Result<proxy::Channel> channel =
+      proxy::Channel::attach({std::move(fds[0]), std::move(fds[1]), std::move(fds[2])}, proxy::Channel::Side::tracer);
+  if (!channel) return channel.error();
+  return services_[service]->renew_proxy(std::move(*channel), std::move(fds[3]));
 }
 
 std::string Tracer::retire(bool patient) {

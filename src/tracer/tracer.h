@@ -89,6 +89,9 @@ class Tracer final : public hooks::Reporter {
   void journal_is(bool available);
   // Any thread: nobody reads the reports any more, and the guest is to run on (policy::Trouble::supervisor_loss).
   void supervisor_is_lost() { doubt(policy::Trouble::supervisor_loss, "the supervisor is gone"); }
+  // Any thread: a hidden service's proxy has been started again. fds: as in link::Start::Proxy. Errors: invalid (there
+  // is no such service, no such channel; or the proxy must not be replaced), io.
+  Result<void> renew_proxy(uint64_t service, std::vector<UniqueFd> fds);
   // Any thread: an operator says go on; an operator's command is reported.
   void go_on() { trust_.go_on(); }
   void commanded(event::Command command);

@@ -81,10 +81,10 @@ TEST_F(TracerTest, ShowsTheSupervisorACopyOfTheImage) {
   tracer->armed();
   EXPECT_FALSE(events().at(0).as<event::Armed>().cached);
   struct stat info {};
-  ASSERT_EQ(fstat(asked[0].fd.get(), &info), 0);
+  ASSERT_EQ(fstat(asked[0].fds.at(0).get(), &info), 0);
   EXPECT_EQ(static_cast<uint64_t>(info.st_size), fake::kImageSize);
   std::string read_back(word.size(), '\0');
-  EXPECT_EQ(pread(asked[0].fd.get(), read_back.data(), word.size(), 0x20), static_cast<ssize_t>(word.size()));
+  EXPECT_EQ(pread(asked[0].fds.at(0).get(), read_back.data(), word.size(), 0x20), static_cast<ssize_t>(word.size()));
   EXPECT_EQ(read_back, word);
 }
 
@@ -175,8 +175,8 @@ TEST_F(TracerTest, WhereAHookOfHiddenServicesCannotBePlacedNoneIsHidden) {
     int alive[2];
     ASSERT_EQ(pipe(alive), 0);
     const UniqueFd lives(alive[1]);
-    service.proxy = std::make_unique<hiding::ProxyClient>(
-        std::move(*proxy::Channel::attach(std::move(*fds), proxy::Channel::Side::tracer)), UniqueFd(alive[0]));
+    service.set_first_proxy(std::make_shared<hiding::ProxyClient>(
+        std::move(*proxy::Channel::attach(std::move(*fds), proxy::Channel::Side::tracer)), UniqueFd(alive[0])));
     make(1 << 20, std::move(services));
     const auto armed = arm();
     ASSERT_TRUE(armed) << armed.error().message;

@@ -65,8 +65,8 @@ struct World {
     if (pipe(alive.data()) != 0) std::abort();
     life = UniqueFd(alive[1]);
     proxys.emplace(std::move(*proxy::Channel::attach(std::move(copy), proxy::Channel::Side::proxy)));
-    service->proxy = std::make_unique<hiding::ProxyClient>(
-        std::move(*proxy::Channel::attach(std::move(*made), proxy::Channel::Side::tracer)), UniqueFd(alive[0]));
+    service->set_first_proxy(std::make_shared<hiding::ProxyClient>(
+        std::move(*proxy::Channel::attach(std::move(*made), proxy::Channel::Side::tracer)), UniqueFd(alive[0])));
     services.push_back(std::move(service));
   }
   UniqueFd life;

@@ -49,16 +49,17 @@ inline uint64_t path_descriptor(int directory) { return static_cast<uint32_t>(di
 Routine<Outcome> on_path(Thread& thread, int directory, uint64_t user, proxy::Op op, std::array<int64_t, 4> arguments,
                          const char* what, bool may_be_empty = false, std::vector<std::byte> second = {});
 
-inline proxy::Frame path_frame(proxy::Op op, const std::string& path, std::array<int64_t, 4> arguments = {}) {
-  proxy::Frame frame;
+inline ProxyCall path_frame(proxy::Op op, const std::string& path, std::array<int64_t, 4> arguments = {}) {
+  ProxyCall frame;
   frame.op = op;
   frame.first = proxy::bytes_of(path);
   frame.arguments = arguments;
   return frame;
 }
 // A frame that is about an open file.
-inline proxy::Frame frame_of(proxy::Op op, const OpenFile& file, std::array<int64_t, 4> arguments = {}) {
-  proxy::Frame frame;
+inline ProxyCall frame_of(proxy::Op op, const OpenFile& file, std::array<int64_t, 4> arguments = {}) {
+  ProxyCall frame;
+  frame.of = file.proxy;
   frame.op = op;
   frame.handle = file.handle;
   frame.arguments = arguments;
@@ -87,7 +88,7 @@ struct Part {
 Routine<int64_t> copy_parts(Thread& thread, uint64_t user, uint64_t count, std::vector<Part>& out);  // 0 or -errno
 // Bytes of the service on their way to the proxy.
 struct Gathered {
-  explicit Gathered(Thread& thread) : share(thread.service().proxy->outgoing()) {}
+  explicit Gathered(Thread& thread) : share(thread.service().proxy()->outgoing()) {}
   std::vector<std::byte> bytes;
   Budget::Share share;
 };
@@ -128,7 +129,7 @@ void report_path(Thread& thread, const std::string& path, event::Hidden done, in
 int64_t refuse(Thread& thread, const std::string& path, std::string what, int64_t error);
 
 // Gives the program a struct stat (or a struct statx) of the file that the frame is about.
-Routine<Outcome> stat_to_user(Thread& thread, proxy::Frame frame, uint64_t user, bool extended);
+Routine<Outcome> stat_to_user(Thread& thread, ProxyCall frame, uint64_t user, bool extended);
 
 // --- handlers, by groups
 Routine<Outcome> read_call(Thread&, SystemCall);

@@ -18,7 +18,6 @@ namespace oboro::hiding {
 
 using guest::Field;
 using guest::Symbol;
-using proxy::Frame;
 using proxy::kMaxData;
 using proxy::Op;
 
@@ -329,7 +328,7 @@ Routine<Outcome> no_advice_needed(Thread&, SystemCall call) {
 
 }  // namespace
 
-Routine<Outcome> stat_to_user(Thread& thread, Frame frame, uint64_t user, bool extended) {
+Routine<Outcome> stat_to_user(Thread& thread, ProxyCall frame, uint64_t user, bool extended) {
   const Answer got = co_await thread.ask(frame);
   if (got.result() < 0) co_return answer(got.result());
   struct statx status {};

@@ -16,7 +16,6 @@ namespace oboro::hiding {
 
 using guest::Field;
 using guest::Symbol;
-using proxy::Frame;
 using proxy::Op;
 
 namespace {
@@ -56,10 +55,12 @@ std::shared_ptr<EpollInstance> find(Thread& thread, Gva file) {
   return known && is_still(thread, file, *known) ? known : nullptr;
 }
 
+// Null also if what there is is that of an earlier proxy.
 std::shared_ptr<OpenFile> in_proxy(Thread& thread, Gva file) {
+  const auto now = thread.service().proxy();
   const std::lock_guard lock(thread.service().epolls_mutex);
   const auto known = find(thread, file);
-  return known ? known->in_proxy : nullptr;
+  return known && known->in_proxy && known->in_proxy->proxy == now ? known->in_proxy : nullptr;
 }
 
 // Remembers the instance, with `there` in the proxy (which may still be null). If another thread was faster, `there`
@@ -85,22 +86,22 @@ bool remember(Thread& thread, Gva file, std::shared_ptr<OpenFile>& there) {
     service.epolls[file.value] = known;
   }
   thread.descriptors->hold(known);
-  if (known->in_proxy)
+  if (known->in_proxy && (!there || known->in_proxy->proxy == there->proxy))
     spare = std::exchange(there, known->in_proxy);
   else
-    known->in_proxy = there;
+    spare = std::exchange(known->in_proxy, there);  // none, or that of an earlier proxy
   return true;
 }
 
 // As in_proxy(), but makes the proxy's instance if there is none. Null: `error` says why.
 Routine<std::shared_ptr<OpenFile>> make_in_proxy(Thread& thread, Gva file, int64_t& error) {
   if (auto there = in_proxy(thread, file)) co_return there;
-  Frame frame;
+  ProxyCall frame;
   frame.op = Op::epoll_create;
   const Answer got = co_await thread.ask(frame);
   error = got.result();
   if (error < 0) co_return nullptr;
-  std::shared_ptr<OpenFile> there = thread.open_file(error);
+  std::shared_ptr<OpenFile> there = thread.open_file(got);
   if (remember(thread, file, there)) co_return there;
   error = -ENOSPC;
   co_return nullptr;
@@ -144,7 +145,7 @@ Routine<Outcome> epoll_create_call(Thread& thread, SystemCall call) {
   co_return answer(number);
 }
 
-Frame control(const OpenFile& instance, uint64_t operation, const OpenFile& target, const epoll_event& event) {
+ProxyCall control(const OpenFile& instance, uint64_t operation, const OpenFile& target, const epoll_event& event) {
   return frame_of(Op::epoll_ctl, instance,
                   {static_cast<int32_t>(operation), target.handle, event.events, static_cast<int64_t>(event.data.u64)});
 }
@@ -160,7 +161,7 @@ Routine<Outcome> epoll_ctl_nested(Thread& thread, SystemCall call, Gva outer, Gv
     of_outer = co_await make_in_proxy(thread, outer, error);
     of_inner = co_await make_in_proxy(thread, inner, error);
   }
-  if (of_outer && of_inner) {
+  if (of_outer && of_inner && of_outer->proxy == of_inner->proxy) {
     const Answer got = co_await thread.ask(control(*of_outer, call.a[1], *of_inner, event));
     error = got.result();
   }
@@ -186,17 +187,22 @@ Routine<Outcome> epoll_ctl_call(Thread& thread, SystemCall call) {
   if (!instance && !hidden) co_return answer(-EBADF);
   if (!target->is_socket) co_return answer(-EPERM);  // as for regular files
   if (hidden || !is_epoll(thread, instance, true)) co_return answer(-EINVAL);
-  int64_t error = call.a[1] == EPOLL_CTL_DEL || call.a[1] == EPOLL_CTL_MOD ? -ENOENT : -EINVAL;
+  const bool removes = call.a[1] == EPOLL_CTL_DEL;
+  // A program that removes a socket because of EPOLLHUP gets no further events of it.
+  const auto of_the_dead = [&] {
+    if (removes) note_watched(thread, instance, EPOLL_CTL_DEL, {number, target, 0, nullptr});
+    return answer(removes ? 0 : -EIO);
+  };
+  if (target->proxy != thread.service().proxy()) co_return of_the_dead();
+  int64_t error = removes || call.a[1] == EPOLL_CTL_MOD ? -ENOENT : -EINVAL;
   std::shared_ptr<OpenFile> there = in_proxy(thread, instance);
   if (call.a[1] == EPOLL_CTL_ADD) there = co_await make_in_proxy(thread, instance, error);
   if (!there) co_return answer(error);
+  if (there->proxy != target->proxy) co_return of_the_dead();  // it has just been started again
   const Answer got = co_await thread.ask(control(*there, call.a[1], *target, event));
-  if (call.a[1] == EPOLL_CTL_DEL && got.result() < 0 && thread.service().proxy->gone()) {
-    // A program that removes a socket because of EPOLLHUP gets no further events of it.
-    note_watched(thread, instance, EPOLL_CTL_DEL, {number, target, 0});
-    co_return answer(0);
-  }
-  if (got.result() == 0) note_watched(thread, instance, call.a[1], {number, target, event.data.u64});
+  if (removes && got.result() < 0 && target->proxy->gone()) co_return of_the_dead();
+  if (got.result() == 0)
+    note_watched(thread, instance, call.a[1], {number, target, event.data.u64, target->proxy.get()});
   co_return answer(got.result());
 }
 
@@ -208,14 +214,15 @@ bool ours_first(Thread& thread, Gva instance, bool next) {
   return known && std::exchange(known->ours_first, next);
 }
 
-// All sockets are broken, as the proxy is gone.
-std::vector<epoll_event> broken_events(Thread& thread, Gva instance) {
+// The sockets that were open in a proxy that is gone are broken: all of them, or those of an earlier one.
+std::vector<epoll_event> broken_events(Thread& thread, Gva instance, bool all) {
   std::vector<epoll_event> events;
+  const auto now = thread.service().proxy();
   const std::lock_guard lock(thread.service().epolls_mutex);
   const auto known = find(thread, instance);
   if (!known) return events;
   for (const EpollInstance::Watched& one : known->watched) {
-    if (one.file.expired()) continue;
+    if (one.file.expired() || (!all && one.proxy == now.get())) continue;
     epoll_event event{};
     event.events = EPOLLERR | EPOLLHUP;
     event.data.u64 = one.data;
@@ -236,8 +243,8 @@ Routine<int64_t> give_events(Thread& thread, std::span<const std::byte> events, 
 Routine<int64_t> take_events(Thread& thread, Gva instance, const OpenFile& there, uint64_t user, int64_t most) {
   const Answer got = co_await thread.ask(frame_of(Op::epoll_wait, there, {std::min(most, kMostEvents)}));
   if (got.result() >= 0) co_return co_await give_events(thread, got.frame.first, user, most);
-  if (!thread.service().proxy->gone()) co_return got.result();
-  const std::vector<epoll_event> broken = broken_events(thread, instance);
+  if (!there.proxy->gone()) co_return got.result();
+  const std::vector<epoll_event> broken = broken_events(thread, instance, thread.service().proxy()->gone());
   co_return co_await give_events(thread, std::as_bytes(std::span(broken)), user, most);
 }
 
@@ -248,7 +255,8 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
   std::shared_ptr<OpenFile> there = in_proxy(thread, instance);
   // Another thread may make the instance watch a hidden socket while this one waits.
   const bool may_come = thread.service().network && timeout != 0 && thread.descriptors.use_count() > 1;
-  if (!there && !(may_come && is_epoll(thread, instance, false))) co_return Outcome{};
+  const bool was_there = there || !broken_events(thread, instance, false).empty();
+  if (!was_there && !(may_come && is_epoll(thread, instance, false))) co_return Outcome{};
   const auto most = static_cast<int32_t>(call.a[2]);
   if (most <= 0 || static_cast<size_t>(most) > INT_MAX / sizeof(epoll_event)) co_return answer(-EINVAL);
   if (const int64_t wrong = co_await set_mask(thread, mask, mask_size)) co_return answer(wrong);
@@ -264,15 +272,19 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
                          }};
   int64_t count = 0, wrong = 0;
   for (;;) {
-    // All descriptors in the proxy are broken. If none is open any more, the call is the kernel's.
-    if (thread.service().proxy->gone()) {
+    // If none that is broken is open any more, and no other can be, the call is the kernel's.
+    const bool dead = thread.service().proxy()->gone();
+    const std::vector<epoll_event> broken = broken_events(thread, instance, dead);
+    if (dead || !broken.empty()) {
       count = co_await look(0);
+      const auto behind = [&] { return call.a[1] + static_cast<uint64_t>(count) * sizeof(epoll_event); };
       if (count >= 0) {
-        const std::vector<epoll_event> broken = broken_events(thread, instance);
-        const uint64_t behind = call.a[1] + static_cast<uint64_t>(count) * sizeof(epoll_event);
-        const int64_t more = co_await give_events(thread, std::as_bytes(std::span(broken)), behind, most - count);
+        const int64_t more = co_await give_events(thread, std::as_bytes(std::span(broken)), behind(), most - count);
         if (more >= 0 || count == 0) count += more;
       }
+      // Those that are not broken have their turn, too.
+      if (const auto alive = dead ? nullptr : in_proxy(thread, instance); alive && count > 0 && count < most)
+        count += std::max<int64_t>(0, co_await take_events(thread, instance, *alive, behind(), most - count));
       co_await restore_mask(thread, mask);
       if (count != 0) co_return answer(count);
       co_return Outcome{};
@@ -287,9 +299,9 @@ Routine<Outcome> epoll_both(Thread& thread, SystemCall call, int64_t timeout, ui
       if (count > 0 || wrong) break;
     }
     Waited waited;
-    std::vector<pollfd> ours;
+    std::vector<HiddenPoll> ours;
     if (there) {
-      ours.push_back({static_cast<int>(there->handle), POLLIN, 0});
+      ours.push_back({there, POLLIN, 0});
       waited = co_await wait_for_both(thread, ours, left, native);
     } else {
       // The kernel waits. Now and then this thread looks whether that is still right.
@@ -334,7 +346,12 @@ std::shared_ptr<OpenFile> epoll_in_proxy(Thread& thread, uint64_t number) {
     if (thread.service().epolls.empty()) return nullptr;
   }
   const Gva file = struct_file(thread, number);
-  return file ? in_proxy(thread, file) : nullptr;
+  if (!file) return nullptr;
+  if (auto there = in_proxy(thread, file)) return there;
+  if (broken_events(thread, file, false).empty()) return nullptr;
+  const std::lock_guard lock(thread.service().epolls_mutex);
+  const auto known = find(thread, file);
+  return known ? known->in_proxy : nullptr;  // that of an earlier proxy: broken, as what it watches is
 }
 
 const CallHandler* epoll_call(uint64_t number) {

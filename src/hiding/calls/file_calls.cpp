@@ -15,7 +15,6 @@ namespace oboro::hiding {
 
 using guest::Field;
 using proxy::bytes_of;
-using proxy::Frame;
 using proxy::Op;
 
 namespace {
@@ -34,7 +33,7 @@ Routine<Outcome> open_at(Thread& thread, PathArgument path, uint64_t flags, uint
               {.operation = "open", .access = (flags & O_ACCMODE) == O_RDONLY ? "reading" : "writing"},
               std::min<int64_t>(got.result(), 0));
   if (got.result() < 0) co_return answer(got.result());
-  auto file = thread.open_file(got.result());
+  auto file = thread.open_file(got);
   file->path = path.path;
   file->identity = static_cast<uint64_t>(got.frame.arguments[1]);
   file->flags = static_cast<uint32_t>(flags) & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
@@ -135,7 +134,7 @@ Routine<Outcome> readlink_path(Thread& thread, int directory, uint64_t user, uin
     co_return answer(wrong ? wrong : s(fits.size()));
   }
   // Not both in one expression: GCC 12 evaluates both branches where one is awaited.
-  Frame frame = path_frame(Op::readlink, path.path);
+  ProxyCall frame = path_frame(Op::readlink, path.path);
   if (file) frame = frame_of(Op::readlink, *file);
   const Answer got = co_await thread.ask(frame);
   if (got.result() < 0) co_return answer(got.result());
@@ -210,9 +209,9 @@ Routine<Outcome> on_two_paths(Thread& thread, int from_directory, uint64_t from_
   if (op == Op::rename && (from.dots || to.dots)) co_return answer(-EBUSY);
   co_await classify_before_renaming(thread, from.path, to.path);
   if (op == Op::rename && flags & RENAME_EXCHANGE) co_await classify_before_renaming(thread, to.path, from.path);
-  Frame frame = path_frame(op, from.path, {flags});
+  ProxyCall frame = path_frame(op, from.path, {flags});
   frame.second = bytes_of(to.path);
-  if (file) frame.handle = file->handle;
+  if (file) frame.handle = file->handle, frame.of = file->proxy;
   const Answer got = co_await thread.ask(frame);
   report_path(thread, to.path, {.operation = what, .other = from.path}, got.result());
   co_return answer(got.result());
@@ -238,7 +237,7 @@ Routine<Outcome> symlink_at(Thread& thread, uint64_t target_user, int directory,
   if (!path.hidden) co_return Outcome{};
   std::string target;
   if (const int64_t wrong = co_await thread.copy_string(target_user, target)) co_return answer(wrong);
-  Frame frame = path_frame(Op::symlink, target);
+  ProxyCall frame = path_frame(Op::symlink, target);
   frame.second = bytes_of(path.path);
   const Answer got = co_await thread.ask(frame);
   report_path(thread, path.path, {.operation = "symlink", .other = target}, got.result());
@@ -302,7 +301,7 @@ Routine<Outcome> make_node(Thread& thread, int directory, uint64_t user, uint64_
   if ((mode & S_IFMT) != S_IFREG && (mode & S_IFMT) != 0) co_return answer(refuse(thread, path.path, "mknod", -EPERM));
   const Answer got = co_await thread.ask(
       path_frame(Op::open, path.path, {O_CREAT | O_EXCL | O_WRONLY, s(mode & 07777 & ~uint64_t{umask_of(thread)})}));
-  if (got.result() > 0) thread.service().proxy->close(static_cast<uint32_t>(got.result()));
+  if (got.result() > 0) got.from->close(static_cast<uint32_t>(got.result()));
   report_path(thread, path.path, {.operation = "mknod"}, std::min<int64_t>(got.result(), 0));
   co_return answer(std::min<int64_t>(got.result(), 0));
 }
@@ -324,7 +323,7 @@ Routine<Outcome> on_path(Thread& thread, int directory, uint64_t user, Op op, st
   const PathArgument path = co_await path_argument(thread, directory, user, links_of(op, arguments));
   if (path.error) co_return answer(path.error);
   if (const auto file = path.empty && may_be_empty ? thread.descriptors->find(path_descriptor(directory)) : nullptr) {
-    Frame frame = frame_of(op, *file, arguments);
+    ProxyCall frame = frame_of(op, *file, arguments);
     frame.second = second;
     const Answer got = co_await thread.ask(frame);
     if (what) report(thread, *file, {.operation = what}, got.result());
@@ -332,7 +331,7 @@ Routine<Outcome> on_path(Thread& thread, int directory, uint64_t user, Op op, st
   }
   if (!path.hidden) co_return Outcome{};
   if (op == Op::unlink && arguments[0] && path.dots) co_return answer(path.dots == 1 ? -EINVAL : -ENOTEMPTY);
-  Frame frame = path_frame(op, path.path, arguments);
+  ProxyCall frame = path_frame(op, path.path, arguments);
   frame.second = second;
   const Answer got = co_await thread.ask(frame);
   if (what) report_path(thread, path.path, {.operation = what}, got.result());

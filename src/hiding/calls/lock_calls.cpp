@@ -60,7 +60,7 @@ Routine<Outcome> flock_call(Thread& thread, SystemCall call) {
   for (Thread::Waiting waiting;;) {
     const Answer got = co_await thread.ask(frame_of(Op::flock, *file, {s(call.a[1])}));
     if (got.result() != -EWOULDBLOCK || (call.a[1] & LOCK_NB)) co_return answer(got.result());
-    if (thread.service().proxy->gone()) co_return answer(-EIO);
+    if (file->proxy->gone()) co_return answer(-EIO);
     if (co_await thread.pause(waiting, Thread::Sleep::interruptible)) co_return answer(kRestartSys);
   }
 }
@@ -108,7 +108,7 @@ Routine<Outcome> record_lock_call(Thread& thread, SystemCall call) {
     const int64_t got = locks.set(file->identity, lock, waits ? &waiter : nullptr);
     if (got == 0) break;
     if (got != -EAGAIN || !waits) co_return answer(got);
-    if (thread.service().proxy->gone()) co_return answer(-EIO);  // the holder may never unlock it
+    if (file->proxy->gone()) co_return answer(-EIO);  // the holder may never unlock it
     if (co_await thread.pause(waiting, Thread::Sleep::interruptible)) co_return answer(kRestartSys);
   }
   // Another thread may have closed the descriptor meanwhile. Then nobody would ever unlock this.

@@ -11,7 +11,6 @@
 namespace oboro::hiding {
 
 using guest::Symbol;
-using proxy::Frame;
 using proxy::kMaxData;
 using proxy::Op;
 
@@ -49,7 +48,7 @@ Routine<int64_t> send_parts(Thread& thread, std::shared_ptr<OpenFile> file, std:
     // Asked for each piece: another thread may have read classified data while this one waited.
     if (result >= 0 && !may_send(thread, *file, address)) result = -EPERM;
     if (result < 0) break;
-    Frame frame = frame_of(Op::send, *file, {s(flags & ~uint64_t{MSG_NOSIGNAL})});
+    ProxyCall frame = frame_of(Op::send, *file, {s(flags & ~uint64_t{MSG_NOSIGNAL})});
     frame.first = data.bytes;
     frame.second = address;
     const Answer got = co_await thread.ask(frame, file->interrupted(true));

@@ -115,10 +115,9 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
     size_t index;
     bool also_native;
   };
-  std::vector<pollfd> ours;
+  std::vector<HiddenPoll> ours;
   std::vector<Place> places;
   bool any_native = false;
-  std::vector<std::shared_ptr<OpenFile>> held;
   for (size_t i = 0; i < all.size(); ++i) {
     if (all[i].fd < 0) continue;
     auto file = thread.descriptors->find(static_cast<uint32_t>(all[i].fd));
@@ -126,9 +125,8 @@ Routine<Outcome> poll_both(Thread& thread, uint64_t user, uint64_t count, int64_
     if (!file) file = epoll_in_proxy(thread, static_cast<uint32_t>(all[i].fd));
     any_native |= native_too;
     if (!file) continue;
-    ours.push_back({static_cast<int>(file->handle), all[i].events, 0});
+    ours.push_back({std::move(file), all[i].events, 0});
     places.push_back({i, native_too});
-    held.push_back(std::move(file));
   }
   if (ours.empty()) co_return Outcome{};
   if (ours.size() > kMostPolled) co_return answer(refuse(thread, "", "poll of so many descriptors", -EINVAL));
@@ -224,9 +222,8 @@ Routine<Outcome> select_both(Thread& thread, SystemCall call, bool microseconds,
     if (!call.a[1 + i]) continue;
     if (co_await thread.copy_in(call.a[1 + i], std::as_writable_bytes(std::span(asked.sets[i])))) co_return Outcome{};
   }
-  std::vector<pollfd> ours;
+  std::vector<HiddenPoll> ours;
   std::vector<uint32_t> numbers;
-  std::vector<std::shared_ptr<OpenFile>> held;
   for (uint32_t number = 0; number < count; ++number) {
     short events = 0;
     for (size_t i = 0; i < 3; ++i)
@@ -238,9 +235,8 @@ Routine<Outcome> select_both(Thread& thread, SystemCall call, bool microseconds,
     else
       file = epoll_in_proxy(thread, number);
     if (!file) continue;
-    ours.push_back({static_cast<int>(file->handle), events, 0});
+    ours.push_back({std::move(file), events, 0});
     numbers.push_back(number);
-    held.push_back(std::move(file));
   }
   if (ours.empty()) co_return Outcome{};
   if (ours.size() > kMostPolled) co_return answer(refuse(thread, "", "select of so many descriptors", -EINVAL));

@@ -15,7 +15,6 @@ namespace oboro::hiding {
 
 using guest::Field;
 using guest::Symbol;
-using proxy::Frame;
 using proxy::Op;
 
 namespace {
@@ -110,7 +109,7 @@ Routine<int64_t> write_piece(Thread& thread, End& end, const std::vector<std::by
   OpenFile& file = *end.ours;
   if (!may_send(thread, file, {})) co_return -EPERM;
   give_labels(thread, file);
-  Frame frame = frame_of(Op::write, file, {-1});
+  ProxyCall frame = frame_of(Op::write, file, {-1});
   frame.first = bytes;
   const Answer got = co_await thread.ask(frame, file.is_socket ? file.interrupted(true) : 0);
   if (got.result() == -EPIPE && file.type == SOCK_STREAM)

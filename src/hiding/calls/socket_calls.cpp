@@ -14,7 +14,6 @@
 namespace oboro::hiding {
 
 using guest::Symbol;
-using proxy::Frame;
 using proxy::kMaxData;
 using proxy::Op;
 
@@ -31,12 +30,12 @@ Routine<Outcome> socket_call(Thread& thread, SystemCall call) {
   if (type > SOCK_PACKET || (call.a[1] & 0xffffffff & ~(kTypeMask | SOCK_NONBLOCK | SOCK_CLOEXEC)))
     co_return answer(-EINVAL);
   if (type != SOCK_STREAM && type != SOCK_DGRAM) co_return answer(refuse(thread, "", "a raw socket", -EPERM));
-  Frame frame;
+  ProxyCall frame;
   frame.op = Op::socket;
   frame.arguments = {family, s(call.a[1] & (kTypeMask | SOCK_NONBLOCK)), static_cast<int32_t>(call.a[2])};
   const Answer got = co_await thread.ask(frame);
   if (got.result() < 0) co_return answer(got.result());
-  auto file = thread.open_file(got.result());
+  auto file = thread.open_file(got);
   file->is_socket = true;
   file->family = family;
   file->type = type;
@@ -55,7 +54,7 @@ Routine<Outcome> address_call(Thread& thread, SystemCall call) {
   std::vector<std::byte> address;
   if ((error = co_await copy_address(thread, call.a[1], call.a[2], address))) co_return answer(error);
   if ((error = wrong_address(*file, call.a[1], address, connects))) co_return answer(error);
-  Frame frame = frame_of(connects ? Op::connect : Op::bind, *file);
+  ProxyCall frame = frame_of(connects ? Op::connect : Op::bind, *file);
   frame.first = address;
   const Answer got = co_await thread.ask(frame, connects ? file->interrupted(true) : 0);
   report_socket(thread, *file, address, {.operation = connects ? "connect" : "bind"}, got.result());
@@ -81,7 +80,7 @@ Routine<Outcome> accept_call(Thread& thread, SystemCall call) {
   const Answer got =
       co_await thread.ask(frame_of(Op::accept, *listener, {s(flags & SOCK_NONBLOCK)}), listener->interrupted(false));
   if (got.result() < 0) co_return answer(got.result());
-  auto file = thread.open_file(got.result());
+  auto file = thread.open_file(got);
   file->is_socket = true;
   file->family = listener->family;
   file->type = listener->type;

@@ -9,7 +9,6 @@
 
 namespace oboro::hiding {
 
-using proxy::Frame;
 using proxy::Op;
 
 namespace {
@@ -30,7 +29,7 @@ Routine<Outcome> setsockopt_call(Thread& thread, SystemCall call) {
   if (static_cast<uint32_t>(call.a[4]) > kMaxOption) co_return answer(-EINVAL);
   std::vector<std::byte> value(static_cast<uint32_t>(call.a[4]));
   if ((error = co_await thread.copy_in(call.a[3], value))) co_return answer(error);
-  Frame frame = frame_of(Op::setsockopt, *file, {static_cast<int32_t>(call.a[1]), static_cast<int32_t>(call.a[2])});
+  ProxyCall frame = frame_of(Op::setsockopt, *file, {static_cast<int32_t>(call.a[1]), static_cast<int32_t>(call.a[2])});
   frame.first = value;
   const Answer got = co_await thread.ask(frame);
   if (got.result() == -ENOPROTOOPT) report_option(thread, call);

@@ -8,7 +8,6 @@
 
 namespace oboro::hiding {
 
-using proxy::Frame;
 using proxy::Op;
 
 namespace {
@@ -18,7 +17,7 @@ Routine<Outcome> set_times(Thread& thread, int directory, uint64_t user, std::ve
   if (!user) {
     const auto file = thread.descriptors->find(static_cast<uint32_t>(directory));
     if (!file) co_return Outcome{};
-    Frame frame = frame_of(Op::utimens, *file);
+    ProxyCall frame = frame_of(Op::utimens, *file);
     frame.second = times;
     const Answer got = co_await thread.ask(frame);
     co_return answer(got.result());

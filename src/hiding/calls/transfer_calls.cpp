@@ -11,7 +11,6 @@
 namespace oboro::hiding {
 
 using guest::Symbol;
-using proxy::Frame;
 using proxy::kMaxData;
 using proxy::Op;
 
@@ -33,7 +32,7 @@ Routine<int64_t> write_parts(Thread& thread, std::shared_ptr<OpenFile> file, std
     if (!error && !may_send(thread, *file, {})) error = -EPERM;
     if (error) break;
     give_labels(thread, *file);
-    Frame frame = frame_of(Op::write, *file, {offset < 0 ? -1 : offset + static_cast<int64_t>(done)});
+    ProxyCall frame = frame_of(Op::write, *file, {offset < 0 ? -1 : offset + static_cast<int64_t>(done)});
     frame.first = bytes;
     const Answer got = co_await thread.ask(frame, interrupted(*file, true));
     error = std::min<int64_t>(got.result(), 0);
@@ -118,7 +117,7 @@ Routine<Outcome> write_call(Thread& t, SystemCall c) { return move_data(t, c, tr
 Routine<int64_t> give_back(Thread& thread, std::shared_ptr<OpenFile> file, std::span<const std::byte> bytes,
                            uint64_t flags) {
   if (file->type != SOCK_STREAM || bytes.empty() || flags & (MSG_PEEK | MSG_OOB)) co_return 0;
-  Frame frame = frame_of(Op::give_back, *file);
+  ProxyCall frame = frame_of(Op::give_back, *file);
   frame.first = bytes;
   const Answer got = co_await thread.ask(frame);
   co_return got.result();
@@ -145,7 +144,7 @@ uint64_t total(const std::vector<Part>& parts) {
 Routine<int64_t> gather(Thread& thread, const std::vector<Part>& parts, uint64_t skip, Gathered& gathered) {
   std::vector<std::byte>& out = gathered.bytes;
   out.clear();
-  const size_t most = thread.service().proxy->outgoing().full() ? kMaxDatagram : kMaxData;
+  const size_t most = thread.service().proxy()->outgoing().full() ? kMaxDatagram : kMaxData;
   for (const Part& part : parts) {
     if (skip >= part.size) {
       skip -= part.size;

@@ -27,16 +27,16 @@ inline constexpr int64_t kRestartSys = -512, kRestartNoHand = -514, kRestartBloc
 
 // An open file description; several descriptors may refer to it.
 struct OpenFile {
-  OpenFile(ProxyClient& proxy_, RecordLocks& locks_, uint32_t handle_)
-      : proxy(proxy_), locks(locks_), handle(handle_) {}
+  OpenFile(std::shared_ptr<ProxyClient> proxy_, RecordLocks& locks_, uint32_t handle_)
+      : proxy(std::move(proxy_)), locks(locks_), handle(handle_) {}
   ~OpenFile() {
     locks.release(this, identity);
-    proxy.close(handle);
+    proxy->close(handle);
   }
   OpenFile(const OpenFile&) = delete;
   OpenFile& operator=(const OpenFile&) = delete;
 
-  ProxyClient& proxy;
+  const std::shared_ptr<ProxyClient> proxy;  // in which it is open; the service may have another by now
   RecordLocks& locks;
   const uint32_t handle;  // in the proxy
   bool is_socket = false;
@@ -65,6 +65,7 @@ struct EpollInstance {
     uint32_t number = 0;
     std::weak_ptr<OpenFile> file;
     uint64_t data = 0;
+    const ProxyClient* proxy = nullptr;  // of file, and there as long as that is
   };
   explicit EpollInstance(uint64_t eventpoll_) : eventpoll(eventpoll_) {}
 

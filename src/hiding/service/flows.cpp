@@ -63,7 +63,7 @@ Routine<int64_t> classify_before_renaming(Thread& thread, const std::string& fro
   if (!covered) co_return 0;
   const Answer got = co_await thread.ask(path_frame(proxy::Op::open, from, {O_PATH | O_NOFOLLOW}));
   if (got.result() <= 0) co_return 0;
-  const auto file = thread.open_file(got.result());
+  const auto file = thread.open_file(got);
   file->path = from;
   file->identity = static_cast<uint64_t>(got.frame.arguments[1]);
   classify(thread, *file);

@@ -31,8 +31,8 @@ class ForgedProxyTest : public testing::Test {
     service->exe = "/service";
     service->network = true;
     service->files.push_back(*labels::Pattern::parse("/var/secret/**"));
-    service->proxy = std::make_unique<ProxyClient>(
-        std::move(*proxy::Channel::attach(std::move(*fds), proxy::Channel::Side::tracer)), UniqueFd(alive[0]));
+    service->set_first_proxy(std::make_shared<ProxyClient>(
+        std::move(*proxy::Channel::attach(std::move(*fds), proxy::Channel::Side::tracer)), UniqueFd(alive[0])));
     services.push_back(std::move(service));
     guest = std::make_unique<FakeDispatch>(services);
     ASSERT_EQ(guest->exec(), End::ran);
@@ -93,10 +93,16 @@ TEST_F(ForgedProxyTest, AnswersThatNobodyAskedForAreTheEndOfIt) {
   frame.id = 123456;
   ASSERT_TRUE(forger->send(frame));
   EXPECT_EQ(guest->answer(sys::write, {0, guest->put("x"), 1}), -EIO);
-  EXPECT_TRUE(services[0]->proxy->lied());
+  EXPECT_TRUE(services[0]->proxy()->lied());
   EXPECT_FALSE(guest->reporter.reasons.empty());
   EXPECT_EQ(open_file(), -EIO);
   EXPECT_EQ(guest->answer(sys::close, {0}), 0);
+  auto fds = proxy::Channel::create();
+  ASSERT_TRUE(fds);
+  const auto renewed = services[0]->renew_proxy(
+      std::move(*proxy::Channel::attach(std::move(*fds), proxy::Channel::Side::tracer)), UniqueFd());
+  ASSERT_FALSE(renewed) << "its end is not its own doing";
+  EXPECT_NE(renewed.error().message.find("may have taken it over"), std::string::npos);
 }
 
 // A receive with MSG_WAITALL of more than a frame holds is asked for piece by piece.
@@ -140,7 +146,7 @@ TEST_F(ForgedProxyTest, NoMoreThanWasAskedForIsSaidToHaveCome) {
 
 // The memory that answers hold here is bounded, whatever the proxy sends and however long nobody takes it.
 TEST_F(ForgedProxyTest, AnswersThatNobodyTakesStayWhereTheyAre) {
-  ProxyClient& client = *services[0]->proxy;
+  ProxyClient& client = *services[0]->proxy();
   constexpr size_t kCalls = 400;  // with the largest answers: three times what is kept
   std::vector<uint64_t> ids;
   const std::vector<std::byte> data(proxy::kMaxData);
@@ -180,7 +186,7 @@ TEST_F(ForgedProxyTest, AnswersThatNobodyTakesStayWhereTheyAre) {
 // Many threads have much to write. The memory that they hold is released when they are answered, so answers must come
 // through.
 TEST_F(ForgedProxyTest, WhatIsOnItsWayDoesNotKeepAnswersAway) {
-  ProxyClient& client = *services[0]->proxy;
+  ProxyClient& client = *services[0]->proxy();
   Budget::Share held(client.outgoing());
   held.set(2 * Budget::kMost);
   answers({7, 7});

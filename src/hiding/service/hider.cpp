@@ -166,7 +166,7 @@ Service* Hider::service_of(Operation& op, const std::string& exe) const {
 
 std::string Hider::retire(bool patient) {
   retired_ = true;
-  for (const auto& service : services_) service->proxy->give_up();
+  for (const auto& service : services_) service->give_up();
   const std::lock_guard lock(mutex_);
   Thread* one = nullptr;
   size_t stay = 0;

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unistd.h>
@@ -33,30 +34,13 @@ class HiderTest : public testing::TestWithParam<Wait> {
     ASSERT_TRUE(mkdtemp(path));
     root = path;
     std::filesystem::create_directories(root + "/var/secret");
-    auto fds = proxy::Channel::create();
-    ASSERT_TRUE(fds);
-    proxy::ChannelFds theirs{UniqueFd(dup(fds->memory.get())), UniqueFd(dup(fds->for_proxy.get())),
-                             UniqueFd(dup(fds->for_tracer.get()))};
-    std::array<int, 2> ends{}, alive{};
-    ASSERT_EQ(pipe(ends.data()), 0);
-    ASSERT_EQ(pipe(alive.data()), 0);
-    life = UniqueFd(ends[1]);
-    lives = UniqueFd(alive[1]);
-    server = std::thread([this, channel = std::move(theirs), end = ends[0]]() mutable {
-      proxy::NetworkPolicy policy;
-      policy.remote = true;
-      proxy::ServerLimits limits;
-      limits.handles = 8;
-      (void)proxy::serve(std::move(*proxy::Channel::attach(std::move(channel), proxy::Channel::Side::proxy)),
-                         UniqueFd(open(root.c_str(), O_PATH | O_DIRECTORY)), policy, limits, UniqueFd(end));
-    });
     auto service = std::make_unique<Service>();
     service->name = "service";
     service->exe = "/service";
     service->network = true;
     service->files.push_back(*labels::Pattern::parse("/var/secret/**"));
-    service->proxy = std::make_unique<ProxyClient>(
-        std::move(*proxy::Channel::attach(std::move(*fds), proxy::Channel::Side::tracer)), UniqueFd(alive[0]));
+    Ends ends = start_server();
+    service->set_first_proxy(std::make_shared<ProxyClient>(std::move(*ends.channel), std::move(ends.alive)));
     services.push_back(std::move(service));
     guest = std::make_unique<FakeDispatch>(services, GetParam());
     ASSERT_EQ(guest->exec(), End::ran);
@@ -68,10 +52,40 @@ class HiderTest : public testing::TestWithParam<Wait> {
     if (server.joinable()) server.join();
     std::filesystem::remove_all(root);
   }
+  // What the tracer has of a proxy.
+  struct Ends {
+    std::optional<proxy::Channel> channel;
+    UniqueFd alive;
+  };
+  Ends start_server() {
+    Result<proxy::ChannelFds> fds = proxy::Channel::create();
+    std::array<int, 2> ends{}, alive{};
+    EXPECT_TRUE(fds && pipe(ends.data()) == 0 && pipe(alive.data()) == 0);
+    proxy::ChannelFds theirs{UniqueFd(dup(fds->memory.get())), UniqueFd(dup(fds->for_proxy.get())),
+                             UniqueFd(dup(fds->for_tracer.get()))};
+    life = UniqueFd(ends[1]);
+    lives = UniqueFd(alive[1]);
+    server = std::thread([this, channel = std::move(theirs), end = ends[0]]() mutable {
+      proxy::NetworkPolicy policy;
+      policy.remote = true;
+      proxy::ServerLimits limits;
+      limits.handles = 8;
+      (void)proxy::serve(std::move(*proxy::Channel::attach(std::move(channel), proxy::Channel::Side::proxy)),
+                         UniqueFd(open(root.c_str(), O_PATH | O_DIRECTORY)), policy, limits, UniqueFd(end));
+    });
+    Ends made;
+    made.channel.emplace(std::move(*proxy::Channel::attach(std::move(*fds), proxy::Channel::Side::tracer)));
+    made.alive = UniqueFd(alive[0]);
+    return made;
+  }
   void kill_proxy() {
     life.reset();
     server.join();
     lives.reset();
+  }
+  Result<void> renew_proxy() {
+    Ends ends = start_server();
+    return services[0]->renew_proxy(std::move(*ends.channel), std::move(ends.alive));
   }
   int64_t open_file(std::string_view path, uint64_t flags = O_RDWR | O_CREAT) {
     return guest->answer(sys::openat, {kCwd, guest->put(path), flags, 0600});
@@ -86,9 +100,9 @@ class HiderTest : public testing::TestWithParam<Wait> {
   }
   // Waits until no call is on its way to the proxy any more: 0. (Answers are looked at when a call is asked.)
   size_t calls_left() {
-    for (int i = 0; i < 2000 && services[0]->proxy->calls() > 0; ++i)
+    for (int i = 0; i < 2000 && services[0]->proxy()->calls() > 0; ++i)
       (void)guest->answer(sys::access, {guest->put("/var/secret"), 0});
-    return services[0]->proxy->calls();
+    return services[0]->proxy()->calls();
   }
   std::string on_host(const std::string& path) const {
     std::ifstream file(root + path);

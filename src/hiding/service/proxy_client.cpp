@@ -28,9 +28,9 @@ std::optional<uint64_t> ProxyClient::begin(Frame call) {
   send_late();
   if (calls_.size() >= kMostCalls || !late_.empty()) return std::nullopt;
   call.id = ++last_id_;
-  if (!channel_.send(call)) {
+  if (!send(call)) {
     collect();  // if both directions were full, all would stand still
-    if (!channel_.send(call)) return std::nullopt;
+    if (!send(call)) return std::nullopt;
   }
   calls_[call.id].opens =
       call.op == Op::open || call.op == Op::socket || call.op == Op::accept || call.op == Op::epoll_create;
@@ -69,18 +69,17 @@ void ProxyClient::abandon(uint64_t id) {
   const int64_t handle = found->second.answer->result();
   const bool opens = found->second.opens;
   calls_.erase(found);
-  if (!opens || handle <= 0) return;
-  Frame frame;
-  frame.op = Op::close;
-  frame.id = ++last_id_;
-  frame.handle = static_cast<uint32_t>(handle);
-  calls_[frame.id].abandoned = true;
-  late_.push_back(frame);
-  send_late();
+  if (opens && handle > 0) send_close(static_cast<uint32_t>(handle));
 }
 
 void ProxyClient::close(uint32_t handle) {
   const std::lock_guard lock(mutex_);
+  send_close(handle);
+}
+
+// The lock is held.
+void ProxyClient::send_close(uint32_t handle) {
+  if (!channel_) return;
   Frame frame;
   frame.op = Op::close;
   frame.id = ++last_id_;
@@ -94,8 +93,15 @@ bool ProxyClient::dead() {
   const std::lock_guard lock(mutex_);
   if (dead_) return true;
   pollfd end{alive_.get(), POLLIN, 0};
-  dead_ = channel_.broken() || poll(&end, 1, 0) > 0;
+  dead_ = channel_->broken() || poll(&end, 1, 0) > 0;
   return dead_;
+}
+
+void ProxyClient::replaced() {
+  const std::lock_guard lock(mutex_);
+  dead_ = replaced_ = true;
+  late_.clear();
+  if (sleepers_ == 0) channel_.reset();  // otherwise the last of them does
 }
 
 void ProxyClient::wait(uint64_t id, uint64_t timeout_ns) {
@@ -103,8 +109,8 @@ void ProxyClient::wait(uint64_t id, uint64_t timeout_ns) {
   {
     const std::lock_guard lock(mutex_);
     const auto found = calls_.find(id);  // another thread may have taken the answer out of the ring
-    if (found == calls_.end() || found->second.answer || !channel_.may_sleep()) return;
-    fd = channel_.wake_fd();
+    if (found == calls_.end() || found->second.answer || replaced_ || !channel_->may_sleep()) return;
+    fd = channel_->wake_fd();
     ++sleepers_;
   }
   pollfd waits[] = {{fd, POLLIN, 0}, {alive_.get(), POLLIN, 0}};
@@ -112,15 +118,18 @@ void ProxyClient::wait(uint64_t id, uint64_t timeout_ns) {
   const timespec timeout{static_cast<time_t>(timeout_ns / kSecond), static_cast<long>(timeout_ns % kSecond)};
   (void)ppoll(waits, 2, &timeout, nullptr);
   const std::lock_guard lock(mutex_);
-  if (--sleepers_ == 0) channel_.woken();  // not before the others have been woken, too
+  if (--sleepers_ > 0) return;  // the others are to be woken, too
+  channel_->woken();
+  if (replaced_) channel_.reset();
 }
 
 // The lock is held. This comes to an end: each answer is taken by a call that had none.
 void ProxyClient::collect() {
-  while (!lied_ && !answers_.full()) {  // an answer that is not taken out now waits in the ring, and so does the proxy
+  while (channel_ && !lied_ &&
+         !answers().full()) {  // an answer that is not taken out now waits in the ring, and so does the proxy
     Answer answer;
-    answer.share = Budget::Share(answers_);
-    std::optional<Frame> frame = channel_.receive(answer.storage);
+    answer.share = Budget::Share(answers());
+    std::optional<Frame> frame = channel_->receive(answer.storage);
     if (!frame) return;
     answer.share.set(answer.storage.size());
     const auto found = frame->op == Op::answer ? calls_.find(frame->id) : calls_.end();
@@ -148,7 +157,7 @@ void ProxyClient::collect() {
 // The lock is held.
 void ProxyClient::send_late() {
   size_t sent = 0;
-  while (sent < late_.size() && channel_.send(late_[sent])) ++sent;
+  while (sent < late_.size() && send(late_[sent])) ++sent;
   late_.erase(late_.begin(), late_.begin() + static_cast<ptrdiff_t>(sent));
 }
 

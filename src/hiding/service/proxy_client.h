@@ -1,5 +1,7 @@
 // The tracer's end of a hidden service's proxy (src/proxy): any number of calls on their way, with answers in any
-// order. No function waits but wait(): a caller without an answer asks again later.
+// order. No function waits but wait(): a caller without an answer asks again later. One object is one process at the
+// other end: a proxy that is started again is another object, and what an earlier one had open can never be taken for
+// what this one has open under the same number.
 //
 // Threads: any.
 #pragma once
@@ -22,8 +24,17 @@
 
 namespace oboro::hiding {
 
+class ProxyClient;
+
+// A call, and the proxy in which its handles are open; null: it has none, and goes to the proxy that the service has
+// now.
+struct ProxyCall : proxy::Frame {
+  std::shared_ptr<ProxyClient> of;
+};
+
 // The answer to a call. The frame's parts are in `storage`.
 struct Answer {
+  std::shared_ptr<ProxyClient> from;  // the proxy that gave it; null: none did
   std::vector<std::byte> storage;
   proxy::Frame frame;
   Budget::Share share;  // of storage
@@ -35,7 +46,11 @@ class ProxyClient {
   static constexpr size_t kMostCalls = 4096;  // on their way at the same time
 
   // alive: readable (its end) once the proxy is gone.
-  ProxyClient(proxy::Channel channel, UniqueFd alive) : channel_(std::move(channel)), alive_(std::move(alive)) {}
+  // before: the service's proxy until now. Both count against the same budgets.
+  ProxyClient(proxy::Channel channel, UniqueFd alive, const ProxyClient* before = nullptr)
+      : budgets_(before ? before->budgets_ : std::make_shared<Budgets>()),
+        channel_(std::move(channel)),
+        alive_(std::move(alive)) {}
 
   // Sends a call. Returns its id; nothing: there is no room now.
   std::optional<uint64_t> begin(proxy::Frame call);
@@ -53,12 +68,14 @@ class ProxyClient {
   // Whether the proxy is gone. Once true, always true. Nothing is answered any more then.
   bool dead();
   bool gone() { return given_up() || dead(); }
+  // Another proxy takes its place. It counts as dead, and its channel is given back.
+  void replaced();
   // The proxy gave answers that nobody had asked for. No proxy of ours does, so it counts as gone.
   bool lied() const { return lied_.load(std::memory_order_relaxed); }
   // A budget for calls, another for answers: calls on their way wait for answers, so they must not keep answers from
   // being taken out.
-  Budget& answers() { return answers_; }
-  Budget& outgoing() { return outgoing_; }
+  Budget& answers() { return budgets_->answers; }
+  Budget& outgoing() { return budgets_->outgoing; }
   // Waits until the answer to that call may be there, the proxy is gone, or the time is over. The calling thread stands
   // still.
   void wait(uint64_t id, uint64_t timeout_ns);
@@ -72,15 +89,20 @@ class ProxyClient {
     bool abandoned = false, opens = false;
     std::optional<Answer> answer;
   };
+  struct Budgets {
+    Budget answers, outgoing;
+  };
+  bool send(const proxy::Frame& frame) { return channel_ && channel_->send(frame); }
   void collect();
   void send_late();
+  void send_close(uint32_t handle);
 
-  Budget answers_, outgoing_;
+  const std::shared_ptr<Budgets> budgets_;  // the service's last proxy keeps them as long as there may be a share
   std::atomic<bool> lied_{false}, given_up_{false};
   std::mutex mutex_;
-  proxy::Channel channel_;
+  std::optional<proxy::Channel> channel_;  // none: replaced
   UniqueFd alive_;
-  bool dead_ = false;
+  bool dead_ = false, replaced_ = false;
   unsigned sleepers_ = 0;  // in wait()
   uint64_t last_id_ = 0;
   std::unordered_map<uint64_t, Call> calls_;

@@ -10,8 +10,11 @@
 #include <string_view>
 #include <vector>
 
+#include "base/fd.h"
+#include "base/result.h"
 #include "hiding/service/descriptors.h"
 #include "hiding/service/proxy_client.h"
+#include "hiding/service/shared.h"
 #include "labels/pattern.h"
 #include "steer/answerable.h"
 
@@ -26,13 +29,24 @@ struct Service {
   bool children = false;
   bool network = false;
   std::vector<labels::Pattern> files;
-  std::unique_ptr<ProxyClient> proxy;
   RecordLocks locks;
   std::atomic<size_t> descriptor_count{0};  // of all its tables
   std::array<steer::Expectation, static_cast<size_t>(proxy::Op::count)>
       expectations{};                                       // of calls that wait for nobody
   std::mutex epolls_mutex;                                  // also of the instances themselves
   std::map<uint64_t, std::weak_ptr<EpollInstance>> epolls;  // by struct file; tables of descriptors hold them
+
+  // The proxy that new calls go to.
+  std::shared_ptr<ProxyClient> proxy() const { return proxy_.get(); }
+  void set_first_proxy(std::shared_ptr<ProxyClient> proxy) { proxy_.set(std::move(proxy)); }
+  // The proxy has been started again, at the other end of this channel. What was open in the last one stays broken.
+  // Any thread. Errors: invalid (why it must not be).
+  Result<void> renew_proxy(proxy::Channel channel, UniqueFd alive);
+  // From now on nothing of this service is hidden (ProxyClient::give_up).
+  void give_up() {
+    const std::lock_guard lock(renewal_mutex_);
+    proxy()->give_up();
+  }
 
   // How often `what` has been refused by now. (A service that was taken over can name many things.)
   uint64_t count_refusal(const std::string& what) {
@@ -54,6 +68,8 @@ struct Service {
   }
 
  private:
+  Shared<std::shared_ptr<ProxyClient>> proxy_;
+  std::mutex renewal_mutex_;
   std::mutex refusals_mutex_;
   std::map<std::string, uint64_t> refusals_;
   uint64_t other_refusals_ = 0;

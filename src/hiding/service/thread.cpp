@@ -56,18 +56,19 @@ bool Thread::follow_files(Gva now) {
   return whole;
 }
 
-// The answer to a call when there is no proxy any more.
-Answer Thread::proxy_is_gone() {
-  if (service_->proxy->lied())
+// The answer to a call of a proxy that is there no more.
+Answer Thread::proxy_is_gone(const ProxyClient& proxy) {
+  if (proxy.lied())
     operation_->env.reporter.incomplete("the proxy of a hidden service gave answers that nobody had asked for");
   return failure(-EIO);
 }
 
-Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
-  ProxyClient& proxy = *service_->proxy;
+Routine<Answer> Thread::ask(ProxyCall frame, int64_t interrupted) {
+  const std::shared_ptr<ProxyClient> held = frame.of ? frame.of : service_->proxy();
+  ProxyClient& proxy = *held;
   std::optional<uint64_t> id;
   for (Waiting waiting; !(id = proxy.begin(frame));) {
-    if (proxy.gone()) co_return proxy_is_gone();
+    if (proxy.gone()) co_return proxy_is_gone(proxy);
     if (co_await pause(waiting, interrupted ? Sleep::interruptible : Sleep::killable))
       co_return failure(interrupted ? interrupted : -EINTR);
   }
@@ -79,9 +80,10 @@ Routine<Answer> Thread::ask(proxy::Frame frame, int64_t interrupted) {
   if (sends || !interrupted)
     how.expectation = &service_->expectations[static_cast<size_t>(sends ? proxy::Op::send : frame.op)];
   const steer::WaitEnd end = co_await wait_for(call, how);
-  if (end == steer::WaitEnd::gone) co_return proxy_is_gone();
+  if (end == steer::WaitEnd::gone) co_return proxy_is_gone(proxy);
   if (end == steer::WaitEnd::killed) co_return failure(-EINTR);
   Answer answer = call.take();
+  answer.from = held;
   if (end == steer::WaitEnd::cancelled && answer.result() == -EINTR) answer.frame.arguments[0] = interrupted;
   co_return std::move(answer);
 }

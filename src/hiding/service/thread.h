@@ -80,9 +80,10 @@ class Thread : public steer::SteeredTask {
 
   // --- for routines
   // Has the proxy execute a call. interrupted: the result if a signal ends the wait; 0: only the task's death ends it.
-  Routine<Answer> ask(proxy::Frame call, int64_t interrupted = 0);
-  std::shared_ptr<OpenFile> open_file(int64_t handle) {
-    return std::make_shared<OpenFile>(*service_->proxy, service_->locks, static_cast<uint32_t>(handle));
+  Routine<Answer> ask(ProxyCall call, int64_t interrupted = 0);
+  // What a call has opened.
+  std::shared_ptr<OpenFile> open_file(const Answer& opened) {
+    return std::make_shared<OpenFile>(opened.from, service_->locks, static_cast<uint32_t>(opened.result()));
   }
   // Reserves a number in the guest for a file that is open in the proxy. Returns the number, or -errno.
   Routine<int64_t> reserve(std::shared_ptr<OpenFile> file, bool close_on_exec);
@@ -90,7 +91,7 @@ class Thread : public steer::SteeredTask {
   bool reserved(uint32_t number) const;
 
  private:
-  Answer proxy_is_gone();
+  Answer proxy_is_gone(const ProxyClient& proxy);
 
   Service* service_;
   uint32_t tgid_;

@@ -16,8 +16,24 @@ constexpr uint64_t kShortestInKernel = 1'000'000;  // ns: a shorter sleep is not
 
 }  // namespace
 
-Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t timeout_ns, const GuestsOwn& native) {
-  ProxyClient& proxy = *thread.service().proxy;
+Routine<Waited> wait_for_both(Thread& thread, std::vector<HiddenPoll>& ours, int64_t timeout_ns,
+                              const GuestsOwn& native) {
+  const std::shared_ptr<ProxyClient> held = thread.service().proxy();
+  ProxyClient& proxy = *held;
+  constexpr short kBroken = POLLERR | POLLHUP;
+  std::vector<pollfd> asked;  // those of ours that are open in this proxy
+  for (HiddenPoll& one : ours) {
+    if (one.file->proxy == held)
+      asked.push_back({static_cast<int>(one.file->handle), one.events, 0});
+    else
+      one.revents = kBroken;  // of an earlier one
+  }
+  const bool some_broken = asked.size() < ours.size();
+  const auto tell = [&](std::span<const pollfd> all) {
+    size_t next = 0;
+    for (HiddenPoll& one : ours)
+      if (one.file->proxy == held) one.revents = all[next++].revents;
+  };
   const uint64_t deadline = timeout_ns < 0 ? UINT64_MAX : now_ns() + static_cast<uint64_t>(timeout_ns);
   Waited waited;
   bool can_sleep = static_cast<bool>(native.sleep);
@@ -37,10 +53,10 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
   bool over = false;
   Thread::Waiting waiting;
   for (;;) {
-    if (!call && !ours.empty()) {
+    if (!call && !asked.empty()) {
       Frame frame;
       frame.op = Op::poll;
-      frame.first = std::as_bytes(std::span(ours));
+      frame.first = std::as_bytes(std::span(asked));
       if (const auto id = proxy.begin(frame)) call.emplace(proxy, *id);
       waiting.asked = call ? &*call : nullptr;
     }
@@ -48,10 +64,10 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
     if (call && call->ready()) {
       answer = call->take();
       const auto bytes = answer->frame.first;
-      if (bytes.size() == ours.size() * sizeof(pollfd)) {
-        std::vector<pollfd> got(ours.size());
+      if (bytes.size() == asked.size() * sizeof(pollfd)) {
+        std::vector<pollfd> got(asked.size());
         std::memcpy(got.data(), bytes.data(), bytes.size());
-        for (size_t i = 0; i < ours.size(); ++i) ours[i].revents = got[i].revents;
+        tell(got);
       }
       // The proxy has no room for one more wait. It is asked again after a pause.
       const bool refused = !over && answer->result() == -ENOBUFS && !proxy.gone();
@@ -64,8 +80,8 @@ Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t
       if (native.look && waited.native == 0) waited.native = co_await native.look();
       const bool dead = proxy.gone();
       if (dead)
-        for (pollfd& one : ours) one.revents = POLLERR | POLLHUP;
-      over = answer || dead || waited.native != 0 || now_ns() >= deadline;
+        for (HiddenPoll& one : ours) one.revents = kBroken;
+      over = answer || dead || some_broken || waited.native != 0 || now_ns() >= deadline;
       if (over && (!call || dead)) break;
       if (over) {
         call->cancel();               // a last look at the proxy's side

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <poll.h>
 #include <vector>
 
@@ -30,9 +31,15 @@ struct Waited {
   bool interrupted = false;
 };
 
-// Waits until one of `ours` (by handle; revents are filled in) or of the guest's own is ready, or for this long
-// (kForEver).
-Routine<Waited> wait_for_both(Thread& thread, std::vector<pollfd>& ours, int64_t timeout_ns, const GuestsOwn& native);
+// A hidden descriptor that is waited for (struct pollfd).
+struct HiddenPoll {
+  std::shared_ptr<OpenFile> file;
+  short events = 0, revents = 0;
+};
+// Waits until one of `ours` (revents are filled in) or of the guest's own is ready, or for this long (kForEver). What
+// was open in a proxy that is gone is ready at once, and broken.
+Routine<Waited> wait_for_both(Thread& thread, std::vector<HiddenPoll>& ours, int64_t timeout_ns,
+                              const GuestsOwn& native);
 
 // The proxy's part of the epoll instance that a number of the guest's stands for (service.h); null: there is none.
 std::shared_ptr<OpenFile> epoll_in_proxy(Thread& thread, uint64_t number);

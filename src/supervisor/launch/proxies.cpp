@@ -17,6 +17,7 @@
 #include "proxy/directories.h"
 #include "proxy/init.h"
 #include "proxy/own_addresses.h"
+#include "proxy/relay.h"
 #include "supervisor/launch/destinations.h"
 #include "supervisor/say.h"
 
@@ -95,95 +96,147 @@ Result<Child> start_program(std::vector<std::string> command, const std::vector<
   return Child::start(command, {}, inherited);
 }
 
+// By its seccomp filter. A relay says it of the proxy in its machine.
+bool suspect(std::optional<int> status, bool relay) {
+  if (!status) return false;
+  if (WIFSIGNALED(*status)) return WTERMSIG(*status) == SIGSYS;
+  return relay && WEXITSTATUS(*status) == proxy::kProxyWasTakenOver;
+}
+
 // How it ended; empty: nobody tells, or there is nothing to tell.
 std::string how(std::optional<int> status, bool relay) {
-  if (status && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGSYS)
-    return " by a system call that it may not make, so somebody may have taken it over";
+  if (suspect(status, relay)) return " by a system call that it may not make, so somebody may have taken it over";
   if (status && WIFSIGNALED(*status)) return fmt::format(" by signal {}", WTERMSIG(*status));
-  if (relay && status && WIFEXITED(*status)) return " with its machine";
+  if (relay && status) return " with its machine";
   return status && WEXITSTATUS(*status) != 0 ? fmt::format(" with status {}", WEXITSTATUS(*status)) : std::string();
 }
 
 }  // namespace
 
-Result<Proxies> Proxies::start(const std::vector<link::HiddenService>& services, const std::string& state_dir,
-                               const ProxyPlace& place) {
+Result<Proxies> Proxies::prepare(const std::vector<link::HiddenService>& services, const std::string& state_dir,
+                                 const ProxyPlace& place) {
   Proxies proxies;
+  proxies.place_ = place;
+  proxies.no_files_ = state_dir + "/hidden/.empty";
   for (const link::HiddenService& service : services) {
-    const std::string home = state_dir + "/hidden/" + service.name;
-    // A relay has no files: its root stays empty.
-    const Result<UniqueFd> root = directory(place.machine ? state_dir + "/hidden/.empty" : home);
-    if (!root) return root.error();
-    Result<proxy::ChannelFds> channel = proxy::Channel::create();
-    if (!channel) return channel.error();
-    Result<Ends> life = sockets();
-    if (!life) return life.error();
-    std::vector<std::pair<const char*, int>> fds = {{"--memory", channel->memory.get()},
-                                                    {"--for-proxy", channel->for_proxy.get()},
-                                                    {"--for-tracer", channel->for_tracer.get()},
-                                                    {"--root", root->get()},
-                                                    {"--life", life->theirs.get()}};
+    One& one = proxies.all_.emplace_back();
+    one.home = state_dir + "/hidden/" + service.name;
+    one.work = {service.name, one.home + ".ext4", {}, {}, service.network, service.listen, service.max_memory};
     Result<std::vector<std::string>> told = arguments_of(service);
     if (!told) return told.error();
-    std::vector<std::string> arguments = std::move(*told);
-    std::vector<std::string> directories;
-    for (const std::string& pattern : service.files) directories.push_back(fixed_directory(pattern));
-    std::vector<std::string> command = {place.program};
-    std::vector<Child> machines;
-    UniqueFd ready, to_ready, stream, console;
+    one.work.arguments = std::move(*told);
+    for (const std::string& pattern : service.files) one.work.directories.push_back(fixed_directory(pattern));
     if (place.machine) {
       Result<std::vector<std::string>> denied = denied_by(service);
       if (!denied) return denied.error();
-      arguments.insert(arguments.end(), denied->begin(), denied->end());
-      arguments.insert(arguments.end(), {"--disk", "own"});
-      Result<Ends> port = sockets();
-      std::array<int, 2> lines{}, readiness{};
-      if (!port) return port.error();
-      if (pipe2(lines.data(), O_CLOEXEC) != 0) return io_error("pipe");
-      console = UniqueFd(lines[0]);
-      const UniqueFd machines_console(lines[1]);
-      if (pipe2(readiness.data(), O_CLOEXEC) != 0) return io_error("pipe");
-      ready = UniqueFd(readiness[0]);
-      to_ready = UniqueFd(readiness[1]);
-      Result<Child> machine = start_proxy_machine(
-          *place.machine,
-          {service.name, home + ".ext4", arguments, directories, service.network, service.listen, service.max_memory},
-          place.program, port->theirs.get(), machines_console.get());
-      if (!machine) return machine.error();
-      machines.push_back(std::move(*machine));
-      stream = std::move(port->ours);
-      command.emplace_back("relay");
-      fds.insert(fds.end(), {{"--stream", stream.get()}, {"--console", console.get()}, {"--ready", to_ready.get()}});
-    } else {
-      for (const std::string& path : directories)
-        if (auto made = proxy::make_directories(root->get(), path); !made)
-          return Error{made.error().code, fmt::format("{}: {}", home, made.error().message)};
-      command.insert(command.end(), arguments.begin(), arguments.end());
+      one.work.arguments.insert(one.work.arguments.end(), denied->begin(), denied->end());
+      one.work.arguments.insert(one.work.arguments.end(), {"--disk", "own"});
     }
-    Result<Child> child = start_program(std::move(command), fds);
-    if (!child) return child.error();
-    proxies.all_.push_back({service.name, std::move(machines), std::move(*child), std::move(*channel),
-                            std::move(life->ours), std::move(ready)});
-    const One& one = proxies.all_.back();
-    proxies.tracer_fds_.push_back(
-        {one.channel.memory.get(), one.channel.for_proxy.get(), one.channel.for_tracer.get(), one.life.get()});
+    if (auto connected = proxies.connect(one); !connected) return connected.error();
   }
+  // Their descriptors are those of all_, where nothing is added any more.
+  for (const One& one : proxies.all_) proxies.tracer_fds_.push_back(fds_of(one));
   return proxies;
+}
+
+std::vector<int> Proxies::fds_of(const One& one) {
+  return {one.channel.memory.get(), one.channel.for_proxy.get(), one.channel.for_tracer.get(), one.life.get()};
+}
+
+Result<void> Proxies::connect(One& one) {
+  Result<proxy::ChannelFds> channel = proxy::Channel::create();
+  if (!channel) return channel.error();
+  Result<Ends> life = sockets();
+  if (!life) return life.error();
+  one.channel = std::move(*channel);
+  one.life = std::move(life->ours);
+  one.life_end = std::move(life->theirs);
+  return {};
+}
+
+Result<void> Proxies::start_again(size_t service) {
+  One& one = all_[service];
+  one.child.reset();
+  one.machine.reset();
+  if (auto connected = connect(one); !connected) return connected;
+  tracer_fds_[service] = fds_of(one);
+  one.again = true;
+  if (auto started = start(one); !started) {
+    one.ready.reset();
+    one.machine.reset();
+    return started;
+  }
+  one.ended = false;
+  return {};
+}
+
+void Proxies::drop(size_t service) {
+  all_[service].ended = true;
+  all_[service].life.reset();
+  all_[service].child.reset();
+}
+
+Result<void> Proxies::start() {
+  for (One& one : all_)
+    if (auto started = start(one); !started) return started;
+  return {};
+}
+
+Result<void> Proxies::start(One& one) {
+  // A relay has no files: its root stays empty.
+  const Result<UniqueFd> root = directory(place_.machine ? no_files_ : one.home);
+  if (!root) return root.error();
+  const UniqueFd life = std::move(one.life_end);
+  std::vector<std::pair<const char*, int>> fds = {{"--memory", one.channel.memory.get()},
+                                                  {"--for-proxy", one.channel.for_proxy.get()},
+                                                  {"--for-tracer", one.channel.for_tracer.get()},
+                                                  {"--root", root->get()},
+                                                  {"--life", life.get()}};
+  std::vector<std::string> command = {place_.program};
+  UniqueFd to_ready, stream, console;
+  if (place_.machine) {
+    Result<Ends> port = sockets();
+    if (!port) return port.error();
+    std::array<int, 2> lines{}, readiness{};
+    if (pipe2(lines.data(), O_CLOEXEC) != 0) return io_error("pipe");
+    console = UniqueFd(lines[0]);
+    const UniqueFd machines_console(lines[1]);
+    if (pipe2(readiness.data(), O_CLOEXEC) != 0) return io_error("pipe");
+    one.ready = UniqueFd(readiness[0]);
+    to_ready = UniqueFd(readiness[1]);
+    Result<Child> machine =
+        start_proxy_machine(*place_.machine, one.work, place_.program, port->theirs.get(), machines_console.get());
+    if (!machine) return machine.error();
+    one.machine.emplace(std::move(*machine));
+    stream = std::move(port->ours);
+    command.emplace_back("relay");
+    fds.insert(fds.end(), {{"--stream", stream.get()}, {"--console", console.get()}, {"--ready", to_ready.get()}});
+  } else {
+    for (const std::string& path : one.work.directories)
+      if (auto made = proxy::make_directories(root->get(), path); !made)
+        return Error{made.error().code, fmt::format("{}: {}", one.home, made.error().message)};
+    command.insert(command.end(), one.work.arguments.begin(), one.work.arguments.end());
+  }
+  Result<Child> child = start_program(std::move(command), fds);
+  if (!child) return child.error();
+  one.child.emplace(std::move(*child));
+  return {};
 }
 
 std::vector<Proxies::Starting> Proxies::starting() const {
   std::vector<Starting> found;
   for (const One& one : all_)
-    if (one.ready) found.push_back({one.name, one.ready.get()});
+    if (one.ready) found.push_back({one.work.name, one.ready.get(), one.again});
   return found;
 }
 
 Result<void> Proxies::heard(const std::string& service) {
   const auto one =
-      std::find_if(all_.begin(), all_.end(), [&](const One& each) { return each.name == service && each.ready; });
+      std::find_if(all_.begin(), all_.end(), [&](const One& each) { return each.work.name == service && each.ready; });
   if (one == all_.end()) return {};
   char there = 0;
-  if (read(one->ready.get(), &there, 1) == 1) {
+  const bool is_there = read(one->ready.get(), &there, 1) == 1;
+  if (is_there || one->again) {
     one->ready.reset();
     return {};
   }
@@ -193,7 +246,7 @@ Result<void> Proxies::heard(const std::string& service) {
 Proxies::~Proxies() {
   end();
   for (const One& one : all_)
-    if (!one.over() && one.child.ends_within(kSwitchOffMs)) one.machine[0].ends_within(kSwitchOffMs);
+    if (!one.over() && one.child->ends_within(kSwitchOffMs)) one.machine->ends_within(kSwitchOffMs);
   give_up();
 }
 
@@ -203,7 +256,7 @@ void Proxies::end() {
 
 // A proxy that is not ready yet has written nothing.
 bool Proxies::One::over() const {
-  return machine.empty() || ready || (child.ends_within(0) && machine[0].ends_within(0));
+  return !machine || !child || ready || (child->ends_within(0) && machine->ends_within(0));
 }
 
 bool Proxies::over() const {
@@ -216,25 +269,27 @@ void Proxies::give_up() {
       say(
           fmt::format("the machine of the proxy of {} does not switch itself off and is ended: what it had not "
                       "written yet is lost",
-                      one.name));
+                      one.work.name));
   all_.clear();
 }
 
 std::vector<int> Proxies::poll_fds() const {
   std::vector<int> fds;
   for (const One& one : all_) {
-    fds.push_back(one.child.poll_fd());
-    for (const Child& machine : one.machine) fds.push_back(machine.poll_fd());
+    if (one.child && !one.ended) fds.push_back(one.child->poll_fd());
+    if (one.machine) fds.push_back(one.machine->poll_fd());
   }
   return fds;
 }
 
-std::optional<std::string> Proxies::ended() {
-  for (One& one : all_) {
-    if (one.ended || one.ready || !one.child.ends_within(0)) continue;  // heard() tells of one that was never there
+std::optional<Proxies::End> Proxies::ended() {
+  for (size_t i = 0; i < all_.size(); ++i) {
+    One& one = all_[i];
+    if (one.ended || one.ready || !one.child || !one.child->ends_within(0))
+      continue;  // heard() tells of one that was never there
     one.ended = true;
-    return fmt::format("the proxy of hidden service {} has ended{}: its calls fail from here on", one.name,
-                       how(one.child.wait(), !one.machine.empty()));
+    const std::optional<int> status = one.child->wait();
+    return End{i, one.work.name, how(status, one.machine.has_value()), suspect(status, one.machine.has_value())};
   }
   return std::nullopt;
 }

@@ -304,9 +304,7 @@ inline FakeThread::End FakeThread::call(uint64_t number, std::array<uint64_t, 6>
   r.set_arguments(a);
   r.set_native();
   kernel_.guest.write(registers_, r);
-  const End end = enter(guest::Symbol::fn_syscall_user_dispatch, {registers_.value});
-  result = static_cast<int64_t>(kernel_.guest.word(registers_ + arch::UserRegisters::result_offset()));
-  return end;
+  return enter(guest::Symbol::fn_syscall_user_dispatch, {registers_.value});
 }
 
 inline FakeThread::End FakeThread::enter(guest::Symbol function, std::initializer_list<uint64_t> arguments) {
@@ -333,6 +331,7 @@ inline FakeThread::End FakeThread::go_on(guest::Symbol function) {
     if (const auto* back = std::get_if<engine::Return>(&response)) {
       const arch::CallFrame from = back->frame ? *back->frame : arch::call_frame(vcpu);
       returns_to_caller += engine::apply(response, at) && from.stack == stack_ && at.at == Gva(kReturn);
+      result = static_cast<int64_t>(kernel_.guest.word(registers_ + arch::UserRegisters::result_offset()));
       return back->value ? End::answered : End::native;
     }
     const auto* to = std::get_if<engine::Call>(&response);

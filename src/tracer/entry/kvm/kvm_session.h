@@ -57,7 +57,7 @@ class KvmSession final : engine::Placement, engine::Stopping {
   bool supervisor_is_gone() const;
   bool lost(LettingGo& going);
   void look_after();
-  link::Body answer_to(const link::Body& request);
+  link::Body answer_to(link::Message request);
   void check_guest();
   bool let_go(LettingGo& going);
 

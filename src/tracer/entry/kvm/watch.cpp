@@ -43,15 +43,15 @@ bool KvmSession::supervisor_is_gone() const {
   return waits[0].revents || waits[1].revents;
 }
 
-link::Body KvmSession::answer_to(const link::Body& request) {
-  if (const auto* detach = std::get_if<link::Detach>(&request))
+link::Body KvmSession::answer_to(link::Message request) {
+  if (const auto* detach = request.as<link::Detach>())
     tracer_->commanded({"detach", static_cast<uint32_t>(detach->uid), detach->user});
-  else if (std::holds_alternative<link::Pause>(request))
+  else if (request.as<link::Pause>())
     machine.pause();
-  else if (std::holds_alternative<link::Resume>(request))
+  else if (request.as<link::Resume>())
     machine.resume();
   else
-    return answer(*tracer_, request);
+    return answer(*tracer_, std::move(request));
   return link::Done{};
 }
 
@@ -64,14 +64,15 @@ void KvmSession::look_after() {
     const int ready = poll(waits, std::size(waits), static_cast<int>((going.why ? going.pause : kCheck).count()));
     if (ready < 0 && errno == EINTR) continue;
     if (ready != 0 && !alone) {
-      const Result<link::Message> message = ready > 0 && waits[0].revents && !waits[1].revents
-                                                ? link::receive(start_.commands, 0)
-                                                : Result<link::Message>(Error{});
+      Result<link::Message> message = ready > 0 && waits[0].revents && !waits[1].revents
+                                          ? link::receive(start_.commands, 0)
+                                          : Result<link::Message>(Error{});
       if (!going.why) going.since = std::chrono::steady_clock::now();
       if (message) {
         // Done says that letting go has begun. The control channel tells how it ends.
         if (message->as<link::Detach>()) going.why = "asked for";
-        (void)link::send(start_.commands, answer_to(message->body), message->request);
+        const uint32_t number = message->request;
+        (void)link::send(start_.commands, answer_to(std::move(*message)), number);
       } else {
         alone = true;
         if (!lost(going)) return;
