@@ -14,6 +14,8 @@
 
 #include "cli/installation.h"
 #include "config/config.h"
+#include "store/guest_directory.h"
+#include "supervisor/say.h"
 #include "supervisor/supervisor.h"
 
 namespace {
@@ -142,7 +144,19 @@ int main(int argc, char** argv) {
   machine.vm = entry(arguments.value({"-name"}), "guest", true);
   if (machine.vm.empty()) machine.vm = config->vm.value_or("guest");
   if (!plain(machine.vm)) return fail(fmt::format("the guest's name '{}' cannot name its state directory", machine.vm));
-  options.state_dir = config->state.value_or(kDefaultState) + "/" + machine.vm;
+  std::string uuid;
+  if (arguments.has({"-uuid"})) {
+    const Result<std::string> given = store::parse_uuid(arguments.value({"-uuid"}));
+    if (!given) return fail("-uuid: " + given.error().message);
+    uuid = *given;
+  }
+  const Result<store::GuestDirectory> directory =
+      store::guest_directory(config->state.value_or(kDefaultState), machine.vm, uuid);
+  if (!directory) return fail(directory.error().message);
+  if (!directory->taken_over.empty())
+    supervisor::say(fmt::format("{} was made for a guest of this name; it is {} now, the UUID's, with all labels",
+                                directory->taken_over, directory->path));
+  options.state_dir = directory->path;
   Result<cli::Installation> installation = cli::find_installation();
   if (!installation) return fail(installation.error().message);
   options.parts = installation->parts;

@@ -13,10 +13,12 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
 #include "base/fd.h"
+#include "store/state_dir.h"
 #include "tests/support/store/testing.h"
 
 namespace oboro {
@@ -64,6 +66,10 @@ class OboroQemuTest : public testing::Test {
     posix_spawn_file_actions_destroy(&actions);
     int status = 0;
     EXPECT_EQ(waitpid(child, &status, 0), child);
+    // The supervisor ends a moment later.
+    for (const auto& guest : std::filesystem::directory_iterator(std::filesystem::path(state).parent_path()))
+      while (store::StateLock::is_taken(guest.path()) || std::filesystem::exists(guest.path() / "run.sock"))
+        std::this_thread::yield();
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   }
   bool was_started() const { return directory.read("started") == "yes\n"; }
@@ -94,6 +100,37 @@ TEST_F(OboroQemuTest, QemuIsStartedWhenItsSupervisorIsReady) {
        "/status.json && echo yes > \"$OUT/started\"; exit 7");
   EXPECT_EQ(start(), 7) << said();
   EXPECT_TRUE(was_started());
+}
+
+TEST_F(OboroQemuTest, AGuestIsKnownByItsUuid) {
+  const std::string uuid = "01234567-89ab-cdef-0123-456789abcdef", other = "11111111-1111-1111-1111-111111111111";
+  const std::string below = directory.path() + "/state/";
+  EXPECT_EQ(start(), 0) << said();  // as a version made it that went by the name
+  EXPECT_TRUE(std::filesystem::exists(below + "web/events.jsonl"));
+  EXPECT_EQ(start({"-accel", "kvm", "-uuid", uuid}), 0) << said();
+  EXPECT_NE(said().find(below + "web was made for a guest of this name"), std::string::npos) << said();
+  EXPECT_FALSE(std::filesystem::exists(below + "web"));
+  EXPECT_EQ(start({"-accel", "kvm", "-uuid", uuid, "-name", "guest=shop,debug-threads=on"}), 0) << said();
+  EXPECT_EQ(said().find("was made"), std::string::npos) << said();
+  const auto lines = [&](const std::string& whose) {
+    const std::string text = directory.read("state/" + whose + "/events.jsonl");
+    size_t found = 0;
+    for (size_t at = 0; (at = text.find("\"started\":{", at)) != std::string::npos; ++at) ++found;
+    return found;
+  };
+  EXPECT_EQ(lines(uuid), 3u);
+  EXPECT_NE(directory.read("state/" + uuid + "/status.json").find("\"shop\""), std::string::npos)
+      << "the name is shown";
+  EXPECT_EQ(start({"-accel", "kvm", "-uuid", other}), 0) << said();
+  EXPECT_EQ(lines(other), 1u) << "the name's next guest inherits nothing";
+  std::filesystem::remove(directory.path() + "/started");
+  std::filesystem::remove_all(below + other);
+  std::filesystem::rename(below + uuid, below + other);
+  EXPECT_EQ(start({"-accel", "kvm", "-uuid", other}), 1);
+  EXPECT_NE(said().find("is the state directory of the guest with the UUID " + uuid), std::string::npos) << said();
+  EXPECT_EQ(start({"-accel", "kvm", "-uuid", "nonsense"}), 1);
+  EXPECT_NE(said().find("-uuid: 'nonsense' is not a UUID"), std::string::npos) << said();
+  EXPECT_FALSE(was_started());
 }
 
 TEST_F(OboroQemuTest, ASupervisorThatCannotBeginKeepsQemuFromStarting) {

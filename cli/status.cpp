@@ -12,7 +12,7 @@
 #include "store/json.h"
 #include "store/state_dir.h"
 #include "stream/recorder.h"
-#include "stream/ring.h"
+#include "stream/ring_reader.h"
 
 namespace oboro::cli {
 namespace {
@@ -47,7 +47,7 @@ Result<Picture> look(const std::string& given) {
   if (!status && status.error().code == Errc::not_found)
     return Error{Errc::not_found, *directory + ": there was no run with this state directory yet"};
   if (!status) return status.error();
-  const auto ring = stream::Ring::open_read_only(stream::ring_path(*directory));
+  auto ring = stream::RingReader::look(stream::ring_path(*directory));
   const uint64_t reported = ring ? ring->counters().last_seq.load() : 0;  // before the journal is read
   auto loaded = load(given);
   if (!loaded) return loaded.error();

@@ -8,7 +8,8 @@
 
 #include "store/state_dir.h"
 #include "stream/recorder.h"
-#include "stream/ring.h"
+#include "stream/ring_reader.h"
+#include "stream/ring_writer.h"
 #include "tests/support/store/testing.h"
 
 namespace oboro::cli {
@@ -33,7 +34,8 @@ TEST(StatusTest, SaysHowManyEventsAreOnTheirWay) {
   store::testing::Events events;
   for (int i = 0; i < 3; ++i) journal->append(events.make(event::Kind::warning), {}, "vm");
   ASSERT_TRUE(journal->flush());
-  auto ring = stream::Ring::create(stream::ring_path(directory.path()), 4096);
+  ASSERT_TRUE(stream::RingReader::create(stream::ring_path(directory.path()), 4096));
+  auto ring = stream::RingWriter::open(stream::ring_path(directory.path()));
   ASSERT_TRUE(ring);
   ring->counters().last_seq = 5;
   {

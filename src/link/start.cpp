@@ -17,9 +17,9 @@ Result<Start> Start::parse(std::span<const std::string_view> words) {
     const std::string_view key = word.substr(0, equals);
     const std::string_view value = equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
     bool understood = false;
-    for (const auto& [name, fd] :
-         {std::pair("control", &start.control), std::pair("settings", &start.settings), std::pair("ring", &start.ring),
-          std::pair("ram", &start.ram), std::pair("commands", &start.commands)})
+    for (const auto& [name, fd] : {std::pair("control", &start.control), std::pair("settings", &start.settings),
+                                   std::pair("ring", &start.ring), std::pair("ring-read", &start.ring_read),
+                                   std::pair("ram", &start.ram), std::pair("commands", &start.commands)})
       if (key == name) understood = parse_number(value, *fd) && *fd >= 0;
     if (key == "below-4g") understood = parse_number(value, start.below_4g);
     if (key == "proxy") {  // memory:for-proxy:for-tracer:alive
@@ -39,8 +39,8 @@ Result<Start> Start::parse(std::span<const std::string_view> words) {
     }
     if (!understood) return Error{Errc::invalid, fmt::format("'{}' is not understood", word)};
   }
-  if (start.control < 0 || start.settings < 0 || start.ring < 0)
-    return Error{Errc::invalid, "control, settings or ring is missing"};
+  if (start.control < 0 || start.settings < 0 || start.ring < 0 || start.ring_read < 0)
+    return Error{Errc::invalid, "control, settings, ring or ring-read is missing"};
   return start;
 }
 

@@ -16,7 +16,8 @@ namespace oboro::link {
 struct Start {
   int control = -1;       // the channel of control.h
   int settings = -1;      // memory file: Settings
-  int ring = -1;          // stream::Ring
+  int ring = -1;          // stream::RingWriter
+  int ring_read = -1;     // how far its reader is; not to be written
   int commands = -1;      // the channel by which the supervisor speaks first; closed when it is gone, as is control
   int ram = -1;           // TCG: memory file with the guest's RAM...
   uint64_t below_4g = 0;  // ... of which so many bytes are below 4 GiB

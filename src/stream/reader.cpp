@@ -13,7 +13,7 @@
 #include "store/state_dir.h"
 #include "stream/crc32c.h"
 #include "stream/recorder.h"
-#include "stream/ring.h"
+#include "stream/ring_reader.h"
 
 namespace oboro::stream {
 namespace {
@@ -67,7 +67,7 @@ Result<bool> Reader::next(event::Event& event) {
     auto got = next_of_journal(event);
     if (!got) return got;
     if (*got) {
-      if (event.seq != 0 && shown_.erase(event.seq) != 0) continue;
+      if (shown_.erase(mark_of(event)) != 0) continue;
       return true;
     }
     // The notices are taken first, and the journal is read after that. An event after the last look is noticed again.
@@ -76,7 +76,7 @@ Result<bool> Reader::next(event::Event& event) {
       continue;
     }
     // The ring is read before the journal. An event that moves from one to the other meanwhile is then in both, and is
-    // recognised by its number. In the other order it could be missed in both.
+    // recognised by its mark. In the other order it could be missed in both.
     if (!std::exchange(ring_looked_at_, true)) {
       look_into_ring();
       continue;
@@ -86,12 +86,25 @@ Result<bool> Reader::next(event::Event& event) {
   while (!from_ring_.empty()) {
     event = std::move(from_ring_.front());
     from_ring_.pop_front();
-    if (event.seq <= last_seq_ || !shown_.insert(event.seq).second) continue;
+    const auto known = is_in_journal(event);
+    if (!known) return known.error();
+    if (*known || !shown_.insert(mark_of(event)).second) continue;
     place_.reset();
     return true;
   }
   ring_looked_at_ = false;
   return false;
+}
+
+Result<bool> Reader::is_in_journal(const event::Event& event) {
+  if (event.seq > last_seq_) return false;
+  if (!marks_ || marks_at_ != cursor_.offset) {
+    auto found = last_marks(directory_);
+    if (!found) return found.error();
+    marks_ = std::move(*found);
+    marks_at_ = cursor_.offset;
+  }
+  return marks_->contains(mark_of(event));
 }
 
 // Looks only where there is no run: a run empties the ring by itself, at once.
@@ -107,23 +120,27 @@ void Reader::look_into_ring() {
     return;
   }
   looks_left_ = 0;
-  const auto ring = Ring::open_read_only(ring_path(directory_));
+  auto ring = RingReader::look(ring_path(directory_));
   if (!ring) {
     // A run that has begun meanwhile may be making the ring just now.
     if (ring.error().code != Errc::not_found && !store::StateLock::is_taken(directory_))
       ring_problem_ = ring.error().message;
     return;
   }
-  std::vector<std::byte> record;
-  uint64_t position = 0;
-  for (bool damaged = false; ring->peek(position, record, &damaged) || damaged;) {
-    auto event = damaged ? Result<event::Event>(Error{Errc::invalid, "damaged record"}) : event::decode(record);
+  std::span<const std::byte> record;
+  // A QEMU that has outlived its run may still write; what fits into the ring once is all that is looked at.
+  for (const uint64_t begin = ring->position(); ring->position() - begin <= ring->capacity();) {
+    const auto next = ring->next(record);
+    if (next == RingReader::Next::nothing) return;
+    auto event = next == RingReader::Next::damaged
+                     ? Result<event::Event>(Error{Errc::invalid, "damaged: " + ring->damage()})
+                     : event::decode(record);
     if (event) {
       from_ring_.push_back(std::move(*event));
     } else {
       ring_problem_ = ring_path(directory_) + ": " + event.error().message;
     }
-    if (damaged) break;
+    if (next == RingReader::Next::damaged) return;
   }
 }
 

@@ -12,13 +12,14 @@
 
 #include <deque>
 #include <optional>
+#include <set>
 #include <string>
-#include <unordered_set>
 
 #include "event/event.h"
 #include "store/journal/reader.h"
 #include "store/label_names.h"
 #include "stream/cursor.h"
+#include "stream/marks.h"
 
 namespace oboro::stream {
 
@@ -65,6 +66,7 @@ class Reader {
   void watch_run();
   bool take_notices();
   void look_into_ring();
+  Result<bool> is_in_journal(const event::Event& event);
 
   std::string directory_;
   store::JournalReader journal_;
@@ -77,8 +79,11 @@ class Reader {
   bool ring_looked_at_ = false;  // from_ring_ was filled before the journal is read to its end
   int looks_left_ = 0;           // at a run that seems to be ending
   std::deque<event::Event> from_ring_;
-  std::unordered_set<uint64_t> shown_;  // sequence numbers given out from the ring: the journal will have them later
-  uint64_t last_seq_ = 0;               // of the journal
+  std::set<Mark> shown_;   // given out from the ring: the journal will have them later
+  uint64_t last_seq_ = 0;  // of the journal
+  // Of the journal's last events, when its end was where the cursor is.
+  std::optional<std::multiset<Mark>> marks_;
+  uint64_t marks_at_ = 0;
 };
 
 }  // namespace oboro::stream

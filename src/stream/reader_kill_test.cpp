@@ -11,7 +11,7 @@
 #include "store/state_dir.h"
 #include "stream/reader.h"
 #include "stream/recorder.h"
-#include "stream/ring.h"
+#include "stream/ring_writer.h"
 #include "tests/support/store/testing.h"
 
 namespace oboro::stream {
@@ -30,8 +30,9 @@ constexpr int kLongMs = 20'000;  // nothing takes that long, unless it is not to
   if (!lock) ::_exit(2);
   auto appender = store::Appender::open(directory);
   if (!appender || !drain_ring(directory, *appender, {}, "vm")) ::_exit(3);
-  auto ring = Ring::create(ring_path(directory), 1 << 14);
-  if (!ring || !ring->lock_consumer()) ::_exit(4);
+  auto reading = RingReader::create(ring_path(directory), 1 << 14);
+  auto ring = RingWriter::open(ring_path(directory));
+  if (!reading || !ring) ::_exit(4);
   Recorder recorder(*appender, {}, "vm");
   std::vector<std::byte> bytes;
   for (uint64_t seq = appender->last_seq(), notes = 0;;) {
@@ -51,7 +52,7 @@ constexpr int kLongMs = 20'000;  // nothing takes that long, unless it is not to
       note.set(event::Warning{"note " + std::to_string(seed) + " " + std::to_string(notes++)});
       if (!recorder.record(note)) ::_exit(5);
     }
-    if (random() % 3 != 0 && !recorder.pump(*ring)) ::_exit(6);
+    if (random() % 3 != 0 && !recorder.pump(*reading)) ::_exit(6);
     ::usleep(static_cast<useconds_t>(random() % 1000));  // it need not be fast, only be killed anywhere
   }
 }

@@ -10,7 +10,7 @@
 #include "store/json.h"
 #include "store/state_dir.h"
 #include "stream/recorder.h"
-#include "stream/ring.h"
+#include "stream/ring_writer.h"
 #include "tests/support/store/testing.h"
 
 namespace oboro::stream {
@@ -22,7 +22,7 @@ using store::testing::TempDirectory;
 
 constexpr int kLongMs = 20'000;  // nothing takes that long, unless it is not told of
 
-void push(Ring& ring, const Event& event) {
+void push(RingWriter& ring, const Event& event) {
   std::vector<std::byte> bytes;
   encode(event, bytes);
   ASSERT_TRUE(ring.push(bytes));
@@ -107,7 +107,9 @@ TEST(Reader, FollowsJournalAndRingWithoutRepeating) {
   const TempDirectory directory;
   store::testing::Events events;
   auto appender = store::Appender::open(directory.path());
-  auto ring = Ring::create(ring_path(directory.path()), 1 << 20);
+  auto reading = RingReader::create(ring_path(directory.path()), 1 << 20);
+  ASSERT_TRUE(reading);
+  auto ring = RingWriter::open(ring_path(directory.path()));
   Reader reader = open(directory);
   Recorder recorder(*appender, {}, "vm");
   Event event;
@@ -117,7 +119,7 @@ TEST(Reader, FollowsJournalAndRingWithoutRepeating) {
     if (round % 3 == 0) {
       while (*reader.next(event)) EXPECT_EQ(event.seq, ++expected);  // seen in the ring...
     }
-    ASSERT_TRUE(recorder.pump(*ring));
+    ASSERT_TRUE(recorder.pump(*reading));
     ASSERT_TRUE(reader.wait(kLongMs));
     while (*reader.next(event)) EXPECT_EQ(event.seq, ++expected);  // ...and not again in the journal
   }
@@ -254,7 +256,9 @@ TEST(Reader, TornEndThatIsCutIsNotPartOfTheNextLine) {
 TEST(Reader, RingIsLookedAtOnlyWhereNoRunIs) {
   const TempDirectory directory;
   write_journal(directory, 2);
-  auto ring = Ring::create(ring_path(directory.path()), 1 << 20);
+  auto reading = RingReader::create(ring_path(directory.path()), 1 << 20);
+  ASSERT_TRUE(reading);
+  auto ring = RingWriter::open(ring_path(directory.path()));
   store::testing::Events events;
   events.skip(2);
   push(*ring, events.make(Kind::warning));
@@ -285,7 +289,9 @@ TEST(Reader, HearsOfTheEndOfAKilledRun) {
   if (child == 0) {
     auto lock = store::StateLock::take(directory.path());
     auto appender = store::Appender::open(directory.path());
-    auto ring = Ring::create(ring_path(directory.path()), 1 << 16);
+    auto reading = RingReader::create(ring_path(directory.path()), 1 << 16);
+    ASSERT_TRUE(reading);
+    auto ring = RingWriter::open(ring_path(directory.path()));
     store::testing::Events events;
     events.skip(1);
     push(*ring, events.make(Kind::warning));

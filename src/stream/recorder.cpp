@@ -12,10 +12,11 @@ using event::Event;
 using event::Kind;
 
 constexpr size_t kBatch = 256 * 1024;  // of journal text, between two writes
+static_assert(kMarkedBytes >= 2 * (kBatch + store::kMaxLine));
+// Fewer records than this are lost in a row. And without so many records of a hostile QEMU the numbers never end.
+constexpr uint64_t kLargestStep = uint64_t{1} << 32;
 
 }  // namespace
-
-std::string ring_path(const std::string& state_directory) { return state_directory + "/ring"; }
 
 uint64_t now_ns() {
   timespec now{};
@@ -37,7 +38,6 @@ Result<void> Recorder::flush() {
   auto result = appender_.flush();
   if (!result) {
     if (refused_since_ns_ == 0) refused_since_ns_ = now_ns();
-    duplicates_until_ = appender_.last_seq();
     return result;
   }
   if (refused_since_ns_ != 0) {
@@ -52,44 +52,75 @@ Result<void> Recorder::flush() {
   return {};
 }
 
-Result<Pumped> Recorder::pump(Ring& ring, size_t at_most) {
+Result<bool> Recorder::is_duplicate(const Event& event) {
+  if (directory_.empty() || event.seq > appender_.last_seq()) return false;
+  if (!marks_) {
+    auto found = last_marks(directory_);
+    if (!found) return found.error();
+    marks_ = std::move(*found);
+  }
+  const auto known = marks_->find(mark_of(event));
+  if (known == marks_->end()) return false;
+  marks_->erase(known);
+  return true;
+}
+
+void Recorder::number(Event& event, Pumped& pumped) {
+  const uint64_t last = appender_.last_seq();
+  if (event.seq > last && event.seq - last <= kLargestStep) return;
+  event.seq = 0;
+  ++pumped.unnumbered;
+}
+
+Result<Pumped> Recorder::pump(RingReader& ring, size_t at_most) {
   Pumped pumped;
   if (auto result = flush(); !result) return result.error();
-  std::vector<std::byte> record;
-  uint64_t position = 0;
+  ring.take();  // what a call before this one could not write
+  std::span<const std::byte> record;
+  const uint64_t begin = ring.position();
   size_t moved = 0;
+  uint64_t told = 0;
   for (bool more = true; more && moved < at_most;) {
-    bool damaged = false;
-    more = ring.peek(position, record, &damaged);
-    if (damaged) {
+    const auto next = ring.next(record);
+    // A producer that never stops does not keep the caller here.
+    more = next == RingReader::Next::record && ring.position() - begin < ring.capacity();
+    if (next == RingReader::Next::damaged) {
       ++pumped.damaged;
       Event lost;
-      lost.set(event::Lost{1, true, "the ring was damaged"});
+      lost.set(event::Lost{1, true, "the ring was damaged: " + ring.damage()});
       note(std::move(lost));
     }
-    if (more) {
+    if (next == RingReader::Next::record) {
       auto event = event::decode(record);
       // Only the journal itself says where its segments begin.
       if (event && event->kind == Kind::segment)
         event = Error{Errc::invalid, "QEMU gave an event of a kind that is not the tracer's"};
+      const auto duplicate = event ? is_duplicate(*event) : false;
+      if (!duplicate) return duplicate.error();
       if (!event) {
         ++pumped.damaged;
         Event lost;
         lost.set(event::Lost{1, false, event.error().message});
         note(std::move(lost));
-      } else if (event->seq != 0 && event->seq <= duplicates_until_) {
+      } else if (*duplicate) {
         ++pumped.duplicates;
       } else {
+        number(*event, pumped);
         append(*event);
         ++pumped.written;
       }
     }
     if (appender_.pending() < kBatch && more) continue;
+    if (const uint64_t untold = pumped.unnumbered - std::exchange(told, pumped.unnumbered); untold != 0) {
+      Event lost;
+      lost.set(event::Lost{untold, true, "so many records had a number that does not follow; they have none here"});
+      note(std::move(lost));
+    }
     moved += appender_.pending();
     // Only the appender has this batch now, so the ring may forget it only after it is written. If the disk is full,
-    // the batch stays in both, and the next pump recognises it by the sequence numbers.
+    // the batch stays in both, and the next call takes it from the ring.
     if (auto result = flush(); !result) return result.error();
-    ring.take(position);
+    ring.take();
   }
   return pumped;
 }
@@ -104,18 +135,17 @@ Result<Pumped> drain_ring(const std::string& state_directory, store::Appender& a
                           const store::LabelNames& labels, const std::string& vm) {
   const std::string path = ring_path(state_directory);
   Recorder recorder(appender, labels, vm);
-  auto ring = Ring::open(path);
-  if (!ring && ring.error().code == Errc::not_found) return Pumped{};
-  if (!ring && ring.error().code == Errc::io) return ring.error();
-  if (!ring) {
-    if (::rename(path.c_str(), (path + ".damaged").c_str()) != 0) return ring.error();
-    Event event;
-    event.set(event::Lost{1, true, ring.error().message});
-    if (auto recorded = recorder.record(event); !recorded) return recorded.error();
-    return Pumped{.damaged = 1};
-  }
-  if (auto locked = ring->lock_consumer(); !locked) return locked.error();
-  return recorder.pump(*ring);
+  recorder.expect_duplicates(state_directory);
+  auto ring = RingReader::open(path);
+  if (ring) return recorder.pump(*ring);
+  const Error& error = ring.error();
+  if (error.code == Errc::not_found) return Pumped{};
+  if (error.code == Errc::io || error.code == Errc::limit) return error;
+  if (::rename(path.c_str(), (path + ".damaged").c_str()) != 0) return error;
+  Event event;
+  event.set(event::Lost{1, true, error.message});
+  if (auto recorded = recorder.record(event); !recorded) return recorded.error();
+  return Pumped{.damaged = 1};
 }
 
 }  // namespace oboro::stream

@@ -14,7 +14,7 @@
 #include "store/journal/reader.h"
 #include "store/json.h"
 #include "stream/reader.h"
-#include "stream/ring.h"
+#include "stream/ring_writer.h"
 #include "tests/support/base/testing.h"
 #include "tests/support/store/testing.h"
 
@@ -40,10 +40,16 @@ store::Appender open(const TempDirectory& directory) {
   return std::move(*appender);
 }
 
-void push(Ring& ring, const Event& event) {
+void push(RingWriter& ring, const Event& event) {
   std::vector<std::byte> bytes;
   encode(event, bytes);
   ASSERT_TRUE(ring.push(bytes));
+}
+
+// As a run leaves it that is killed.
+Result<RingWriter> make_ring(const TempDirectory& directory) {
+  EXPECT_TRUE(RingReader::create(ring_path(directory.path()), 1 << 20));
+  return RingWriter::open(ring_path(directory.path()));
 }
 
 TEST(Journal, AppendsAndReadsBack) {
@@ -124,18 +130,19 @@ TEST(Journal, FullDiskLosesNothing) {
     ::signal(SIGXFSZ, SIG_IGN);
     store::Appender appender = open(directory);
     store::testing::Events events;
-    auto ring = Ring::create(ring_path(directory.path()), 1 << 20);
+    auto reading = RingReader::create(ring_path(directory.path()), 1 << 20);
+    auto ring = RingWriter::open(ring_path(directory.path()));
     Recorder recorder(appender, {}, "vm");
     const rlimit small{3000, RLIM_INFINITY};
     ::setrlimit(RLIMIT_FSIZE, &small);
     for (int i = 0; i < 100; ++i) push(*ring, events.make(Kind::warning));
     for (int i = 0; i < 3; ++i)
-      if (recorder.pump(*ring)) ::_exit(1);
+      if (recorder.pump(*reading)) ::_exit(1);
     if (appender.refused() == 0) ::_exit(2);
     const rlimit large{RLIM_INFINITY, RLIM_INFINITY};
     ::setrlimit(RLIMIT_FSIZE, &large);
     for (int i = 0; i < 100; ++i) push(*ring, events.make(Kind::warning));
-    auto pumped = recorder.pump(*ring);
+    auto pumped = recorder.pump(*reading);
     ::_exit(!pumped ? 3 : pumped->damaged != 0 ? 4 : 0);
   }
   int status = 0;
@@ -178,7 +185,7 @@ TEST(Recorder, KilledRunIsDrainedOnce) {
   const TempDirectory directory;
   store::testing::Events events;
   {
-    auto ring = Ring::create(ring_path(directory.path()), 1 << 20);
+    auto ring = make_ring(directory);
     for (int i = 0; i < 5; ++i) push(*ring, events.make(Kind::warning));
     store::Appender appender = open(directory);
     // As if it was killed between the journal and the ring: two are in both.
@@ -198,7 +205,7 @@ TEST(Recorder, KilledRunIsDrainedOnce) {
 
 TEST(Recorder, RecordsThatAreNoEventsAreReported) {
   const TempDirectory directory;
-  auto ring = Ring::create(ring_path(directory.path()), 1 << 20);
+  auto ring = make_ring(directory);
   store::testing::Events events;
   push(*ring, events.make(Kind::warning));
   ASSERT_TRUE(ring->push(std::vector<std::byte>(10, std::byte{0xaa})));

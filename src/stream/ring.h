@@ -1,30 +1,29 @@
-// A ring of records in a shared file mapping: the only way from the QEMU process to the journal. It lives in the state
-// directory, so its records survive the end of either side, by any signal. The next reader goes on where the last one
-// stopped.
+// A ring of records in files of the state directory: the only way from the QEMU process (ring_writer.h) to the journal
+// (ring_reader.h). Its records survive the end of either side, by any signal. The next reader goes on where the last
+// one stopped. QEMU may be in the hands of its guest, so the two sides share nothing that both may write (decision
+// 024):
 //
-// Layout: one 4 KiB header page, then `capacity` bytes (a power of two). Each record: u32 length, u32 CRC-32C of the
-// payload, payload, padded to 8 bytes; a record never wraps (a length of 0xffffffff says: go on at the start).
-// Positions in the header only grow. One producer at a time (the caller's lock), one consumer (flock on the file, see
-// lock_consumer), any number of onlookers (open_read_only and peek).
+// - RING, the writer's: one 4 KiB page, then `capacity` bytes (a power of two). The writer maps it. The reader only
+//   reads the file, so that a file that has been cut short gives it an error and no signal.
+// - RING.read, the reader's: one 4 KiB page, which says how far the reader has come. The writer has it mapped
+// read-only.
 //
-// A record becomes visible by one store of the producer's position, after all its bytes are there: a producer that is
-// killed in the middle leaves nothing behind. The consumer trusts nothing in the mapping: the capacity comes from the
-// file's size, and each position, length and CRC is checked on the copy that is used.
+// Each record: u32 length, u32 CRC-32C of the payload, payload, padded to 8 bytes; a record never wraps (a length of
+// 0xffffffff says: go on at the start). Positions only grow. One writer at a time (the caller's lock), one reader
+// (flock on RING.read), any number of onlookers.
+//
+// A record becomes visible by one store of the writer's position, after all its bytes are there: a writer that is
+// killed in the middle leaves nothing behind.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
-#include <vector>
-
-#include "base/fd.h"
-#include "base/result.h"
 
 namespace oboro::stream {
 
-// Counters that the producer keeps beside the records, for `oboro status` about a running guest.
+// Counters that the writer keeps beside the records, for `oboro status` about a running guest.
 struct RingCounters {
   std::atomic<uint64_t> hooks_armed{0};
   std::atomic<uint64_t> records{0};
@@ -40,59 +39,59 @@ struct RingCounters {
   std::atomic<uint64_t> boot{0};  // of the last record
 };
 
-class Ring {
- public:
-  // Creates the file (mode 0600, its blocks really allocated: a full disk shows here, not as SIGBUS later).
-  static Result<Ring> create(const std::string& path, size_t capacity);
-  // Opens an existing one. Errors: invalid if header or size are wrong.
-  static Result<Ring> open(const std::string& path);
-  static Result<Ring> attach(UniqueFd fd);
-  // For onlookers: only peek and counters() const.
-  static Result<Ring> open_read_only(const std::string& path);
-  Ring(Ring&&) noexcept;
-  Ring& operator=(Ring&&) noexcept;
-  ~Ring();
+inline std::string ring_path(const std::string& state_directory) { return state_directory + "/ring"; }
 
-  // Producer. False if there is no room now, or never will be (over max_record()). Wakes the consumer (by a system call
-  // only if it sleeps).
-  bool push(std::span<const std::byte> record);
-  // Producer: waits until there is room for `bytes`, at most timeout_ms. False on time-out.
-  bool wait_for_room(size_t bytes, int timeout_ms);
+// Of the reader's file beside the ring at that path.
+inline std::string read_path(const std::string& ring) { return ring + ".read"; }
 
-  // Consumer. Copies the next record out, once; false if there is none. A damaged record (bad length or CRC) resets the
-  // ring to the producer's position and is reported through *damaged.
-  bool pop(std::vector<std::byte>& out, bool* damaged);
+// What is in the two files.
+namespace format {
 
-  // Consumer and onlookers: looks at the record at `position` without taking it, and sets position behind it. The first
-  // position is 0 ("the oldest"). A position whose record has been taken meanwhile moves on to the oldest by itself.
-  // Damage sets position to the producer's, as in pop().
-  bool peek(uint64_t& position, std::vector<std::byte>& out, bool* damaged) const;
-  // Consumer: takes all records before `position`. Together with peek(), this lets a consumer write a record down
-  // safely first.
-  void take(uint64_t position);
-  // Consumer: makes this the only consumer of the file, until this Ring ends. Error: limit (there is another one). The
-  // lock belongs to the open file description: the producer must not be given the same one.
-  Result<void> lock_consumer();
+inline constexpr size_t kPage = 4096;
+inline constexpr size_t kMinCapacity = 4096;
+inline constexpr size_t kMaxCapacity = size_t{1} << 30;
+inline constexpr uint32_t kVersion = 2;
+inline constexpr char kRingMagic[8] = {'O', 'B', 'O', 'R', 'O', 'R', 'N', 'G'};
+inline constexpr char kReadMagic[8] = {'O', 'B', 'O', 'R', 'O', 'R', 'D', 'P'};
 
-  // Consumer: sleeps until there may be a record, at most timeout_ms.
-  void wait_for_record(int timeout_ms);
-
-  size_t max_record() const;  // bytes; half of the capacity, so that a record fits wherever the position stands
-  RingCounters& counters();
-  const RingCounters& counters() const;
-  int fd() const;
-
- private:
-  struct Header;
-  enum class Copied { nothing, record, damaged };
-  Ring(UniqueFd fd, void* base, size_t mapped);
-  static Result<Ring> map(UniqueFd fd, bool writable);
-  Copied copy_record(uint64_t position, uint64_t write, std::vector<std::byte>& out) const;
-  size_t capacity() const;
-  UniqueFd fd_;
-  Header* header_ = nullptr;
-  std::byte* data_ = nullptr;
-  size_t mapped_ = 0;
+struct Start {
+  char magic[8];
+  uint32_t version;
+  uint32_t page;
+  uint64_t id;  // the same in both files of a ring
 };
 
+// The reader's position and what it sleeps for are the reader's; the writer's are the writer's. A side that goes to
+// sleep says so, and then looks at the other side's position again. A side that moves its position does that first, and
+// then looks whether the other side sleeps. At least one of the two sees the other (Dekker): no wake-up is lost.
+struct WriterPage {
+  Start start;
+  alignas(64) std::atomic<uint64_t> position;
+  std::atomic<uint32_t> wakes;  // futex word of the reader's sleep: goes up with each wake-up
+  alignas(64) RingCounters counters;
+};
+static_assert(offsetof(WriterPage, position) == 64 && offsetof(WriterPage, counters) == 128, "as docs/formats.md says");
+
+struct ReaderPage {
+  Start start;
+  alignas(64) std::atomic<uint64_t> position;
+  std::atomic<uint32_t> takes;   // futex word of the writer's sleep: goes up with each position
+  std::atomic<uint32_t> sleeps;  // goes up when the reader goes to sleep, and when it wakes up: odd, it sleeps
+};
+static_assert(offsetof(ReaderPage, position) == 64 && sizeof(WriterPage) <= kPage && sizeof(ReaderPage) <= kPage);
+static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<uint32_t>::is_always_lock_free);
+
+struct RecordHeader {
+  uint32_t length;
+  uint32_t crc;
+};
+inline constexpr uint32_t kWrap = 0xffffffff;  // a length
+static_assert(sizeof(RecordHeader) == 8);
+
+constexpr uint64_t padded(uint64_t length) { return (length + 7) & ~uint64_t{7}; }
+
+// The longest record: it fits wherever the position stands.
+constexpr size_t max_record(size_t capacity) { return capacity / 2 - sizeof(RecordHeader); }
+
+}  // namespace format
 }  // namespace oboro::stream

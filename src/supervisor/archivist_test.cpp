@@ -35,7 +35,7 @@ class Segments : public ::testing::Test {
     auto journal = open();
     ASSERT_TRUE(journal) << journal.error().message;
     ASSERT_TRUE((*journal)->start("tcg", "11.1.3"));
-    auto ring = stream::Ring::open(stream::ring_path(state_));
+    auto ring = stream::RingWriter::open(stream::ring_path(state_));
     ASSERT_TRUE(ring);
     uint64_t id = (*journal)->settings().first_id, seq = (*journal)->settings().first_seq;
     const auto push = [&](Kind kind, const event::Object& object) {

@@ -131,8 +131,9 @@ Result<void> Guest::make() {
 }
 
 Inherited Guest::inherited() const {
-  return {ram_.get(),          control_end_.get(),   settings_.get(), journal_->producer_fd(),
-          commands_end_.get(), proxies_.tracer_fds()};
+  const stream::RingWriter::Files& ring = journal_->ring_for_tracer();
+  return {ram_.get(),      control_end_.get(),  settings_.get(),      ring.ring.get(),
+          ring.read.get(), commands_end_.get(), proxies_.tracer_fds()};
 }
 
 Result<void> Guest::begin() {

@@ -65,7 +65,7 @@ TEST_F(GuestTest, WhatCannotBeWrittenDownStopsItUntilItCan) {
   options.policy.on(policy::Trouble::journal) = policy::Reaction::pause;
   start(std::string("echo $$ > \"$OUT/qemu-pid\"; ") + kEndsWhenTold);
   const pid_t qemu = atoi(file("qemu-pid").c_str());
-  Result<stream::Ring> ring = stream::Ring::open(stream::ring_path(options.state_dir));
+  Result<stream::RingWriter> ring = stream::RingWriter::open(stream::ring_path(options.state_dir));
   ASSERT_TRUE(ring);
   {
     const NoRoom now;

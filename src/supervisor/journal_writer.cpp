@@ -83,17 +83,15 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
   const stream::Cursor cursor = read->cursor;
   const std::string no_checkpoint = std::move(read->no_checkpoint);
 
-  Result<stream::Ring> ring = stream::Ring::create(stream::ring_path(state_dir), kRingBytes);
+  Result<stream::RingReader> ring = stream::RingReader::create(stream::ring_path(state_dir), kRingBytes);
   if (!ring) return ring.error();
-  if (auto locked = ring->lock_consumer(); !locked) return locked.error();
-  // An open file description of its own, because the consumer's lock belongs to ours.
-  UniqueFd producer(::open(stream::ring_path(state_dir).c_str(), O_RDWR | O_CLOEXEC));
-  if (!producer) return Error{Errc::io, fmt::format("{}: {}", stream::ring_path(state_dir), strerror(errno))};
+  Result<stream::RingWriter::Files> for_tracer = stream::RingWriter::files(stream::ring_path(state_dir));
+  if (!for_tracer) return for_tracer.error();
   UniqueFd troubled(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!troubled) return Error{Errc::io, fmt::format("eventfd: {}", strerror(errno))};
   std::unique_ptr<JournalWriter> writer(
       new JournalWriter(state_dir, vm, std::move(*lock), std::move(*appender), std::move(*labels), std::move(*ring),
-                        std::move(producer), std::move(troubled), std::move(settings), std::move(*read), options));
+                        std::move(*for_tracer), std::move(troubled), std::move(settings), std::move(*read), options));
   if (torn)
     writer->complain(
         fmt::format("the journal ended in the middle of a line; its {} bytes were moved to events.torn", torn));
@@ -106,16 +104,17 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
 }
 
 JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
-                             store::LabelNames labels, stream::Ring ring, UniqueFd producer, UniqueFd troubled,
-                             link::Settings settings, ReadBack read_back, const Options& options)
+                             store::LabelNames labels, stream::RingReader ring, stream::RingWriter::Files for_tracer,
+                             UniqueFd troubled, link::Settings settings, ReadBack read_back, const Options& options)
     : state_dir_(std::move(state_dir)),
       vm_(std::move(vm)),
       lock_(std::move(lock)),
       appender_(std::move(appender)),
       labels_(std::move(labels)),
       ring_(std::move(ring)),
-      producer_(std::move(producer)),
+      for_tracer_(std::move(for_tracer)),
       settings_(std::move(settings)),
+      boot_(settings_.boot),
       state_(std::move(read_back.state)),
       places_(std::move(read_back.places)),
       lines_read_(read_back.lines),
@@ -147,6 +146,7 @@ Result<void> JournalWriter::start(std::string engine, std::string qemu) {
 }
 
 void JournalWriter::keep(const event::Event& event) {
+  boot_ = std::max(boot_, event.boot);
   if (!keeping_) return;
   state_.apply(event);
   if (state_.size() <= options_.checkpoints.most_kept) return;
@@ -165,6 +165,9 @@ void JournalWriter::work() {
     if (pumped) {
       if (refusing_.exchange(false)) complain("the journal can be written again");
       write_warnings();
+      if (pumped->unnumbered)
+        complain(fmt::format("{} records with impossible numbers came from QEMU; the result is incomplete",
+                             pumped->unnumbered));
       if (pumped->damaged)
         complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
       if (keeping_ && appender_.pending() == 0 && places_.due(appender_.size()))
@@ -194,7 +197,7 @@ Result<void> JournalWriter::finish(std::string how) {
   event::Event event;
   event.set(event::Stopped{std::move(how)});
   event.seq = appender_.last_seq() + 1;
-  event.boot = std::max(settings_.boot, static_cast<uint32_t>(ring_.counters().boot.load()));
+  event.boot = boot_;
   if (auto done = recorder_.record(std::move(event)); !done) return done;
   if (auto done = appender_.sync(); !done) return done;
   write_checkpoint(journal_end());
@@ -275,7 +278,7 @@ void JournalWriter::write_warnings() {
   for (std::string& what : warnings) {
     event::Event event;
     event.set(event::Warning{std::move(what)});
-    event.boot = std::max(settings_.boot, static_cast<uint32_t>(ring_.counters().boot.load()));
+    event.boot = boot_;
     // An event that cannot be written waits in the appender, and the next pump reports that.
     (void)recorder_.record(std::move(event));
   }

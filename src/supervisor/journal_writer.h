@@ -18,7 +18,8 @@
 #include "store/label_names.h"
 #include "store/state_dir.h"
 #include "stream/recorder.h"
-#include "stream/ring.h"
+#include "stream/ring_reader.h"
+#include "stream/ring_writer.h"
 #include "supervisor/archivist.h"
 #include "supervisor/read_back.h"
 
@@ -54,7 +55,7 @@ class JournalWriter {
 
   const link::Settings& settings() const { return settings_; }
   uint64_t lines_read() const { return lines_read_; }  // of the journal, by open()
-  int producer_fd() const { return producer_.get(); }  // the ring, for the tracer
+  const stream::RingWriter::Files& ring_for_tracer() const { return for_tracer_; }
 
   Result<void> start(std::string engine, std::string qemu);  // journals `started`; the thread runs from here on
   Result<void> finish(std::string how);  // the tracer has ended: writes what is left, then `stopped`
@@ -67,8 +68,8 @@ class JournalWriter {
 
  private:
   JournalWriter(std::string state_dir, std::string vm, store::StateLock lock, store::Appender appender,
-                store::LabelNames labels, stream::Ring ring, UniqueFd producer, UniqueFd troubled,
-                link::Settings settings, ReadBack read_back, const Options& options);
+                store::LabelNames labels, stream::RingReader ring, stream::RingWriter::Files for_tracer,
+                UniqueFd troubled, link::Settings settings, ReadBack read_back, const Options& options);
   void work();
   void keep(const event::Event& event);
   bool checkpoint_due() const;
@@ -84,9 +85,10 @@ class JournalWriter {
   store::StateLock lock_;
   store::Appender appender_;
   store::LabelNames labels_;
-  stream::Ring ring_;
-  UniqueFd producer_;
+  stream::RingReader ring_;
+  stream::RingWriter::Files for_tracer_;
   link::Settings settings_;
+  uint32_t boot_;           // of the last event
   history::History state_;  // the thread's, while there is one
   Places places_;
   const uint64_t lines_read_;

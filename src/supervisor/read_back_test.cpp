@@ -36,7 +36,7 @@ class Starts : public ::testing::Test {
     auto journal = open(checkpoints);
     ASSERT_TRUE(journal);
     ASSERT_TRUE(journal->start("tcg", "11.1.3"));
-    auto ring = stream::Ring::open(stream::ring_path(state_));
+    auto ring = stream::RingWriter::open(stream::ring_path(state_));
     ASSERT_TRUE(ring);
     uint64_t id = journal->settings().first_id, seq = journal->settings().first_seq;
     const auto push = [&](Kind kind, const event::Object& object) {

@@ -41,7 +41,7 @@ Result<std::unique_ptr<Tracer>> make_tracer(const engine::PhysicalMemory& memory
   if (!text) return Error{text.error().code, "settings: " + text.error().message};
   Result<link::Settings> settings = link::Settings::parse({reinterpret_cast<const char*>(text->data()), text->size()});
   if (!settings) return settings.error();
-  Result<stream::Ring> ring = stream::Ring::attach(UniqueFd(start.ring));
+  Result<stream::RingWriter> ring = stream::RingWriter::attach({UniqueFd(start.ring), UniqueFd(start.ring_read)});
   if (!ring) return ring.error();
   Result<std::vector<std::unique_ptr<hiding::Service>>> services = make_services(*settings, start);
   if (!services) return services.error();

@@ -32,7 +32,7 @@ uint64_t now_ns(clockid_t clock) {
 }  // namespace
 
 Result<std::unique_ptr<Tracer>> Tracer::create(const engine::PhysicalMemory& memory, link::Settings settings,
-                                               stream::Ring ring, UniqueFd control,
+                                               stream::RingWriter ring, UniqueFd control,
                                                std::vector<std::unique_ptr<hiding::Service>> services) {
   labels::PatternSet patterns;
   for (const link::ClassifyRule& rule : settings.rules) {
@@ -44,7 +44,7 @@ Result<std::unique_ptr<Tracer>> Tracer::create(const engine::PhysicalMemory& mem
                                             std::move(patterns), std::move(services)));
 }
 
-Tracer::Tracer(const engine::PhysicalMemory& memory, link::Settings settings, stream::Ring ring, UniqueFd control,
+Tracer::Tracer(const engine::PhysicalMemory& memory, link::Settings settings, stream::RingWriter ring, UniqueFd control,
                labels::PatternSet patterns, std::vector<std::unique_ptr<hiding::Service>> services)
     : memory_(memory),
       settings_(std::move(settings)),

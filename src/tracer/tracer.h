@@ -24,7 +24,7 @@
 #include "hooks/filter.h"
 #include "hooks/table.h"
 #include "link/settings.h"
-#include "stream/ring.h"
+#include "stream/ring_writer.h"
 #include "tracer/reasons.h"
 #include "tracer/trust.h"
 
@@ -39,7 +39,7 @@ class Tracer final : public hooks::Reporter {
  public:
   // memory must outlive the tracer. It need not be complete before arm(). control: the channel to the supervisor.
   static Result<std::unique_ptr<Tracer>> create(const engine::PhysicalMemory& memory, link::Settings settings,
-                                                stream::Ring ring, UniqueFd control,
+                                                stream::RingWriter ring, UniqueFd control,
                                                 std::vector<std::unique_ptr<hiding::Service>> services = {});
 
   // Finds out which kernel the vCPU runs, as early as the engine likes: at any instruction of a 64-bit kernel at its
@@ -115,7 +115,7 @@ class Tracer final : public hooks::Reporter {
   }
 
  private:
-  Tracer(const engine::PhysicalMemory& memory, link::Settings settings, stream::Ring ring, UniqueFd control,
+  Tracer(const engine::PhysicalMemory& memory, link::Settings settings, stream::RingWriter ring, UniqueFd control,
          labels::PatternSet patterns, std::vector<std::unique_ptr<hiding::Service>> services);
 
   // A kernel that has been identified, and not armed yet.
@@ -139,7 +139,7 @@ class Tracer final : public hooks::Reporter {
 
   const engine::PhysicalMemory& memory_;
   link::Settings settings_;
-  stream::Ring ring_;
+  stream::RingWriter ring_;
   UniqueFd control_;
   labels::PatternSet patterns_;
   labels::Carriers state_;

@@ -197,13 +197,15 @@ TEST_F(TracerTest, WhereAHookOfHiddenServicesCannotBePlacedNoneIsHidden) {
 
 TEST_F(TracerTest, BadPatternIsRefused) {
   settings.rules = {{"[", 1}};
-  Result<stream::Ring> none = Error{};
   char path[] = "/tmp/oboro-tracer-test-XXXXXX";
   ASSERT_TRUE(mkdtemp(path));
-  Result<stream::Ring> created = stream::Ring::create(std::string(path) + "/ring", 1 << 16);
-  ASSERT_TRUE(created);
-  EXPECT_FALSE(Tracer::create(guest.memory.ram(), settings, std::move(*created), UniqueFd()));
-  unlink((std::string(path) + "/ring").c_str());
+  const std::string file = std::string(path) + "/ring";
+  ASSERT_TRUE(stream::RingReader::create(file, 1 << 16));
+  Result<stream::RingWriter> writer = stream::RingWriter::open(file);
+  ASSERT_TRUE(writer);
+  EXPECT_FALSE(Tracer::create(guest.memory.ram(), settings, std::move(*writer), UniqueFd()));
+  unlink(file.c_str());
+  unlink(stream::read_path(file).c_str());
   rmdir(path);
 }
 

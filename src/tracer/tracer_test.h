@@ -13,6 +13,7 @@
 
 #include "event/codec.h"
 #include "link/control.h"
+#include "stream/ring_reader.h"
 #include "tests/support/guest/fake_guest.h"
 #include "tracer/tracer.h"
 
@@ -37,18 +38,19 @@ class TracerTest : public testing::Test {
     char path[] = "/tmp/oboro-tracer-test-XXXXXX";
     ASSERT_TRUE(mkdtemp(path));
     const std::string file = std::string(path) + "/ring";
-    Result<stream::Ring> created = stream::Ring::create(file, ring_size);
+    Result<stream::RingReader> created = stream::RingReader::create(file, ring_size);
     ASSERT_TRUE(created) << created.error().message;
-    Result<stream::Ring> opened = stream::Ring::open(file);
+    Result<stream::RingWriter> opened = stream::RingWriter::open(file);
     ASSERT_TRUE(opened);
-    ring = std::make_unique<stream::Ring>(std::move(*opened));
+    ring = std::make_unique<stream::RingReader>(std::move(*created));
     unlink(file.c_str());
+    unlink(stream::read_path(file).c_str());
     rmdir(path);
     int pair[2];
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     supervisor.reset(pair[1]);
     auto made =
-        Tracer::create(guest.memory.ram(), settings, std::move(*created), UniqueFd(pair[0]), std::move(services));
+        Tracer::create(guest.memory.ram(), settings, std::move(*opened), UniqueFd(pair[0]), std::move(services));
     ASSERT_TRUE(made) << made.error().message;
     tracer = std::move(*made);
   }
@@ -76,14 +78,15 @@ class TracerTest : public testing::Test {
   }
   std::vector<event::Event> events() {
     std::vector<event::Event> out;
-    std::vector<std::byte> bytes;
-    bool damaged = false;
-    while (ring->pop(bytes, &damaged)) {
+    std::span<const std::byte> bytes;
+    stream::RingReader::Next next;
+    while ((next = ring->next(bytes)) == stream::RingReader::Next::record) {
       auto decoded = event::decode(bytes);
       EXPECT_TRUE(decoded);
       if (decoded) out.push_back(*decoded);
     }
-    EXPECT_FALSE(damaged);
+    EXPECT_EQ(next, stream::RingReader::Next::nothing) << ring->damage();
+    ring->take();
     return out;
   }
 
@@ -92,7 +95,7 @@ class TracerTest : public testing::Test {
   Gva task, secret;
   fake::FakeVcpu vcpu;
   link::Settings settings;
-  std::unique_ptr<stream::Ring> ring;
+  std::unique_ptr<stream::RingReader> ring;
   std::unique_ptr<Tracer> tracer;
   UniqueFd supervisor;
   std::thread supervising;

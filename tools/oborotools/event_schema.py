@@ -64,7 +64,7 @@ def _record(records, name):
     return [f"| `{field.key}` | {field.doc} |" for field in fields if field.key]
 
 
-RING_COUNTERS_AT = 192  # src/stream/ring.cpp asserts it
+RING_COUNTERS_AT = 128  # src/stream/ring.h asserts it
 
 
 def ring_counters(text=None):

@@ -99,9 +99,14 @@ class KvmSessionTest : public testing::Test {
     ASSERT_EQ(write(start.settings, text.data(), text.size()), static_cast<ssize_t>(text.size()));
     char path[] = "/tmp/oboro-kvm-session-test-XXXXXX";
     ASSERT_TRUE(mkdtemp(path));
-    ASSERT_TRUE(stream::Ring::create(std::string(path) + "/ring", 1 << 20));
-    start.ring = open((std::string(path) + "/ring").c_str(), O_RDWR | O_CLOEXEC);
-    unlink((std::string(path) + "/ring").c_str());
+    const std::string ring = std::string(path) + "/ring";
+    ASSERT_TRUE(stream::RingReader::create(ring, 1 << 20));
+    auto files = stream::RingWriter::files(ring);
+    ASSERT_TRUE(files);
+    start.ring = files->ring.release();
+    start.ring_read = files->read.release();
+    unlink(ring.c_str());
+    unlink(stream::read_path(ring).c_str());
     rmdir(path);
     control = pair(start.control);
     commands = pair(start.commands);

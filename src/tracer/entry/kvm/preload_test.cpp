@@ -16,7 +16,7 @@
 
 #include "link/control.h"
 #include "link/settings.h"
-#include "stream/ring.h"
+#include "stream/ring_reader.h"
 
 namespace oboro::tracer {
 namespace {
@@ -45,15 +45,17 @@ class PreloadTest : public testing::Test {
     char directory[] = "/tmp/oboro-preload-test-XXXXXX";
     ASSERT_TRUE(mkdtemp(directory));
     path = directory;
-    Result<stream::Ring> made = stream::Ring::create(path + "/ring", 1 << 16);
+    const auto made = stream::RingReader::create(path + "/ring", 1 << 16);
     ASSERT_TRUE(made) << made.error().message;
     ring = UniqueFd(open((path + "/ring").c_str(), O_RDWR));
+    ring_read = UniqueFd(open((path + "/ring.read").c_str(), O_RDONLY));
     control = pair(control_theirs);
     commands = pair(commands_theirs);
   }
   void TearDown() override {
     if (path.empty()) return;
     unlink((path + "/ring").c_str());
+    unlink((path + "/ring.read").c_str());
     unlink((path + "/copy.so").c_str());
     rmdir(path.c_str());
   }
@@ -65,8 +67,8 @@ class PreloadTest : public testing::Test {
     return UniqueFd(ends[0]);
   }
   std::string start() const {
-    return fmt::format("control={},settings={},ring={},commands={},hooks=filter", control_theirs.get(), settings.get(),
-                       ring.get(), commands_theirs.get());
+    return fmt::format("control={},settings={},ring={},ring-read={},commands={},hooks=filter", control_theirs.get(),
+                       settings.get(), ring.get(), ring_read.get(), commands_theirs.get());
   }
   // Starts the program, which plays this part. variable: OBORO_KVM.
   void play(const std::string& part, const std::optional<std::string>& variable,
@@ -113,7 +115,7 @@ class PreloadTest : public testing::Test {
     }
   }
 
-  UniqueFd settings, ring, control, control_theirs, commands, commands_theirs, out, errors;
+  UniqueFd settings, ring, ring_read, control, control_theirs, commands, commands_theirs, out, errors;
   std::string path;
   pid_t child = 0;
 };
@@ -139,7 +141,7 @@ TEST_F(PreloadTest, NonsenseInItsVariableEndsTheVmmWithAWord) {
 }
 
 TEST_F(PreloadTest, DescriptorsThatAreSomethingElseEndItWithAWord) {
-  play("errors", "control=0,settings=0,ring=0,commands=0,hooks=filter");
+  play("errors", "control=0,settings=0,ring=0,ring-read=0,commands=0,hooks=filter");
   EXPECT_EQ(over(), 1);
   EXPECT_EQ(read_all(errors.get()).substr(0, 7), "oboro: ");
 }
@@ -180,7 +182,7 @@ TEST_F(PreloadTest, ASecondMachineRunsUntracedAndThatIsSaid) {
   play("two-machines", start());
   EXPECT_EQ(over(), 0);
   EXPECT_NE(read_all(errors.get()).find("second virtual machine"), std::string::npos);
-  Result<stream::Ring> seen = stream::Ring::open_read_only(path + "/ring");
+  Result<stream::RingReader> seen = stream::RingReader::look(path + "/ring");
   ASSERT_TRUE(seen);
   EXPECT_EQ(seen->counters().incomplete, 1u);
 }
