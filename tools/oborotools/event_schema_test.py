@@ -31,7 +31,7 @@ class EventSchemaTest(unittest.TestCase):
     def test_ring_counters_follow_each_other(self):
         rows = event_schema.ring_counters("struct RingCounters {\n  std::atomic<uint64_t> a{0};\n"
                                           "  std::atomic<uint64_t> b{0};  // what it is\n};\n")
-        self.assertEqual(rows, ["| 192 | u64 `a` |", "| 200 | u64 `b`: what it is |"])
+        self.assertEqual(rows, ["| 128 | u64 `a` |", "| 136 | u64 `b`: what it is |"])
         with self.assertRaises(ToolError):
             event_schema.ring_counters("struct RingCounters {\n  int a;\n};\n")
 

@@ -4,9 +4,10 @@ import os
 import time
 
 from ..cache import ToolError
+from ..event_schema import RING_COUNTERS_AT
 from .machine import oboro_status
 
-STOPS_IN_RING = 192 + 7 * 8  # docs/formats.md
+STOPS_IN_RING = RING_COUNTERS_AT + 7 * 8  # docs/formats.md
 
 
 def stops(state):
