@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "link/control.h"
+#include "stream/ring_reader.h"
 #include "tests/support/guest/fake_guest.h"
 #include "tracer/entry/kvm/kvm_session.h"
 
