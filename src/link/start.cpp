@@ -1,6 +1,7 @@
 #include "link/start.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -52,6 +53,14 @@ Result<Start> Start::parse(std::string_view text) {
     text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
   }
   return parse(words);
+}
+
+void Start::keep_from_children() const {
+  std::vector<int> fds = {control, settings, ring, ring_read, commands, ram};
+  for (const Proxy& proxy : proxies)
+    fds.insert(fds.end(), {proxy.memory, proxy.for_proxy, proxy.for_tracer, proxy.alive});
+  for (const int fd : fds)
+    if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
 Result<std::span<const std::byte>> map_whole(int fd, bool writable) {

@@ -32,6 +32,8 @@ struct Start {
   static Result<Start> parse(std::span<const std::string_view> words);
   // The same, separated by commas.
   static Result<Start> parse(std::string_view text);
+  // Programs that this process starts do not get the descriptors.
+  void keep_from_children() const;
 };
 
 // All of a file, for the life of the process; writable only if that is asked for. Errors: io.

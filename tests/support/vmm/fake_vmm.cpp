@@ -216,10 +216,28 @@ void runs() {
   for (int i = 0; i < 20000; ++i) CHECK(machine.enter() == -1);
 }
 
-// A child of the VMM (a helper, a shell) is not to be traced.
+// A child of the VMM (a helper, a shell) is not to be traced, and gets nothing that is the tracer's.
 void child() {
+  const std::string words = getenv("OBORO_KVM"), preload = getenv("LD_PRELOAD");
+  const std::string first = preload.substr(0, preload.find(':')), others = preload.substr(preload.find(':') + 1);
+  CHECK(first.ends_with("oboro-kvm.so"));
   Machine machine;
   CHECK(!getenv("OBORO_KVM"));
+  CHECK(getenv("LD_PRELOAD") == others);  // which are not the tracer's
+  int descriptors = 0;
+  for (size_t at = 0; (at = words.find_first_of("=:", at)) != std::string::npos;) {
+    const char* begin = words.c_str() + ++at;
+    char* end = nullptr;
+    const int fd = static_cast<int>(strtol(begin, &end, 10));
+    if (end == begin) continue;  // not a descriptor
+    ++descriptors;
+    const int flags = fcntl(fd, F_GETFD);
+    if (flags >= 0 && !(flags & FD_CLOEXEC)) {
+      fprintf(stderr, "a child would get descriptor %d of %s\n", fd, words.c_str());
+      exit(9);
+    }
+  }
+  CHECK(descriptors == 9);  // five, and the proxy's four
 }
 
 }  // namespace

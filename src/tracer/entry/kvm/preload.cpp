@@ -3,6 +3,7 @@
 // their calls to kvm_session.h. Without OBORO_KVM in the environment, or in a process that makes no virtual machine, it
 // passes every ioctl() on and does nothing else.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdarg>
@@ -10,10 +11,10 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unistd.h>
 
 #include "tracer/entry/kvm/kvm_session.h"
@@ -57,6 +58,24 @@ KvmVcpu* vcpu_of(int fd) {
   _exit(1);
 }
 
+// Takes this library out of LD_PRELOAD. What else is there is the user's.
+void leave_preload_list() {
+  Dl_info own{};
+  const char* list = getenv("LD_PRELOAD");
+  if (!list || !dladdr(&process, &own)) return;
+  std::string rest;
+  for (std::string_view left = list; !left.empty();) {
+    const size_t size = std::min(left.find_first_of(": "), left.size());
+    if (const std::string_view one = left.substr(0, size); !one.empty() && one != own.dli_fname)
+      rest.append(rest.empty() ? "" : ":").append(one);
+    left.remove_prefix(std::min(size + 1, left.size()));
+  }
+  if (rest.empty())
+    unsetenv("LD_PRELOAD");
+  else
+    setenv("LD_PRELOAD", rest.c_str(), 1);
+}
+
 int create_vm(int fd, unsigned long request, void* argument) {
   const int vm = next_ioctl(fd, request, argument);
   if (vm < 0) return vm;
@@ -68,8 +87,10 @@ int create_vm(int fd, unsigned long request, void* argument) {
   const char* text = getenv("OBORO_KVM");
   const Result<link::Start> start = link::Start::parse(text ? text : "");
   if (!start) fail("OBORO_KVM: " + start.error().message);
-  for (const int own : {start->control, start->settings, start->ring, start->commands}) fcntl(own, F_SETFD, FD_CLOEXEC);
-  unsetenv("OBORO_KVM");  // programs that this process starts are not to be traced
+  start->keep_from_children();
+  // Programs that this process starts are not to be traced.
+  unsetenv("OBORO_KVM");
+  leave_preload_list();
   if (!(next_ioctl(fd, KVM_CHECK_EXTENSION, reinterpret_cast<void*>(KVM_CAP_SYNC_REGS)) & KVM_SYNC_X86_REGS))
     fail("this KVM does not share registers with its VMM (KVM_CAP_SYNC_REGS)");
   process->session = std::make_unique<KvmSession>(vm, next_ioctl, *start);

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <optional>
 #include <spawn.h>
@@ -16,6 +17,7 @@
 
 #include "link/control.h"
 #include "link/settings.h"
+#include "proxy/channel.h"
 #include "stream/ring_reader.h"
 
 namespace oboro::tracer {
@@ -39,9 +41,8 @@ class PreloadTest : public testing::Test {
  protected:
   void SetUp() override {
     if (kCannot) GTEST_SKIP() << kCannot;
-    const std::string text = link::Settings{}.format();
     settings = UniqueFd(memfd_create("settings", 0));
-    ASSERT_EQ(write(settings.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    set_settings({});
     char directory[] = "/tmp/oboro-preload-test-XXXXXX";
     ASSERT_TRUE(mkdtemp(directory));
     path = directory;
@@ -51,6 +52,11 @@ class PreloadTest : public testing::Test {
     ring_read = UniqueFd(open((path + "/ring.read").c_str(), O_RDONLY));
     control = pair(control_theirs);
     commands = pair(commands_theirs);
+  }
+  void set_settings(const link::Settings& what) const {
+    const std::string text = what.format();
+    ASSERT_EQ(ftruncate(settings.get(), 0), 0);
+    ASSERT_EQ(pwrite(settings.get(), text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
   }
   void TearDown() override {
     if (path.empty()) return;
@@ -188,7 +194,16 @@ TEST_F(PreloadTest, ASecondMachineRunsUntracedAndThatIsSaid) {
 }
 
 TEST_F(PreloadTest, WhatTheVmmStartsIsNotTraced) {
-  play("child", start());
+  link::Settings hiding;
+  hiding.services.push_back({"web", "/service", "", false, true, {"/var/secret/**"}});
+  set_settings(hiding);
+  auto channel = proxy::Channel::create();
+  ASSERT_TRUE(channel);
+  const UniqueFd alive(memfd_create("alive", 0));
+  const std::vector<int> fds = {channel->memory.get(), channel->for_proxy.get(), channel->for_tracer.get(),
+                                alive.get()};
+  for (const int fd : fds) fcntl(fd, F_SETFD, 0);
+  play("child", start() + fmt::format(",proxy={}", fmt::join(fds, ":")));
   expect_fine();
 }
 

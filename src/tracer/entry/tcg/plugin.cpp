@@ -185,6 +185,7 @@ const int qemu_plugin_version = 7;
     complain("the plugin is to be loaded by `oboro run`, not by hand: " + start.error().message);
     return 1;
   }
+  start->keep_from_children();
   plugin = new Plugin;  // for the life of the process: QEMU calls back until its end
   plugin->id = id;
   plugin->vcpus.resize(static_cast<size_t>(std::max(info->system.max_vcpus, info->system.smp_vcpus)));
