@@ -4,6 +4,7 @@
 #include <ctime>
 
 #include "event/codec.h"
+#include "store/journal/reader.h"
 
 namespace oboro::stream {
 namespace {

@@ -7,7 +7,7 @@ namespace oboro::store {
 namespace {
 
 constexpr std::string_view kBefore = ",\"hash\":\"", kBehind = "\"}";
-constexpr std::string_view kDigits = "0123456789abcdef";
+constexpr std::string_view kHexadecimal = "0123456789abcdef";
 
 void update(sha256_ctx& context, std::string_view bytes) {
   sha256_update(&context, bytes.size(), reinterpret_cast<const uint8_t*>(bytes.data()));
@@ -26,8 +26,8 @@ std::string hash_of(std::string_view previous, std::string_view text) {
   std::string out;
   out.reserve(kHashDigits);
   for (const uint8_t byte : digest) {
-    out += kDigits[byte >> 4];
-    out += kDigits[byte & 15];
+    out += kHexadecimal[byte >> 4];
+    out += kHexadecimal[byte & 15];
   }
   return out;
 }
@@ -38,7 +38,8 @@ std::optional<HashedLine> split_hash(std::string_view line) {
   const size_t at = line.size() - kSize;
   const std::string_view hash = line.substr(at + kBefore.size(), kHashDigits);
   if (line.substr(at, kBefore.size()) != kBefore || !line.ends_with(kBehind)) return std::nullopt;
-  if (!std::ranges::all_of(hash, [](char c) { return kDigits.find(c) != std::string_view::npos; })) return std::nullopt;
+  if (!std::ranges::all_of(hash, [](char c) { return kHexadecimal.find(c) != std::string_view::npos; }))
+    return std::nullopt;
   return HashedLine{line.substr(0, at), hash};
 }
 
