@@ -152,6 +152,13 @@ class Reader {
       rule.max_memory = size;
       return true;
     }
+    if (key == "max_disk") {
+      const auto size = memory(key, node);
+      if (size && (*size < proxy::kLeastDisk || *size > proxy::kMostDisk))
+        return fail(node.source().begin, "\"max_disk\" is less than 1M or more than 64T");
+      rule.max_disk = size;
+      return true;
+    }
     if (key == "max_files") {
       const auto* count = node.as_integer();
       if (count == nullptr || count->get() < 1 || count->get() > int64_t{proxy::kMostFiles})

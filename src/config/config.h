@@ -13,6 +13,7 @@
 //   listen = [6514]
 //   max_memory = "512M"         # of its proxy
 //   max_files = 1024
+//   max_disk = "2G"            # of its files; without it: no bound
 //
 //   [policy]
 //   leak = "deny"               # or "alert"

@@ -118,6 +118,7 @@ listen = [514, 6514]
 children = true
 max_memory = "1G"
 max_files = 200
+max_disk = "2G"
 [hide.agent]
 unit = "agent.service"
 files = ["/a"]
@@ -137,7 +138,8 @@ network = "none")",
   EXPECT_TRUE(logger.children);
   EXPECT_EQ(logger.max_memory, uint64_t{1} << 30);
   EXPECT_EQ(logger.max_files, 200u);
-  EXPECT_FALSE(agent.max_memory || agent.max_files);
+  EXPECT_EQ(logger.max_disk, uint64_t{2} << 30);
+  EXPECT_FALSE(agent.max_memory || agent.max_files || agent.max_disk);
   EXPECT_EQ(agent.unit, "agent.service");
   EXPECT_FALSE(agent.network);
   EXPECT_FALSE(agent.children);
@@ -170,6 +172,7 @@ TEST(Config, HiddenServicesThatCannotBe) {
            {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nchildren = 1", "not true or false"},
            {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nmax_memory = 1", "\"max_memory\" is not a string"},
            {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nmax_memory = '63M'", "f:4:14: \"max_memory\" is less than 64M"},
+           {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nmax_disk = '1023K'", "f:4:12: \"max_disk\" is less than 1M"},
            {"[hide.x]\nexe = '/a'\nfiles = ['/a']\nmax_files = 0", "\"max_files\" is not a number"},
            {"[hide.x]\nexe = '/a'\nfile = ['/a']", "unknown key \"file\""},
            {"[hide.'../x']\nexe = '/a'\nfiles = ['/a']", "no name for a service"},

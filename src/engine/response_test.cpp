@@ -61,7 +61,7 @@ TEST(ResponseTest, AReturnIsTheFunctionsOwn) {
 TEST(ResponseTest, AReturnFromAFrameThatIsNotInUse) {
   Cpu cpu;
   const arch::CallFrame other = cpu.make_frame(Gva(0x9000), Cpu::kReturn + 16);
-  EXPECT_TRUE(apply(Return{1, other}, cpu));
+  EXPECT_TRUE(apply(Return{1, RunAs{other, {}}}, cpu));
   EXPECT_TRUE(arch::has_returned(cpu, other));
   EXPECT_FALSE(arch::has_returned(cpu, cpu.frame));
   EXPECT_EQ(cpu.at, Cpu::kReturn + 16);
@@ -72,6 +72,19 @@ TEST(ResponseTest, WithoutAReturnAddressTheFunctionRuns) {
   cpu.memory.clear();
   EXPECT_FALSE(apply(Return{-1, {}}, cpu));
   EXPECT_EQ(cpu.writes, 0u);
+  EXPECT_FALSE(cpu.at);
+}
+
+// After a Call neither the frame nor the arguments are what they were.
+TEST(ResponseTest, WithoutAReturnAddressTheFunctionRunsAsItWasCalled) {
+  Cpu cpu;
+  const arch::CallFrame called = cpu.frame;
+  arch::use_frame(cpu, cpu.make_frame(Gva(0x7000), 0x2000));
+  for (size_t i = 0; i < 4; ++i) arch::set_argument(cpu, i, 99);
+  cpu.memory.clear();
+  EXPECT_FALSE(apply(Return{-1, RunAs{called, {1, 2, 3, 4}}}, cpu));
+  EXPECT_EQ(arch::call_frame(cpu).stack, Cpu::kStack);
+  EXPECT_EQ(cpu.arguments(), (Arguments{1, 2, 3, 4, 5}));
   EXPECT_FALSE(cpu.at);
 }
 
@@ -94,7 +107,7 @@ TEST(ResponseTest, AnAddressOfZeroIsAnAddress) {
   Cpu called, returned;
   EXPECT_TRUE(apply(Call{Gva(), called.frame, {}, 0}, called));
   EXPECT_EQ(called.at, 0u);
-  EXPECT_TRUE(apply(Return{0, returned.make_frame(Cpu::kStack, 0)}, returned));
+  EXPECT_TRUE(apply(Return{0, RunAs{returned.make_frame(Cpu::kStack, 0), {}}}, returned));
   EXPECT_EQ(returned.at, 0u);
 }
 

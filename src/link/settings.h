@@ -38,7 +38,7 @@ struct HiddenService {
   // that it may bind; its limits in bytes and descriptors (proxy/limits.h).
   std::optional<std::vector<std::string>> to{};
   std::vector<uint16_t> listen{};
-  std::optional<uint64_t> max_memory{}, max_files{};
+  std::optional<uint64_t> max_memory{}, max_files{}, max_disk{};
 };
 
 // The words of `[safety]`.

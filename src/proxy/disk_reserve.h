@@ -25,10 +25,6 @@ class DiskReserve {
   // ENOSPC.
   bool has_room(uint64_t bytes, uint64_t files = 0);
 
-  // The system calls, if there is room for what they add. 0 or -errno.
-  int64_t truncate(int fd, int64_t size);
-  int64_t allocate(int fd, int64_t mode, int64_t offset, int64_t size);
-
  private:
   const int root_;
   const bool on_;

@@ -24,7 +24,7 @@ class DiskReserveTest : public ::testing::Test {
     make(true);
   }
   void make(bool shared) {
-    files = std::make_unique<Files>(UniqueFd(open(top.c_str(), O_PATH | O_DIRECTORY)), handles, shared);
+    files = std::make_unique<Files>(UniqueFd(open(top.c_str(), O_PATH | O_DIRECTORY)), handles, DiskLimits{shared});
   }
   int64_t call(Op op, uint32_t handle, std::array<int64_t, 4> arguments, std::string_view first = {},
                std::string_view second = {}) {

@@ -38,7 +38,7 @@ std::shared_ptr<Handle> handle_of(UniqueFd fd, bool links, int64_t& identity, in
 // One call. Its steps are members, because all of them need the same four things.
 class Execution {
  public:
-  Execution(int root, Handles& handles, DiskReserve& disk, const Frame& call)
+  Execution(int root, Handles& handles, Disk& disk, const Frame& call)
       : call_(call), handles_(handles), disk_(disk), root_(root), paths_(root) {}
 
   Done run() {
@@ -90,12 +90,11 @@ class Execution {
         return link_call();
       case Op::unlink:
         return in_directory(call_.text(), argument(0) ? EINVAL : EISDIR, [&](int directory, const char* name) {
-          return result(unlinkat(directory, name, argument(0) ? AT_REMOVEDIR : 0));
+          return disk_.unlink(directory, name, argument(0) ? AT_REMOVEDIR : 0);
         });
       case Op::mkdir:
         return in_directory(call_.text(), EEXIST, [&](int directory, const char* name) {
-          if (!disk_.has_room(0, 1)) return no_room_for(directory, name);
-          return result(mkdirat(directory, name, static_cast<mode_t>(argument(0)) & kModes));
+          return disk_.make_directory(directory, name, static_cast<mode_t>(argument(0)) & kModes);
         });
       case Op::symlink:
         return symlink_call();
@@ -169,7 +168,8 @@ class Execution {
     if (nameless && !(flags & O_EXCL)) return -EOPNOTSUPP;
     const bool creates = nameless || (!stands_only && flags & O_CREAT);
     UniqueFd fd;
-    if (creates && !disk_.has_room(0, 1))
+    const DiskQuota::Room room = creates ? disk_.room_for_file() : DiskQuota::Room();
+    if (creates && !room)
       fd = nameless ? UniqueFd() : open_what_is_there(flags, error);
     else
       fd = paths_.open(call_.text(), static_cast<uint64_t>(flags) | (stands_only ? 0 : O_NONBLOCK),
@@ -178,6 +178,10 @@ class Execution {
     const std::shared_ptr<Handle> handle = handle_of(std::move(fd), stands_only, out_.extra, error);
     if (!handle) return error;
     handle->nonblocking = flags & O_NONBLOCK;
+    handle->counted = disk_.quota().opened(handle->fd.get(), !stands_only && flags & O_TRUNC);
+    if (creates && !nameless && disk_.quota().on())
+      if (const Paths::Place place = paths_.parent(call_.text(), EISDIR, error); place.directory)
+        disk_.quota().changed(place.directory.get());
     const uint32_t number = handles_.add(handle);
     return number ? int64_t{number} : -ENFILE;
   }
@@ -194,10 +198,6 @@ class Execution {
       (void)paths_.parent(call_.text(), EISDIR, error);  // or its directory is not there either
     }
     return error ? UniqueFd() : std::move(fd);
-  }
-  static int64_t no_room_for(int directory, const char* name) {
-    struct statx status {};
-    return statx(directory, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &status) == 0 ? -EEXIST : -ENOSPC;
   }
 
   int64_t read() {
@@ -222,9 +222,7 @@ class Execution {
   int64_t write() {
     return with_handle([&](Handle& h) -> int64_t {
       if (argument(0) < -1) return -EINVAL;
-      if (!call_.first.empty() && !disk_.has_room(call_.first.size())) return -ENOSPC;
-      return result(argument(0) >= 0 ? pwrite(h.fd.get(), call_.first.data(), call_.first.size(), argument(0))
-                                     : ::write(h.fd.get(), call_.first.data(), call_.first.size()));
+      return disk_.write(h.fd.get(), call_.first, argument(0));
     });
   }
 
@@ -252,6 +250,7 @@ class Execution {
     return by_handle_or_path(true, [&](int fd) -> int64_t {
       struct statfs status {};
       if (fstatfs(fd, &status) != 0) return failed();
+      disk_.quota().cut(status);
       put(out_.first, &status, sizeof status);
       return 0;
     });
@@ -268,8 +267,7 @@ class Execution {
     if (argument(0) & ~kFlags) return -EINVAL;
     return in_directory(call_.text(), EBUSY, [&](int from, const char* from_name) {
       return in_directory(call_.second_text(), EBUSY, [&](int to, const char* to_name) {
-        // The C library's own function makes another system call when there are no flags.
-        return result(syscall(SYS_renameat2, from, from_name, to, to_name, static_cast<unsigned>(argument(0))));
+        return disk_.rename(from, from_name, to, to_name, static_cast<unsigned>(argument(0)));
       });
     });
   }
@@ -301,10 +299,8 @@ class Execution {
     // The kernel would follow a name that ends in a slash.
     if (old.ends_with('/')) return -EPERM;
     return in_directory(old, EPERM, [&](int from, const char* from_name) {
-      return in_directory(call_.second_text(), EEXIST, [&](int to, const char* to_name) {
-        if (!disk_.has_room(0)) return no_room_for(to, to_name);
-        return result(linkat(from, from_name, to, to_name, 0));
-      });
+      return in_directory(call_.second_text(), EEXIST,
+                          [&](int to, const char* to_name) { return disk_.link(from, from_name, to, to_name); });
     });
   }
 
@@ -312,8 +308,7 @@ class Execution {
     std::string target;
     if (const int wrong = Paths::check(call_.text(), target)) return -wrong;
     return in_directory(call_.second_text(), EEXIST, [&](int directory, const char* name) {
-      if (!disk_.has_room(0, 1)) return no_room_for(directory, name);
-      return result(symlinkat(target.c_str(), directory, name));
+      return disk_.make_symbolic_link(target.c_str(), directory, name);
     });
   }
 
@@ -347,8 +342,12 @@ class Execution {
       // A link has no such attributes, so its owner is always root.
       if (type == S_IFLNK) return argument(0) <= 0 && argument(1) <= 0 ? 0 : -EPERM;
     }
-    if (!disk_.has_room(0)) return -ENOSPC;
-    return any_descriptor([&](int fd) { return write_owner(fd, argument(0), argument(1)); });
+    if (!disk_.has_room_for_attribute()) return -ENOSPC;
+    return any_descriptor([&](int fd) {
+      const int64_t done = write_owner(fd, argument(0), argument(1));
+      disk_.quota().changed(fd, true);
+      return done;
+    });
   }
 
   int64_t utimens_call() {
@@ -381,7 +380,7 @@ class Execution {
 
   const Frame& call_;
   Handles& handles_;
-  DiskReserve& disk_;
+  Disk& disk_;
   const int root_;
   Paths paths_;
   Done out_;

@@ -15,7 +15,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
-#include "proxy/disk_reserve.h"
+#include "proxy/disk.h"
 #include "proxy/handles.h"
 #include "proxy/wire.h"
 
@@ -30,9 +30,13 @@ struct Done {
 
 class Files {
  public:
-  // root: a directory (O_PATH will do). shared_disk: others need a part of its file system, too (disk_reserve.h).
-  Files(UniqueFd root, Handles& handles, bool shared_disk = false)
-      : root_(std::move(root)), handles_(handles), disk_(root_.get(), shared_disk) {}
+  // root: a directory (O_PATH will do).
+  Files(UniqueFd root, Handles& handles, const DiskLimits& limits = {})
+      : root_(std::move(root)), handles_(handles), disk_(root_.get(), limits) {}
+
+  // To be called before the first call. Errors: those of DiskQuota::count().
+  Result<void> count() { return disk_.count(); }
+  const DiskQuota& quota() const { return disk_.quota(); }
 
   static bool is_file_call(Op op) { return op >= Op::open && op <= Op::setfl; }
   // call.op must be one of the file calls. Everything else in the call may be nonsense.
@@ -41,7 +45,7 @@ class Files {
  private:
   UniqueFd root_;
   Handles& handles_;
-  DiskReserve disk_;
+  Disk disk_;
 };
 
 }  // namespace oboro::proxy

@@ -19,7 +19,9 @@ struct Handle {
   Handle(Kind kind_, UniqueFd fd_) : kind(kind_), fd(std::move(fd_)) {}
 
   const Kind kind;
-  const UniqueFd fd;                     // of a socket: never blocks
+  std::shared_ptr<const void>
+      counted;        // of a file, where its room is counted (disk_quota.h); goes after the descriptor
+  const UniqueFd fd;  // of a socket: never blocks
   std::atomic<bool> nonblocking{false};  // as the service sees it
 };
 

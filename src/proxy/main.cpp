@@ -36,6 +36,7 @@ using namespace oboro::proxy;
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 constexpr size_t kStack = 1 << 20;
+constexpr size_t kMemoryPerCountedFile = 256;  // bytes, of those that the proxy may have
 constexpr int kLastWordsMs = 2000;
 constexpr int kGraceMs = 300;  // for calls under way when its life ends
 
@@ -112,7 +113,9 @@ Result<void> run(const Options& options) {
   ServerLimits limits;
   limits.handles = options.confinement.files;
   limits.bytes = options.confinement.memory / 8;
-  limits.shared_disk = options.shared_disk;
+  limits.disk.shared = options.shared_disk;
+  limits.disk.most = options.max_disk;
+  limits.disk.most_files = options.confinement.memory / kMemoryPerCountedFile;
   return serve(std::move(*channel), std::move(*root), std::move(policy), limits, UniqueFd(dup(options.life)),
                [&] { return seal(options.confinement); });
 }

@@ -17,7 +17,7 @@ namespace oboro::proxy {
 
 const char kHelp[] = R"(usage: oboro-proxy --memory FD --for-proxy FD --for-tracer FD --root FD --life FD
                    --network none|remote [--to DESTINATION]... [--listen PORT]... [--deny ADDRESS]...
-                   [--disk shared|own] [--max-memory BYTES] [--max-files N]
+                   [--disk shared|own] [--max-disk BYTES] [--max-memory BYTES] [--max-files N]
        oboro-proxy relay --memory FD --for-proxy FD --for-tracer FD --root FD --life FD
                    --stream FD --console FD --ready FD
        oboro-proxy init    (only as the first process of a machine; its arguments are in /oboro/arguments)
@@ -40,6 +40,8 @@ number of a descriptor that it inherits. All others but standard error are close
   --disk WHICH      shared (the default): of the root's file system a twentieth stays free, or 256 MiB where that is more
                     (but no more than a quarter), and a twentieth of its inodes; the service gets ENOSPC.
                     own: it may fill it
+  --max-disk BYTES  that the files in the root directory may take, at least 1048576 (default: no such bound); the service
+                    gets ENOSPC beyond. What is there is counted at the start
   --max-memory BYTES  of address space (default 536870912, at least 67108864); an eighth of it bounds what the service's
                     calls can make it hold
   --max-files N     files and sockets open at the same time (default 1024)
@@ -120,6 +122,9 @@ Result<void> take(Options& options, const std::string& name, const std::string& 
   } else if (name == "--disk") {
     if (value != "shared" && value != "own") return wrong("it is shared or own");
     options.shared_disk = value == "shared";
+  } else if (name == "--max-disk") {
+    if (!number(value, kLeastDisk, kMostDisk, options.max_disk))
+      return wrong(fmt::format("is no number of bytes from {} on", kLeastDisk));
   } else if (name == "--max-memory") {
     if (!number(value, kLeastMemory, kMostMemory, options.confinement.memory))
       return wrong(fmt::format("is no number of bytes from {} on", kLeastMemory));

@@ -23,6 +23,7 @@ struct Options {
   std::optional<std::vector<Destination>> to;  // addresses, no names
   std::vector<std::vector<std::byte>> denied;  // addresses, 4 or 16 bytes
   bool shared_disk = true;
+  uint64_t max_disk = 0;  // bytes; 0: none was given
   Confinement confinement{};
 
   std::vector<int> descriptors() const;

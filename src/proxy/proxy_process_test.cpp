@@ -77,6 +77,7 @@ TEST_F(ProcessTest, WrongWordsAreTold) {
       {{"--network", "remote", "--to", "log.example.org:1/tcp"}, "nobody resolves it here"},
       {{"--network", "none", "--max-memory", "1"}, "from 67108864"},
       {{"--network", "none", "--max-files", "many"}, "from 1 to"},
+      {{"--network", "none", "--max-disk", "1"}, "from 1048576"},
       {{"--network", "none", "--max-files", "-1"}, "from 1 to"},
       {{"--network", "none", "--disk", "full"}, "shared or own"},
       {{"--network", "none", "--root", "20"}, "given before"},
@@ -99,7 +100,7 @@ TEST_F(ProcessTest, HelpTeaches) {
   text.resize(fread(text.data(), 1, text.size(), out));
   EXPECT_EQ(pclose(out), 0);
   for (const char* word : {"--memory", "--for-proxy", "--for-tracer", "--root", "--life", "--network", "--to",
-                           "--listen", "--max-memory", "--max-files", "Exit status"})
+                           "--listen", "--max-memory", "--max-disk", "--max-files", "Exit status"})
     EXPECT_NE(text.find(word), std::string::npos) << word;
 }
 
@@ -150,6 +151,30 @@ TEST_F(ProcessTest, ThisHostIsNotTheNetwork) {
   EXPECT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
   EXPECT_GT(proxy.call(Op::accept, tcp, {}).result, 0);
   EXPECT_EQ(proxy.status_of("CapEff", 16), 1 << 10) << "CAP_NET_BIND_SERVICE";
+}
+
+// Behind the filter of system calls, with the calls that count.
+TEST_F(ProcessTest, ItsFilesTakeNoMoreThanTheyMay) {
+  std::filesystem::permissions(root + "/deep", std::filesystem::perms::none);  // opened for the first count
+  Proxy proxy = start({{"--network", "none", "--max-disk", "1048576"}});
+  const auto file = static_cast<uint32_t>(proxy.call(Op::open, 0, {O_RDWR | O_CREAT, 0600}, "/a").result);
+  const std::string data(200'000, 'x');
+  int64_t all = 0;
+  for (int64_t wrote = 0; (wrote = proxy.call(Op::write, file, {-1}, data).result) > 0;) all += wrote;
+  EXPECT_GT(all, 900'000);
+  EXPECT_LE(all, 1 << 20);
+  EXPECT_EQ(proxy.call(Op::write, file, {-1}, "x").result, -ENOSPC);
+  EXPECT_EQ(proxy.call(Op::write, file, {0}, data).result, 200'000) << "what is there";
+  EXPECT_EQ(proxy.call(Op::fallocate, file, {0, 0, 1 << 21}).result, -ENOSPC);
+  EXPECT_EQ(proxy.call(Op::open, 0, {O_RDWR | O_CREAT, 0600}, "/b").result, -ENOSPC);
+  EXPECT_EQ(proxy.call(Op::truncate, file, {100'000}).result, 0);
+  EXPECT_EQ(proxy.call(Op::mkdir, 0, {0700}, "/d").result, 0);
+  EXPECT_EQ(proxy.call(Op::symlink, 0, {}, "a", "/d/l").result, 0);
+  EXPECT_EQ(proxy.call(Op::rename, 0, {}, "/d/l", "/l").result, 0);
+  EXPECT_EQ(proxy.call(Op::unlink, 0, {1}, "/d").result, 0);
+  EXPECT_EQ(proxy.call(Op::statfs, 0, {}, "/").result, 0);
+  EXPECT_EQ(proxy.call(Op::close, file, {}).result, 0);
+  proxy.expect_sane();
 }
 
 TEST_F(ProcessTest, WithoutANetworkItHasOneOfItsOwn) {

@@ -124,7 +124,7 @@ class Server {
         channel_(std::move(channel)),
         life_(std::move(life)),
         handles_(limits.handles),
-        files_(std::move(root), handles_, limits.shared_disk),
+        files_(std::move(root), handles_, limits.disk),
         epolls_(handles_, policy.remote || !policy.listen.empty()),
         sockets_(std::move(policy), handles_) {}
 
@@ -135,6 +135,8 @@ class Server {
     for (const auto& [fd, what] :
          {std::pair(life_.get(), kLife), std::pair(channel_.wake_fd(), kChannel), std::pair(done_.get(), kDone)})
       if (!watch(fd, what, EPOLLIN)) return io_error("proxy");
+    // Before the first call, and before the filter of system calls: a directory may have to be opened for it.
+    if (auto counted = files_.count(); !counted) return counted;
     workers_.emplace(files_, limits_.workers, done_.get());
     if (started)
       if (Result<void> locked = started(); !locked) return locked;

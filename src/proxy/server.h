@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "proxy/channel.h"
+#include "proxy/disk.h"
 #include "proxy/sockets.h"
 
 namespace oboro::proxy {
@@ -24,7 +25,7 @@ struct ServerLimits {
   // answers.
   size_t bytes = 64 << 20;
   unsigned workers = 4;
-  bool shared_disk = false;  // the last part of the root's file system is not for the service (disk_reserve.h)
+  DiskLimits disk{};
 };
 
 // Serves until the other end of `life` is closed. `started` is called when all threads are there, and before the first

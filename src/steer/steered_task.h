@@ -71,7 +71,9 @@ class SteeredTask {
   std::optional<Outcome> go_on(engine::Vcpu& vcpu, engine::Response& response);
   // The answers after the routine: the hooked function runs as it was called, or it returns.
   engine::Response runs() const { return engine::RunAs{entry_frame_, entry_arguments_}; }
-  engine::Response returns(int64_t value) const { return engine::Return{value, entry_frame_}; }
+  engine::Response returns(int64_t value) const {
+    return engine::Return{value, engine::RunAs{entry_frame_, entry_arguments_}};
+  }
 
   bool busy() const { return busy_.load(); }  // any thread may ask
   bool at_function(guest::Symbol function) const { return busy() && entry_function_ == kernel_.symbol(function).value; }

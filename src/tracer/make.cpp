@@ -3,6 +3,8 @@
 #include <string_view>
 #include <utility>
 
+#include "link/control.h"
+
 namespace oboro::tracer {
 namespace {
 
@@ -46,6 +48,15 @@ Result<std::unique_ptr<Tracer>> make_tracer(const engine::PhysicalMemory& memory
   Result<std::vector<std::unique_ptr<hiding::Service>>> services = make_services(*settings, start);
   if (!services) return services.error();
   return Tracer::create(memory, std::move(*settings), std::move(*ring), UniqueFd(start.control), std::move(*services));
+}
+
+Result<void> Tracer::renew_proxy(uint64_t service, std::vector<UniqueFd> fds) {
+  if (service >= services_.size() || fds.size() != link::kMostFds)
+    return Error{Errc::invalid, "there is no such hidden service, or no such proxy"};
+  Result<proxy::Channel> channel =
+      proxy::Channel::attach({std::move(fds[0]), std::move(fds[1]), std::move(fds[2])}, proxy::Channel::Side::tracer);
+  if (!channel) return channel.error();
+  return services_[service]->renew_proxy(std::move(*channel), std::move(fds[3]));
 }
 
 }  // namespace oboro::tracer

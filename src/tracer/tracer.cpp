@@ -299,15 +299,6 @@ void Tracer::boot_ended(std::string_view how) {
   (void)link::send(control_.get(), link::Reset{});
 }
 
-Result<void> Tracer::renew_proxy(uint64_t service, std::vector<UniqueFd> fds) {
-  if (service >= services_.size() || fds.size() != link::kMostFds)
-    return Error{Errc::invalid, "there is no such hidden service, or no such proxy"};
-  Result<proxy::Channel> channel =
-      proxy::Channel::attach({std::move(fds[0]), std::move(fds[1]), std::move(fds[2])}, proxy::Channel::Side::tracer);
-  if (!channel) return channel.error();
-  return services_[service]->renew_proxy(std::move(*channel), std::move(fds[3]));
-}
-
 std::string Tracer::retire(bool patient) {
   if (!hider_ || !environment_->watcher) return {};
   unseen("hidden services run on without their proxies");  // from here on, whatever becomes of the hooks

@@ -206,6 +206,20 @@ TEST_P(HostileTest, OneThreadOnTwoCpus) {
   EXPECT_NE(guest->reporter.reasons[0].find("two CPUs"), std::string::npos);
 }
 
+// What an operation may read is bounded. Where a call returns to is not among that.
+TEST_P(HostileTest, ACallReturnsToItsCallerThoughNothingMoreMayBeRead) {
+  unsigned exhausted = 0;
+  guest->reporter.on_report = [&] {
+    guest::Reader& r = guest->first.operation->r;
+    while (!r.failed()) (void)r.at<uint64_t>(guest->first.task);
+    ++exhausted;
+  };
+  const unsigned before = guest->first.returns_to_caller;
+  EXPECT_EQ(guest->answer(sys::mkdir, {guest->put("/var/secret/d"), 0700}), 0);
+  EXPECT_EQ(exhausted, 1u) << "in the middle of that call";
+  EXPECT_EQ(guest->first.returns_to_caller, before + 1);
+}
+
 // For the sanitizers, too.
 TEST_P(HostileTest, ThreadsThatChangeWhatTheyShare) {
   const uint64_t long_path = guest->put("/var/secret/a-directory-with-a-name-that-is-long", 0);

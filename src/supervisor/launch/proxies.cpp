@@ -60,6 +60,7 @@ Result<std::vector<std::string>> arguments_of(const link::HiddenService& service
   for (const proxy::Destination& one : reach->destinations) words.insert(words.end(), {"--to", one.text()});
   for (const uint16_t port : service.listen) words.insert(words.end(), {"--listen", std::to_string(port)});
   if (service.max_memory) words.insert(words.end(), {"--max-memory", std::to_string(*service.max_memory)});
+  if (service.max_disk) words.insert(words.end(), {"--max-disk", std::to_string(*service.max_disk)});
   if (service.max_files) words.insert(words.end(), {"--max-files", std::to_string(*service.max_files)});
   return words;
 }
@@ -121,7 +122,8 @@ Result<Proxies> Proxies::prepare(const std::vector<link::HiddenService>& service
   for (const link::HiddenService& service : services) {
     One& one = proxies.all_.emplace_back();
     one.home = state_dir + "/hidden/" + service.name;
-    one.work = {service.name, one.home + ".ext4", {}, {}, service.network, service.listen, service.max_memory};
+    one.work = {service.name,       one.home + ".ext4", {}, {}, service.network, service.listen,
+                service.max_memory, service.max_disk};
     Result<std::vector<std::string>> told = arguments_of(service);
     if (!told) return told.error();
     one.work.arguments = std::move(*told);

@@ -62,6 +62,24 @@ TEST_F(ProxiesTest, WhoStartsThemIsToldHowTheyEnd) {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
+TEST_F(ProxiesTest, AProxyIsToldItsLimits) {
+  services[0].max_disk = 3 << 20;
+  services[0].max_files = 77;
+  script("echo \"$*\" > \"$OUT/words\"");
+  Proxies proxies = prepared();
+  ASSERT_TRUE(proxies.start());
+  EXPECT_TRUE(end_of(proxies));
+  EXPECT_NE(directory.read("words").find("--max-disk 3145728 --max-files 77"), std::string::npos);
+}
+
+TEST(ProxyMachine, ItsDiskHoldsWhatItsFilesMayTake) {
+  EXPECT_EQ(disk_size({}), kProxyDiskSize);
+  for (const uint64_t most : {uint64_t{1} << 20, uint64_t{3} << 30, uint64_t{1} << 46}) {
+    EXPECT_GT(disk_size(most), most + most / 20);
+    EXPECT_LT(disk_size(most), most + most / 10 + (uint64_t{128} << 20));
+  }
+}
+
 TEST_F(ProxiesTest, NothingRunsBeforeItIsStarted) {
   script("echo > \"$OUT/ran\"");
   Proxies proxies = prepared();

@@ -18,6 +18,7 @@
 #include "supervisor/launch/initial_ram_disk.h"
 #include "supervisor/launch/kvm_probe.h"
 #include "supervisor/launch/machine.h"
+#include "supervisor/say.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -25,12 +26,16 @@ namespace {
 constexpr uint64_t kMachineMemory = 256 << 20;  // bytes, at least
 
 // Made beside its place first, so that a half-made disk is never taken for a whole one.
-Result<void> make_disk(const std::string& path) {
+Result<void> make_disk(const std::string& path, std::optional<uint64_t> max_disk) {
   struct stat status {};
-  if (stat(path.c_str(), &status) == 0) return {};
+  if (stat(path.c_str(), &status) == 0) {
+    if (max_disk && static_cast<uint64_t>(status.st_size) < *max_disk)
+      say(fmt::format("{} has {} bytes, less than max_disk: it is used as it is", path, status.st_size));
+    return {};
+  }
   const std::string half = path + ".new";
   UniqueFd file(open(half.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file || ftruncate(file.get(), static_cast<off_t>(kProxyDiskSize)) != 0) return io_error(half);
+  if (!file || ftruncate(file.get(), static_cast<off_t>(disk_size(max_disk))) != 0) return io_error(half);
   std::string program = "/sbin/mke2fs";
   if (access(program.c_str(), X_OK) != 0) program = "/usr/sbin/mke2fs";
   Result<Child> made = Child::start(
@@ -75,7 +80,7 @@ Result<Child> start_proxy_machine(const ProxyMachine& machine, const ProxyMachin
                        {{proxy::kArgumentsFile, fmt::format("{}\n", fmt::join(work.arguments, "\n"))},
                         {proxy::kDirectoriesFile, fmt::format("{}\n", fmt::join(work.directories, "\n"))}});
   if (!initrd) return initrd.error();
-  if (auto made = make_disk(work.disk); !made) return made.error();
+  if (auto made = make_disk(work.disk, work.max_disk); !made) return made.error();
 
   std::string qemu = machine.qemu;
   if (qemu.empty()) {

@@ -26,10 +26,17 @@ struct ProxyMachineWork {
   bool network = false;
   std::vector<uint16_t> listen;
   std::optional<uint64_t> max_memory;  // bytes, of the proxy in it
+  std::optional<uint64_t> max_disk;    // bytes, of its files
 };
 
-// The size of a disk that is made. On the host it takes only as much room as its content.
+// The size of a disk that is made where the files have no bound of their own. On the host a disk takes only as much
+// room as its content.
 inline constexpr uint64_t kProxyDiskSize = uint64_t{8} << 30;
+// With a bound: enough for so much, and for what the file system needs itself. So even who executes code in the proxy
+// takes little more.
+constexpr uint64_t disk_size(std::optional<uint64_t> max_disk) {
+  return max_disk ? (*max_disk + *max_disk / 16 + (uint64_t{64} << 20)) / 4096 * 4096 : kProxyDiskSize;
+}
 
 // stream: a socket, to be its virtio-serial port. console: a pipe. program: oboro-proxy. Errors: not_found, invalid
 // (kernel, modules), io.

@@ -77,6 +77,7 @@ class FakeThread {
   FakeVcpu vcpu;
   int64_t result = 0;
   unsigned returns_to_caller = 0;
+  hooks::Operation* operation = nullptr;  // while its hook runs
 
  private:
   static constexpr unsigned kMostSteps = 200000;
@@ -323,13 +324,15 @@ inline FakeThread::End FakeThread::go_on(guest::Symbol function) {
   for (unsigned step = 0; step < kMostSteps; ++step) {
     engine::Response response;
     {
-      hooks::Operation operation(kernel_.environment, vcpu);
-      hooks::dispatch(*point, operation);
-      response = operation.response;
+      hooks::Operation now(kernel_.environment, vcpu);
+      operation = &now;
+      hooks::dispatch(*point, now);
+      operation = nullptr;
+      response = now.response;
     }
     AtHook at{*this};
     if (const auto* back = std::get_if<engine::Return>(&response)) {
-      const arch::CallFrame from = back->frame ? *back->frame : arch::call_frame(vcpu);
+      const arch::CallFrame from = back->call ? back->call->frame : arch::call_frame(vcpu);
       returns_to_caller += engine::apply(response, at) && from.stack == stack_ && at.at == Gva(kReturn);
       result = static_cast<int64_t>(kernel_.guest.word(registers_ + arch::UserRegisters::result_offset()));
       return back->value ? End::answered : End::native;
