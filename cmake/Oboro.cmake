@@ -60,6 +60,9 @@ endfunction()
 function(oboro_ship name kind folder)
   add_dependencies(programs ${name})
   set_property(GLOBAL APPEND PROPERTY OBORO_SHIPPED ${name})
+  # What the linker read: for tools/sbom.
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/links)
+  target_link_options(${name} PRIVATE -Wl,--dependency-file=${CMAKE_BINARY_DIR}/links/$<TARGET_FILE_NAME:${name}>.d)
   set_property(GLOBAL APPEND_STRING PROPERTY OBORO_SHIPPED_LINES "${kind} ${folder}/$<TARGET_FILE_NAME:${name}>\n")
 endfunction()
 
