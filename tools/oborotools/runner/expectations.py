@@ -50,6 +50,7 @@ class Oboro:
 def evaluate(case, oboro, output):
     """The lines of the case that do not hold. `output`: the output of its scripts."""
     events = [event for event in oboro.records("events.jsonl", "events", "--json") if not oboro.after or event.get("seq", 0) > oboro.after]
+    oboro.ask("verify")
     lists = {}
 
     def candidates(pattern):
