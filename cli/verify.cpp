@@ -68,11 +68,10 @@ std::string as_json(const store::Verified& verified) {
 }
 
 std::string as_text(const store::Verified& verified) {
-  std::string out = fmt::format("{} lines, {} bytes: each is what was written\n", verified.lines,
-                                verified.head.offset - verified.begin);
-  if (verified.begin > 0) out += fmt::format("begins at byte {}: what is older was removed\n", verified.begin);
+  std::string out = fmt::format("{} lines are what was written\n", verified.lines - verified.without_hash);
+  if (verified.begin > 0) out += fmt::format("they begin at byte {}: what is older was removed\n", verified.begin);
   if (verified.without_hash > 0)
-    out += fmt::format("not the first {}, which have no hash: an older version wrote them\n", verified.without_hash);
+    out += fmt::format("{} lines before them have no hash: an older version wrote them\n", verified.without_hash);
   if (verified.heads + verified.old_heads > 0)
     out += fmt::format("{} heads are of it, {} of what was removed\n", verified.heads, verified.old_heads);
   return out + fmt::format("head {} {}\n", verified.head.seq, verified.head.hash);

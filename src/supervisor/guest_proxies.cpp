@@ -29,6 +29,7 @@ bool is_to_end() {
 // A proxy's descriptor says one thing only: that the proxy has ended.
 Result<void> Guest::watch_proxies() {
   const std::vector<int> fds = proxies_.poll_fds();
+  proxy_watches_.clear();  // of those that go on, too: a descriptor is watched once
   proxy_watches_.resize(fds.size());
   for (size_t i = 0; i < fds.size(); ++i) {
     const auto ended = [this, i] {
@@ -43,6 +44,7 @@ Result<void> Guest::watch_proxies() {
 // A service without its proxy would wait for ever.
 Result<void> Guest::watch_starting_proxies() {
   const std::vector<Proxies::Starting> starting = proxies_.starting();
+  starting_watches_.clear();
   starting_watches_.resize(starting.size());
   for (size_t i = 0; i < starting.size(); ++i) {
     const auto heard = [this, i, service = starting[i].service] {

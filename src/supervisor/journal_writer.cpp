@@ -22,7 +22,7 @@ constexpr int kIdleMs = 200;
 constexpr int kDiskFullRetryMs = 500;
 constexpr int kFinishTries = 20;
 constexpr std::chrono::minutes kBetweenLooksAtAge(10);
-constexpr size_t kBetweenLooks = 1 << 20;  // of journal, for what else there is to do
+constexpr size_t kBetweenLooks = 256 << 10;  // of journal, for what else there is to do
 
 bool parse_uuid(std::string_view text, std::array<uint8_t, 16>& out) {
   std::string digits;

@@ -62,6 +62,26 @@ TEST_F(ProxiesAgainTest, TheTracerGetsTheNewOne) {
   ends();
 }
 
+TEST_F(ProxiesAgainTest, TheOthersGoOn) {
+  options.hidden.push_back(options.hidden[0]);
+  options.hidden[1].name = "mail";
+  // One of the two dies, whichever comes first, and the one that takes its place.
+  script("proxy",
+         "mkdir \"$OUT/one\" 2>/dev/null || while :; do sleep 0.05; done; echo >> \"$OUT/starts\"; "
+         "until [ -e \"$OUT/dies\" ]; do sleep 0.05; done; rm \"$OUT/dies\"; rmdir \"$OUT/one\"; kill -9 $$");
+  start();
+  turn_until([this] { return starts() == 1; });
+  for (size_t i = 1; i <= 2; ++i) {
+    directory.write("dies", "");
+    const link::Message told = command();
+    ASSERT_TRUE(told.as<link::NewProxy>());
+    ASSERT_TRUE(link::send(commands.get(), link::Done{}, told.request));
+    turn_until([this, i] { return journal_has("runs again (" + std::to_string(i) + " of at most 5 starts"); });
+    turn_until([this, i] { return starts() == i + 1; });
+  }
+  ends();
+}
+
 TEST_F(ProxiesAgainTest, NotForEver) {
   script("proxy", "echo >> \"$OUT/starts\"; kill -9 $$");
   start();
