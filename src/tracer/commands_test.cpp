@@ -55,7 +55,7 @@ TEST_F(CommandsTest, StatsAreTheTracersCountersAsTheyAreNow) {
 }
 
 TEST_F(CommandsTest, ANewProxyIsForAServiceThatIsThere) {
-  const auto refused = [this](const link::Message& answer) {
+  const auto refused = [](const link::Message& answer) {
     return answer.as<link::Failed>() &&
            answer.as<link::Failed>()->why.find("no such hidden service") != std::string::npos;
   };

@@ -44,7 +44,7 @@ TEST(LockDown, TakesTheRest) {
   EXPECT_TRUE(killed_by_filter(status_of([] { (void)fork(); })));
   EXPECT_TRUE(killed_by_filter(status_of([] { (void)kill(getppid(), 0); })));
   EXPECT_TRUE(killed_by_filter(status_of([] { (void)execl("/bin/true", "true", nullptr); })));
-  EXPECT_TRUE(killed_by_filter(status_of([] { (void)write(7, "x", 1); })));
+  EXPECT_TRUE(killed_by_filter(status_of([] { (void)!write(7, "x", 1); })));
   EXPECT_TRUE(killed_by_filter(
       status_of([] { (void)mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); })));
 }
