@@ -231,7 +231,8 @@ void JournalWriter::cut() {
     const std::string path = segment_checkpoint_path(state_dir_, appender_.size());
     (void)::mkdir(store::segments_path(state_dir_).c_str(), 0700);
     (void)::unlink(path.c_str());  // of a cut that came to nothing
-    (void)::link(checkpoint_path(state_dir_).c_str(), path.c_str());
+    if (::link(checkpoint_path(state_dir_).c_str(), path.c_str()) != 0)
+      complain(fmt::format("{}: {}; older segments of the journal cannot be removed", path, strerror(errno)));
   }
   const Result<void> done = end ? appender_.cut(vm_, fmt::format("{:08x}", end->journal)) : end.error();
   cut_at_ = done ? options_.keeping.segment : appender_.segment_size() + options_.keeping.segment;
