@@ -15,7 +15,7 @@ TEST_F(ProcessTest, Serves) {
   proxy.expect_sane();
   EXPECT_EQ(proxy.call(Op::socket, 0, {2, 1, 0}).result, -EACCES);
   proxy.life.reset();
-  EXPECT_TRUE(proxy.ends(1000));
+  EXPECT_TRUE(proxy.ends(20'000));
   EXPECT_EQ(proxy.status, 0);
   EXPECT_EQ(proxy.errors(), "");
 }
@@ -278,7 +278,7 @@ TEST_F(EndTest, WithItsLife) {
     const pid_t worker = proxy.worker();
     ASSERT_GT(worker, 0);
     proxy.life.reset();
-    EXPECT_TRUE(proxy.ends(1000)) << busy;
+    EXPECT_TRUE(proxy.ends(20'000)) << busy;
     EXPECT_EQ(proxy.status, 0) << proxy.errors();
     expect_gone(worker);
   }
@@ -301,7 +301,7 @@ TEST_F(EndTest, EvenWhenItIsStuck) {
   proxy.take();
   EXPECT_EQ(proxy.answers.size(), 1u) << "it should be stuck";
   proxy.life.reset();
-  EXPECT_TRUE(proxy.ends(1000));
+  EXPECT_TRUE(proxy.ends(20'000));
 }
 
 TEST_F(EndTest, KilledWithCallsUnderWay) {
@@ -312,7 +312,7 @@ TEST_F(EndTest, KilledWithCallsUnderWay) {
     uint64_t last = 0;
     for (int i = 0; i < 300; ++i) last = proxy.send(Op::write, file, {0}, std::string(8000, 'x'));
     ASSERT_EQ(kill(proxy.pid, signal), 0);
-    ASSERT_TRUE(proxy.ends(1000));
+    ASSERT_TRUE(proxy.ends(20'000));
     EXPECT_TRUE(WIFSIGNALED(proxy.status));
     expect_gone(worker);
     (void)proxy.answer(last, 100);
@@ -323,7 +323,7 @@ TEST_F(EndTest, KilledWithCallsUnderWay) {
   Proxy proxy = start();
   proxy.expect_sane();
   ASSERT_EQ(kill(proxy.worker(), SIGKILL), 0);
-  ASSERT_TRUE(proxy.ends(1000)) << "nor is it there without its worker";
+  ASSERT_TRUE(proxy.ends(20'000)) << "nor is it there without its worker";
   EXPECT_TRUE(WIFSIGNALED(proxy.status) && WTERMSIG(proxy.status) == SIGKILL);
 }
 
