@@ -84,17 +84,17 @@ TEST_P(RenewedProxyTest, AnEpollInstanceGoesOnWithTheNewOne) {
   ASSERT_EQ(watch(0, 1), 0);
   die_and_renew();
   ASSERT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, static_cast<uint64_t>(-1)}), 1);
-  EXPECT_EQ(event(0).events, EPOLLERR | EPOLLHUP);
-  EXPECT_EQ(event(0).data.u64, 1u);
+  EXPECT_EQ(uint32_t{event(0).events}, EPOLLERR | EPOLLHUP);
+  EXPECT_EQ(uint64_t{event(0).data.u64}, 1u);
   ASSERT_EQ(socket(), 2);
   ASSERT_EQ(watch(0, 2), 0);
   ASSERT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, static_cast<uint64_t>(-1)}), 2);
-  EXPECT_EQ(event(1).events, EPOLLOUT);
-  EXPECT_EQ(event(1).data.u64, 2u);
+  EXPECT_EQ(uint32_t{event(1).events}, EPOLLOUT);
+  EXPECT_EQ(uint64_t{event(1).data.u64}, 2u);
   EXPECT_EQ(watch(0, 1, EPOLL_CTL_MOD), -EIO);
   EXPECT_EQ(watch(0, 1, EPOLL_CTL_DEL), 0);
   ASSERT_EQ(guest->answer(sys::epoll_wait, {0, kEvents, 4, 0}), 1);
-  EXPECT_EQ(event(0).data.u64, 2u);
+  EXPECT_EQ(uint64_t{event(0).data.u64}, 2u);
   EXPECT_EQ(watch(0, 1), -EIO) << "it is broken for good";
 }
 
