@@ -76,7 +76,7 @@ Result<Loaded> load(const std::string& directory, const Onlooker& onlooker) {
 
 std::string shown_damage(const store::Damage::Line& line) {
   const std::string which = line.number != 0 ? std::to_string(line.number) : fmt::format("at byte {}", line.offset);
-  return fmt::format("damaged line {} of events.jsonl: {}", which, line.reason);
+  return fmt::format("damaged line {} of the journal: {}", which, line.reason);
 }
 
 void warn(const std::vector<std::string>& problems) {

@@ -7,11 +7,7 @@ include(CheckCXXSourceCompiles)
 function(oboro_harden target)
   target_compile_options(${target} INTERFACE -fstack-protector-strong)
   # The C++ library's own checks: where things are tested. In a release they cost the handlers of calls up to a tenth.
-  if(OBORO_SANITIZE OR OBORO_FUZZ)
-    target_compile_definitions(${target} INTERFACE _GLIBCXX_ASSERTIONS)
-  else()
-    target_compile_definitions(${target} INTERFACE $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
-  endif()
+  target_compile_definitions(${target} INTERFACE $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
   if(OBORO_SANITIZE OR OBORO_FUZZ)
     return()  # A sanitizer's own functions take the place of the fortified ones, and it reports by full paths.
   endif()

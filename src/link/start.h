@@ -12,6 +12,8 @@
 
 namespace oboro::link {
 
+inline constexpr size_t kProxyFds = 4;  // of Start::Proxy, in its order
+
 // The supervisor's settings for the shared object: descriptors by number (-1: not given), and other values.
 struct Start {
   int control = -1;       // the channel of control.h

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "proxy/files.h"
+#include "proxy/files_test.h"
 
 namespace oboro::proxy {
 namespace {
@@ -49,13 +50,7 @@ class DiskQuotaTest : public testing::Test {
   uint64_t used() const { return files->quota().used(); }
   int64_t call(Op op, uint32_t handle, std::array<int64_t, 4> arguments, std::string_view first = {},
                std::string_view second = {}) {
-    Frame frame;
-    frame.op = op;
-    frame.handle = handle;
-    frame.arguments = arguments;
-    frame.first = bytes_of(first);
-    frame.second = bytes_of(second);
-    return files->execute(frame).result;
+    return files->execute(frame_for(op, handle, arguments, first, second)).result;
   }
   uint32_t open(std::string_view path, int64_t flags = O_RDWR | O_CREAT) {
     const int64_t handle = call(Op::open, 0, {flags, 0600}, path);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proxy/files.h"
+#include "proxy/files_test.h"
 #include "tests/support/base/testing.h"
 
 namespace oboro::proxy {
@@ -28,13 +29,7 @@ class DiskReserveTest : public ::testing::Test {
   }
   int64_t call(Op op, uint32_t handle, std::array<int64_t, 4> arguments, std::string_view first = {},
                std::string_view second = {}) {
-    Frame frame;
-    frame.op = op;
-    frame.handle = handle;
-    frame.arguments = arguments;
-    frame.first = bytes_of(first);
-    frame.second = bytes_of(second);
-    return files->execute(frame).result;
+    return files->execute(frame_for(op, handle, arguments, first, second)).result;
   }
   uint32_t opened(std::string_view path, int64_t flags = O_RDWR | O_CREAT) {
     const int64_t handle = call(Op::open, 0, {flags, 0600}, path);

@@ -18,6 +18,8 @@
 #include <thread>
 #include <unistd.h>
 
+#include "proxy/files_test.h"
+
 namespace oboro::proxy {
 namespace {
 
@@ -36,13 +38,7 @@ class FilesTest : public testing::Test {
 
   Done call(Op op, std::array<int64_t, 4> arguments, std::string_view first = {}, std::string_view second = {},
             uint32_t handle = 0) {
-    Frame frame;
-    frame.op = op;
-    frame.handle = handle;
-    frame.arguments = arguments;
-    frame.first = bytes_of(first);
-    frame.second = bytes_of(second);
-    return files->execute(frame);
+    return files->execute(frame_for(op, handle, arguments, first, second));
   }
   int64_t result(Op op, std::array<int64_t, 4> arguments, std::string_view first = {}, std::string_view second = {},
                  uint32_t handle = 0) {

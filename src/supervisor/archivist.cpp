@@ -108,10 +108,10 @@ void Archivist::compress() {
   const auto segments = segments_of(directory_);
   if (!segments) return tell(compress_failed_, segments.error());
   for (size_t i = 0; i + 1 < segments->size(); ++i) {
-    const std::string& plain = (*segments)[i].path;
-    const std::string compressed = store::segment_path(directory_, (*segments)[i].begin) + ".zst";
-    if (plain == compressed) {  // both forms may be there: the end came between
-      (void)::unlink(store::segment_path(directory_, (*segments)[i].begin).c_str());
+    const std::string plain = store::segment_path(directory_, (*segments)[i].begin);
+    const std::string compressed = store::compressed_path(plain);
+    if ((*segments)[i].path == compressed) {  // both forms may be there: the end came between
+      (void)::unlink(plain.c_str());
       continue;
     }
     {

@@ -8,11 +8,12 @@
 #include <functional>
 #include <thread>
 
-#include "event/codec.h"
 #include "store/files.h"
 #include "stream/reader.h"
 #include "supervisor/checkpoint.h"
 #include "supervisor/journal_writer.h"
+#include "supervisor/read_back.h"
+#include "supervisor/reports_test.h"
 #include "tests/support/store/testing.h"
 
 namespace oboro::supervisor {
@@ -35,33 +36,21 @@ class Segments : public ::testing::Test {
     auto journal = open();
     ASSERT_TRUE(journal) << journal.error().message;
     ASSERT_TRUE((*journal)->start("tcg", "11.1.3"));
-    auto ring = stream::RingWriter::open(stream::ring_path(state_));
-    ASSERT_TRUE(ring);
-    uint64_t id = (*journal)->settings().first_id, seq = (*journal)->settings().first_seq;
-    const auto push = [&](Kind kind, const event::Object& object) {
-      Event event;
-      event.seq = seq++;
-      event.boot = (*journal)->settings().boot;
-      event.kind = kind;
-      event.labels = 1;
-      event.object = object;
-      std::vector<std::byte> bytes;
-      event::encode(event, bytes);
-      while (!ring->push(bytes)) std::this_thread::yield();
-    };
+    Reports reports(state_, (*journal)->settings());
+    uint64_t id = (*journal)->settings().first_id;
     for (uint64_t i = 0; i < files; ++i, ++id)
-      push(Kind::classified, store::testing::file(id, "/srv/" + std::to_string(id)));
+      reports.push(Kind::classified, store::testing::file(id, "/srv/" + std::to_string(id)));
     for (uint64_t i = 0; i < processes; ++i, ++id) {
-      push(Kind::diffusion, store::testing::process(id, 800));
-      push(Kind::exited, store::testing::process(id, 800));
+      reports.push(Kind::diffusion, store::testing::process(id, 800));
+      reports.push(Kind::exited, store::testing::process(id, 800));
       // Segments are looked after between two looks into the ring.
-      if (i % 100 == 99) eventually([&] { return last_seq() == seq - 1; });
+      if (i % 100 == 99) eventually([&] { return last_seq() == reports.last_seq(); });
     }
-    eventually([&] { return last_seq() == seq - 1; });
+    eventually([&] { return last_seq() == reports.last_seq(); });
     if (then) then();
     ASSERT_TRUE((*journal)->finish("the guest ended"));
     said_ = (*journal)->trouble().value_or("");
-    last_ = seq;
+    last_ = reports.last_seq() + 1;  // `stopped`
   }
 
   void eventually(const std::function<bool()>& holds) {
@@ -147,6 +136,11 @@ TEST_F(Segments, AreRemovedWithoutTheLossOfALabel) {
     return event.kind == Kind::warning && event.as<event::Warning>().text.find("were removed") != std::string::npos;
   }));
   EXPECT_EQ(labelled_files(), 20u);
+  // What `oboro list` begins with.
+  const auto before = state_at_begin(state_, *store::LabelNames::load(state_));
+  ASSERT_TRUE(before) << before.error().message;
+  EXPECT_EQ(before->persistent_files().size(), 20u);
+  EXPECT_NE(before->find_file("/srv/1"), nullptr);
   EXPECT_FALSE(store::verify(state_)->problem);
   const std::string checkpoint = checkpoint_path(state_);
   std::filesystem::remove(checkpoint);

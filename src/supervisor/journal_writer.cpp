@@ -147,10 +147,10 @@ Result<void> JournalWriter::start(std::string engine, std::string qemu) {
 
 void JournalWriter::keep(const event::Event& event) {
   boot_ = std::max(boot_, event.boot);
-  if (!keeping_) return;
+  if (!state_is_whole_) return;
   state_.apply(event);
   if (state_.size() <= options_.checkpoints.most_kept) return;
-  keeping_ = false;
+  state_is_whole_ = false;
   state_ = history::History(history::Keep::lasting);
   complain(
       fmt::format("more than {} files and names bear labels: the next start reads all that is journaled from the "
@@ -170,7 +170,7 @@ void JournalWriter::work() {
                              pumped->unnumbered));
       if (pumped->damaged)
         complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
-      if (keeping_ && appender_.pending() == 0 && places_.due(appender_.size()))
+      if (state_is_whole_ && appender_.pending() == 0 && places_.due(appender_.size()))
         if (const auto cursor = journal_end()) places_.add({*cursor, state_.last_seq()});
       if (checkpoint_due()) write_checkpoint(journal_end());
       if (appender_.pending() == 0) look_after_segments();
@@ -254,7 +254,7 @@ bool JournalWriter::checkpoint_due() const {
 // The journal first: what a checkpoint has must not be lost from it, or the checkpoint is refused. That it cannot be
 // written costs the next start time and nothing else.
 bool JournalWriter::write_checkpoint(const Result<stream::Cursor>& cursor) {
-  if (!keeping_) return false;
+  if (!state_is_whole_) return false;
   checkpointed_ = appender_.size();
   Result<void> synced = appender_.sync();
   const Result<uint64_t> written = !synced ? synced.error()

@@ -96,8 +96,8 @@ class JournalWriter {
   uint64_t cut_at_;                                      // bytes of the newest segment
   std::chrono::steady_clock::time_point looked_, sent_;  // the archivist, and a head
   std::string sent_head_;
-  bool keeping_ = true;        // state_ is of all that was journaled
-  uint64_t checkpointed_ = 0;  // the journal's size then
+  bool state_is_whole_ = true;  // state_ is of all that was journaled
+  uint64_t checkpointed_ = 0;   // the journal's size then
   uint64_t checkpoint_size_ = 0;
   bool checkpoint_failed_ = false;
   stream::Recorder recorder_;

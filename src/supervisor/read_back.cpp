@@ -50,39 +50,34 @@ Result<stream::Reader> resume(const std::string& directory, const std::string& p
   return reader;
 }
 
-// As resume(), from the newest checkpoint that can be trusted.
-Result<stream::Reader> resume_newest(const std::string& directory, store::LabelNames& labels, ReadBack& result) {
-  auto reader = resume(directory, checkpoint_path(directory), labels, result);
-  if (reader) return reader;
-  const Error why = reader.error();
+// The newest checkpoint is not to be trusted: as resume(), from that of a segment; or a reader of all of the journal,
+// if its beginning is there.
+Result<stream::Reader> resume_without(const Error& why, const std::string& directory, store::LabelNames& labels,
+                                      ReadBack& result) {
   const auto journal = store::JournalBytes::open(directory);
-  if (!journal) return why;
+  if (!journal) return journal.error();
   const auto& segments = journal->segments();
-  for (auto segment = segments.rbegin(); segment != segments.rend() && segment->begin > 0; ++segment) {
-    reader = resume(directory, segment_checkpoint_path(directory, segment->begin), labels, result);
-    if (!reader) continue;
-    result.no_checkpoint = "the journal was read from the checkpoint of a segment on at the start: " + why.message;
-    return reader;
-  }
-  if (journal->begin() == 0) return why;
-  return Error{Errc::invalid,
-               fmt::format("{}; the beginning of the journal was removed, so it does not say either which files bear "
-                           "labels. Put back the file, or use another state directory",
-                           why.message)};
+  for (auto segment = segments.rbegin(); segment != segments.rend() && segment->begin > 0; ++segment)
+    if (auto reader = resume(directory, segment_checkpoint_path(directory, segment->begin), labels, result)) {
+      result.no_checkpoint = "the journal was read from the checkpoint of a segment on at the start: " + why.message;
+      return reader;
+    }
+  if (journal->begin() > 0)
+    return Error{Errc::invalid,
+                 fmt::format("{}; the beginning of the journal was removed, so it does not say either which files bear "
+                             "labels. Put back the file, or use another state directory",
+                             why.message)};
+  result.no_checkpoint = "all of the journal was read at the start: " + why.message;
+  return stream::Reader::open(directory);
 }
 
 }  // namespace
 
 Result<ReadBack> read_back(const std::string& directory, store::LabelNames& labels) {
   ReadBack result;
-  Result<stream::Reader> reader = resume_newest(directory, labels, result);
-  if (!reader) {
-    const auto journal = store::JournalBytes::open(directory);
-    if (journal && journal->begin() > 0) return reader.error();
-    result.no_checkpoint = "all of the journal was read at the start: " + reader.error().message;
-    reader = stream::Reader::open(directory);
-    if (!reader) return reader.error();
-  }
+  Result<stream::Reader> reader = resume(directory, checkpoint_path(directory), labels, result);
+  if (!reader) reader = resume_without(reader.error(), directory, labels, result);
+  if (!reader) return reader.error();
   event::Event event;
   for (;;) {
     const Result<bool> more = reader->next(event);

@@ -9,6 +9,7 @@
 #include "stream/reader.h"
 #include "supervisor/checkpoint.h"
 #include "supervisor/journal_writer.h"
+#include "supervisor/reports_test.h"
 #include "tests/support/store/testing.h"
 
 namespace oboro::supervisor {
@@ -36,29 +37,17 @@ class Starts : public ::testing::Test {
     auto journal = open(checkpoints);
     ASSERT_TRUE(journal);
     ASSERT_TRUE(journal->start("tcg", "11.1.3"));
-    auto ring = stream::RingWriter::open(stream::ring_path(state_));
-    ASSERT_TRUE(ring);
-    uint64_t id = journal->settings().first_id, seq = journal->settings().first_seq;
-    const auto push = [&](Kind kind, const event::Object& object) {
-      Event event;
-      event.seq = seq++;
-      event.boot = journal->settings().boot;
-      event.kind = kind;
-      event.labels = 1;
-      event.object = object;
-      std::vector<std::byte> bytes;
-      event::encode(event, bytes);
-      while (!ring->push(bytes)) std::this_thread::yield();
-    };
+    Reports reports(state_, journal->settings());
+    uint64_t id = journal->settings().first_id;
     for (uint64_t i = 0; i < events; ++i)
       if (i < files)
-        push(Kind::classified, file(id, "/srv/" + std::to_string(id))), ++id;
+        reports.push(Kind::classified, file(id, "/srv/" + std::to_string(id))), ++id;
       else if (i % 2 == 0)
-        push(Kind::diffusion, process(id, 800));
+        reports.push(Kind::diffusion, process(id, 800));
       else
-        push(Kind::exited, process(id++, 800));
+        reports.push(Kind::exited, process(id++, 800));
     if (killed) {
-      while (count_lines() < seq - 1) std::this_thread::yield();
+      while (count_lines() < reports.last_seq()) std::this_thread::yield();
     } else {
       ASSERT_TRUE(journal->finish("the guest ended"));
     }

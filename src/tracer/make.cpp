@@ -3,8 +3,6 @@
 #include <string_view>
 #include <utility>
 
-#include "link/control.h"
-
 namespace oboro::tracer {
 namespace {
 
@@ -51,7 +49,7 @@ Result<std::unique_ptr<Tracer>> make_tracer(const engine::PhysicalMemory& memory
 }
 
 Result<void> Tracer::renew_proxy(uint64_t service, std::vector<UniqueFd> fds) {
-  if (service >= services_.size() || fds.size() != link::kMostFds)
+  if (service >= services_.size() || fds.size() != link::kProxyFds)
     return Error{Errc::invalid, "there is no such hidden service, or no such proxy"};
   Result<proxy::Channel> channel =
       proxy::Channel::attach({std::move(fds[0]), std::move(fds[1]), std::move(fds[2])}, proxy::Channel::Side::tracer);

@@ -69,7 +69,7 @@ class Check(Test):
         pins = lock.Lock()
         for what in ("qemu", "libbpf", "kernel-6.1"):
             self.assertTrue(pins.versions(what), what)
-        self.assertTrue(all(lines == sorted(lines) for lines in [pins.lines]))
+        self.assertEqual(pins.lines, sorted(pins.lines))
 
 
 class Pin(Test):

@@ -211,7 +211,10 @@ Routine<Outcome> on_two_paths(Thread& thread, int from_directory, uint64_t from_
   if (op == Op::rename && flags & RENAME_EXCHANGE) co_await classify_before_renaming(thread, to.path, from.path);
   ProxyCall frame = path_frame(op, from.path, {flags});
   frame.second = bytes_of(to.path);
-  if (file) frame.handle = file->handle, frame.of = file->proxy;
+  if (file) {
+    frame.handle = file->handle;
+    frame.of = file->proxy;
+  }
   const Answer got = co_await thread.ask(frame);
   report_path(thread, to.path, {.operation = what, .other = from.path}, got.result());
   co_return answer(got.result());

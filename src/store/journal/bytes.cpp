@@ -79,8 +79,6 @@ Result<void> JournalBytes::look() {
   const std::string path = journal_path(directory_);
   const auto beginning = read_beginning(path);
   if (!beginning) return beginning.error();
-  auto file = SegmentFile::open(path);
-  if (!file) return file.error();
   auto segments = older_segments(directory_);
   if (!segments) return segments.error();
   const uint64_t begin = *beginning ? (*beginning)->begin : 0;

@@ -82,13 +82,6 @@ std::vector<uint64_t> range(uint64_t from, uint64_t to) {
   return out;
 }
 
-void replace(const TempDirectory& directory, const std::string& name, const std::string& from, const std::string& to) {
-  std::string text = directory.read(name);
-  const size_t at = text.find(from);
-  ASSERT_NE(at, std::string::npos);
-  directory.write(name, text.replace(at, from.size(), to));
-}
-
 // The line (without its end) of a plain segment.
 std::string line_of(const std::string& text, size_t number) {
   size_t begin = 0;
@@ -328,11 +321,6 @@ TEST(Verify, HeadsThatWereKeptElsewhereShowARewrittenJournal) {
   EXPECT_NE(problem->what.find("the end is missing"), std::string::npos) << problem->what;
   journal.directory.write("events.jsonl", whole);
 
-  Journal other;
-  other.add(3);
-  other.cut();
-  other.add(3);
-  replace(other.directory, "events.jsonl", "\"vm\"", "\"vn\"");
   EXPECT_TRUE(problem_with({Head{early.offset, early.seq, std::string(kHashDigits, 'a')}, late}));
   // A head of a segment that retention took cannot be checked, and is no problem; the next one is.
   std::filesystem::remove_all(segments_path(journal.path()));
