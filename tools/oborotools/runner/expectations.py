@@ -47,6 +47,9 @@ class Oboro:
         return records
 
 
+SHOWN = 60  # lines of output: what went wrong is seldom in the last ones
+
+
 def evaluate(case, oboro, output):
     """The lines of the case that do not hold. `output`: the output of its scripts."""
     events = [event for event in oboro.records("events.jsonl", "events", "--json") if not oboro.after or event.get("seq", 0) > oboro.after]
@@ -64,11 +67,11 @@ def evaluate(case, oboro, output):
 
     failures = patterns(case, candidates)
     oboro.keep("output.log", output)
-    for line, regex in case.output:
-        if not regex.search(output):
-            tail = output.strip().splitlines()[-6:]
-            failures.append(f"line {line}: expected  OUTPUT {regex.pattern}\n" +
-                            ("\n".join(f"the guest printed  {text[:160]}" for text in tail) or "the guest printed nothing"))
+    missed = [f"line {line}: expected  OUTPUT {regex.pattern}" for line, regex in case.output if not regex.search(output)]
+    if missed:
+        tail = output.strip().splitlines()[-SHOWN:]
+        missed[-1] += "\n" + ("\n".join(f"the guest printed  {text[:160]}" for text in tail) or "the guest printed nothing")
+        failures += missed
     for line, path, regex in case.explain:
         text = oboro.ask("explain", path)
         oboro.keep("explain.log", f"# {path}\n{text}\n", "a")
