@@ -23,6 +23,7 @@ struct Pumped {
   uint64_t duplicates = 0;  // records that the journal has already
   uint64_t damaged = 0;     // records that were not events, and damage of the ring; the journal says so too
   uint64_t unnumbered = 0;  // of those that were written: their number did not follow; the journal says so too
+  bool any() const { return written != 0 || duplicates != 0 || damaged != 0; }
   Pumped& operator+=(const Pumped& other) {
     written += other.written;
     duplicates += other.duplicates;

@@ -158,10 +158,18 @@ void JournalWriter::keep(const event::Event& event) {
                   options_.checkpoints.most_kept));
 }
 
+// Part of what the ring has, so that places are not farther from each other than somebody wants to read.
+Result<stream::Pumped> JournalWriter::pump() {
+  auto pumped = recorder_.pump(ring_, kBetweenLooks);
+  if (pumped && state_is_whole_ && appender_.pending() == 0 && places_.due(appender_.size()))
+    if (const auto cursor = journal_end()) places_.add({*cursor, state_.last_seq()});
+  return pumped;
+}
+
 void JournalWriter::work() {
   while (!ending_) {
     ring_.wait_for_record(kIdleMs);
-    const Result<stream::Pumped> pumped = recorder_.pump(ring_, kBetweenLooks);
+    const Result<stream::Pumped> pumped = pump();
     if (pumped) {
       if (refusing_.exchange(false)) complain("the journal can be written again");
       write_warnings();
@@ -170,8 +178,6 @@ void JournalWriter::work() {
                              pumped->unnumbered));
       if (pumped->damaged)
         complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
-      if (state_is_whole_ && appender_.pending() == 0 && places_.due(appender_.size()))
-        if (const auto cursor = journal_end()) places_.add({*cursor, state_.last_seq()});
       if (checkpoint_due()) write_checkpoint(journal_end());
       if (appender_.pending() == 0) look_after_segments();
       continue;
@@ -185,11 +191,14 @@ void JournalWriter::work() {
 Result<void> JournalWriter::finish(std::string how) {
   ending_ = true;
   if (thread_.joinable()) thread_.join();
-  Result<stream::Pumped> pumped = recorder_.pump(ring_);
-  for (int i = 0; !pumped && i < kFinishTries; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(kDiskFullRetryMs));
-    pumped = recorder_.pump(ring_);
-  }
+  // A process that QEMU has left behind may go on writing; it does not keep the run from ending.
+  const uint64_t end = ring_.position() + ring_.capacity();
+  Result<stream::Pumped> pumped = pump();
+  for (int tries = 0; pumped ? pumped->any() && ring_.position() < end : tries < kFinishTries; pumped = pump())
+    if (!pumped) {
+      ++tries;
+      std::this_thread::sleep_for(std::chrono::milliseconds(kDiskFullRetryMs));
+    }
   // Records that could not be written stay in the ring file. The next run brings them over.
   if (!pumped) return pumped.error();
   archivist_.reset();

@@ -71,6 +71,7 @@ class JournalWriter {
                 store::LabelNames labels, stream::RingReader ring, stream::RingWriter::Files for_tracer,
                 UniqueFd troubled, link::Settings settings, ReadBack read_back, const Options& options);
   void work();
+  Result<stream::Pumped> pump();
   void keep(const event::Event& event);
   bool checkpoint_due() const;
   Result<stream::Cursor> journal_end() const;  // nothing is pending

@@ -53,6 +53,29 @@ class Starts : public ::testing::Test {
     }
   }
 
+  // The cursor behind the first event with each number or a higher one, and how many were read to come to it.
+  using Found = std::pair<stream::Cursor, uint64_t>;
+  static std::vector<Found> look_for(Result<stream::Reader> reader, const std::vector<uint64_t>& numbers) {
+    EXPECT_TRUE(reader) << reader.error().message;
+    std::vector<Found> found;
+    uint64_t count = 0;
+    for (Event event; reader && found.size() < numbers.size() && *reader->next(event);)
+      for (++count; found.size() < numbers.size() && event.seq >= numbers[found.size()];)
+        found.emplace_back(reader->cursor(), count);
+    found.resize(numbers.size());
+    return found;
+  }
+  // A place is a MiB behind the one before it, or a little more: two MiB of lines at most, of more than three.
+  void expect_found_at_once(const std::vector<uint64_t>& numbers) const {
+    const uint64_t most = count_lines() * (2 << 20) / read("events.jsonl").size();
+    ASSERT_LT(most, count_lines() * 2 / 3);
+    const auto all = look_for(stream::Reader::open(state_), numbers);
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      const Found found = look_for(open_before(state_, numbers[i]), {numbers[i]}).front();
+      EXPECT_EQ(found.first, all[i].first) << numbers[i];
+      EXPECT_LT(found.second, most) << numbers[i];
+    }
+  }
   uint64_t count_lines() const {
     const std::string text = read("events.jsonl");
     return static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
@@ -198,29 +221,6 @@ TEST_F(Starts, WithoutAGoodCheckpointKnowAllTheSame) {
 
 TEST_F(Starts, LeavePlacesFromWhichEventsAreFoundAtOnce) {
   run(12'000, 5);
-  // The cursor behind the first event with each number or a higher one, and how many were read to come to it.
-  using Found = std::pair<stream::Cursor, uint64_t>;
-  const auto look_for = [](Result<stream::Reader> reader, const std::vector<uint64_t>& numbers) {
-    EXPECT_TRUE(reader) << reader.error().message;
-    std::vector<Found> found;
-    uint64_t count = 0;
-    for (Event event; reader && found.size() < numbers.size() && *reader->next(event);)
-      for (++count; found.size() < numbers.size() && event.seq >= numbers[found.size()];)
-        found.emplace_back(reader->cursor(), count);
-    found.resize(numbers.size());
-    return found;
-  };
-  // A place is a MiB behind the one before it, or a little more: two MiB of lines at most, of more than three.
-  const uint64_t most = count_lines() * (2 << 20) / read("events.jsonl").size();
-  ASSERT_LT(most, count_lines() * 2 / 3);
-  const auto expect_found_at_once = [&](const std::vector<uint64_t>& numbers) {
-    const auto all = look_for(stream::Reader::open(state_), numbers);
-    for (size_t i = 0; i < numbers.size(); ++i) {
-      const Found found = look_for(open_before(state_, numbers[i]), {numbers[i]}).front();
-      EXPECT_EQ(found.first, all[i].first) << numbers[i];
-      EXPECT_LT(found.second, most) << numbers[i];
-    }
-  };
   const std::vector<uint64_t> numbers = {1, 2, 5'000, 9'999, 12'002, 99'999};
   expect_found_at_once(numbers);
   // As many places are there when all of the journal was read as when it was written.
@@ -237,6 +237,17 @@ TEST_F(Starts, LeavePlacesFromWhichEventsAreFoundAtOnce) {
   write("events.jsonl", journal.substr(0, early) + line + journal.substr(early));
   open();
   expect_found_at_once({1, 5'000, 8'999, 9'000, 9'500, 12'002, 99'999});
+}
+
+TEST_F(Starts, LeavePlacesInWhatIsWrittenAtTheEnd) {
+  auto journal = open();
+  ASSERT_TRUE(journal);
+  {
+    Reports reports(state_, journal->settings());
+    for (uint64_t i = 0; i < 12'000; ++i) reports.push(Kind::diffusion, process(journal->settings().first_id + i, 800));
+  }
+  ASSERT_TRUE(journal->finish("the guest ended"));  // its thread never ran
+  expect_found_at_once({1, 5'000, 9'999, 12'000});
 }
 
 // The places of a journal that is not what it was are not used.
