@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <memory>
 #include <optional>
 
@@ -13,6 +14,7 @@
 #include "store/state_dir.h"
 #include "stream/recorder.h"
 #include "stream/ring_reader.h"
+#include "supervisor/launch/walls.h"
 
 namespace oboro::cli {
 namespace {
@@ -37,7 +39,8 @@ struct Picture {
   uint64_t stops = 0;
   uint64_t hidden_calls = 0, hidden_pause_ns = 0;
   uint64_t lost = 0;
-  uint64_t waiting = 0;  // records that the journal has not got yet
+  uint64_t waiting = 0;             // records that the journal has not got yet
+  supervisor::Standing standing{};  // while it runs
 };
 
 Result<Picture> look(const std::string& given) {
@@ -55,6 +58,9 @@ Result<Picture> look(const std::string& given) {
   picture.running = store::StateLock::is_taken(*directory);
   if (!picture.running && picture.status.ended == 0) picture.status.state = "killed";
   if (!picture.running) picture.status.paused.clear();
+  if (picture.running && picture.status.qemu_pid != 0)
+    picture.standing =
+        supervisor::look_at_walls(static_cast<pid_t>(picture.status.qemu_pid), picture.status.landlock, *directory);
   picture.hooks = picture.status.hooks_armed;
   picture.lost = picture.loaded.state.lost();
   if (ring) {
@@ -78,6 +84,9 @@ std::string json_line(const Picture& p) {
   json.text("paused", s.paused);
   json.boolean("running", p.running);
   if (p.running) json.number("pid", s.pid);
+  if (p.running) json.number("qemu_pid", s.qemu_pid);
+  json.list("walls", p.standing.walls);
+  json.list("gaps", p.standing.gaps);
   json.text("engine", s.engine);
   json.text("qemu", s.qemu);
   json.text("kernel", s.kernel_release);
@@ -130,6 +139,8 @@ std::string text(const Picture& p) {
   add("started", s.started == 0 ? "" : shown_time(s.started));
   add("ended", s.ended == 0 ? "" : shown_time(s.ended));
   add("engine", shown(s.engine + (s.qemu.empty() ? "" : ", QEMU " + s.qemu)));
+  if (!p.standing.walls.empty()) add("QEMU has", shown(fmt::format("{}", fmt::join(p.standing.walls, "; "))));
+  for (const auto& gap : p.standing.gaps) rows.push_back({"not walled in", coloured(Colour::yellow, shown(gap))});
   add("kernel", s.kernel_release.empty() ? "" : shown("Linux " + s.kernel_release));
   add("build ID", shown(s.build_id));
   if (!s.build_id.empty())

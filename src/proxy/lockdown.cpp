@@ -21,6 +21,8 @@
 #include <unistd.h>
 #include <utility>
 
+#include "base/landlock.h"
+
 namespace oboro::proxy {
 namespace {
 
@@ -125,58 +127,31 @@ Result<void> limit(__rlimit_resource resource, rlim_t value, const char* what) {
   return {};
 }
 
-// Landlock's own header is older than its newer rights, wherever the C library is.
-namespace landlock {
-
-constexpr uint64_t kExecute = 1 << 0, kMakeChar = 1 << 6, kMakeSock = 1 << 9, kMakeFifo = 1 << 10, kMakeBlock = 1 << 11;
-constexpr uint64_t kFirst = (1 << 13) - 1;                                         // all of version 1
-constexpr uint64_t kRefer = 1 << 13, kTruncate = 1 << 14, kIoctlDevice = 1 << 15;  // versions 2, 3 and 5
-constexpr uint64_t kBindTcp = 1, kConnectTcp = 2;                                  // 4
-constexpr uint64_t kAbstractSocket = 1, kSignal = 2;                               // 6
-struct Ruleset {
-  uint64_t files = 0, network = 0, scopes = 0;
-};
-struct [[gnu::packed]] Beneath {
-  uint64_t allowed = 0;
-  int32_t directory = -1;
-};
-struct Port {
-  uint64_t allowed = 0, port = 0;
-};
-constexpr int kBeneath = 1, kPort = 2;
-
-Result<void> restrict(int root, const Confinement& wanted) {
-  const long version = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1);
+Result<void> restrict_by_landlock(int root, const Confinement& wanted) {
+  using namespace landlock;
+  const long known = version();
   // The first version forbids all renames from one directory to another.
-  if (version < 2) return {};
+  if (known < 2) return {};
   Ruleset rules;
-  rules.files = kFirst | kRefer | (version >= 3 ? kTruncate : 0) | (version >= 5 ? kIoctlDevice : 0);
+  rules.files = kFirst | kRefer | (known >= 3 ? kTruncate : 0) | (known >= 5 ? kIoctlDevice : 0);
   const bool connects_anywhere = wanted.network && !wanted.connect;
-  if (version >= 4) rules.network = kBindTcp | (connects_anywhere ? 0 : kConnectTcp);
-  if (version >= 6) rules.scopes = kAbstractSocket | kSignal;
-  const UniqueFd set(static_cast<int>(syscall(SYS_landlock_create_ruleset, &rules, sizeof rules, 0)));
+  if (known >= 4) rules.network = kBindTcp | (connects_anywhere ? 0 : kConnectTcp);
+  if (known >= 6) rules.scopes = kAbstractSocket | kSignal;
+  const UniqueFd set = create(rules);
   if (!set) return refused("landlock");
-  Beneath beneath;
-  beneath.allowed = rules.files & ~(kExecute | kMakeChar | kMakeSock | kMakeFifo | kMakeBlock | kIoctlDevice);
-  beneath.directory = root;
-  if (syscall(SYS_landlock_add_rule, set.get(), kBeneath, &beneath, 0) != 0) return refused("landlock");
-  const auto allow = [&](uint64_t what, uint16_t port) {
-    const Port one{what, port};
-    return syscall(SYS_landlock_add_rule, set.get(), kPort, &one, 0) == 0;
-  };
+  const uint64_t beneath = rules.files & ~(kExecute | kMakeChar | kMakeSock | kMakeFifo | kMakeBlock | kIoctlDevice);
+  if (!allow_beneath(set, root, beneath)) return refused("landlock");
   if (rules.network && wanted.network) {
-    if (!allow(kBindTcp, 0))
+    if (!allow_port(set, 0, kBindTcp))
       return refused("landlock");  // a port of the kernel's choice; sockets.h lets nobody listen on it
     for (const uint16_t port : wanted.listen)
-      if (!allow(kBindTcp, port)) return refused("landlock");
+      if (!allow_port(set, port, kBindTcp)) return refused("landlock");
     for (const uint16_t port : wanted.connect.value_or(std::set<uint16_t>()))
-      if (!allow(kConnectTcp, port)) return refused("landlock");
+      if (!allow_port(set, port, kConnectTcp)) return refused("landlock");
   }
-  if (syscall(SYS_landlock_restrict_self, set.get(), 0) != 0) return refused("landlock");
+  if (!restrict_self(set)) return refused("landlock");
   return {};
 }
-
-}  // namespace landlock
 
 // The rest of the parent's life. The child knows by the parent's end of the pipe that there is a parent.
 [[noreturn]] void stand_for(pid_t child, UniqueFd alive) {
@@ -210,7 +185,7 @@ Result<UniqueFd> in_child(bool own_users, const struct stat& owner, UniqueFd map
       wanted.network && !own_users &&
       std::any_of(wanted.listen.begin(), wanted.listen.end(), [](uint16_t port) { return port < kFirstFreePort; });
   if (auto dropped = drop_capabilities(low_ports ? 1U << CAP_NET_BIND_SERVICE : 0); !dropped) return dropped.error();
-  if (auto restricted = landlock::restrict(root->get(), wanted); !restricted) return restricted.error();
+  if (auto restricted = restrict_by_landlock(root->get(), wanted); !restricted) return restricted.error();
   return root;
 }
 

@@ -35,6 +35,7 @@
 #include <thread>
 #include <unistd.h>
 
+#include "base/landlock.h"
 #include "proxy/files.h"
 
 namespace oboro::proxy {
@@ -324,7 +325,7 @@ TEST_F(ProxyLockdown, NetworkNoneHasNone) {
 TEST_F(ProxyLockdown, PortsThatItMayHave) {
   // The test only tries to bind, and in a network namespace of its own.
   if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "this host: no network namespace";
-  const long landlock = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1);
+  const long landlock_version = landlock::version();
   wanted.network = true;
   const auto bind_to = [](uint16_t port) {
     return [port] {
@@ -338,7 +339,7 @@ TEST_F(ProxyLockdown, PortsThatItMayHave) {
   wanted.listen = {5140};
   EXPECT_EQ(confined(bind_to(5140)), 0);
   EXPECT_NE(confined(bind_to(514)), 0);
-  if (landlock >= 4) {
+  if (landlock_version >= 4) {
     EXPECT_NE(confined(bind_to(5141)), 0) << "Landlock knows the ports";
   }
   wanted.listen = {514};
@@ -348,7 +349,7 @@ TEST_F(ProxyLockdown, PortsThatItMayHave) {
 // The kernel's rule knows no UDP ports, and no hosts at all. These are for network_policy.h.
 TEST_F(ProxyLockdown, TcpPortsThatItMayConnectTo) {
   if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "this host: no network namespace";
-  if (syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) < 4) GTEST_SKIP() << "this host: its Landlock knows no ports";
+  if (landlock::version() < 4) GTEST_SKIP() << "this host: its Landlock knows no ports";
   wanted.network = true;
   // Nobody listens there: this is about the kernel's first check.
   const auto connect_to = [](uint16_t port) {

@@ -15,6 +15,8 @@ void members(S& s, Text&& text, Number&& number, Boolean&& boolean, Real&& real,
   text("qemu", s.qemu);
   text("vm", s.vm);
   number("pid", s.pid);
+  number("qemu_pid", s.qemu_pid);
+  text("landlock", s.landlock);
   text("state", s.state);
   text("paused", s.paused);
   text("kernel_release", s.kernel_release);

@@ -14,9 +14,11 @@ struct Status {
   std::string engine;  // "tcg"
   std::string qemu;    // version
   std::string vm;
-  uint64_t pid = 0;    // of `oboro run`
-  std::string state;   // "starting", "booting", "tracing", "ended", "failed"
-  std::string paused;  // why the machine stands still; empty: it does not
+  uint64_t pid = 0;  // of `oboro run`
+  uint64_t qemu_pid = 0;
+  std::string landlock;  // what QEMU may not do to processes outside its walls (supervisor/launch/walls.h)
+  std::string state;     // "starting", "booting", "tracing", "ended", "failed"
+  std::string paused;    // why the machine stands still; empty: it does not
   std::string kernel_release;
   std::string build_id;
   uint64_t hooks_armed = 0;

@@ -161,6 +161,9 @@ Result<void> Guest::add(Result<Loop::Watch> watch, Loop::Watch& kept) {
 Result<void> Guest::watch(Loop& loop, Child qemu, std::function<void()> over) {
   loop_ = &loop;
   qemu_.emplace(std::move(qemu));
+  status_.qemu_pid = static_cast<uint64_t>(qemu_->pid());
+  if (options_.walls) status_.landlock = walls_.landlock();
+  if (auto written = store::write_status(options_.state_dir, status_); !written) return written;
   on_over_ = std::move(over);
   control_end_.reset();
   commands_end_.reset();

@@ -33,7 +33,10 @@ class Guest {
   static Result<std::unique_ptr<Guest>> prepare(Options options);
 
   const MachineOptions& machine() const { return options_.machine; }
+  const std::string& state_directory() const { return options_.state_dir; }
+  const std::string& version() const { return version_; }
   const std::vector<disk::ResolvedDisk>& disks() const { return disks_; }
+  const Walls* walls() const { return options_.walls ? &walls_ : nullptr; }
   // The descriptors that QEMU inherits. They are valid until watch().
   Inherited inherited() const;
 
@@ -78,6 +81,7 @@ class Guest {
   Options options_;
   std::vector<disk::ResolvedDisk> disks_;
   std::string version_;
+  const Walls walls_ = Walls::raise();
   std::unique_ptr<JournalWriter> journal_;
   UniqueFd settings_, ram_;
   UniqueFd control_, commands_;          // our ends

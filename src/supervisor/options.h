@@ -20,6 +20,7 @@ struct Options {
   store::Keeping journal;
   uint64_t capacity = link::Settings::kDefaultCapacity;  // managed objects that there is room for
   bool allow_untraced = false;
+  bool walls = false;  // QEMU can be, and is, put behind Walls
   Parts parts;
   std::string builder;  // oboro-profile
   ProxyPlace proxy;     // where proxies of hidden services run

@@ -85,19 +85,31 @@ Result<Ending> run(const Options& given) {
     if (given.machine.engine == Engine::automatic)
       say(usable ? "engine kvm" : fmt::format("engine tcg: {}", usable.error().message));
   }
-  // QEMU is our child, and the kernel kills it when we end. This setting has the same effect, should that ever fail.
+  options.walls = is_sandboxed(machine.further, true);
+  // The kernel kills our child when we end, unless it has become another user since. This setting has the same effect.
   options.policy.on(policy::Trouble::supervisor_loss) = policy::Reaction::kill;
   Result<std::unique_ptr<Guest>> prepared = Guest::prepare(std::move(options));
   if (!prepared) return prepared.error();
   Guest& guest = **prepared;
 
+  std::optional<QemuUser> user;
+  if (takes_a_user(guest.machine()) && geteuid() == 0) {
+    Result<QemuUser> taken = QemuUser::take(guest.state_directory());
+    if (taken)
+      user.emplace(std::move(*taken));
+    else
+      say(fmt::format("QEMU stays root: {}", taken.error().message));
+  }
+
   const TerminalGuard terminal;
   const Inherited fds = guest.inherited();
-  const Command command = qemu_command(guest.machine(), guest.disks(), given.parts, fds, terminal.is_terminal());
+  const Command command =
+      qemu_command(guest.machine(), guest.disks(), given.parts, fds,
+                   user ? user->arguments(guest.version()) : std::vector<std::string>(), terminal.is_terminal());
   Supervisor supervisor(guest);
   if (auto ready = supervisor.set_up(); !ready) return ready.error();
   if (auto begun = guest.begin(); !begun) return begun.error();
-  Result<Child> child = Child::start(command.words, command.environment, fds.all());
+  Result<Child> child = Child::start(command.words, command.environment, fds.all(), guest.walls());
   if (!child) {
     guest.give_up(child.error());
     return child.error();
@@ -147,6 +159,7 @@ Error become_qemu(const Options& given, const std::vector<std::string>& argument
   const std::vector<int> qemus = inherited_descriptors();
   Options options = given;
   options.machine.engine = Engine::kvm;
+  options.walls = is_sandboxed(arguments, false);
   Result<std::unique_ptr<Guest>> prepared = Guest::prepare(std::move(options));
   if (!prepared) return prepared.error();
   Guest& guest = **prepared;
@@ -188,6 +201,8 @@ Error become_qemu(const Options& given, const std::vector<std::string>& argument
   for (const int fd : fds.all()) fcntl(fd, F_SETFD, 0);
   for (const std::string& variable : kvm_environment(guest.machine(), given.parts, fds))
     putenv(strdup(variable.c_str()));
+  if (const Walls* walls = guest.walls(); walls)
+    if (const int error = walls->enter(); error != 0) return io_error("walls around QEMU", error);
   std::vector<char*> argv{const_cast<char*>(guest.machine().qemu.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

@@ -16,7 +16,7 @@
 namespace oboro::supervisor {
 
 Result<Child> Child::start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
-                           const std::vector<int>& inherited) {
+                           const std::vector<int>& inherited, const Walls* walls) {
   std::vector<char*> argv;
   argv.reserve(command.size() + 1);
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
@@ -44,8 +44,11 @@ Result<Child> Child::start(const std::vector<std::string>& command, const std::v
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
     for (const int fd : inherited) fcntl(fd, F_SETFD, 0);
-    execve(argv[0], argv.data(), variables.data());
-    const int error = errno;
+    int error = walls ? walls->enter() : 0;
+    if (error == 0) {
+      execve(argv[0], argv.data(), variables.data());
+      error = errno;
+    }
     (void)!write(report[1], &error, sizeof error);
     _exit(127);
   }

@@ -54,12 +54,22 @@ std::string preload(const Parts& parts) {
   return parts.preload + (others && *others ? std::string(":") + others : "");
 }
 
+bool is_option(std::string_view argument, std::initializer_list<std::string_view> options) {
+  if (argument.starts_with("--")) argument.remove_prefix(1);
+  return std::find(options.begin(), options.end(), argument) != options.end();
+}
+
 bool has_option(const std::vector<std::string>& arguments, std::initializer_list<std::string_view> options) {
-  return std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
-    std::string_view name = argument;
-    if (name.starts_with("--")) name.remove_prefix(1);
-    return std::find(options.begin(), options.end(), name) != options.end();
-  });
+  return std::any_of(arguments.begin(), arguments.end(), [&](const auto& one) { return is_option(one, options); });
+}
+
+// Whether QEMU becomes a user that its arguments name.
+bool names_a_user(const std::vector<std::string>& arguments) {
+  for (size_t i = 0; i < arguments.size(); ++i)
+    if (is_option(arguments[i], {"-runas"}) || (i > 0 && is_option(arguments[i - 1], {"-run-with"}) &&
+                                                ("," + arguments[i]).find(",user=") != std::string::npos))
+      return true;
+  return false;
 }
 
 }  // namespace
@@ -126,12 +136,20 @@ Result<void> check(const MachineOptions& m) {
   return {};
 }
 
+bool is_sandboxed(const std::vector<std::string>& arguments, bool otherwise) {
+  for (size_t i = arguments.size(); i-- > 1;)
+    if (is_option(arguments[i - 1], {"-sandbox"})) return arguments[i] == "on" || arguments[i].starts_with("on,");
+  return otherwise;
+}
+
+bool takes_a_user(const MachineOptions& m) { return !has_option(m.further, {"-sandbox"}) && !names_a_user(m.further); }
+
 std::vector<std::string> kvm_environment(const MachineOptions& m, const Parts& parts, const Inherited& fds) {
   return {"LD_PRELOAD=" + preload(parts), fmt::format("OBORO_KVM={},hooks={}", start_of(fds), m.hooks)};
 }
 
 Command qemu_command(const MachineOptions& m, const std::vector<disk::ResolvedDisk>& disks, const Parts& parts,
-                     const Inherited& fds, bool terminal) {
+                     const Inherited& fds, const std::vector<std::string>& user, bool terminal) {
   Command result;
   std::vector<std::string>& command = result.words;
   const bool kvm = m.engine == Engine::kvm;
@@ -161,8 +179,12 @@ Command qemu_command(const MachineOptions& m, const std::vector<disk::ResolvedDi
   }
   if (!has_option(m.further, {"-nic", "-netdev", "-net", "-nodefaults"}))
     add({"-netdev", "user,id=oboro-net", "-device", "virtio-net-pci,netdev=oboro-net,romfile="});
+  // The filter is there when QEMU becomes another user, by the calls that elevateprivileges denies. After that they are
+  // of no use to it.
+  const char* change = !user.empty() || names_a_user(m.further) ? "allow" : "deny";
   if (!has_option(m.further, {"-sandbox"}))
-    add({"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"});
+    add({"-sandbox", fmt::format("on,obsolete=deny,elevateprivileges={},spawn=deny,resourcecontrol=deny", change)});
+  command.insert(command.end(), user.begin(), user.end());
   if (!m.kernel.empty()) add({"-kernel", m.kernel});
   if (!m.initrd.empty()) add({"-initrd", m.initrd});
   if (!m.append.empty()) add({"-append", m.append});

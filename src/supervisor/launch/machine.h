@@ -56,10 +56,17 @@ struct Command {
 // The variables that make a QEMU load oboro-kvm.so.
 std::vector<std::string> kvm_environment(const MachineOptions& machine, const Parts& parts, const Inherited& fds);
 
+// Whether a QEMU with these arguments filters its system calls, and so gives up all further privileges. otherwise: if
+// they do not say.
+bool is_sandboxed(const std::vector<std::string>& arguments, bool otherwise);
+
+// Whether the machine leaves both to us: QEMU's sandbox, and the user that QEMU becomes.
+bool takes_a_user(const MachineOptions& machine);
+
 // The command that starts QEMU. The machine's engine is decided. disks: the machine's disks, as disk::resolve() found
-// them.
+// them. user: QemuUser::arguments(), or nothing.
 Command qemu_command(const MachineOptions& machine, const std::vector<disk::ResolvedDisk>& disks, const Parts& parts,
-                     const Inherited& fds, bool terminal);
+                     const Inherited& fds, const std::vector<std::string>& user, bool terminal);
 
 // A value as QEMU's option parser takes it: ",," for a comma.
 std::string qemu_escape(std::string_view value);

@@ -15,8 +15,11 @@
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <signal.h>
 #include <string>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include <unordered_map>
 #include <utility>
@@ -46,6 +49,8 @@ struct Plugin final : engine::Placement, engine::Stopping {
   std::vector<TcgVcpu> vcpus;                               // by index; as many as the machine can have at most
   std::unordered_map<uint64_t, const engine::Hook*> hooks;  // read while code is translated, and not while stopped
   std::function<void()> change;                             // the change that was asked for
+  const pid_t parent = getppid();                           // the supervisor
+  std::once_flag bound;                                     // to it, for life
 
   engine::Placed place(const engine::Wanted& wanted) override {
     for (const engine::Hook& hook : wanted.hooks)
@@ -107,12 +112,21 @@ bool may_announce_kernel(const qemu_plugin_insn* insn) {
          arch::may_set_system_call_entry(code);
 }
 
+// A process that changes its user (-run-with user=) is not ended with its parent any more, though it was started so.
+// QEMU has done that before its machine runs.
+void end_with_supervisor() {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != plugin->parent) plugin->end("the supervisor is gone");
+}
+
 void on_translate(qemu_plugin_tb* tb, void*) {
   const Phase phase = plugin->boot->phase();
   const uint64_t start = qemu_plugin_tb_vaddr(tb);
-  if (start == arch::kResetVector)
+  if (start == arch::kResetVector) {
+    std::call_once(plugin->bound, end_with_supervisor);
     qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_reset_vector, QEMU_PLUGIN_CB_R_REGS,
                                            nullptr);
+  }
   const bool low = start < arch::kLowCodeEnd;
   if (phase == Phase::starting && low) {
     qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), on_low_code, QEMU_PLUGIN_CB_RW_REGS_PC,
