@@ -40,10 +40,15 @@ bool write_file(const std::string& path, const std::string& text) {
 
 // A user namespace in which root's files on disk are nobody's. Nothing: the host gives none.
 UniqueFd mapping_of_root() {
+  const pid_t parent = getpid();
   const auto child = static_cast<pid_t>(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0));
   if (child < 0) return {};
-  if (child == 0)
-    for (;;) pause();
+  if (child == 0) {
+    // We may be killed before we end it.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (getppid() == parent) pause();
+    _exit(1);
+  }
   const std::string process = fmt::format("/proc/{}", child);
   const std::string map = fmt::format("0 {} 1", kNobody);
   UniqueFd space;

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/io_error.h"
+#include "base/thread.h"
 #include "store/journal/bytes.h"
 #include "store/journal/segment_file.h"
 #include "stream/recorder.h"
@@ -48,10 +49,14 @@ Result<void> send_head(const store::Keeping& keeping, const std::string& vm, con
 }
 
 Archivist::Archivist(std::string directory, store::Keeping keeping, Say say)
-    : directory_(std::move(directory)),
-      keeping_(std::move(keeping)),
-      say_(std::move(say)),
-      thread_([this] { work(); }) {}
+    : directory_(std::move(directory)), keeping_(std::move(keeping)), say_(std::move(say)) {}
+
+Result<void> Archivist::start() {
+  Result<std::thread> thread = start_thread([this] { work(); });
+  if (!thread) return thread.error();
+  thread_ = std::move(*thread);
+  return {};
+}
 
 Archivist::~Archivist() {
   {
@@ -59,7 +64,7 @@ Archivist::~Archivist() {
     ending_ = true;
   }
   wake_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Archivist::look() {

@@ -30,7 +30,8 @@ class Archivist {
   // is mended.
   using Say = std::function<void(std::string what, bool is_event)>;
   Archivist(std::string state_directory, store::Keeping keeping, Say say);
-  ~Archivist();  // waits for what is under way: a segment, or a command (kCommandMs)
+  Result<void> start();  // errors: limit (no thread)
+  ~Archivist();          // waits for what is under way: a segment, or a command (kCommandMs)
 
   void look();                                  // there is another segment, or time has passed
   void send(std::string vm, store::Head head);  // the newest replaces one that was not sent yet

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "store/journal/bytes.h"
 #include "stream/cursor.h"
 #include "supervisor/checkpoint.h"
@@ -141,7 +142,14 @@ Result<void> JournalWriter::start(std::string engine, std::string qemu) {
     if (!is_event) complain(what);
     warn(std::move(what));
   });
-  thread_ = std::thread([this] { work(); });
+  Result<void> archives = archivist_->start();
+  if (!archives) archivist_.reset();
+  Result<std::thread> thread = archives ? start_thread([this] { work(); }) : archives.error();
+  if (!thread) {
+    (void)finish(thread.error().message);
+    return thread.error();
+  }
+  thread_ = std::move(*thread);
   return {};
 }
 

@@ -1,0 +1,75 @@
+"""The points at which something fails: drawn from a seed, each by its number alone, so that one can be run again."""
+
+import dataclasses
+import random
+
+from .injector import CALLS
+
+FAULTED = 2  # starts that something may happen to; one follows to which nothing happens
+STEPS = (400, 700, 1000)  # up to which step of the guest each start goes
+MEANWHILE = ("kill", "term", "hup", "kill-guest", "kill-proxy", "second")
+# What may become of a call. A process may be killed at each.
+ERRORS = {"write": ("ENOSPC", "EIO", "EINTR", "short", "torn"), "pwrite": ("ENOSPC", "EIO"), "sync": ("EIO", "ENOSPC"),
+          "rename": ("ENOSPC", "EIO"), "link": ("ENOSPC", "EIO"), "unlink": ("EIO",), "open": ("EMFILE", "ENOSPC", "EIO"),
+          "truncate": ("EIO",), "allocate": ("ENOSPC", "EINTR"), "mmap": ("ENOMEM",), "memfd": ("ENOMEM", "EMFILE"), "mkdir": ("ENOSPC",),
+          "malloc": ("ENOMEM",), "fork": ("EAGAIN",), "thread": ("EAGAIN",), "socket": ("EMFILE", "ENOMEM")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """One start of the guest, up to a step, and what happens to it: nothing; or something at an event of the guest's; or at a call of the
+    supervisor's."""
+
+    last: int
+    event: int = 0
+    when: str = "before"
+    what: str = "none"
+    call: str = ""
+    number: int = 0
+    count: int = 1
+    action: str = ""
+    power: bool = False  # what was not synchronised is lost, when the process has ended
+
+    def __str__(self):
+        if self.call:
+            times = f" and the {self.count - 1} after it" if self.count > 1 else ""
+            return f"{self.action} at {self.call} {self.number}{times}{', power loss' if self.power else ''}"
+        return f"{self.what} {self.when} event {self.event}" if self.event else "nothing"
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    number: int
+    starts: tuple
+    keep_little: bool  # older segments of the journal are removed meanwhile
+
+    def __str__(self):
+        kept = " (old segments are removed)" if self.keep_little else ""
+        return "; then ".join(str(start) for start in self.starts) + kept
+
+
+def draw(seed, number, reference, proxies, only=None):
+    """reference: for each start, how many events and calls there are if nothing happens. proxies: there are some. only: a call or one of
+    MEANWHILE, which is taken for all faults."""
+    dice = random.Random(f"{seed}:{number}")
+    starts = [_start(dice, STEPS[i], *reference[i], proxies, only) for i in range(dice.choice((1, 1, FAULTED)))]
+    first = FAULTED - len(starts)
+    if first and dice.random() < 0.3:  # it begins with a journal that is there already
+        starts.insert(0, Start(STEPS[0]))
+        starts[1] = dataclasses.replace(starts[1], last=STEPS[1])
+    return Point(number, tuple(starts), keep_little=not any(start.power for start in starts) and dice.random() < 0.3)
+
+
+def _start(dice, last, events, counts, proxies, only):
+    meanwhile = [what for what in MEANWHILE if (proxies or what != "kill-proxy") and only in (None, what)]
+    calls = [call for call in CALLS if counts.get(call) and only in (None, call)]
+    if meanwhile and (not calls or dice.random() < 0.3):
+        return Start(last, event=dice.randint(1, events), when=dice.choice(("before", "after")), what=dice.choice(meanwhile))
+    call = dice.choice(calls)
+    number = dice.randint(1, counts[call])
+    if dice.random() < 0.5:
+        action = dice.choice(("kill", "killed", "term"))
+        return Start(last, call=call, number=number, action=action, power=action != "term" and dice.random() < 0.4)
+    action = dice.choice(ERRORS[call])
+    return Start(last, call=call, number=number, action=action, count=dice.choice((1, 1, 3)) if action.startswith("E") else 1,
+                 power=action == "torn" and dice.random() < 0.4)
