@@ -46,7 +46,7 @@ def prepared(options, directory):
         here = os.path.join(directory, f"reference{int(proxies)}")
         os.mkdir(here)
         try:
-            return proxies, *reference(os.path.abspath(options.build), here, proxies), why
+            return proxies, reference(os.path.abspath(options.build), here, proxies), why
         except ToolError as error:
             if not proxies:
                 raise
@@ -68,7 +68,7 @@ def main(arguments=None):
 def run(options, directory):
     begin = time.monotonic()
     print(f"seed {options.seed}", flush=True)
-    proxies, counted, listed, why = prepared(options, directory)
+    proxies, listed, why = prepared(options, directory)
     for name in os.listdir(directory):
         shutil.rmtree(os.path.join(directory, name))
     skipped = 0
@@ -77,7 +77,7 @@ def run(options, directory):
         print(f"skipped: kill-proxy: this host: proxies do not run: {why}", flush=True)
 
     def one(number):
-        point = points.draw(options.seed, number, counted, proxies, options.only)
+        point = points.draw(options.seed, number, proxies, options.only)
         here = os.path.join(directory, f"point{number}")
         os.mkdir(here)
         return point, here, *check(os.path.abspath(options.build), here, point, proxies, listed)
@@ -100,7 +100,7 @@ def run(options, directory):
             else:
                 shutil.rmtree(here, ignore_errors=True)
     count = len(numbers)
-    print(f"{count} points in {time.monotonic() - begin:.0f} s; at {idle} nothing happened, as the run did less than the one before")
+    print(f"{count} points in {time.monotonic() - begin:.0f} s; at {idle} nothing happened, as the run did less than others do")
     print(f"{count - failed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 
