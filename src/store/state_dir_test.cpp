@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -105,7 +104,7 @@ pid_t keeps(int half = -1) {
   }
   if (half >= 0) {
     ::dup2(half, 0);
-    ::syscall(SYS_close_range, 1, ~0U, 0);
+    ::close_range(1, ~0U, 0);
   }
   ::close(ready[1]);
   for (;;) ::pause();
