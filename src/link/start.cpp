@@ -18,9 +18,10 @@ Result<Start> Start::parse(std::span<const std::string_view> words) {
     const std::string_view key = word.substr(0, equals);
     const std::string_view value = equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
     bool understood = false;
-    for (const auto& [name, fd] : {std::pair("control", &start.control), std::pair("settings", &start.settings),
-                                   std::pair("ring", &start.ring), std::pair("ring-read", &start.ring_read),
-                                   std::pair("ram", &start.ram), std::pair("commands", &start.commands)})
+    for (const auto& [name, fd] :
+         {std::pair("control", &start.control), std::pair("settings", &start.settings), std::pair("ring", &start.ring),
+          std::pair("ring-read", &start.ring_read), std::pair("ram", &start.ram), std::pair("lock", &start.lock),
+          std::pair("commands", &start.commands)})
       if (key == name) understood = parse_number(value, *fd) && *fd >= 0;
     if (key == "below-4g") understood = parse_number(value, start.below_4g);
     if (key == "proxy") {  // memory:for-proxy:for-tracer:alive
@@ -56,7 +57,7 @@ Result<Start> Start::parse(std::string_view text) {
 }
 
 void Start::keep_from_children() const {
-  std::vector<int> fds = {control, settings, ring, ring_read, commands, ram};
+  std::vector<int> fds = {control, settings, ring, ring_read, commands, ram, lock};
   for (const Proxy& proxy : proxies)
     fds.insert(fds.end(), {proxy.memory, proxy.for_proxy, proxy.for_tracer, proxy.alive});
   for (const int fd : fds)

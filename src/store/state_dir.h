@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -20,17 +21,22 @@ Result<void> create_state_directory(const std::string& path);
 std::string lock_path(const std::string& state_directory);
 
 // Makes this process the only `oboro run` of the directory, for as long as the lock lives. The lock ends with the
-// process, however that ends.
+// process, however that ends. It has a second half for the guest's QEMU, which may outlive its supervisor: its records
+// go into a ring that nobody reads then, so no other run may begin meanwhile.
 class StateLock {
  public:
-  // Error: limit (another run has the lock; says its PID).
+  // Who is about to end is waited for: a supervisor whose guest has ended, or a guest whose supervisor was killed.
+  // Error: limit (another run has the lock, or its guest; says its PID), io.
   static Result<StateLock> take(const std::string& state_directory);
   // Whether an `oboro run` has the lock now.
   static bool is_taken(const std::string& state_directory);
+  // The guest's half, for QEMU to inherit, which can do nothing else with it. It ends with the last process that has
+  // it.
+  int guest_fd() const { return guest_fd_.get(); }
 
  private:
-  explicit StateLock(UniqueFd fd) : fd_(std::move(fd)) {}
-  UniqueFd fd_;
+  StateLock(UniqueFd fd, UniqueFd guest_fd) : fd_(std::move(fd)), guest_fd_(std::move(guest_fd)) {}
+  UniqueFd fd_, guest_fd_;
 };
 
 }  // namespace oboro::store

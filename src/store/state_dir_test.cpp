@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 #include "store/files.h"
@@ -87,6 +88,67 @@ TEST(StateLock, WhoAsksDoesNotKeepARunFromStarting) {
   EXPECT_EQ(taken, 50);
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
+}
+
+// A process that has the lock until it is killed: all of it, as a supervisor, or this half, as a guest.
+pid_t keeps(int half = -1) {
+  int ready[2];
+  EXPECT_EQ(::pipe(ready), 0);
+  const pid_t child = ::fork();
+  if (child != 0) {
+    ::close(ready[1]);
+    char none = 0;
+    EXPECT_EQ(::read(ready[0], &none, 1), 0) << "until it has nothing else open";
+    ::close(ready[0]);
+    return child;
+  }
+  if (half >= 0) {
+    ::dup2(half, 0);
+    ::close_range(1, ~0U, 0);
+  }
+  ::close(ready[1]);
+  for (;;) ::pause();
+}
+
+TEST(StateLock, AGuestThatOutlivesItsSupervisorKeepsItsDirectory) {
+  const TempDirectory temp;
+  auto first = StateLock::take(temp.path());
+  ASSERT_TRUE(first);
+  EXPECT_EQ(::fcntl(first->guest_fd(), F_GETFL) & O_ACCMODE, O_RDONLY) << "QEMU gets it";
+  const pid_t guest = keeps(first->guest_fd());
+  temp.write("lock", std::to_string(guest) + "\n");  // as oboro-qemu has it, which has become QEMU
+  first = Error{};
+  EXPECT_FALSE(StateLock::is_taken(temp.path()));
+  const auto second = StateLock::take(temp.path());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Errc::limit);
+  EXPECT_NE(second.error().message.find("(process " + std::to_string(guest) + "): end its QEMU first"),
+            std::string::npos)
+      << second.error().message;
+  ::kill(guest, SIGKILL);
+  ::waitpid(guest, nullptr, 0);
+  EXPECT_TRUE(StateLock::take(temp.path()));
+}
+
+TEST(StateLock, TheRestOfARunWhoseOwnerIsGoneIsWaitedFor) {
+  const TempDirectory temp;
+  const pid_t owner = ::fork();
+  if (owner == 0) ::_exit(0);
+  ::waitpid(owner, nullptr, 0);
+  for (const bool supervisor : {true, false}) {
+    auto first = StateLock::take(temp.path());
+    ASSERT_TRUE(first);
+    const pid_t rest = keeps(supervisor ? -1 : first->guest_fd());
+    temp.write("lock", std::to_string(owner) + "\n");
+    first = Error{};
+    std::thread end([rest] {
+      ::usleep(200'000);
+      ::kill(rest, SIGKILL);
+      ::waitpid(rest, nullptr, 0);
+    });
+    EXPECT_TRUE(StateLock::take(temp.path()));
+    end.join();
+  }
 }
 
 TEST(Status, RoundTrip) {

@@ -121,8 +121,8 @@ Result<void> Guest::make() {
 
 Inherited Guest::inherited() const {
   const stream::RingWriter::Files& ring = journal_->ring_for_tracer();
-  return {ram_.get(),      control_end_.get(),  settings_.get(),      ring.ring.get(),
-          ring.read.get(), commands_end_.get(), proxies_.tracer_fds()};
+  return {ram_.get(),          control_end_.get(),         settings_.get(),      ring.ring.get(), ring.read.get(),
+          commands_end_.get(), journal_->lock_for_guest(), proxies_.tracer_fds()};
 }
 
 Result<void> Guest::begin() {

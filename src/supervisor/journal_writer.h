@@ -55,6 +55,7 @@ class JournalWriter {
 
   const link::Settings& settings() const { return settings_; }
   uint64_t lines_read() const { return lines_read_; }  // of the journal, by open()
+  int lock_for_guest() const { return lock_.guest_fd(); }
   const stream::RingWriter::Files& ring_for_tracer() const { return for_tracer_; }
 
   Result<void> start(std::string engine, std::string qemu);  // journals `started`; the thread runs from here on

@@ -20,6 +20,7 @@
 #include <ctime>
 #include <fcntl.h>
 #include <map>
+#include <poll.h>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -84,6 +85,7 @@ class Guest {
     Event armed;
     armed.set(event::Armed{"6.1.0-faults", "00", 1, true, 1});
     report(armed);
+    (void)link::send(start_.control, link::MachineFound{});
     (void)link::send(start_.control, link::Armed{"6.1.0-faults", "00", 1, true, 1});
     while (step_ < plan_.last) {
       take_step(false);
@@ -274,13 +276,17 @@ class Guest {
                        std::to_string(event.object.generation) + "\n";
     tell("try " + line);
     const bool now = ++events_ == plan_.at;
-    if (now && !plan_.after) happen(plan_, [this] { answer(); });
+    if (now && !plan_.after)
+      happen(
+          plan_, [this] { answer(); }, [this] { return is_orphan(); });
     std::vector<std::byte> record;
     event::encode(event, record);
     if (!ring_.push(record) && !(ring_.wait_for_room(record.size(), kPatience) && ring_.push(record)))
       fail("the ring is full");
     tell("did " + std::to_string(event.seq) + "\n");
-    if (now && plan_.after) happen(plan_, [this] { answer(); });
+    if (now && plan_.after)
+      happen(
+          plan_, [this] { answer(); }, [this] { return is_orphan(); });
     if (told_to_end) _exit(0);
   }
 
@@ -296,6 +302,10 @@ class Guest {
     tell("run " + std::to_string(step_) + "\n");
   }
 
+  bool is_orphan() const {
+    pollfd channel{start_.control, 0, 0};
+    return poll(&channel, 1, 0) > 0;
+  }
   // All requests can be granted.
   void answer() const {
     for (;;) {
@@ -316,7 +326,7 @@ class Guest {
         fail("the ring cannot be read");
       answer();
       if (told_to_end) _exit(0);
-      if (written == taken) return;
+      if (written == taken || is_orphan()) return;
       usleep(1000);
     }
     fail("the supervisor takes nothing out of the ring");
@@ -336,13 +346,13 @@ int play(int argc, char** argv) {
     puts("QEMU emulator version 11.1.0");
     return 0;
   }
-  // Where there is a version to be told, there is no plan yet.
   std::string words;
   for (int i = 1; i + 1 < argc; ++i)
     if (std::string(argv[i]) == "-plugin") words = argv[i + 1];
   const size_t comma = words.find(',');
-  if (comma == std::string::npos) fail("there is no -plugin");
-  const auto start = link::Start::parse(words.substr(comma + 1));
+  const char* variable = getenv("OBORO_KVM");  // of oboro-qemu
+  if (comma == std::string::npos && variable == nullptr) fail("there is neither -plugin nor OBORO_KVM");
+  const auto start = link::Start::parse(comma == std::string::npos ? variable : words.substr(comma + 1));
   if (!start) fail(start.error().message);
   start->keep_from_children();
   struct sigaction action {};

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "store/status.h"
 
 namespace oboro::faults {
 namespace {
@@ -26,7 +27,13 @@ void second(const std::string& directory, const std::function<void()>& meanwhile
   }
 }
 
-void kill_proxies() {
+pid_t supervisor_of(const std::string& directory) {
+  const Result<store::Status> status = store::read_status(directory + "/../state/guest");
+  if (!status || status->pid <= 1) fail("there is no supervisor");
+  return static_cast<pid_t>(status->pid);
+}
+
+void kill_proxies(pid_t supervisor) {
   DIR* processes = opendir("/proc");
   if (processes == nullptr) return;
   while (const dirent* entry = readdir(processes)) {
@@ -35,7 +42,7 @@ void kill_proxies() {
     if (file == nullptr) continue;
     int pid = 0, parent = 0;
     std::array<char, 64> name{};
-    if (fscanf(file, "%d (%63[^)]) %*c %d", &pid, name.data(), &parent) == 3 && parent == getppid() &&
+    if (fscanf(file, "%d (%63[^)]) %*c %d", &pid, name.data(), &parent) == 3 && parent == supervisor &&
         std::string(name.data()) == "oboro-proxy")
       kill(pid, SIGKILL);
     fclose(file);
@@ -63,16 +70,21 @@ Plan plan_of(const char* text) {
   return plan;
 }
 
-void happen(const Plan& plan, const std::function<void()>& meanwhile) {
+void happen(const Plan& plan, const std::function<void()>& meanwhile, const std::function<bool()>& is_orphan) {
   const UniqueFd file(open((plan.directory + "/fired").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
   if (!file) fail("fired");
-  if (plan.what == "term") kill(getppid(), SIGTERM);
-  if (plan.what == "hup") kill(getppid(), SIGHUP);
+  const pid_t supervisor = supervisor_of(plan.directory);
+  if (plan.what == "term") kill(supervisor, SIGTERM);
+  if (plan.what == "hup") kill(supervisor, SIGHUP);
   if (plan.what == "kill-guest") kill(getpid(), SIGKILL);
-  if (plan.what == "kill-proxy") kill_proxies();
+  if (plan.what == "kill-proxy") kill_proxies(supervisor);
   if (plan.what == "second") second(plan.directory, meanwhile);
+  if (plan.what == "kill" || plan.what == "orphan") kill(supervisor, SIGKILL);
+  if (plan.what == "orphan") {
+    while (!is_orphan()) usleep(1000);
+    second(plan.directory, meanwhile);
+  }
   if (plan.what != "kill") return;
-  kill(getppid(), SIGKILL);
   // The kernel ends us with our supervisor: nothing more is to come from here. (A signal that ends it in order ends us
   // by one of its own.)
   for (;;) pause();

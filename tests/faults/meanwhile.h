@@ -13,6 +13,8 @@ namespace oboro::faults {
 //   kill-guest           SIGKILL to this process
 //   kill-proxy           SIGKILL to each proxy
 //   second               DIRECTORY/second is executed, and waited for
+//   orphan               SIGKILL to the supervisor, which the guest outlives (oboro-qemu); then as `second`
+// The supervisor is whom DIRECTORY/../state/guest/status.json names.
 struct Plan {
   std::string directory;
   uint64_t last = 0, at = 0;
@@ -22,8 +24,9 @@ struct Plan {
 
 // Ends the process if it is not in form.
 Plan plan_of(const char* text);
-// `meanwhile` is called while something is waited for. DIRECTORY/fired is there before it happens.
-void happen(const Plan& plan, const std::function<void()>& meanwhile);
+// `meanwhile` is called while something is waited for; `is_orphan`: whether the supervisor is gone. DIRECTORY/fired is
+// there before it happens.
+void happen(const Plan& plan, const std::function<void()>& meanwhile, const std::function<bool()>& is_orphan);
 
 [[noreturn]] void fail(const std::string& what);
 

@@ -58,7 +58,7 @@ class Case:
     share: bool = False  # may run in the guest of others
     host: list = dataclasses.field(default_factory=list)
     boots: list = dataclasses.field(default_factory=lambda: [[]])  # of lists of RUN lines
-    ends: list = dataclasses.field(default_factory=list)  # the end of each boot but the last: reboot or kill
+    ends: list = dataclasses.field(default_factory=list)  # the end of each boot but the last: reboot; kill; or kill, who, after how many events
     expect: list = dataclasses.field(default_factory=list)
     reject: list = dataclasses.field(default_factory=list)
     output: list = dataclasses.field(default_factory=list)  # of (line, compiled)
@@ -184,11 +184,11 @@ def _directive(case, word, rest, line):
     elif word == "RUN":
         case.boots[-1].append(rest)
     elif word == "REBOOT":
-        if rest not in ("", "kill"):
-            raise ValueError("REBOOT takes nothing, or 'kill'")
+        if not re.fullmatch(r"(kill( (qemu|run) [1-9]\d{0,5})?)?", rest):
+            raise ValueError("REBOOT takes nothing, or 'kill', or 'kill qemu EVENTS' or 'kill run EVENTS'")
         if not case.boots[-1]:
             raise ValueError("nothing is RUN before this REBOOT")
-        case.ends.append("kill" if rest else "reboot")
+        case.ends.append(rest or "reboot")
         case.boots.append([])
     elif word == "EXPECT":
         case.expect.append(_pattern(rest, line))

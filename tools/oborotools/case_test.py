@@ -43,6 +43,7 @@ class Reading(unittest.TestCase):
         self.refused("NAME n\nPACKAGES tar\nGUEST minimal\nRUN x\nOUTPUT x\n", 2, "no packages")
 
     def test_reboots_separate_scripts_and_need_a_disk(self):
+        self.assertEqual(self.read("NAME n\nRUN a\nREBOOT kill run 40\nRUN b\nOUTPUT x\n").ends, ["kill run 40"])
         read = self.read("NAME n\nRUN a\nRUN b\nREBOOT\nRUN c\nREBOOT kill\nRUN d\nOUTPUT x\n")
         self.assertEqual(read.boots, [["a", "b"], ["c"], ["d"]])
         self.assertEqual(read.ends, ["reboot", "kill"])
@@ -60,6 +61,7 @@ class Reading(unittest.TestCase):
         self.refused("NAME n\nOUTPUT (\n", 2, "no regular expression")
         self.refused("NAME n\nFILE /a gone.c\n", 2, "there is no file")
         self.refused("NAME n\nREBOOT\n", 2, "nothing is RUN before")
+        self.refused("NAME n\nRUN a\nREBOOT kill host 4\n", 3, "kill run EVENTS")
         self.refused("NAME n\nNETWORK mine\n", 2, "no network: own or host")
 
     def test_the_network_is_its_own_unless_it_says_otherwise(self):

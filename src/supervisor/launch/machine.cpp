@@ -43,8 +43,8 @@ bool is_executable(const std::string& path) {
 }
 
 std::string start_of(const Inherited& fds) {
-  std::string text = fmt::format("control={},settings={},ring={},ring-read={},commands={}", fds.control, fds.settings,
-                                 fds.ring, fds.ring_read, fds.commands);
+  std::string text = fmt::format("control={},settings={},ring={},ring-read={},commands={},lock={}", fds.control,
+                                 fds.settings, fds.ring, fds.ring_read, fds.commands, fds.lock);
   for (const std::vector<int>& proxy : fds.proxies) text += fmt::format(",proxy={}", fmt::join(proxy, ":"));
   return text;
 }

@@ -27,10 +27,10 @@ struct MachineOptions {
 
 // Descriptors that the QEMU process inherits.
 struct Inherited {
-  int ram = -1, control = -1, settings = -1, ring = -1, ring_read = -1, commands = -1;
+  int ram = -1, control = -1, settings = -1, ring = -1, ring_read = -1, commands = -1, lock = -1;
   std::vector<std::vector<int>> proxies{};  // Proxies::tracer_fds()
   std::vector<int> all() const {
-    std::vector<int> fds = {ram, control, settings, ring, ring_read, commands};
+    std::vector<int> fds = {ram, control, settings, ring, ring_read, commands, lock};
     for (const std::vector<int>& proxy : proxies) fds.insert(fds.end(), proxy.begin(), proxy.end());
     return fds;
   }

@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from ..cache import ToolError
-from . import points
+from . import guests, points
 from .check import check, reference
 from .injector import CALLS
 
@@ -35,6 +35,8 @@ def parse(arguments):
     made.add_argument("--point", type=int, metavar="N", help="this one alone; what it leaves is kept")
     made.add_argument("--only", choices=(*CALLS, *points.MEANWHILE), metavar="WHAT", help=f"one of {', '.join((*CALLS, *points.MEANWHILE))}")
     made.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="points at once (default: one for each CPU)")
+    made.add_argument("--guests", type=int, default=0, metavar="N", help="besides, N points with a real guest, on TCG (default 0)")
+    made.add_argument("--guest", type=int, metavar="N", help="this one of them, and nothing else")
     made.add_argument("--keep", action="store_true", help="keep what is left of failures")
     return made.parse_args(arguments)
 
@@ -46,7 +48,7 @@ def prepared(options, directory):
         here = os.path.join(directory, f"reference{int(proxies)}")
         os.mkdir(here)
         try:
-            return proxies, *reference(os.path.abspath(options.build), here, proxies), why
+            return proxies, reference(os.path.abspath(options.build), here, proxies), why
         except ToolError as error:
             if not proxies:
                 raise
@@ -66,43 +68,70 @@ def main(arguments=None):
 
 
 def run(options, directory):
-    begin = time.monotonic()
     print(f"seed {options.seed}", flush=True)
-    proxies, counted, listed, why = prepared(options, directory)
+    numbers, guest_numbers = range(options.points), range(options.guests)
+    if options.point is not None or options.guest is not None:
+        numbers, guest_numbers = ([] if one is None else [one] for one in (options.point, options.guest))
+    passed, failed, skipped = map(sum, zip(of_points(options, directory, numbers), of_guests(options, guest_numbers)))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+def of_points(options, directory, numbers):
+    """How many of these points passed, failed, and were skipped."""
+    if not numbers:
+        return 0, 0, 0
+    begin = time.monotonic()
+    proxies, listed, why = prepared(options, directory)
     for name in os.listdir(directory):
         shutil.rmtree(os.path.join(directory, name))
-    skipped = 0
     if not proxies:
-        skipped = 1
         print(f"skipped: kill-proxy: this host: proxies do not run: {why}", flush=True)
 
     def one(number):
-        point = points.draw(options.seed, number, counted, proxies, options.only)
+        point = points.draw(options.seed, number, proxies, options.only)
         here = os.path.join(directory, f"point{number}")
         os.mkdir(here)
-        return point, here, *check(os.path.abspath(options.build), here, point, proxies, listed)
+        try:
+            return point, here, *check(os.path.abspath(options.build), here, point, proxies, listed)
+        except Exception as error:  # pylint: disable=broad-except  (one point must not end all)
+            return point, here, [f"what it left could not be looked at: {error!r}"], True
 
-    numbers = range(options.points) if options.point is None else [options.point]
     failed = idle = 0
     with concurrent.futures.ThreadPoolExecutor(max(1, options.jobs)) as pool:
         for point, here, wrong, fired in pool.map(one, numbers):
             idle += not fired
-            if wrong:
-                failed += 1
-                print(f"FAILED point {point.number}: {point}", *(f"    {line}" for line in wrong[:12]), sep="\n")
+            failed += bool(wrong)
+            if wrong or options.point is not None:
+                told = [f"FAILED point {point.number}: {point}", *(f"    {line}" for line in wrong[:12])] if wrong else [f"ok     point {point.number}: {point}"]
                 only = f" --only {options.only}" if options.only else ""
-                print(f"    again: tests/faults/run --build {os.path.relpath(options.build)} --seed {options.seed}{only} --point {point.number}",
-                      flush=True)
-            elif options.point is not None:
-                print(f"ok     point {point.number}: {point}")
+                told += [f"    again: {again(options)}{only} --point {point.number}"] if wrong else []
+                print(*told, sep="\n", flush=True)
             if options.point is not None or (wrong and options.keep):
                 print(f"    left: {here}")
             else:
                 shutil.rmtree(here, ignore_errors=True)
-    count = len(numbers)
-    print(f"{count} points in {time.monotonic() - begin:.0f} s; at {idle} nothing happened, as the run did less than the one before")
-    print(f"{count - failed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+    print(f"{len(numbers)} points in {time.monotonic() - begin:.0f} s; at {idle} nothing happened, as the run did less than others do", flush=True)
+    return len(numbers) - failed, failed, int(not proxies)
+
+
+def again(options):
+    return f"tests/faults/run --build {os.path.relpath(options.build)} --seed {options.seed}"
+
+
+def of_guests(options, numbers):
+    """The same of these points with a real guest."""
+    wrongs = []
+
+    def report(number, what, wrong):
+        wrongs.append(wrong)
+        told = [f"FAILED guest {number}: {what}", *(f"    {line}" for line in wrong)] if wrong else [f"ok     guest {number}: {what}"]
+        print(*told, *([f"    again: {again(options)} --guest {number}"] if wrong else []), sep="\n", flush=True)
+
+    if numbers:
+        guests.run(os.path.abspath(options.build), options.seed, numbers, report)
+    failed = sum(map(bool, wrongs))
+    return len(wrongs) - failed, failed, 0
 
 
 def guarded():

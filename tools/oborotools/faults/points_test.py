@@ -1,13 +1,11 @@
 import unittest
 
-from . import points
-
-REFERENCE = [(500, {"write": 80, "sync": 40, "malloc": 30000, "link": 0})] * len(points.STEPS)
+from . import injector, points
 
 
 class Points(unittest.TestCase):
     def draw(self, number, seed="1", **more):
-        return points.draw(seed, number, REFERENCE, **{"proxies": True, **more})
+        return points.draw(seed, number, **{"proxies": True, **more})
 
     def test_a_point_is_known_by_seed_and_number_alone(self):
         all_of_them = [self.draw(i) for i in range(50)]
@@ -22,14 +20,14 @@ class Points(unittest.TestCase):
             self.assertEqual([start.last for start in starts], list(points.STEPS[:len(starts)]))
             for start in starts:
                 if start.call:
-                    self.assertIn(start.number, range(1, REFERENCE[0][1][start.call] + 1))
+                    self.assertIn(start.number, range(1, points.CALLS[start.call] + 1))
                     self.assertTrue(start.action)
                 else:
-                    self.assertIn(start.event, range(501))
+                    self.assertIn(start.event, range(points.EVENTS + 1))
 
     def test_all_kinds_come(self):
         found = [start for number in range(500) for start in self.draw(number).starts]
-        self.assertEqual({start.call for start in found if start.call}, {"write", "sync", "malloc"})
+        self.assertEqual({start.call for start in found if start.call}, set(injector.CALLS))
         self.assertEqual({start.what for start in found if start.event}, set(points.MEANWHILE))
         self.assertTrue(any(start.power for start in found) and any(start.count > 1 for start in found))
         self.assertTrue(any(self.draw(number).keep_little for number in range(50)))

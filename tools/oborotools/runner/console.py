@@ -43,12 +43,13 @@ def last_words(*names):
     return ""
 
 
-def came_to(text, boots, status, words):
-    """The exit statuses of the scripts of all boots, or (None, why they are not all there). `status`: of oboro run, which is over."""
+def came_to(text, boots, status, words, cut_short=0):
+    """The exit statuses of the scripts of all boots, or (None, why they are not all there). `status`: of oboro run, which is over. `cut_short`: so
+    many scripts may have been killed, but not the last one."""
     if failed := FAILED.search(text):
         return None, f"the guest could not run the case: {failed[1].strip()}"
     ends = END.findall(text)
-    if len(ends) < boots:
+    if len(ends) < boots - cut_short or not any(int(boot) == boots for boot, _ in ends):
         panic = re.search(r"Kernel panic - not syncing: .*", text)
         why = f"the guest's kernel panicked: {panic[0].strip()}" if panic else f"oboro run ended (status {status}) before the case's script did"
         return None, f"{why}, in boot {len(BEGIN.findall(text)) or 1} of {boots}{words}"

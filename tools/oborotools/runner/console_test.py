@@ -29,6 +29,10 @@ class ConsoleTest(unittest.TestCase):
     def test_all_boots_came_to_their_end(self):
         self.assertEqual(console.came_to(TWO, 2, 0, ""), ([0, 3], None))
 
+    def test_boots_that_may_be_cut_short(self):
+        self.assertEqual(console.came_to(TWO.replace("@oboro end 1 status=0", "killed here"), 2, 0, "", 1), ([3], None))
+        self.assertIsNone(console.came_to(TWO.replace("@oboro end 2 status=3", "killed here"), 2, 0, "", 1)[0])
+
     def test_why_they_did_not(self):
         for text, why in ((TWO[:60], "oboro run ended (status 7) before the case's script did, in boot 1 of 2; words"),
                           (TWO[:80], "oboro run ended (status 7) before the case's script did, in boot 2 of 2; words"),

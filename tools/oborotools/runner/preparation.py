@@ -38,7 +38,7 @@ def boots(case, port):
     """[(script, the end of the boot)] of a case's boots."""
     found = []
     for number, lines in enumerate(case.boots):
-        end = "poweroff" if number == len(case.boots) - 1 else {"reboot": "reboot", "kill": "wait"}[case.ends[number]]
+        end = "poweroff" if number == len(case.boots) - 1 else "wait" if case.ends[number].startswith("kill") else "reboot"
         found.append((f"export CASE_PORT={port}\n" + "\n".join(lines) + "\n", end))
     return found
 

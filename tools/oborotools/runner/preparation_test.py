@@ -52,8 +52,8 @@ class CommandTest(unittest.TestCase):
 
 class BootsTest(unittest.TestCase):
     def test_what_follows_each_boot(self):
-        case = Case("/c/x.case", boots=[["a", "b"], ["c"], ["d"]], ends=["reboot", "kill"])
-        self.assertEqual(preparation.boots(case, 7), [("export CASE_PORT=7\na\nb\n", "reboot"), ("export CASE_PORT=7\nc\n", "wait"),
+        case = Case("/c/x.case", boots=[["a", "b"], ["c"], ["e"], ["d"]], ends=["reboot", "kill", "kill run 40"])
+        self.assertEqual(preparation.boots(case, 7), [("export CASE_PORT=7\na\nb\n", "reboot"), ("export CASE_PORT=7\nc\n", "wait"), ("export CASE_PORT=7\ne\n", "wait"),
                                                       ("export CASE_PORT=7\nd\n", "poweroff")])
 
 

@@ -77,17 +77,21 @@ class Run:
 
     def all_boots(self):
         deadline = time.monotonic() + self.timeout
-        kills = [number for number, end in enumerate(self.case.ends, 1) if end == "kill"]
+        kills = [(number, *(end.split()[1:] or ("qemu", None))) for number, end in enumerate(self.case.ends, 1) if end.startswith("kill")]
+        cut_short = sum(events is not None for _, _, events in kills)
         while self.session(deadline, kills[0] if kills else None):
             kills.pop(0)
         self.statuses, problem = console.came_to(console.text_of(self.console), len(self.case.boots), self.process.returncode,
-                                                 self.last_words())
+                                                 self.last_words(), cut_short)
         if problem:
             self.statuses = []
             raise CaseFailed(problem)
 
-    def session(self, deadline, kill_at):
-        """One run of oboro; with `kill_at`, until the script of that boot has ended, when QEMU is killed: then it is true."""
+    def session(self, deadline, kill):
+        """One run of oboro; with `kill`, until the script of that boot has ended, or so many events are in the journal, when somebody is killed:
+        then it is true."""
+        boot, who, events = kill or (None, None, None)
+        before = self.events()
         with open(self.console, "ab") as output, open(self.errors, "ab") as errors:
             begin = output.tell()
             self.process = subprocess.Popen(self.apart(self.command), stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
@@ -102,8 +106,9 @@ class Run:
                 if STOP.is_set():
                     raise CaseFailed("interrupted")
                 text = console.text_of(self.console, begin)
-                if kill_at is not None and any(int(number) == kill_at for number, _ in console.END.findall(text)):
-                    self.kill_emulator()
+                over = any(int(number) == boot for number, _ in console.END.findall(text))
+                if over or (events and self.events() - before >= int(events)):
+                    (self.kill_supervisor if who == "run" else self.kill_emulator)()
                     return True
                 if "Kernel panic - not syncing" in text:
                     time.sleep(0.3)
@@ -113,6 +118,18 @@ class Run:
                     self.not_over(f"{self.timeout:g} s (TIMEOUT); {done} of {len(self.case.boots)} scripts had ended")
         finally:
             end_group(self.process)
+
+    def events(self):
+        """How many the journal has (in its newest segment)."""
+        try:
+            with open(os.path.join(self.state, "events.jsonl"), "rb") as file:
+                return file.read().count(b"\n")
+        except FileNotFoundError:
+            return 0
+
+    def kill_supervisor(self):
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def kill_emulator(self):
         emulator = emulator_of(self.process.pid)

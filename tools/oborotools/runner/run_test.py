@@ -67,6 +67,13 @@ class RunTest(unittest.TestCase):
         result = self.go("echo 'x Kernel panic - not syncing: no init'; sleep 60", factor="30")
         self.assertEqual(result.failures, ["the guest's kernel panicked: Kernel panic - not syncing: no init"])
 
+    def test_killed_after_so_many_events(self):
+        # The first time it goes on until it is killed; the second time it comes to its end.
+        first = ("echo @oboro begin 1; mkdir -p $CASE_STATE; for i in 1 2 3; do echo $i >>$CASE_STATE/events.jsonl; sleep 0.1; done; sleep 60")
+        once = f"if [ -e {self.top}/tried ]; then echo @oboro begin 2; echo done; echo @oboro end 2 status=0; else touch {self.top}/tried; {first}; fi"
+        result = self.go(once, "REBOOT kill run 3\nRUN s\n", factor="30")
+        self.assertEqual((result.outcome, result.failures), ("passed", []))
+
     def test_not_over_in_time(self):
         result = self.go("echo @oboro begin 1; sleep 60", factor="0.5")
         self.assertEqual(len(result.failures), 1)
