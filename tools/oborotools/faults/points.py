@@ -8,6 +8,7 @@ FAULTED = 2  # starts that something may happen to; one follows to which nothing
 CALLS = {"write": 50, "pwrite": 3, "sync": 28, "rename": 9, "link": 2, "unlink": 9, "open": 44, "truncate": 2, "allocate": 3, "mmap": 4, "memfd": 3,
          "mkdir": 6, "malloc": 20000, "fork": 3, "thread": 2, "socket": 4}
 EVENTS = 380
+FOR_EVER = 100000
 STEPS = (400, 700, 1000)  # up to which step of the guest each start goes
 MEANWHILE = ("kill", "term", "hup", "kill-guest", "kill-proxy", "second", "orphan")
 # What may become of a call. A process may be killed at each.
@@ -34,7 +35,7 @@ class Start:
 
     def __str__(self):
         if self.call:
-            times = f" and the {self.count - 1} after it" if self.count > 1 else ""
+            times = "" if self.count == 1 else " and all after it" if self.count == FOR_EVER else f" and the {self.count - 1} after it"
             return f"{self.action} at {self.call} {self.number}{times}{', power loss' if self.power else ''}"
         return f"{self.what} {self.when} event {self.event}" if self.event else "nothing"
 
@@ -72,5 +73,7 @@ def _start(dice, last, proxies, only):
         action = dice.choice(("kill", "killed", "term"))
         return Start(last, call=call, number=number, action=action, power=action != "term" and dice.random() < 0.4)
     action = dice.choice(ERRORS[call])
-    return Start(last, call=call, number=number, action=action, count=dice.choice((1, 1, 3)) if action.startswith("E") else 1,
+    # A disk that stays full: longer than a run tries again at its end.
+    count = FOR_EVER if action == "ENOSPC" and call in ("write", "sync") and dice.random() < 0.3 else dice.choice((1, 1, 3))
+    return Start(last, call=call, number=number, action=action, count=count if action.startswith("E") else 1,
                  power=action == "torn" and dice.random() < 0.4)
