@@ -2,6 +2,7 @@
 //
 //   FAULTS_CALL="CALL N COUNT ACTION"   at the N-th call of that kind, and at the COUNT - 1 after it
 //   FAULTS_SEEN=FILE                    gets what was counted (struct Seen), as it is counted
+//   FAULTS_FORKS=N                      not in this process, but in its descendant after N forks (default 0)
 //
 // CALL: a name of kNames. ACTION: the name or number of an error, with which the call fails; `short` (half of the bytes
 // are written); `kill` (SIGKILL, before the call), `killed` (after it), `torn` (half of the bytes, then SIGKILL);
@@ -66,6 +67,7 @@ enum class Then : uint8_t { go_on, fail, part, die, part_and_die };
 
 Seen* seen;
 pid_t owner;
+int forks_left;
 int call = -1;
 long first, count;
 Action action;
@@ -172,10 +174,13 @@ __attribute__((constructor)) void begin() {
     error = action == Action::fail ? error_of(what) : 0;
     if (call < 0 || (action == Action::fail && error <= 0)) not_understood();
   }
+  const char* forks = getenv("FAULTS_FORKS");
+  forks_left = forks != nullptr ? atoi(forks) : 0;
+  unsetenv("FAULTS_FORKS");
   unsetenv("FAULTS_CALL");
   unsetenv("FAULTS_SEEN");
   unsetenv("LD_PRELOAD");
-  owner = static_cast<pid_t>(syscall(SYS_getpid));
+  if (forks_left == 0) owner = static_cast<pid_t>(syscall(SYS_getpid));
   seen = reinterpret_cast<Seen*>(at);  // from here on calls count
 }
 
@@ -227,7 +232,9 @@ EXPORT pid_t fork() {
   const Then then = arrive(kFork);
   if (then == Then::fail) return -1;
   const pid_t child = real();
-  return child == 0 ? 0 : leave(then, child);
+  if (child != 0) return leave(then, child);
+  if (--forks_left == 0) owner = static_cast<pid_t>(syscall(SYS_getpid));
+  return 0;
 }
 
 EXPORT ssize_t write(int fd, const void* data, size_t size) {

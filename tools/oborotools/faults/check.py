@@ -70,7 +70,7 @@ def _of_end(start, ended):
     elif start.event and ended.fired:
         allowed |= {"kill": KILLED, "kill-guest": {1}}.get(start.what, set())
     wrong = [] if ended.status in allowed else [f"{ended}; it said: {ended.said.strip()[-400:]}"]
-    if ended.status in (1, 2) and "oboro: " not in ended.said:
+    if ended.status in (1, 2) and not any(name in ended.said for name in ("oboro: ", "oboro-qemu: ")):
         wrong.append(f"{ended} without a word why")
     return wrong
 

@@ -31,12 +31,14 @@ class Start:
     number: int = 0
     count: int = 1
     action: str = ""
+    detached: bool = False  # oboro-qemu: the supervisor is a process apart, which the guest may outlive
     power: bool = False  # what was not synchronised is lost, when the process has ended
 
     def __str__(self):
         if self.call:
             times = "" if self.count == 1 else " and all after it" if self.count == FOR_EVER else f" and the {self.count - 1} after it"
-            return f"{self.action} at {self.call} {self.number}{times}{', power loss' if self.power else ''}"
+            where = " of oboro-qemu's supervisor" if self.detached else ""
+            return f"{self.action} at {self.call} {self.number}{times}{where}{', power loss' if self.power else ''}"
         return f"{self.what} {self.when} event {self.event}" if self.event else "nothing"
 
 
@@ -66,14 +68,17 @@ def _start(dice, last, proxies, only):
     meanwhile = [what for what in MEANWHILE if (proxies or what != "kill-proxy") and only in (None, what)]
     calls = [call for call in CALLS if only in (None, call)]
     if meanwhile and (not calls or dice.random() < 0.3):
-        return Start(last, event=dice.randint(1, EVENTS), when=dice.choice(("before", "after")), what=dice.choice(meanwhile))
+        what = dice.choice(meanwhile)
+        return Start(last, event=dice.randint(1, EVENTS), when=dice.choice(("before", "after")), what=what, detached=what == "orphan")
     call = dice.choice(calls)
     number = dice.randint(1, CALLS[call])
+    detached = dice.random() < 0.25
     if dice.random() < 0.5:
         action = dice.choice(("kill", "killed", "term"))
-        return Start(last, call=call, number=number, action=action, power=action != "term" and dice.random() < 0.4)
+        return Start(last, call=call, number=number, action=action, detached=detached,
+                     power=action != "term" and dice.random() < 0.4)
     action = dice.choice(ERRORS[call])
     # A disk that stays full: longer than a run tries again at its end.
     count = FOR_EVER if action == "ENOSPC" and call in ("write", "sync") and dice.random() < 0.3 else dice.choice((1, 1, 3))
-    return Start(last, call=call, number=number, action=action, count=count if action.startswith("E") else 1,
+    return Start(last, call=call, number=number, action=action, count=count if action.startswith("E") else 1, detached=detached,
                  power=action == "torn" and dice.random() < 0.4)

@@ -101,8 +101,8 @@ class Scenario:
             variables["FAULTS_CALL"] = f"{start.call} {start.number} {start.count} {start.action}"
         event = f"{start.event} {start.when} {start.what}"
         command = self._command()
-        if start.what == "orphan":  # whose supervisor is another process, in which nothing can be counted
-            command, variables = self._command_of_qemu(), {}
+        if start.detached:  # it becomes QEMU, and its grandchild is the supervisor
+            command, variables["FAULTS_FORKS"] = self._command_of_qemu(), "2"
         words = os.path.join(self.directory, "said")
         # A file, not a pipe: nobody waits for those who may still have that open, but a user would not either.
         with open(words, "wb") as file:
