@@ -84,9 +84,11 @@ std::string json_line(const Picture& p) {
   json.text("paused", s.paused);
   json.boolean("running", p.running);
   if (p.running) json.number("pid", s.pid);
-  if (p.running) json.number("qemu_pid", s.qemu_pid);
-  json.list("walls", p.standing.walls);
-  json.list("gaps", p.standing.gaps);
+  if (p.running) {
+    json.number("qemu_pid", s.qemu_pid);
+    json.list("walls", p.standing.walls);
+    json.list("gaps", p.standing.gaps);
+  }
   json.text("engine", s.engine);
   json.text("qemu", s.qemu);
   json.text("kernel", s.kernel_release);
