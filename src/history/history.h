@@ -136,6 +136,8 @@ class History {
   std::vector<std::string> paths(const TrackedObject& file) const;
   event::Object describe(const TrackedObject& object) const;  // path: its first name, or its last
 
+  bool ends_with_boot(const TrackedObject& object) const;
+
   // One chain for each set of labels that came in the same way.
   std::vector<Chain> explain(const TrackedObject& object) const;
   std::vector<PersistentFile> persistent_files() const;  // present ones with labels, ascending by ID
@@ -173,7 +175,6 @@ class History {
   void end(TrackedObject& object);
   void end_boot();
   std::vector<Gain> gains_of(const TrackedObject& object) const;
-  bool ends_with_boot(const TrackedObject& object) const;
   static void add_once(std::vector<std::string>& list, std::string text);
   void incomplete(std::string reason);
   uint32_t intern(const std::string& word);
