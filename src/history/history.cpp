@@ -135,6 +135,11 @@ TrackedObject* History::tracked(ObjectKey key) {
   return object;
 }
 
+void History::forget_source() {
+  source_ = nullptr;
+  tree_.forget_source();
+}
+
 bool History::ends_with_boot(const TrackedObject& object) const {
   const auto* file = std::get_if<FileDetail>(&object.detail);
   return file == nullptr || !is_persistent(now_.words[file->fs]);

@@ -125,6 +125,8 @@ class History {
   const Figures& figures() const { return now_; }
   // The source has the changes now. `keep`: what is in memory stays there.
   void forget_changes(bool keep);
+  // What is in memory is all that there is from here on: what was asked for before.
+  void forget_source();
   size_t in_memory() const { return objects_.size() + tree_.in_memory(); }
 
   const TrackedObject* find(ObjectKey key) const;

@@ -79,6 +79,7 @@ class PathTree {
   const Entry& entry(Node node) const { return look(node); }
   // The source has the changes now. `keep`: what is in memory stays there.
   void forget_changes(bool keep);
+  void forget_source() { source_ = nullptr; }
 
  private:
   struct Key {

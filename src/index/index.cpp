@@ -26,12 +26,13 @@ std::optional<Error> of_other_labels(const std::string& directory, Standing& sta
   return std::nullopt;
 }
 
-// Why the index cannot be gone on from; nothing: it can. It has the labels of labels.json then, too.
+// Why the index cannot be gone on from (not_found: what it has was removed, as it was meant to be); nothing: it can. It
+// has the labels of labels.json then, too.
 std::optional<Error> does_not_fit(const std::string& directory, Standing& standing) {
   auto journal = store::JournalBytes::open(directory);
   if (!journal) return journal.error();
   if (journal->begin() != standing.begin)
-    return Error{Errc::invalid, "has what was removed from the journal since (retention)"};
+    return Error{Errc::not_found, "has what was removed from the journal since (retention)"};
   if (standing.cursor != stream::Cursor{}) {
     const auto there = stream::is_there(*journal, standing.cursor);
     if (!there) return there.error();
@@ -49,6 +50,10 @@ Error about(const std::string& directory, const Error& error) {
 
 Error of_another_version(const std::string& directory) {
   return {Errc::invalid, index_path(directory) + ": is of another version, or no index"};
+}
+
+Error no_index(const std::string& directory) {
+  return {Errc::not_found, index_path(directory) + ": there is no index yet"};
 }
 
 Result<stream::Reader> reader_at(const std::string& directory, const Standing& standing) {
@@ -71,6 +76,7 @@ uint64_t size_on_disk(const std::string& directory) {
 
 Result<std::unique_ptr<Snapshot>> Snapshot::open(const std::string& directory) {
   auto database = Database::open(index_path(directory), Database::Access::read);
+  if (!database && database.error().code == Errc::not_found) return no_index(directory);
   if (!database) return database.error();
   std::unique_ptr<Snapshot> snapshot(new Snapshot(directory, std::move(*database)));
   Database& file = *snapshot->database_;
@@ -80,7 +86,7 @@ Result<std::unique_ptr<Snapshot>> Snapshot::open(const std::string& directory) {
   if (ours && !*ours) return of_another_version(directory);
   auto standing = ours ? snapshot->tables_.standing() : std::nullopt;
   if (file.failure()) return *file.failure();
-  if (!standing) return Error{Errc::not_found, index_path(directory) + ": is empty"};
+  if (!standing) return no_index(directory);
   // The files beside it are opened by their names. If they are of its successor by now, nothing of this holds.
   if (file.was_replaced()) return Error{Errc::invalid, index_path(directory) + ": was replaced just now"};
   if (const auto why = does_not_fit(directory, *standing)) return about(directory, *why);
@@ -172,8 +178,8 @@ Result<std::string> Writer::take_up(uint64_t begin) {
       session.state.emplace(session.tables, std::move(standing->figures), standing->names);
       return why;
     }
-    if (misfit->code != Errc::invalid) return *misfit;
-    why = about(directory_, *misfit).message;
+    if (misfit->code != Errc::invalid && misfit->code != Errc::not_found) return *misfit;
+    if (misfit->code == Errc::invalid) why = about(directory_, *misfit).message;
   }
   session.batch = session.tables.batch();
   session.unwritten = true;

@@ -26,7 +26,8 @@ uint64_t size_on_disk(const std::string& state_directory);
 // disk: it is closed before anybody waits. Threads: one at a time.
 class Snapshot {
  public:
-  // Errors: not_found (no index), invalid (damaged, of another version, of another journal, ahead of it...), io.
+  // Errors: not_found (no index, or of what was removed from the journal), invalid (damaged, of another version, of
+  // another journal, ahead of it...), io.
   static Result<std::unique_ptr<Snapshot>> open(const std::string& state_directory);
 
   const Standing& standing() const { return standing_; }
@@ -67,7 +68,7 @@ class Writer {
   struct Step {
     uint64_t events = 0;  // that were taken
     bool at_end = false;  // there are no more in the journal now
-    std::string anew;     // why the index was begun anew; empty: it was not
+    std::string anew;     // what was wrong with the index, so that it was begun anew; empty: nothing
   };
   // Errors: not_found (no journal), limit (an index cannot have what this journal has), io (a full disk...), invalid.
   // What is in the index is as before then.
