@@ -17,8 +17,7 @@ constexpr std::chrono::milliseconds kGather(500);  // so that a batch is worth i
 
 }  // namespace
 
-Indexer::Indexer(std::string directory, Say say)
-    : directory_(std::move(directory)), say_(std::move(say)) {}
+Indexer::Indexer(std::string directory, Say say) : directory_(std::move(directory)), say_(std::move(say)) {}
 
 Result<void> Indexer::start() {
   Result<std::thread> thread = start_thread([this] { work(); });
