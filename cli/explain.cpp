@@ -29,29 +29,41 @@ struct ExplainArguments {
 };
 
 using Events = std::unordered_map<uint64_t, event::Event>;  // by their place among all
+using Numbered = std::optional<std::pair<uint64_t, event::Event>>;
 
-// Watches the events go by, once. Neither the state nor this object holds them. It notes where the events stand that
-// gave an object a label: that is enough to fetch the few that a chain names.
+// Watches the events go by. Neither the state nor this object holds them, but for those that have no place in the
+// journal yet.
 class Trail {
  public:
   explicit Trail(uint64_t leak_seq) : leak_seq_(leak_seq) {}
 
+  void begin() {
+    leak_.reset();
+    of_ring_.clear();
+    gains_.reset();
+  }
   void saw(const Loaded& loaded, const event::Event& event) {
     const uint64_t order = loaded.state.events();
-    if (std::exchange(gains_, loaded.state.gains()) != loaded.state.gains()) keep(order, loaded.reader.place(), event);
+    const bool gained = gains_ != loaded.state.gains();
+    gains_ = loaded.state.gains();
+    if (gained && !loaded.reader.place()) of_ring_.emplace(order, event);
     if (leak_seq_ != 0 && !leak_ && event.seq == leak_seq_) leak_.emplace(order, event);
   }
-  const std::optional<std::pair<uint64_t, event::Event>>& leak() const { return leak_; }
+  // The leak that is asked for. It may be before all events that were seen.
+  Result<Numbered> leak(Loaded& loaded) const {
+    if (leak_seq_ == 0 || !loaded.index) return leak_;
+    auto found = loaded.index->find_event(leak_seq_);
+    return found && !*found ? leak_ : found;
+  }
 
   Result<Events> fetch(stream::Reader& reader, const std::vector<history::Chain>& chains) const {
     Events out;
-    if (leak_) out.emplace(leak_->first, leak_->second);
     for (const auto& chain : chains)
-      for (const uint64_t order : chain.orders) {
+      for (size_t i = 0; i < chain.places.size(); ++i) {
+        const uint64_t order = chain.orders[i];
         if (const auto at = of_ring_.find(order); at != of_ring_.end()) out.insert(*at);
-        const auto at = places_.find(order);
-        if (at == places_.end() || out.contains(order)) continue;
-        auto event = reader.read_at(at->second);
+        if (chain.places[i] == history::kNoPlace || out.contains(order)) continue;
+        auto event = reader.read_at(chain.places[i]);
         if (!event) return event.error();
         out.emplace(order, std::move(*event));
       }
@@ -59,19 +71,10 @@ class Trail {
   }
 
  private:
-  void keep(uint64_t order, std::optional<uint64_t> place, const event::Event& event) {
-    if (place) {
-      places_.emplace(order, *place);
-    } else {
-      of_ring_.emplace(order, event);
-    }
-  }
-
   uint64_t leak_seq_;
-  uint64_t gains_ = 0;
-  std::unordered_map<uint64_t, uint64_t> places_;  // the places of the lines, by the event's place among all
+  std::optional<uint64_t> gains_;
   Events of_ring_;
-  std::optional<std::pair<uint64_t, event::Event>> leak_;
+  Numbered leak_;
 };
 
 std::string step_line(size_t number, const event::Event& event, const store::LabelNames& labels) {
@@ -113,6 +116,22 @@ void show_json(const Loaded& loaded, const event::Object& object, const std::vec
   }
 }
 
+struct Explained {
+  std::string not_found;  // the event that is asked for
+  bool is_managed = false;
+  event::Object object;
+  std::vector<history::Chain> chains;
+  Events events;
+
+  // The leak is what is explained: the last step of each chain whose labels it let out.
+  void leads_to(uint64_t order, event::Event leak) {
+    std::erase_if(chains, [&](const auto& chain) { return (chain.labels & leak.labels) == 0; });
+    for (auto& chain : chains) chain.orders.push_back(order);
+    object = leak.object;
+    events.emplace(order, std::move(leak));
+  }
+};
+
 int execute(const ExplainArguments& arguments) {
   const std::string& what = arguments.what;
   uint32_t pid = 0;
@@ -128,31 +147,42 @@ int execute(const ExplainArguments& arguments) {
         kExitUsage);
 
   Trail trail(seq);
-  auto loaded = load(arguments.directory, [&](const Loaded& so_far, const event::Event& e) { trail.saw(so_far, e); });
+  Explained found;
+  Question question;
+  question.begin = [&] { trail.begin(); };
+  question.saw = [&](const Loaded& so_far, const event::Event& event) { trail.saw(so_far, event); };
+  question.ask = [&](Loaded& loaded) -> Result<void> {
+    found = {};
+    auto leak = trail.leak(loaded);
+    if (!leak) return leak.error();
+    const history::TrackedObject* object = nullptr;
+    if (*leak) {
+      object = loaded.state.find(history::object_key((*leak)->second.from.type, (*leak)->second.from.id));
+    } else if (is_leak) {
+      found.not_found = fmt::format("no event has the number {}", seq);
+    } else if (is_id) {
+      object = loaded.state.find(history::object_key(type, id));
+    } else {
+      object = what.starts_with('/') ? loaded.state.find_file(what) : loaded.state.find_process(pid);
+    }
+    if (object == nullptr) return {};
+    found.is_managed = true;
+    found.chains = loaded.state.explain(*object);
+    auto events = trail.fetch(loaded.reader, found.chains);
+    if (!events) return events.error();
+    found.events = std::move(*events);
+    found.object = loaded.state.describe(*object);
+    if (*leak) found.leads_to((*leak)->first, std::move((*leak)->second));
+    return {};
+  };
+  auto loaded = load(arguments.directory, question);
   if (!loaded) return fail(loaded.error(), kExitFailed);
-  const history::TrackedObject* object = nullptr;
-  if (is_leak) {
-    if (!trail.leak()) return fail({Errc::not_found, fmt::format("no event has the number {}", seq)}, kExitNotFound);
-    const event::Object& from = trail.leak()->second.from;
-    object = loaded->state.find(history::object_key(from.type, from.id));
-  } else if (is_id) {
-    object = loaded->state.find(history::object_key(type, id));
-  } else {
-    object = what.starts_with('/') ? loaded->state.find_file(what) : loaded->state.find_process(pid);
-  }
-  if (object == nullptr) {
+  if (!found.not_found.empty()) return fail({Errc::not_found, found.not_found}, kExitNotFound);
+  if (!found.is_managed) {
     warn(loaded->problems);
     return fail({Errc::not_found, what + ": not managed, as far as the journal tells"}, kExitNotFound);
   }
-  std::vector<history::Chain> chains = loaded->state.explain(*object);
-  if (is_leak) {
-    std::erase_if(chains, [&](const auto& chain) { return (chain.labels & trail.leak()->second.labels) == 0; });
-    for (auto& chain : chains) chain.orders.push_back(trail.leak()->first);
-  }
-  auto events = trail.fetch(loaded->reader, chains);
-  if (!events) return fail(events.error(), kExitFailed);
-  const event::Object described = is_leak ? trail.leak()->second.object : loaded->state.describe(*object);
-  (arguments.json ? show_json : show)(*loaded, described, chains, *events);
+  (arguments.json ? show_json : show)(*loaded, found.object, found.chains, found.events);
   if (!finish_output()) return kExitFailed;
   warn(loaded->problems);
   return kExitOk;

@@ -81,29 +81,42 @@ std::string_view plural(ObjectType type) {
   }
 }
 
-int execute(const ListArguments& arguments) {
-  if (arguments.what == "hidden") return list_hidden(arguments.directory, arguments.json);
-  auto loaded = load(arguments.directory);
-  if (!loaded) return fail(loaded.error(), kExitFailed);
-  std::vector<std::vector<std::string>> rows{{"ID", "STATE", "LABELS", "SINCE", "WHAT"}};
-  size_t shown_count = 0;
+// Of each also its names: what is shown later, too, must have been asked for.
+std::vector<const TrackedObject*> asked_for(const history::History& state, const ListArguments& arguments) {
+  std::vector<const TrackedObject*> out;
   for (size_t i = static_cast<size_t>(ObjectType::none) + 1; i < static_cast<size_t>(ObjectType::count); ++i) {
     const auto type = static_cast<ObjectType>(i);
     if (arguments.what != "all" && arguments.what != plural(type)) continue;
-    for (const TrackedObject* object : loaded->state.objects(type)) {
-      if (object->ended && !arguments.ended) continue;
-      ++shown_count;
-      if (arguments.json) {
-        print(json_line(*loaded, *object));
-      } else {
-        rows.push_back(row(*loaded, *object));
-      }
+    for (const TrackedObject* object : state.objects(type, arguments.ended)) {
+      (void)state.paths(*object);
+      out.push_back(object);
     }
   }
+  return out;
+}
+
+int execute(const ListArguments& arguments) {
+  if (arguments.what == "hidden") return list_hidden(arguments.directory, arguments.json);
+  std::vector<const TrackedObject*> objects;
+  Question question;
+  question.begin = [&] { objects.clear(); };
+  question.ask = [&](Loaded& state) -> Result<void> {
+    objects = asked_for(state.state, arguments);
+    return {};
+  };
+  auto loaded = load(arguments.directory, question);
+  if (!loaded) return fail(loaded.error(), kExitFailed);
+  std::vector<std::vector<std::string>> rows{{"ID", "STATE", "LABELS", "SINCE", "WHAT"}};
+  for (const TrackedObject* object : objects)
+    if (arguments.json) {
+      print(json_line(*loaded, *object));
+    } else {
+      rows.push_back(row(*loaded, *object));
+    }
   if (rows.size() > 1) print(table(rows));
   if (!finish_output()) return kExitFailed;
   warn(loaded->problems);
-  if (shown_count > 0) return kExitOk;
+  if (!objects.empty()) return kExitOk;
   return fail({Errc::not_found, fmt::format("no managed {} now{}", arguments.what == "all" ? "objects" : arguments.what,
                                             arguments.ended ? " or before" : "; --ended shows those before")},
               kExitNotFound);

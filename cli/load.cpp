@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/output.h"
+#include "store/journal/bytes.h"
 #include "store/state_dir.h"
 #include "supervisor/checkpoint.h"
 #include "supervisor/read_back.h"
@@ -26,6 +27,50 @@ Result<stream::Reader> opened(Result<stream::Reader> reader, const std::string& 
   if (!reader && reader.error().code == Errc::not_found)
     return Error{Errc::not_found, directory + ": no journal there; oboro run makes it"};
   return reader;
+}
+
+constexpr uint64_t kSlowJournal = 64 << 20;  // it takes a second
+
+uint64_t journal_size(const std::string& directory) {
+  auto journal = store::JournalBytes::open(directory);
+  const auto end = journal ? journal->end() : journal.error();
+  return end ? *end - journal->begin() : 0;
+}
+
+// What held where reading begins.
+Result<void> begin(const std::string& directory, Loaded& loaded) {
+  if (loaded.index) {
+    loaded.state = loaded.index->state();
+    return {};
+  }
+  auto before = supervisor::held_at_begin(directory, loaded.reader.labels());
+  if (!before) return before.error();
+  loaded.state.begin_with(*before);
+  return {};
+}
+
+Result<Loaded> load_with(const std::string& directory, std::unique_ptr<index::Snapshot> index,
+                         const Question& question) {
+  const stream::Cursor from = index ? index->standing().cursor : stream::Cursor{};
+  auto reader = open_reader(directory, from);
+  if (!reader) return reader.error();
+  if (from != stream::Cursor{}) reader->go_on(index->standing().read);
+  Loaded loaded{std::move(*reader), std::move(index), {}, {}};
+  if (question.begin) question.begin();
+  const auto begun = begin(directory, loaded);
+  event::Event event;
+  for (;;) {
+    auto more = loaded.reader.next(event);
+    if (!more) return more.error();
+    if (!*more) break;
+    loaded.state.apply(event, loaded.reader.place().value_or(history::kNoPlace));
+    if (question.saw) question.saw(loaded, event);
+  }
+  if (question.ask)
+    if (auto asked = question.ask(loaded); !asked) return asked.error();
+  loaded.problems = problems_of(loaded.state, loaded.reader);
+  if (!begun) loaded.problems.push_back("of files from before the oldest record: " + begun.error().message);
+  return loaded;
 }
 
 }  // namespace
@@ -53,25 +98,23 @@ Result<stream::Reader> open_reader_before(const std::string& directory, uint64_t
   return opened(supervisor::open_before(directory, seq), directory);
 }
 
-Result<Loaded> load(const std::string& directory, const Onlooker& onlooker) {
-  auto checked = state_directory(directory);
-  if (!checked) return checked.error();
-  auto reader = open_reader(*checked);
-  if (!reader) return reader.error();
-  Loaded loaded{std::move(*reader), {}, {}};
-  auto before = supervisor::state_at_begin(*checked, loaded.reader.labels());
-  if (before) loaded.state = std::move(*before);
-  event::Event event;
-  for (;;) {
-    auto more = loaded.reader.next(event);
-    if (!more) return more.error();
-    if (!*more) break;
-    loaded.state.apply(event);
-    if (onlooker) onlooker(loaded, event);
+Result<Loaded> load(const std::string& given, const Question& question) {
+  auto directory = state_directory(given);
+  if (!directory) return directory.error();
+  auto snapshot = index::Snapshot::open(*directory);
+  if (snapshot) {
+    auto loaded = load_with(*directory, std::move(*snapshot), question);
+    if (!loaded || !loaded->index->failure()) {
+      if (loaded) loaded->state.forget_source();
+      if (loaded) loaded->index.reset();
+      return loaded;
+    }
+    snapshot = *loaded->index->failure();
   }
-  loaded.problems = problems_of(loaded.state, loaded.reader);
-  if (!before) loaded.problems.push_back("of files from before the oldest record: " + before.error().message);
-  return loaded;
+  const bool worth_it = snapshot.error().code != Errc::not_found || journal_size(*directory) > kSlowJournal;
+  if (worth_it)
+    message("all of the journal is read: " + snapshot.error().message + " (oboro index --rebuild makes it anew)");
+  return load_with(*directory, nullptr, question);
 }
 
 std::string shown_damage(const store::Damage::Line& line) {

@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
   add_detach(app, exit_code);
   add_resume(app, exit_code);
   add_verify(app, exit_code);
+  add_index(app, exit_code);
   add_completion(app, exit_code);
   try {
     app.parse(argc, argv);

@@ -26,6 +26,7 @@ void add_status(CLI::App& app, int& exit_code);
 void add_detach(CLI::App& app, int& exit_code);
 void add_resume(CLI::App& app, int& exit_code);
 void add_verify(CLI::App& app, int& exit_code);
+void add_index(CLI::App& app, int& exit_code);
 void add_completion(CLI::App& app, int& exit_code);
 
 // Lets an option be given several times. Each time it takes one word: the library's default for a list takes all words

@@ -11,13 +11,13 @@ using event::ObjectType;
 
 bool is_persistent(std::string_view fs) { return !fs.empty() && !fs.starts_with("dev "); }
 
-uint64_t History::lost() const { return std::max(gaps_, announced_lost_); }
+uint64_t History::lost() const { return std::max(now_.gaps, now_.announced_lost); }
 
 uint32_t History::intern(const std::string& word) {
   const auto at = word_index_.find(word);
   if (at != word_index_.end()) return at->second;
-  words_.push_back(word);
-  return word_index_.emplace(word, static_cast<uint32_t>(words_.size() - 1)).first->second;
+  now_.words.push_back(word);
+  return word_index_.emplace(word, static_cast<uint32_t>(now_.words.size() - 1)).first->second;
 }
 
 void History::add_once(std::vector<std::string>& list, std::string text) {
@@ -26,40 +26,41 @@ void History::add_once(std::vector<std::string>& list, std::string text) {
 }
 
 void History::incomplete(std::string reason) {
-  ++incomplete_events_;
-  add_once(reasons_, std::move(reason));
+  ++now_.incomplete_events;
+  add_once(now_.reasons, std::move(reason));
 }
 
 void History::count_sequence(const Event& event) {
   if (event.seq == 0) return;  // a note of the journal writer
-  if (event.seq <= last_seq_) {
-    ++out_of_order_;
+  if (event.seq <= now_.last_seq) {
+    ++now_.out_of_order;
     return;
   }
-  gaps_ += event.seq - last_seq_ - 1;
-  last_seq_ = event.seq;
+  now_.gaps += event.seq - now_.last_seq - 1;
+  now_.last_seq = event.seq;
 }
 
 // Counts the ID whether or not the object is kept: an ID is never given to another object.
 void History::count_id(const event::Object& object) {
   if (object.type == ObjectType::none) return;
-  next_id_ = std::max(next_id_, (object.id & ((uint64_t{1} << 56) - 1)) + 1);
+  now_.next_id = std::max(now_.next_id, (object.id & kIdMask) + 1);
 }
 
-void History::apply(const Event& event) {
-  ++order_;
+void History::apply(const Event& event, uint64_t place) {
+  ++now_.order;
+  place_ = place;
   count_sequence(event);
   count_id(event.from);
   count_id(event.object);
-  const bool new_boot = event.boot > boot_;
-  boot_ = std::max(boot_, event.boot);
+  const bool new_boot = event.boot > now_.boot;
+  now_.boot = std::max(now_.boot, event.boot);
   if ((event.kind == Kind::incomplete || event.kind == Kind::lost) && event.verdict == event::Verdict::deny &&
-      sends_refused_.empty())
-    sends_refused_ = event.kind == Kind::lost ? "records were lost" : event.as<event::Incomplete>().reason;
+      now_.sends_refused.empty())
+    now_.sends_refused = event.kind == Kind::lost ? "records were lost" : event.as<event::Incomplete>().reason;
   switch (event.kind) {
     case Kind::started:
-      warnings_.clear();
-      sends_refused_.clear();
+      now_.warnings.clear();
+      now_.sends_refused.clear();
       end_boot();
       break;
     case Kind::reset:
@@ -72,7 +73,7 @@ void History::apply(const Event& event) {
       spread(event, true);
       break;
     case Kind::leak:
-      ++leaks_;
+      ++now_.leaks;
       [[fallthrough]];
     case Kind::diffusion:
       spread(event, false);
@@ -101,13 +102,13 @@ void History::apply(const Event& event) {
       incomplete(event.as<event::Incomplete>().reason);
       break;
     case Kind::lost:
-      announced_lost_ += std::max<uint64_t>(event.as<event::Lost>().count, 1);
+      now_.announced_lost += std::max<uint64_t>(event.as<event::Lost>().count, 1);
       break;
     case Kind::command:
-      if (event.as<event::Command>().request == "resume") sends_refused_.clear();
+      if (event.as<event::Command>().request == "resume") now_.sends_refused.clear();
       break;
     case Kind::warning:
-      add_once(warnings_, event.as<event::Warning>().text);
+      add_once(now_.warnings, event.as<event::Warning>().text);
       break;
     case Kind::stopped:  // the guest's last state can be asked for until the next run starts
     case Kind::hidden:
@@ -118,9 +119,41 @@ void History::apply(const Event& event) {
   }
 }
 
-TrackedObject* History::tracked(const event::Object& object) {
-  const auto at = objects_.find(object_key(object.type, object.id));
-  return at == objects_.end() ? nullptr : &at->second;
+// The object with this key, from memory or else from the source.
+TrackedObject* History::object_of(ObjectKey key) const {
+  const auto at = objects_.find(key);
+  if (at != objects_.end()) return &at->second;
+  if (source_ == nullptr || (key & kIdMask) >= known_ids_) return nullptr;
+  auto taken = source_->object(key);
+  return taken ? &objects_.emplace(key, std::move(*taken)).first->second : nullptr;
+}
+
+// As object_of(), to change it.
+TrackedObject* History::tracked(ObjectKey key) {
+  TrackedObject* const object = object_of(key);
+  if (object != nullptr && source_ != nullptr) changed_.insert(key);
+  return object;
+}
+
+void History::forget_source() {
+  source_ = nullptr;
+  tree_.forget_source();
+}
+
+bool History::ends_with_boot(const TrackedObject& object) const {
+  const auto* file = std::get_if<FileDetail>(&object.detail);
+  return file == nullptr || !is_persistent(now_.words[file->fs]);
+}
+
+void History::forget_changes(bool keep) {
+  changed_.clear();
+  known_ids_ = now_.next_id;
+  if (keep) {
+    for (auto& [key, object] : objects_) object.gains.clear();  // the source has them
+  } else {
+    objects_.clear();
+  }
+  tree_.forget_changes(keep);
 }
 
 TrackedObject* History::track(const event::Object& object, const Event& event) {
@@ -130,16 +163,17 @@ TrackedObject* History::track(const event::Object& object, const Event& event) {
   if (auto* known = tracked(object)) return known;
   const bool persistent = object.type == ObjectType::file && is_persistent(object.fs);
   if (keep_ == Keep::lasting && !persistent) return nullptr;
-  if (keep_ == Keep::everything && objects_.size() >= max_objects_) {
+  if (keep_ == Keep::everything && source_ == nullptr && objects_.size() >= max_objects_) {
     incomplete("there are more than " + std::to_string(max_objects_) +
                " managed objects; the later ones are not shown");
     return nullptr;
   }
   TrackedObject& made = objects_[key];
+  if (source_ != nullptr) changed_.insert(key);
   made.type = object.type;
   made.id = object.id;
   made.since_ns = event.time_ns;
-  made.since_order = order_;
+  made.since_order = now_.order;
   if (object.type == ObjectType::file) {
     FileDetail& file = made.detail.emplace<FileDetail>();
     file.inode = object.inode;
@@ -151,8 +185,8 @@ TrackedObject* History::track(const event::Object& object, const Event& event) {
   } else {
     made.detail = SocketDetail{object.path, object.protocol, object.local, object.remote};
   }
-  if (!persistent) volatile_.push_back(key);
-  ++present_[static_cast<size_t>(object.type)];
+  if (!persistent && source_ == nullptr) volatile_.push_back(key);
+  ++now_.present[static_cast<size_t>(object.type)];
   return &made;
 }
 
@@ -161,8 +195,8 @@ void History::gain(TrackedObject& object, uint64_t labels, ObjectKey from, bool 
   if (fresh == 0) return;
   object.labels |= fresh;
   if (keep_ == Keep::lasting) return;
-  object.gains.push_back({order_, fresh, from, classified});
-  ++gains_;
+  object.gains.push_back({now_.order, fresh, from, classified, place_});
+  ++now_.gains;
 }
 
 void History::spread(const Event& event, bool classified) {
@@ -201,7 +235,7 @@ void History::update_process(TrackedObject& object, const event::Subject& subjec
 void History::add_name(TrackedObject& object, std::string_view path) {
   auto* file = std::get_if<FileDetail>(&object.detail);
   if (file == nullptr || object.ended) return;
-  const PathTree::Node node = tree_.make(words_[file->fs], path);
+  const PathTree::Node node = tree_.make(now_.words[file->fs], path);
   if (node == PathTree::kNone) {
     file->last_path = path;
     return;
@@ -216,8 +250,8 @@ void History::add_name(TrackedObject& object, std::string_view path) {
 }
 
 void History::drop_name(ObjectKey key, PathTree::Node node, bool clear, std::string_view path) {
-  const auto at = objects_.find(key);
-  auto* file = at == objects_.end() ? nullptr : std::get_if<FileDetail>(&at->second.detail);
+  TrackedObject* const object = tracked(key);
+  auto* file = object == nullptr ? nullptr : std::get_if<FileDetail>(&object->detail);
   if (file != nullptr) {
     const auto name = std::find(file->names.begin(), file->names.end(), node);
     if (name != file->names.end()) {
@@ -235,24 +269,24 @@ void History::drop_name(ObjectKey key, PathTree::Node node, bool clear, std::str
 // An exchange (RENAME_EXCHANGE) is two renames. The second one is the first one backwards, of another inode. A rename,
 // and one back again, are of the same inode.
 bool History::completes_exchange(const Event& event) const {
-  return event.as<event::Renamed>().old_path == last_rename_.to && event.object.path == last_rename_.from &&
-         event.object.fs == last_rename_.fs && event.object.inode != last_rename_.inode;
+  return event.as<event::Renamed>().old_path == now_.last_rename.to && event.object.path == now_.last_rename.from &&
+         event.object.fs == now_.last_rename.fs && event.object.inode != now_.last_rename.inode;
 }
 
 void History::rename(const Event& event) {
   const std::string& fs = event.object.fs;
   const std::string& old_path = event.as<event::Renamed>().old_path;
   if (completes_exchange(event)) {
-    tree_.put_back(last_rename_.displaced, fs, event.object.path);
-    last_rename_ = {};
+    tree_.put_back(now_.last_rename.displaced, fs, event.object.path);
+    now_.last_rename = {};
   } else {
     const bool known = tree_.find(fs, old_path) != PathTree::kNone;
     const PathTree::Node target = tree_.find(fs, event.object.path);
     const auto displaced = tree_.rename(fs, old_path, event.object.path);
     if (displaced.file != 0) drop_name(displaced.file, target, false, event.object.path);
     // If nothing had the old name, nothing was moved, and the other half is a rename like any other.
-    last_rename_ = {};
-    if (known) last_rename_ = {{fs, old_path, event.object.path, event.object.inode}, displaced.directory};
+    now_.last_rename = {};
+    if (known) now_.last_rename = {{fs, old_path, event.object.path, event.object.inode}, displaced.directory};
   }
   // Its old name may have been unknown, or it was displaced as the other half of an exchange.
   if (event.object.type == ObjectType::file)
@@ -263,7 +297,7 @@ void History::rename(const Event& event) {
 void History::end(TrackedObject& object) {
   if (object.ended) return;
   object.ended = true;
-  --present_[static_cast<size_t>(object.type)];
+  --now_.present[static_cast<size_t>(object.type)];
   auto* file = std::get_if<FileDetail>(&object.detail);
   if (file == nullptr) return;
   if (!file->names.empty()) file->last_path = tree_.path(file->names.front());
@@ -276,8 +310,8 @@ void History::end(TrackedObject& object) {
 // The words are removed together with their files: a guest may have made each file in a file system of its own.
 void History::forget(ObjectKey key) {
   objects_.erase(key);
-  if (words_.size() < 4 * objects_.size() + 64) return;
-  const std::vector<std::string> words = std::exchange(words_, {""});
+  if (now_.words.size() < 4 * objects_.size() + 64) return;
+  const std::vector<std::string> words = std::exchange(now_.words, {""});
   word_index_ = {{"", 0}};
   for (auto& [other, object] : objects_) {
     auto* file = std::get_if<FileDetail>(&object.detail);
@@ -288,6 +322,15 @@ void History::forget(ObjectKey key) {
 }
 
 void History::end_boot() {
+  if (source_ != nullptr) {
+    volatile_ = source_->present_of_boot();
+    for (const auto& [key, object] : objects_)
+      if (!object.ended && ends_with_boot(object)) volatile_.push_back(key);
+    for (const ObjectKey key : volatile_)
+      if (const auto* object = object_of(key); object != nullptr && !object->ended) end(*tracked(key));
+    volatile_ = {};
+    return;
+  }
   for (const ObjectKey key : volatile_)
     if (const auto at = objects_.find(key); at != objects_.end()) end(at->second);
   volatile_.clear();

@@ -6,7 +6,8 @@
 //
 // Every event counts, in whatever order the events come. A damaged or hostile journal gives a wrong or incomplete
 // state, which says that it is incomplete. It costs no more time than its events, and no more memory than kMaxObjects
-// objects; with Keep::lasting, no more than the files that bear labels at one time.
+// objects; with Keep::lasting, no more than the files that bear labels at one time; with a Source, no more than what
+// was asked for since the last forget_changes().
 //
 // Threads: one at a time.
 #pragma once
@@ -16,62 +17,22 @@
 #include <map>
 #include <string>
 #include <unordered_map>
-#include <variant>
+#include <unordered_set>
 #include <vector>
 
 #include "event/event.h"
+#include "history/object.h"
 #include "history/path_tree.h"
+#include "history/source.h"
 
 namespace oboro::history {
-
-// Identity of an object: its type in the high byte.
-using ObjectKey = uint64_t;
-constexpr ObjectKey object_key(event::ObjectType type, uint64_t id) {
-  return static_cast<uint64_t>(type) << 56 | (id & ((uint64_t{1} << 56) - 1));
-}
-
-// The event that gave an object labels that it did not have.
-struct Gain {
-  uint64_t order = 0;  // the event's place among all, from 1
-  uint64_t labels = 0;
-  ObjectKey from = 0;       // 0: classified by a pattern, or unknown
-  bool classified = false;  // by a pattern: the beginning of a chain
-};
-
-struct FileDetail {
-  uint64_t inode = 0;
-  uint32_t generation = 0;
-  uint32_t fs = 0;       // of History::word
-  uint32_t fs_type = 0;  // of History::word
-  bool unlinked = false;
-  std::vector<PathTree::Node> names;
-  std::string last_path;  // once it has no name
-};
-
-// The details of everything that is neither file nor process.
-struct SocketDetail {
-  std::string path;  // of a terminal, a queue, a segment
-  std::string protocol;
-  event::Endpoint local;
-  event::Endpoint remote;
-};
-
-struct TrackedObject {
-  event::ObjectType type = event::ObjectType::none;
-  uint64_t id = 0;
-  uint64_t labels = 0;
-  uint64_t since_ns = 0;
-  uint64_t since_order = 0;
-  bool ended = false;
-  std::vector<Gain> gains;  // at most 64: each brings a label
-  std::variant<std::monostate, FileDetail, event::Subject, SocketDetail> detail;
-};
 
 // How labels came to an object: the events (Gain::order) from the classification to the object, oldest first.
 struct Chain {
   uint64_t labels = 0;
   std::vector<uint64_t> orders;
-  bool complete = false;  // false: the beginning is unknown (lost records), or it is longer than kMaxChain
+  std::vector<uint64_t> places;  // of their lines (Gain::place)
+  bool complete = false;         // false: the beginning is unknown (lost records), or it is longer than kMaxChain
 };
 
 struct PersistentFile {
@@ -104,6 +65,31 @@ struct Lasting {
   bool operator==(const Lasting&) const = default;
 };
 
+// Everything that a History knows beside its objects and their names.
+struct Figures {
+  struct LastRename : Lasting::Rename {
+    PathTree::Node displaced = PathTree::kNone;
+    bool operator==(const LastRename&) const = default;
+  };
+  uint64_t order = 0;  // events
+  uint64_t last_seq = 0;
+  uint64_t next_id = 1;
+  uint64_t gains = 0;
+  uint64_t gaps = 0;
+  uint64_t announced_lost = 0;
+  uint64_t out_of_order = 0;
+  uint64_t leaks = 0;
+  uint64_t incomplete_events = 0;
+  uint32_t boot = 0;
+  std::string sends_refused;
+  std::vector<std::string> reasons, warnings;
+  std::array<uint64_t, static_cast<size_t>(event::ObjectType::count)> present{};
+  LastRename last_rename;
+  std::vector<std::string> words{""};  // identities and types of file systems
+
+  bool operator==(const Figures&) const = default;
+};
+
 enum class Keep : uint8_t {
   everything,  // present and ended objects, up to a bound, and how labels came to each
   lasting,     // what the next run has to know: no more than present files of file systems that outlive a boot, all of
@@ -124,44 +110,64 @@ class History {
   // place are not kept.
   explicit History(const Lasting& lasting, Keep keep = Keep::lasting);
   Lasting lasting() const;
+  // Goes on from there, with all objects that the source has. The source must outlive it, and stay as it is but for the
+  // changes that are taken from here.
+  History(Source& source, Figures figures, const PathTree::Count& names);
+  // As the constructor of that name, for one with a source that has nothing.
+  void begin_with(const Lasting& lasting);
 
-  void apply(const event::Event& event);
+  // `place`: of its line in the journal.
+  void apply(const event::Event& event, uint64_t place = kNoPlace);
+
+  // With a source: what is not as the source has it.
+  const std::unordered_set<ObjectKey>& changed() const { return changed_; }
+  const PathTree& names() const { return tree_; }
+  const Figures& figures() const { return now_; }
+  // The source has the changes now. `keep`: what is in memory stays there.
+  void forget_changes(bool keep);
+  // What is in memory is all that there is from here on: what was asked for before.
+  void forget_source();
+  size_t in_memory() const { return objects_.size() + tree_.in_memory(); }
 
   const TrackedObject* find(ObjectKey key) const;
   // The file that has this name now, on any file system; else the latest one that had it.
   const TrackedObject* find_file(std::string_view path) const;
   const TrackedObject* find_process(uint32_t pid) const;  // the latest with this PID
-  // Present and ended objects, in the order in which they became managed.
-  std::vector<const TrackedObject*> objects(event::ObjectType type) const;
+  // Present objects, or ended ones, too, in the order in which they became managed.
+  std::vector<const TrackedObject*> objects(event::ObjectType type, bool ended = true) const;
   std::vector<std::string> paths(const TrackedObject& file) const;
   event::Object describe(const TrackedObject& object) const;  // path: its first name, or its last
+
+  bool ends_with_boot(const TrackedObject& object) const;
 
   // One chain for each set of labels that came in the same way.
   std::vector<Chain> explain(const TrackedObject& object) const;
   std::vector<PersistentFile> persistent_files() const;  // present ones with labels, ascending by ID
 
-  uint64_t present(event::ObjectType type) const { return present_[static_cast<size_t>(type)]; }
+  uint64_t present(event::ObjectType type) const { return now_.present[static_cast<size_t>(type)]; }
   uint64_t size() const { return objects_.size() + tree_.size(); }  // objects, and directories and names of files
-  uint64_t events() const { return order_; }
-  uint64_t gains() const { return gains_; }  // how often an object got a label: changes with the events that Gain names
-  uint64_t last_seq() const { return last_seq_; }  // the highest
-  uint64_t next_id() const { return next_id_; }    // no object has had it, or a higher one, kept here or not
-  uint32_t boot() const { return boot_; }
-  uint64_t leaks() const { return leaks_; }
+  uint64_t events() const { return now_.order; }
+  uint64_t gains() const { return now_.gains; }  // how often an object got a label: changes with the events of Gains
+  uint64_t last_seq() const { return now_.last_seq; }  // the highest
+  uint64_t next_id() const { return now_.next_id; }    // no object has had it, or a higher one, kept here or not
+  uint32_t boot() const { return now_.boot; }
+  uint64_t leaks() const { return now_.leaks; }
   // Why the run refuses everybody's sends (it denies, and the result is incomplete); empty if it does not.
-  const std::string& sends_refused() const { return sends_refused_; }
+  const std::string& sends_refused() const { return now_.sends_refused; }
   uint64_t lost() const;  // records, by the gaps in the numbers or by the producer's own word, whichever says more
-  uint64_t out_of_order() const { return out_of_order_; }
-  const std::vector<std::string>& incomplete_reasons() const { return reasons_; }  // each once, at most kMaxReasons
-  const std::vector<std::string>& warnings() const { return warnings_; }           // of the run; as the reasons
-  uint64_t incomplete_events() const { return incomplete_events_; }
-  bool complete() const { return lost() == 0 && out_of_order_ == 0 && incomplete_events_ == 0; }
+  uint64_t out_of_order() const { return now_.out_of_order; }
+  const std::vector<std::string>& incomplete_reasons() const { return now_.reasons; }  // each once, at most kMaxReasons
+  const std::vector<std::string>& warnings() const { return now_.warnings; }           // of the run; as the reasons
+  uint64_t incomplete_events() const { return now_.incomplete_events; }
+  bool complete() const { return lost() == 0 && now_.out_of_order == 0 && now_.incomplete_events == 0; }
 
  private:
   void count_sequence(const event::Event& event);
   void count_id(const event::Object& object);
   TrackedObject* track(const event::Object& object, const event::Event& event);
-  TrackedObject* tracked(const event::Object& object);
+  TrackedObject* object_of(ObjectKey key) const;
+  TrackedObject* tracked(ObjectKey key);
+  TrackedObject* tracked(const event::Object& object) { return tracked(object_key(object.type, object.id)); }
   void spread(const event::Event& event, bool classified);
   void gain(TrackedObject& object, uint64_t labels, ObjectKey from, bool classified);
   void update_process(TrackedObject& object, const event::Subject& subject);
@@ -170,40 +176,26 @@ class History {
   void drop_name(ObjectKey file, PathTree::Node node, bool clear, std::string_view path);
   void end(TrackedObject& object);
   void end_boot();
+  std::vector<Gain> gains_of(const TrackedObject& object) const;
   static void add_once(std::vector<std::string>& list, std::string text);
   void incomplete(std::string reason);
   uint32_t intern(const std::string& word);
   void forget(ObjectKey key);
 
-  struct LastRename : Lasting::Rename {
-    PathTree::Node displaced = PathTree::kNone;
-  };
   bool completes_exchange(const event::Event& event) const;
 
   Keep keep_;
   size_t max_objects_;
-  std::unordered_map<ObjectKey, TrackedObject> objects_;
+  Source* source_ = nullptr;
+  Figures now_;
+  uint64_t place_ = kNoPlace;  // of the event that is applied
+  uint64_t known_ids_ = 1;     // the source has no object with this ID or a higher one
+  // Mutable: what comes from the source is no change.
+  mutable std::unordered_map<ObjectKey, TrackedObject> objects_;
+  std::unordered_set<ObjectKey> changed_;
   PathTree tree_;
-  std::vector<std::string> words_{""};
   std::map<std::string, uint32_t, std::less<>> word_index_{{"", 0}};
-  std::vector<ObjectKey> volatile_;  // what ends with the boot
-  std::array<uint64_t, static_cast<size_t>(event::ObjectType::count)> present_{};
-  std::vector<std::string> reasons_, warnings_;
-  LastRename last_rename_;
-  uint64_t incomplete_events_ = 0;
-  uint64_t order_ = 0;
-  uint64_t last_seq_ = 0;
-  uint64_t next_id_ = 1;
-  uint64_t gains_ = 0;
-  uint64_t gaps_ = 0;
-  uint64_t announced_lost_ = 0;
-  uint64_t out_of_order_ = 0;
-  uint64_t leaks_ = 0;
-  std::string sends_refused_;
-  uint32_t boot_ = 0;
+  std::vector<ObjectKey> volatile_;  // what ends with the boot; not what the source has
 };
-
-// A file system identity that outlives a boot: a UUID, not "dev 0:23".
-bool is_persistent(std::string_view fs);
 
 }  // namespace oboro::history

@@ -10,9 +10,9 @@ std::vector<PersistentFile> History::persistent_files() const {
   out.reserve(present(event::ObjectType::file));
   for (const auto& [key, object] : objects_) {
     const auto* file = std::get_if<FileDetail>(&object.detail);
-    if (file == nullptr || object.ended || object.labels == 0 || !is_persistent(words_[file->fs])) continue;
-    out.push_back({words_[file->fs], words_[file->fs_type], file->inode, file->generation, object.labels, object.id,
-                   paths(object), file->last_path});
+    if (file == nullptr || object.ended || object.labels == 0 || !is_persistent(now_.words[file->fs])) continue;
+    out.push_back({now_.words[file->fs], now_.words[file->fs_type], file->inode, file->generation, object.labels,
+                   object.id, paths(object), file->last_path});
     auto& names = out.back().names;
     std::erase_if(names,
                   [](const std::string& name) { return !name.starts_with('/'); });  // a name that was too long, and cut
@@ -22,13 +22,27 @@ std::vector<PersistentFile> History::persistent_files() const {
   return out;
 }
 
-Lasting History::lasting() const { return {persistent_files(), next_id_, last_seq_, boot_, last_rename_}; }
+Lasting History::lasting() const {
+  return {persistent_files(), now_.next_id, now_.last_seq, now_.boot, now_.last_rename};
+}
 
-History::History(const Lasting& lasting, Keep keep) : History(keep) {
-  next_id_ = lasting.next_id;
-  last_seq_ = lasting.last_seq;
-  boot_ = lasting.boot;
-  static_cast<Lasting::Rename&>(last_rename_) = lasting.last_rename;
+History::History(const Lasting& lasting, Keep keep) : History(keep) { begin_with(lasting); }
+
+History::History(Source& source, Figures figures, const PathTree::Count& names)
+    : keep_(Keep::everything),
+      max_objects_(0),
+      source_(&source),
+      now_(std::move(figures)),
+      known_ids_(now_.next_id),
+      tree_(source, names) {
+  for (size_t i = 0; i < now_.words.size(); ++i) word_index_.emplace(now_.words[i], static_cast<uint32_t>(i));
+}
+
+void History::begin_with(const Lasting& lasting) {
+  now_.next_id = lasting.next_id;
+  now_.last_seq = lasting.last_seq;
+  now_.boot = lasting.boot;
+  static_cast<Lasting::Rename&>(now_.last_rename) = lasting.last_rename;
   for (const PersistentFile& from : lasting.files) {
     event::Object object;
     object.type = event::ObjectType::file;

@@ -1,6 +1,7 @@
 #include "history/path_tree.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace oboro::history {
 namespace {
@@ -20,52 +21,96 @@ bool each_component(std::string_view path, Fn&& fn) {
 
 }  // namespace
 
+// A node that is nowhere is an empty one: a source may name such.
+const PathTree::Entry& PathTree::look(Node node) const {
+  static const Entry kNothing;
+  const auto known = nodes_.find(node);
+  if (known != nodes_.end()) return known->second;
+  if (source_ == nullptr || node == kNone) return kNothing;
+  auto entry = source_->entry(node);
+  if (!entry) return kNothing;
+  const Entry& taken = nodes_.emplace(node, std::move(*entry)).first->second;
+  if (taken.attached) index_.emplace(Key{taken.parent, taken.name}, node);
+  return taken;
+}
+
+PathTree::Entry& PathTree::at(Node node) {
+  (void)look(node);
+  if (source_ != nullptr && node != kNone) changed_.insert(node);
+  return nodes_[node];
+}
+
 PathTree::Node PathTree::child(Node parent, std::string_view name) const {
-  const auto at = index_.find(Key{parent, name});
-  return at == index_.end() ? kNone : at->second;
+  const auto known = index_.find(Key{parent, name});
+  if (known != index_.end()) return known->second;
+  const Node node = source_ == nullptr ? kNone : source_->child(parent, name);
+  // What is in memory already, and not under this name, has lost it since.
+  if (node == kNone || nodes_.contains(node)) return kNone;
+  const Entry& entry = look(node);
+  return entry.attached && entry.parent == parent && entry.name == name ? node : kNone;
 }
 
 PathTree::Node PathTree::make_child(Node parent, std::string_view name) {
   if (const Node known = child(parent, name); known != kNone) return known;
+  if (count_.nodes >= kMaxNodes - 1) return kNone;
   Node node = kNone;
   if (!free_.empty()) {
     node = free_.back();
     free_.pop_back();
   } else {
-    if (nodes_.size() >= kMaxNodes) return kNone;
-    node = static_cast<Node>(nodes_.size());
-    nodes_.emplace_back();
+    if (count_.highest == UINT32_MAX) return kNone;
+    node = ++count_.highest;
   }
+  ++count_.nodes;
   attach(node, parent, name);
   return node;
 }
 
 void PathTree::attach(Node node, Node parent, std::string_view name) {
-  Entry& entry = nodes_[node];
+  Entry& entry = at(node);
   entry.name = name;
   entry.parent = parent;
-  ++nodes_[parent].children;
+  entry.attached = true;
+  ++at(parent).children;
   index_.emplace(Key{parent, entry.name}, node);
 }
 
 void PathTree::detach(Node node) {
-  Entry& entry = nodes_[node];
-  const auto at = index_.find(Key{entry.parent, entry.name});
-  if (at != index_.end() && at->second == node) {
-    index_.erase(at);
-    --nodes_[entry.parent].children;
+  Entry& entry = at(node);
+  if (entry.attached) {
+    index_.erase(Key{entry.parent, entry.name});
+    --at(entry.parent).children;
   }
+  entry.attached = false;
   entry.parent = kNone;
 }
 
 void PathTree::prune(Node node) {
-  while (node != kNone && nodes_[node].children == 0 && nodes_[node].file == 0) {
-    const Node parent = nodes_[node].parent;
+  while (node != kNone && look(node).children == 0 && look(node).file == 0) {
+    const Node parent = look(node).parent;
+    if (look(node).name.empty()) return;  // only where a source says so
     detach(node);
-    nodes_[node] = Entry{};
+    if (source_ == nullptr) {
+      nodes_.erase(node);
+    } else {
+      at(node) = Entry{};
+    }
     free_.push_back(node);
+    --count_.nodes;
     node = parent;
   }
+}
+
+void PathTree::forget_changes(bool keep) {
+  if (!keep) {
+    index_.clear();
+    nodes_.clear();
+  } else {
+    for (const Node node : changed_)
+      if (const auto known = nodes_.find(node); known != nodes_.end() && known->second.name.empty())
+        nodes_.erase(known);
+  }
+  changed_.clear();
 }
 
 PathTree::Node PathTree::make(std::string_view fs, std::string_view path) {
@@ -91,7 +136,7 @@ PathTree::Node PathTree::find(std::string_view fs, std::string_view path) const 
 }
 
 void PathTree::clear_file(Node node) {
-  nodes_[node].file = 0;
+  at(node).file = 0;
   prune(node);
 }
 
@@ -105,8 +150,8 @@ PathTree::Displaced PathTree::rename(std::string_view fs, std::string_view from,
 }
 
 void PathTree::put_back(Node directory, std::string_view fs, std::string_view path) {
-  if (directory >= nodes_.size() || nodes_[directory].parent != kNone || nodes_[directory].name.empty() ||
-      nodes_[directory].name.starts_with('\0'))
+  const Entry& entry = look(directory);
+  if (entry.parent != kNone || entry.name.empty() || entry.name.starts_with('\0'))
     return;  // the directory's files are gone since
   move(directory, fs, path);
 }
@@ -117,8 +162,9 @@ PathTree::Displaced PathTree::move(Node moved, std::string_view fs, std::string_
   const Node parent = make(fs, slash == 0 ? "/" : to.substr(0, slash));
   if (parent == kNone) return {};
   // No node may come below itself. A kernel refuses that, too, so only a hostile journal can ask for it.
-  for (Node above = parent; above != kNone; above = nodes_[above].parent) {
-    if (above != moved) continue;
+  size_t steps = 0;
+  for (Node above = parent; above != kNone; above = look(above).parent) {
+    if (above != moved && ++steps < kMaxNodes) continue;
     prune(parent);
     return {};
   }
@@ -126,18 +172,17 @@ PathTree::Displaced PathTree::move(Node moved, std::string_view fs, std::string_
   Displaced displaced;
   if (const Node old = child(parent, name); old != kNone) {
     if (old == moved) return {};
-    displaced.file = nodes_[old].file;
-    nodes_[old].file = 0;
+    displaced.file = std::exchange(at(old).file, 0);
     // A directory that is replaced is really empty. If files below it are known, this is one half of an exchange, or
     // events about them were missed. The files stay known, without this name.
     detach(old);
-    if (nodes_[old].children == 0) {
+    if (look(old).children == 0) {
       prune(old);
     } else {
       displaced.directory = old;
     }
   }
-  const Node old_parent = nodes_[moved].parent;
+  const Node old_parent = look(moved).parent;
   detach(moved);
   attach(moved, parent, name);
   prune(old_parent);
@@ -147,8 +192,8 @@ PathTree::Displaced PathTree::move(Node moved, std::string_view fs, std::string_
 std::string PathTree::path(Node node) const {
   std::vector<std::string_view> names;
   size_t length = 0;
-  for (; node != kNone && length < kMaxShown; node = nodes_[node].parent) {
-    const std::string_view name = nodes_[node].name;
+  for (; node != kNone && length < kMaxShown; node = look(node).parent) {
+    const std::string_view name = look(node).name;
     if (name.starts_with('\0')) break;
     names.push_back(name);
     length += name.size() + 1;

@@ -1,14 +1,18 @@
 // The names of managed files as a tree, so that the rename of a directory renames everything below it at once, however
 // much that is. Every file system has a tree of its own: a name refers to one file there.
 //
+// The nodes are in memory; or elsewhere (NodeSource), and those that are asked for come into memory.
+//
 // Threads: one at a time. No operation recurses or costs more than the length of its paths and log(number of names).
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace oboro::history {
@@ -19,15 +23,40 @@ class PathTree {
   static constexpr Node kNone = 0;
   static constexpr size_t kMaxNodes = 8'000'000;
 
-  PathTree() : nodes_(1) {}
+  struct Entry {
+    Node parent = kNone;
+    uint32_t children = 0;
+    uint64_t file = 0;
+    bool attached = false;  // false: displaced, and has no path
+    std::string name;       // of a root: '\0' and the file system; empty: there is no such node
+  };
+  // How many nodes there are, and the highest that there has been.
+  struct Count {
+    uint64_t nodes = 0;
+    Node highest = kNone;
+    bool operator==(const Count&) const = default;
+  };
+  // Where the nodes are that are not in memory, as they were at the last forget_changes(). It may have anything:
+  // nothing here is read or written out of bounds, or goes on for ever, whatever it says.
+  class Source {
+   public:
+    virtual ~Source() = default;
+    virtual Node child(Node parent, std::string_view name) = 0;  // of an attached node; kNone: there is none
+    virtual std::optional<Entry> entry(Node node) = 0;
+  };
+
+  PathTree() = default;
+  PathTree(Source& source, const Count& count) : source_(&source), count_(count) {}
 
   // The node of this name, which is made if need be. kNone if the path is not absolute, or if the tree is full.
   Node make(std::string_view fs, std::string_view path);
   Node find(std::string_view fs, std::string_view path) const;
 
-  size_t size() const { return nodes_.size() - 1 - free_.size(); }
-  uint64_t file(Node node) const { return nodes_[node].file; }
-  void set_file(Node node, uint64_t file) { nodes_[node].file = file; }
+  size_t size() const { return count_.nodes; }
+  size_t in_memory() const { return nodes_.size(); }
+  const Count& count() const { return count_; }
+  uint64_t file(Node node) const { return look(node).file; }
+  void set_file(Node node, uint64_t file) { at(node).file = file; }
   // Takes the file off the node, and the node away if nothing is below it.
   void clear_file(Node node);
 
@@ -45,13 +74,14 @@ class PathTree {
   // front.
   std::string path(Node node) const;
 
+  // With a source: the nodes that are not as the source has them. A node without a name is gone.
+  const std::unordered_set<Node>& changed() const { return changed_; }
+  const Entry& entry(Node node) const { return look(node); }
+  // The source has the changes now. `keep`: what is in memory stays there.
+  void forget_changes(bool keep);
+  void forget_source() { source_ = nullptr; }
+
  private:
-  struct Entry {
-    Node parent = kNone;
-    uint32_t children = 0;
-    uint64_t file = 0;
-    std::string name;  // of a root: '\0' and the file system
-  };
   struct Key {
     Node parent;
     std::string_view name;  // of the entry
@@ -64,9 +94,17 @@ class PathTree {
   void attach(Node node, Node parent, std::string_view name);
   void prune(Node node);
 
-  std::deque<Entry> nodes_;  // a deque, because the keys refer to names in it
+  Entry& at(Node node);
+  const Entry& look(Node node) const;
+
+  Source* source_ = nullptr;
+  Count count_;
+  // Elements stay where they are, because the keys refer to names in them. Mutable: what comes from the source is no
+  // change.
+  mutable std::unordered_map<Node, Entry> nodes_;
+  mutable std::map<Key, Node> index_;  // ordered: a guest cannot make it slow by choosing names
+  std::unordered_set<Node> changed_;
   std::vector<Node> free_;
-  std::map<Key, Node> index_;  // ordered: a guest cannot make it slow by choosing names
 };
 
 }  // namespace oboro::history

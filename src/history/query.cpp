@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "history/history.h"
 
@@ -6,42 +7,81 @@ namespace oboro::history {
 
 using event::ObjectType;
 
-const TrackedObject* History::find(ObjectKey key) const {
-  const auto at = objects_.find(key);
-  return at == objects_.end() ? nullptr : &at->second;
+const TrackedObject* History::find(ObjectKey key) const { return object_of(key); }
+
+namespace {
+
+// Of two: the one that became managed later.
+void take_later(const TrackedObject*& best, const TrackedObject* other) {
+  const auto rank = [](const TrackedObject& object) { return std::pair(object.since_order, object.id); };
+  if (other != nullptr && (best == nullptr || rank(*other) > rank(*best))) best = other;
 }
+
+bool was_last_named(const TrackedObject& object, std::string_view path) {
+  const auto* file = std::get_if<FileDetail>(&object.detail);
+  return file != nullptr && file->names.empty() && file->last_path == path;
+}
+
+bool has_pid(const TrackedObject& object, uint32_t pid) {
+  const auto* process = std::get_if<event::Subject>(&object.detail);
+  return process != nullptr && process->pid == pid;
+}
+
+}  // namespace
 
 const TrackedObject* History::find_file(std::string_view path) const {
   const TrackedObject* best = nullptr;
-  const auto later = [&](const TrackedObject* candidate) {
-    if (candidate != nullptr && (best == nullptr || candidate->since_order > best->since_order)) best = candidate;
-  };
-  for (const std::string& fs : words_)
-    if (const PathTree::Node node = tree_.find(fs, path); node != PathTree::kNone) later(find(tree_.file(node)));
+  for (const std::string& fs : now_.words)
+    if (const PathTree::Node node = tree_.find(fs, path); node != PathTree::kNone)
+      take_later(best, find(tree_.file(node)));
   if (best != nullptr) return best;
+  if (source_ != nullptr)
+    source_->last_named(path, [&](ObjectKey key) {
+      const TrackedObject* const object = find(key);
+      if (object == nullptr || !was_last_named(*object, path)) return false;
+      take_later(best, object);
+      return true;
+    });
   for (const auto& [key, object] : objects_)
-    if (const auto* file = std::get_if<FileDetail>(&object.detail);
-        file != nullptr && file->names.empty() && file->last_path == path)
-      later(&object);
+    if (was_last_named(object, path)) take_later(best, &object);
   return best;
 }
 
 const TrackedObject* History::find_process(uint32_t pid) const {
   const TrackedObject* best = nullptr;
+  if (source_ != nullptr)
+    source_->with_pid(pid, [&](ObjectKey key) {
+      const TrackedObject* const object = find(key);
+      if (object == nullptr || !has_pid(*object, pid)) return false;
+      take_later(best, object);
+      return true;
+    });
   for (const auto& [key, object] : objects_)
-    if (const auto* process = std::get_if<event::Subject>(&object.detail); process != nullptr && process->pid == pid)
-      if (best == nullptr || object.since_order > best->since_order) best = &object;
+    if (has_pid(object, pid)) take_later(best, &object);
   return best;
 }
 
-std::vector<const TrackedObject*> History::objects(ObjectType type) const {
+std::vector<const TrackedObject*> History::objects(ObjectType type, bool ended) const {
+  if (source_ != nullptr)
+    source_->each(type, ended, [&](TrackedObject taken) {
+      const ObjectKey key = object_key(taken.type, taken.id);
+      objects_.try_emplace(key, std::move(taken));  // what is in memory is newer
+    });
   std::vector<const TrackedObject*> out;
   for (const auto& [key, object] : objects_)
-    if (object.type == type) out.push_back(&object);
+    if (object.type == type && (ended || !object.ended)) out.push_back(&object);
   std::sort(out.begin(), out.end(), [](const auto* a, const auto* b) {
     return a->since_order != b->since_order ? a->since_order < b->since_order : a->id < b->id;
   });
   return out;
+}
+
+// All of them: those of before, which the source has, and then those in memory.
+std::vector<Gain> History::gains_of(const TrackedObject& object) const {
+  std::vector<Gain> gains;
+  if (source_ != nullptr) gains = source_->gains(object_key(object.type, object.id));
+  gains.insert(gains.end(), object.gains.begin(), object.gains.end());
+  return gains;
 }
 
 std::vector<std::string> History::paths(const TrackedObject& object) const {
@@ -63,8 +103,8 @@ event::Object History::describe(const TrackedObject& object) const {
     out.path = names.empty() ? file->last_path : names.front();
     out.inode = file->inode;
     out.generation = file->generation;
-    out.fs = words_[file->fs];
-    out.fs_type = words_[file->fs_type];
+    out.fs = now_.words[file->fs];
+    out.fs_type = now_.words[file->fs_type];
   } else if (const auto* process = std::get_if<event::Subject>(&object.detail)) {
     out.process = *process;
   } else if (const auto* socket = std::get_if<SocketDetail>(&object.detail)) {
@@ -82,20 +122,23 @@ std::vector<Chain> History::explain(const TrackedObject& object) const {
   std::vector<Chain> chains;
   for (uint64_t rest = object.labels; rest != 0; rest &= rest - 1) {
     const uint64_t label = rest & (~rest + 1);
-    Chain chain{.labels = label, .orders = {}, .complete = false};
+    Chain chain{.labels = label, .orders = {}, .places = {}, .complete = false};
     uint64_t before = ~uint64_t{0};
     for (const TrackedObject* at = &object; at != nullptr && chain.orders.size() < kMaxChain;) {
-      const auto gain = std::find_if(at->gains.begin(), at->gains.end(),
+      const std::vector<Gain> gains = gains_of(*at);
+      const auto gain = std::find_if(gains.begin(), gains.end(),
                                      [&](const Gain& g) { return (g.labels & label) != 0 && g.order < before; });
-      if (gain == at->gains.end()) break;
+      if (gain == gains.end()) break;
       // If an object is only known as the source of a later event, nobody recorded how it got its label.
       if (gain->from == 0 && !gain->classified) break;
       chain.orders.push_back(gain->order);
+      chain.places.push_back(gain->place);
       chain.complete = gain->classified;
       before = gain->order;
       at = gain->classified ? nullptr : find(gain->from);
     }
     std::reverse(chain.orders.begin(), chain.orders.end());
+    std::reverse(chain.places.begin(), chain.places.end());
     const auto same = std::find_if(chains.begin(), chains.end(), [&](const Chain& other) {
       return other.orders == chain.orders && other.complete == chain.complete;
     });

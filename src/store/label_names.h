@@ -28,6 +28,7 @@ class LabelNames {
   // "label-N".
   std::vector<std::string> names(uint64_t mask) const;
   size_t size() const { return names_.size(); }
+  const std::vector<std::string>& all() const { return names_; }  // by bit
 
  private:
   std::vector<std::string> names_;

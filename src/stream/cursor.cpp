@@ -89,6 +89,12 @@ Result<uint32_t> identify_journal(store::JournalBytes& journal) {
   return identity;
 }
 
+Result<bool> is_there(store::JournalBytes& journal, const Cursor& cursor) {
+  const auto identity = identify_journal(journal);
+  if (!identity) return identity.error();
+  return *identity == cursor.journal && is_line_before(journal, cursor);
+}
+
 Result<Cursor> find_cursor(const std::string& directory, const Cursor& cursor) {
   if (cursor == Cursor{}) return cursor;
   auto reader = store::JournalReader::open(directory);

@@ -34,6 +34,10 @@ Result<uint32_t> identify_journal(store::JournalBytes& journal);
 // removed with the oldest segment), io.
 Result<Cursor> find_cursor(const std::string& state_directory, const Cursor& cursor);
 
+// Whether the cursor's line is where the cursor says, in a journal that is the cursor's: all before it is there.
+// Errors: invalid (what is left of the journal does not say which it is), io.
+Result<bool> is_there(store::JournalBytes& journal, const Cursor& cursor);
+
 // A cursor behind the last line of the journal, which must be an event's. `seq`: of the last event that has one.
 // Errors: invalid (the last line is no event), io.
 Result<Cursor> cursor_at_end(const std::string& state_directory, uint64_t seq);

@@ -59,7 +59,24 @@ Result<bool> Reader::next_of_journal(event::Event& event) {
   cursor_.seq = last_seq_;
   cursor_.line = crc32c(std::as_bytes(std::span(journal_.line())));
   place_ = journal_.line_begin();
+  lines_ = journal_.line_number();
+  damaged_ = journal_.damage().count;
   return true;
+}
+
+ReadSoFar Reader::so_far() const {
+  ReadSoFar read{lines_, journal_.damage(), vm_, labels_};
+  read.damage.count = damaged_;
+  if (read.damage.first.size() > damaged_) read.damage.first.resize(damaged_);
+  return read;
+}
+
+void Reader::go_on(ReadSoFar read) {
+  lines_ = read.lines;
+  damaged_ = read.damage.count;
+  vm_ = std::move(read.vm);
+  labels_ = std::move(read.labels);
+  journal_.go_on(read.lines, std::move(read.damage));
 }
 
 Result<bool> Reader::next(event::Event& event) {

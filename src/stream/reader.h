@@ -23,6 +23,14 @@
 
 namespace oboro::stream {
 
+// What reading the events up to some place has shown of the journal besides them.
+struct ReadSoFar {
+  uint64_t lines = 0;  // 0: not known
+  store::Damage damage;
+  std::string vm;
+  store::LabelNames labels;
+};
+
 class Reader {
  public:
   // Goes on behind the cursor without reading the lines before it. Errors: not_found (no journal there), invalid (a
@@ -44,6 +52,11 @@ class Reader {
   // Where the line of the last event begins, for read_at(); nothing: the event came from the ring.
   std::optional<uint64_t> place() const { return place_; }
   Result<event::Event> read_at(uint64_t place) { return journal_.read_at(place, labels_); }
+
+  // Up to the last event that the journal gave.
+  ReadSoFar so_far() const;
+  // For a reader that was opened there, and gave nothing yet: goes on as the one that had read so far.
+  void go_on(ReadSoFar read);
 
   const store::LabelNames& labels() const { return labels_; }
   const std::string& vm() const { return vm_; }  // of the last event that named it
@@ -79,8 +92,9 @@ class Reader {
   bool ring_looked_at_ = false;  // from_ring_ was filled before the journal is read to its end
   int looks_left_ = 0;           // at a run that seems to be ending
   std::deque<event::Event> from_ring_;
-  std::set<Mark> shown_;   // given out from the ring: the journal will have them later
-  uint64_t last_seq_ = 0;  // of the journal
+  std::set<Mark> shown_;              // given out from the ring: the journal will have them later
+  uint64_t last_seq_ = 0;             // of the journal
+  uint64_t lines_ = 0, damaged_ = 0;  // up to its last event
   // Of the journal's last events, when its end was where the cursor is.
   std::optional<std::multiset<Mark>> marks_;
   uint64_t marks_at_ = 0;

@@ -137,10 +137,11 @@ TEST_F(Segments, AreRemovedWithoutTheLossOfALabel) {
   }));
   EXPECT_EQ(labelled_files(), 20u);
   // What `oboro list` begins with.
-  const auto before = state_at_begin(state_, *store::LabelNames::load(state_));
-  ASSERT_TRUE(before) << before.error().message;
-  EXPECT_EQ(before->persistent_files().size(), 20u);
-  EXPECT_NE(before->find_file("/srv/1"), nullptr);
+  const auto held = held_at_begin(state_, *store::LabelNames::load(state_));
+  ASSERT_TRUE(held) << held.error().message;
+  const history::History before(*held);
+  EXPECT_EQ(before.persistent_files().size(), 20u);
+  EXPECT_NE(before.find_file("/srv/1"), nullptr);
   EXPECT_FALSE(store::verify(state_)->problem);
   const std::string checkpoint = checkpoint_path(state_);
   std::filesystem::remove(checkpoint);

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 #include "base/thread.h"
 #include "store/journal/bytes.h"
@@ -128,6 +129,7 @@ JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::State
 JournalWriter::~JournalWriter() {
   ending_ = true;
   if (thread_.joinable()) thread_.join();
+  indexer_.reset();
   archivist_.reset();
 }
 
@@ -144,6 +146,11 @@ Result<void> JournalWriter::start(std::string engine, std::string qemu) {
   });
   Result<void> archives = archivist_->start();
   if (!archives) archivist_.reset();
+  indexer_ = std::make_unique<Indexer>(state_dir_, [this](std::string what) {
+    complain(what);
+    warn(std::move(what));
+  });
+  if (!indexer_->start()) indexer_.reset();  // the verbs read on by themselves
   Result<std::thread> thread = archives ? start_thread([this] { work(); }) : archives.error();
   if (!thread) {
     (void)finish(thread.error().message);
@@ -188,6 +195,8 @@ void JournalWriter::work() {
         complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
       if (checkpoint_due()) write_checkpoint(journal_end());
       if (appender_.pending() == 0) look_after_segments();
+      if (indexer_ && appender_.pending() == 0 && std::exchange(told_, appender_.size()) != appender_.size())
+        indexer_->grew();
       continue;
     }
     if (!refusing_.exchange(true))
@@ -218,6 +227,8 @@ Result<void> JournalWriter::finish(std::string how) {
   if (auto done = recorder_.record(std::move(event)); !done) return done;
   if (auto done = appender_.sync(); !done) return done;
   write_checkpoint(journal_end());
+  if (indexer_) indexer_->grew();
+  indexer_.reset();
   if (options_.keeping.sends_heads())
     if (auto sent = supervisor::send_head(options_.keeping, vm_, head()); !sent) complain(sent.error().message);
   return {};

@@ -21,6 +21,7 @@
 #include "stream/ring_reader.h"
 #include "stream/ring_writer.h"
 #include "supervisor/archivist.h"
+#include "supervisor/indexer.h"
 #include "supervisor/read_back.h"
 
 namespace oboro::supervisor {
@@ -110,7 +111,9 @@ class JournalWriter {
   UniqueFd troubled_;  // eventfd
   std::vector<std::string> warnings_;
   std::atomic<bool> refusing_{false};
-  std::unique_ptr<Archivist> archivist_;  // it calls warn() and complain()
+  std::unique_ptr<Archivist> archivist_;  // it calls warn() and complain(), as the next
+  std::unique_ptr<Indexer> indexer_;
+  uint64_t told_ = 0;  // the indexer: the journal's size
 };
 
 }  // namespace oboro::supervisor

@@ -97,17 +97,17 @@ Result<ReadBack> read_back(const std::string& directory, store::LabelNames& labe
   return result;
 }
 
-Result<history::History> state_at_begin(const std::string& directory, const store::LabelNames& labels) {
+Result<history::Lasting> held_at_begin(const std::string& directory, const store::LabelNames& labels) {
   const auto journal = store::JournalBytes::open(directory);
   if (!journal) return journal.error();
-  if (journal->begin() == 0) return history::History();
+  if (journal->begin() == 0) return history::Lasting{};
   auto checkpoint = read_checkpoint(segment_checkpoint_path(directory, journal->begin()));
   if (!checkpoint) return checkpoint.error();
   store::LabelNames known = labels;
   if (auto done = translate_labels(*checkpoint, known); !done) return done.error();
   if (known.size() != labels.size())
     return Error{Errc::invalid, directory + "/labels.json: lacks a label that files have; the next run mends that"};
-  return history::History(checkpoint->state, history::Keep::everything);
+  return std::move(checkpoint->state);
 }
 
 Result<uint64_t> write_checkpoint(const std::string& directory, const history::History& state,

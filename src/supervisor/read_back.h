@@ -27,7 +27,7 @@ Result<ReadBack> read_back(const std::string& state_directory, store::LabelNames
 
 // What held where the journal begins: nothing, or what the checkpoint of its oldest segment says, in terms of `labels`.
 // Errors: not_found, io, or invalid (there is none that can be trusted; a label has no name in `labels`).
-Result<history::History> state_at_begin(const std::string& state_directory, const store::LabelNames& labels);
+Result<history::Lasting> held_at_begin(const std::string& state_directory, const store::LabelNames& labels);
 
 // Writes what the next start begins from. The journal must be on the disk up to `cursor`. Returns how many bytes were
 // written. Errors: limit (it would be larger than a checkpoint may be), io.

@@ -14,7 +14,8 @@ from .cache import ToolError
 
 KERNEL = "6.1-full"
 PACKAGES = ("qemu-system-x86", "qemu-utils", "python3", "iproute2", "procps", "strace", "kmod", "openssh-client", "openssh-server",
-            "netcat-openbsd", "curl", "rsync", "libarchive13")  # the last one is what oboro itself needs, and brings nettle and zstd
+            "netcat-openbsd", "curl", "rsync", "libarchive13",  # what oboro itself needs, which brings nettle and zstd
+            "libsqlite3-0")
 MODULES = ("veth", "kvm_amd", "9p", "9pnet_virtio", "loop", "tun")
 # One CPU: with two, QEMU's emulation loses track of its own guest now and then, and that host's kernel panics ("stack guard
 # page was hit", "corrupted stack end"), with or without Oboro. Two hosts side by side do not have that problem.

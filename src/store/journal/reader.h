@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -48,6 +49,13 @@ class JournalReader {
   // The event whose line begins there. Errors: invalid, io.
   Result<event::Event> read_at(uint64_t offset, LabelNames& labels);
   const Damage& damage() const { return damage_; }
+  // Goes on counting from there: the lines before the next one were read before, and this was wrong with them.
+  // `lines`: 0: not known.
+  void go_on(uint64_t lines, Damage damage) {
+    lines_ = lines;
+    numbered_ = lines != 0;
+    damage_ = std::move(damage);
+  }
   JournalBytes& bytes() { return bytes_; }
 
  private:
