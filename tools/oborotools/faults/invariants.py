@@ -5,7 +5,7 @@ import re
 
 from . import told
 
-KNOWN_NAMES = {"checkpoint", "events.jsonl", "events.torn", "hidden", "journal", "labels.json", "lock", "lock.guest", "ring", "ring.read", "ring.damaged",
+KNOWN_NAMES = {"checkpoint", "events.jsonl", "index.sqlite", "index.sqlite-shm", "index.sqlite-wal", "events.torn", "hidden", "journal", "labels.json", "lock", "lock.guest", "ring", "ring.read", "ring.damaged",
                "status.json"}
 SEGMENT = re.compile(r"\d{20}\.(jsonl|jsonl\.zst|checkpoint)")
 REMOVED = re.compile(r"bytes \d+ to (\d+) of the journal were removed")
