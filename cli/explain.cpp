@@ -59,13 +59,12 @@ class Trail {
   Result<Events> fetch(stream::Reader& reader, const std::vector<history::Chain>& chains) const {
     Events out;
     for (const auto& chain : chains)
-      for (size_t i = 0; i < chain.places.size(); ++i) {
-        const uint64_t order = chain.orders[i];
-        if (const auto at = of_ring_.find(order); at != of_ring_.end()) out.insert(*at);
-        if (chain.places[i] == history::kNoPlace || out.contains(order)) continue;
-        auto event = reader.read_at(chain.places[i]);
+      for (const auto& step : chain.steps) {
+        if (const auto at = of_ring_.find(step.order); at != of_ring_.end()) out.insert(*at);
+        if (step.place == history::kNoPlace || out.contains(step.order)) continue;
+        auto event = reader.read_at(step.place);
         if (!event) return event.error();
-        out.emplace(order, std::move(*event));
+        out.emplace(step.order, std::move(*event));
       }
     return out;
   }
@@ -88,8 +87,8 @@ void show(const Loaded& loaded, const event::Object& object, const std::vector<h
     print(fmt::format("{}  has label {}\n", shown_object(object), shown_labels(chain.labels, loaded.reader.labels())));
     if (!chain.complete) print("  how it got there first is not known: records are missing\n");
     size_t number = 0;
-    for (const uint64_t order : chain.orders)
-      if (const auto at = events.find(order); at != events.end())
+    for (const auto& step : chain.steps)
+      if (const auto at = events.find(step.order); at != events.end())
         print(step_line(++number, at->second, loaded.reader.labels()));
   }
 }
@@ -105,8 +104,8 @@ void show_json(const Loaded& loaded, const event::Object& object, const std::vec
     json.list("labels", loaded.reader.labels().names(chain.labels));
     json.boolean("complete", chain.complete);
     json.begin_list("events");
-    for (const uint64_t order : chain.orders)
-      if (const auto at = events.find(order); at != events.end()) {
+    for (const auto& step : chain.steps)
+      if (const auto at = events.find(step.order); at != events.end()) {
         json.item();
         store::write_event(at->second, loaded.reader.labels(), loaded.reader.vm(), line);
       }
@@ -126,7 +125,7 @@ struct Explained {
   // The leak is what is explained: the last step of each chain whose labels it let out.
   void leads_to(uint64_t order, event::Event leak) {
     std::erase_if(chains, [&](const auto& chain) { return (chain.labels & leak.labels) == 0; });
-    for (auto& chain : chains) chain.orders.push_back(order);
+    for (auto& chain : chains) chain.steps.push_back({.order = order});
     object = leak.object;
     events.emplace(order, std::move(leak));
   }

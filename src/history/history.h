@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -27,12 +28,16 @@
 
 namespace oboro::history {
 
-// How labels came to an object: the events (Gain::order) from the classification to the object, oldest first.
+// How labels came to an object: the events from the classification to the object, oldest first.
 struct Chain {
+  struct Step {
+    uint64_t order = 0;         // the event's place among all (Gain::order)
+    uint64_t place = kNoPlace;  // of its line (Gain::place)
+    bool operator==(const Step&) const = default;
+  };
   uint64_t labels = 0;
-  std::vector<uint64_t> orders;
-  std::vector<uint64_t> places;  // of their lines (Gain::place)
-  bool complete = false;         // false: the beginning is unknown (lost records), or it is longer than kMaxChain
+  std::vector<Step> steps;
+  bool complete = false;  // false: the beginning is unknown (lost records), or it is longer than kMaxChain
 };
 
 struct PersistentFile {
@@ -177,6 +182,8 @@ class History {
   void end(TrackedObject& object);
   void end_boot();
   std::vector<Gain> gains_of(const TrackedObject& object) const;
+  template <typename Right>
+  const TrackedObject* latest(const std::function<void(const Source::Right&)>& candidates, const Right& right) const;
   static void add_once(std::vector<std::string>& list, std::string text);
   void incomplete(std::string reason);
   uint32_t intern(const std::string& word);

@@ -29,36 +29,36 @@ bool has_pid(const TrackedObject& object, uint32_t pid) {
 
 }  // namespace
 
+// Of all objects that are right, the one that became managed last. `candidates` asks the source, if there is one.
+template <typename Right>
+const TrackedObject* History::latest(const std::function<void(const Source::Right&)>& candidates,
+                                     const Right& right) const {
+  const TrackedObject* best = nullptr;
+  if (source_ != nullptr)
+    candidates([&](ObjectKey key) {
+      const TrackedObject* const object = find(key);
+      if (object == nullptr || !right(*object)) return false;
+      take_later(best, object);
+      return true;
+    });
+  for (const auto& [key, object] : objects_)
+    if (right(object)) take_later(best, &object);
+  return best;
+}
+
 const TrackedObject* History::find_file(std::string_view path) const {
   const TrackedObject* best = nullptr;
   for (const std::string& fs : now_.words)
     if (const PathTree::Node node = tree_.find(fs, path); node != PathTree::kNone)
       take_later(best, find(tree_.file(node)));
   if (best != nullptr) return best;
-  if (source_ != nullptr)
-    source_->last_named(path, [&](ObjectKey key) {
-      const TrackedObject* const object = find(key);
-      if (object == nullptr || !was_last_named(*object, path)) return false;
-      take_later(best, object);
-      return true;
-    });
-  for (const auto& [key, object] : objects_)
-    if (was_last_named(object, path)) take_later(best, &object);
-  return best;
+  return latest([&](const Source::Right& take) { source_->last_named(path, take); },
+                [&](const TrackedObject& object) { return was_last_named(object, path); });
 }
 
 const TrackedObject* History::find_process(uint32_t pid) const {
-  const TrackedObject* best = nullptr;
-  if (source_ != nullptr)
-    source_->with_pid(pid, [&](ObjectKey key) {
-      const TrackedObject* const object = find(key);
-      if (object == nullptr || !has_pid(*object, pid)) return false;
-      take_later(best, object);
-      return true;
-    });
-  for (const auto& [key, object] : objects_)
-    if (has_pid(object, pid)) take_later(best, &object);
-  return best;
+  return latest([&](const Source::Right& take) { source_->with_pid(pid, take); },
+                [&](const TrackedObject& object) { return has_pid(object, pid); });
 }
 
 std::vector<const TrackedObject*> History::objects(ObjectType type, bool ended) const {
@@ -122,25 +122,23 @@ std::vector<Chain> History::explain(const TrackedObject& object) const {
   std::vector<Chain> chains;
   for (uint64_t rest = object.labels; rest != 0; rest &= rest - 1) {
     const uint64_t label = rest & (~rest + 1);
-    Chain chain{.labels = label, .orders = {}, .places = {}, .complete = false};
+    Chain chain{.labels = label, .steps = {}, .complete = false};
     uint64_t before = ~uint64_t{0};
-    for (const TrackedObject* at = &object; at != nullptr && chain.orders.size() < kMaxChain;) {
+    for (const TrackedObject* at = &object; at != nullptr && chain.steps.size() < kMaxChain;) {
       const std::vector<Gain> gains = gains_of(*at);
       const auto gain = std::find_if(gains.begin(), gains.end(),
                                      [&](const Gain& g) { return (g.labels & label) != 0 && g.order < before; });
       if (gain == gains.end()) break;
       // If an object is only known as the source of a later event, nobody recorded how it got its label.
       if (gain->from == 0 && !gain->classified) break;
-      chain.orders.push_back(gain->order);
-      chain.places.push_back(gain->place);
+      chain.steps.push_back({gain->order, gain->place});
       chain.complete = gain->classified;
       before = gain->order;
       at = gain->classified ? nullptr : find(gain->from);
     }
-    std::reverse(chain.orders.begin(), chain.orders.end());
-    std::reverse(chain.places.begin(), chain.places.end());
+    std::reverse(chain.steps.begin(), chain.steps.end());
     const auto same = std::find_if(chains.begin(), chains.end(), [&](const Chain& other) {
-      return other.orders == chain.orders && other.complete == chain.complete;
+      return other.steps == chain.steps && other.complete == chain.complete;
     });
     if (same == chains.end()) {
       chains.push_back(std::move(chain));

@@ -58,7 +58,7 @@ std::string told(const history::History& state, const stream::Reader& reader) {
       out += "\n";
       for (const auto& chain : state.explain(*object)) {
         out += fmt::format("  {:x} {}", chain.labels, chain.complete);
-        for (size_t i = 0; i < chain.orders.size(); ++i) out += fmt::format(" {}@{}", chain.orders[i], chain.places[i]);
+        for (const auto& step : chain.steps) out += fmt::format(" {}@{}", step.order, step.place);
         out += "\n";
       }
     }

@@ -21,7 +21,7 @@ struct Start {
   int ring = -1;          // stream::RingWriter
   int ring_read = -1;     // how far its reader is; not to be written
   int commands = -1;      // the channel by which the supervisor speaks first; closed when it is gone, as is control
-  int lock = -1;          // open as long as the guest lives (store::GuestLock)
+  int lock = -1;          // open as long as the guest lives (store::StateLock)
   int ram = -1;           // TCG: memory file with the guest's RAM...
   uint64_t below_4g = 0;  // ... of which so many bytes are below 4 GiB
   std::string hooks;      // KVM: how to hook

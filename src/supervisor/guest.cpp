@@ -80,6 +80,7 @@ Result<std::unique_ptr<Guest>> Guest::prepare(Options options) {
 }
 
 Result<void> Guest::make() {
+  if (options_.walls) walls_ = Walls::raise();
   MachineOptions& machine = options_.machine;
   if (machine.qemu.empty()) {
     Result<std::string> found = find_qemu();
@@ -162,7 +163,7 @@ Result<void> Guest::watch(Loop& loop, Child qemu, std::function<void()> over) {
   loop_ = &loop;
   qemu_.emplace(std::move(qemu));
   status_.qemu_pid = static_cast<uint64_t>(qemu_->pid());
-  if (options_.walls) status_.landlock = walls_.landlock();
+  status_.landlock = walls_.landlock();
   if (auto written = store::write_status(options_.state_dir, status_); !written) return written;
   on_over_ = std::move(over);
   control_end_.reset();

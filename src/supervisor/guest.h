@@ -81,7 +81,7 @@ class Guest {
   Options options_;
   std::vector<disk::ResolvedDisk> disks_;
   std::string version_;
-  const Walls walls_ = Walls::raise();
+  Walls walls_;
   std::unique_ptr<JournalWriter> journal_;
   UniqueFd settings_, ram_;
   UniqueFd control_, commands_;          // our ends

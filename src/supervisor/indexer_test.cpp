@@ -65,8 +65,7 @@ TEST_F(Run, GoesOnWhereNoIndexCanBeWritten) {
   std::filesystem::permissions(state_, std::filesystem::perms::owner_all);
   const std::string trouble = run(30);
   EXPECT_NE(trouble.find("the index of the journal is not kept any more"), std::string::npos) << trouble;
-  EXPECT_EQ(trouble.find("index"), trouble.find("the index") + 4) << "it is said once: " << trouble;
-  EXPECT_EQ(trouble.find("the index of", trouble.find("the index of") + 1), std::string::npos) << trouble;
+  EXPECT_EQ(trouble.find("the index of"), trouble.rfind("the index of")) << "it is said once: " << trouble;
   EXPECT_NE(directory_.read("state/events.jsonl").find("\"stopped\""), std::string::npos);
 }
 

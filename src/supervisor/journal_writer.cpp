@@ -210,14 +210,14 @@ Result<void> JournalWriter::finish(std::string how) {
   if (thread_.joinable()) thread_.join();
   // A process that QEMU has left behind may go on writing; it does not keep the run from ending.
   const uint64_t end = ring_.position() + ring_.capacity();
-  Result<stream::Pumped> pumped = pump();
-  for (int tries = 0; pumped ? pumped->any() && ring_.position() < end : tries < kFinishTries; pumped = pump())
-    if (!pumped) {
-      ++tries;
-      std::this_thread::sleep_for(std::chrono::milliseconds(kDiskFullRetryMs));
-    }
-  // Records that could not be written stay in the ring file. The next run brings them over.
-  if (!pumped) return pumped.error();
+  for (int tries = 0;;) {
+    const Result<stream::Pumped> pumped = pump();
+    if (pumped && (!pumped->any() || ring_.position() >= end)) break;
+    if (pumped) continue;
+    // Records that could not be written stay in the ring file. The next run brings them over.
+    if (++tries > kFinishTries) return pumped.error();
+    std::this_thread::sleep_for(std::chrono::milliseconds(kDiskFullRetryMs));
+  }
   archivist_.reset();
   write_warnings();
   event::Event event;

@@ -68,8 +68,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       (void)state.paths(*object);
       (void)state.describe(*object);
       for (const auto& chain : state.explain(*object))
-        for (size_t i = 1; i < chain.orders.size(); ++i)
-          if (chain.orders[i - 1] >= chain.orders[i]) std::abort();
+        for (size_t i = 1; i < chain.steps.size(); ++i)
+          if (chain.steps[i - 1].order >= chain.steps[i].order) std::abort();
     }
   (void)state.persistent_files();
   (void)state.find_file("/a");

@@ -137,8 +137,11 @@ Result<void> check(const MachineOptions& m) {
 }
 
 bool is_sandboxed(const std::vector<std::string>& arguments, bool otherwise) {
-  for (size_t i = arguments.size(); i-- > 1;)
-    if (is_option(arguments[i - 1], {"-sandbox"})) return arguments[i] == "on" || arguments[i].starts_with("on,");
+  for (size_t i = 1; i < arguments.size(); ++i) {
+    if (!is_option(arguments[i - 1], {"-sandbox"})) continue;
+    if (arguments[i] == "on" || arguments[i].starts_with("on,")) return true;  // an "off" takes nothing away
+    otherwise = false;
+  }
   return otherwise;
 }
 
