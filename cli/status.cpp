@@ -59,8 +59,7 @@ Result<Picture> look(const std::string& given) {
   if (!picture.running && picture.status.ended == 0) picture.status.state = "killed";
   if (!picture.running) picture.status.paused.clear();
   if (picture.running && picture.status.qemu_pid != 0)
-    picture.standing =
-        supervisor::look_at_walls(static_cast<pid_t>(picture.status.qemu_pid), picture.status.landlock, *directory);
+    picture.standing = supervisor::look_at_walls(picture.status, *directory);
   picture.hooks = picture.status.hooks_armed;
   picture.lost = picture.loaded.state.lost();
   if (ring) {

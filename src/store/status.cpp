@@ -17,6 +17,7 @@ void members(S& s, Text&& text, Number&& number, Boolean&& boolean, Real&& real,
   number("pid", s.pid);
   number("qemu_pid", s.qemu_pid);
   text("landlock", s.landlock);
+  boolean("gate", s.gate);
   text("state", s.state);
   text("paused", s.paused);
   text("kernel_release", s.kernel_release);

@@ -17,6 +17,7 @@ struct Status {
   uint64_t pid = 0;  // of `oboro run`
   uint64_t qemu_pid = 0;
   std::string landlock;  // what QEMU may not do to processes outside its walls (supervisor/launch/walls.h)
+  bool gate = false;     // QEMU makes no machine past its tracer (supervisor/launch/gate.h)
   std::string state;     // "starting", "booting", "tracing", "ended", "failed"
   std::string paused;    // why the machine stands still; empty: it does not
   std::string kernel_release;

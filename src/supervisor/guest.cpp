@@ -23,9 +23,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kEndGrace{5000};
-// From the start of QEMU to its first vCPU: to get all of a large guest's memory beforehand takes minutes. It is known
-// before that QEMU loads the tracer and is to use KVM. This limit is for a QEMU that does something else all the same.
-constexpr milliseconds kMachineTimeout{600000};
 
 Result<UniqueFd> memory_file(const char* name, std::string_view content) {
   UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -159,9 +156,11 @@ Result<void> Guest::add(Result<Loop::Watch> watch, Loop::Watch& kept) {
   return {};
 }
 
-Result<void> Guest::watch(Loop& loop, Child qemu, std::function<void()> over) {
+Result<void> Guest::watch(Loop& loop, Child qemu, Gate gate, std::function<void()> over) {
   loop_ = &loop;
   qemu_.emplace(std::move(qemu));
+  gate_ = std::move(gate);
+  status_.gate = gate_.stands();
   status_.qemu_pid = static_cast<uint64_t>(qemu_->pid());
   status_.landlock = walls_.landlock();
   if (auto written = store::write_status(options_.state_dir, status_); !written) return written;
@@ -187,12 +186,27 @@ Result<void> Guest::watch(Loop& loop, Child qemu, std::function<void()> over) {
   if (auto done = add(loop.readable(journal_->trouble_fd(), tell), trouble_watch_); !done) return done;
   if (auto done = watch_proxies(); !done) return done;
   if (auto done = watch_starting_proxies(); !done) return done;
-  if (options_.machine.engine != Engine::kvm) return {};
-  const auto machine_due = [this] {
-    if (!desk_->machine_found())
-      fail({Errc::unsupported, "QEMU runs, but not with KVM: this guest would not be traced"});
-  };
-  return add(loop.after(kMachineTimeout, machine_due), timer_);
+  return options_.machine.engine == Engine::kvm ? watch_gate() : Result<void>();
+}
+
+// QEMU was seen to load the tracer before (machine.h). This is for one whose calls of KVM pass it by all the same.
+Result<void> Guest::watch_gate() {
+  if (!gate_.stands()) {
+    say("this host cannot hold QEMU back until its tracer is there (seccomp user notification)");
+    return {};
+  }
+  return add(loop_->readable(
+                 gate_.poll_fd(),
+                 [this] {
+                   const Gate::Who who = gate_.waits();
+                   if (who == Gate::Who::gone) return gate_watch_.drop();
+                   if (who == Gate::Who::nobody) return;
+                   const bool seen = desk_->finds_machine();
+                   gate_.answer(seen);
+                   if (!seen)
+                     fail({Errc::unsupported, "QEMU makes its machine past the tracer: the guest would not be traced"});
+                 }),
+             gate_watch_);
 }
 
 void Guest::request(std::string_view text, const RunSocket::Peer& by, RunSocket::Reply reply) {
@@ -271,6 +285,7 @@ void Guest::qemu_ended() {
   qemu_watch_.drop();
   timer_.drop();
   trouble_watch_.drop();
+  gate_watch_.drop();
   proxy_watches_.clear();
   starting_watches_.clear();
   starting_timer_.drop();

@@ -46,9 +46,9 @@ class Guest {
   // To be called after begin(), if the guest is not going to run.
   void give_up(const Error& why);
   // Watches until QEMU, and everything else after it, has ended; then calls `over`, once. QEMU may be a process that is
-  // not our child. From here on nothing blocks, except for writing the last of the journal when QEMU has ended. loop
-  // outlives this.
-  Result<void> watch(Loop& loop, Child qemu, std::function<void()> over);
+  // not our child. gate: what it is behind, if it can be. From here on nothing blocks, except for writing the last of
+  // the journal when QEMU has ended. loop outlives this.
+  Result<void> watch(Loop& loop, Child qemu, Gate gate, std::function<void()> over);
   // Asks QEMU to end, and kills it after a grace period.
   void end();
   // To be asked once it is over. Errors end a run, too.
@@ -72,6 +72,7 @@ class Guest {
   void go_on();
   void look_at_journal();
   void fail(const Error& why);
+  Result<void> watch_gate();
   void qemu_ended();
   Ending end_of(const std::string& how, bool clean) const;
   void end_proxies();
@@ -94,6 +95,7 @@ class Guest {
   Loop* loop_ = nullptr;
   Phase phase_ = Phase::running;
   std::optional<Child> qemu_;
+  Gate gate_;
   std::optional<KernelDesk> desk_;
   std::optional<TracerLine> tracer_;
   std::function<void()> on_over_;
@@ -101,7 +103,7 @@ class Guest {
   bool journal_available_ = true;
   bool paused_by_journal_ = false, paused_by_doubt_ = false;  // the machine stands still
   std::optional<Result<Ending>> ending_;
-  Loop::Watch qemu_watch_, trouble_watch_, timer_;  // timer_: of the phase
+  Loop::Watch qemu_watch_, trouble_watch_, gate_watch_, timer_;  // timer_: of the phase
   std::vector<Loop::Watch> proxy_watches_, starting_watches_;
   std::vector<RestartLimit> restarts_;   // by service
   std::vector<size_t> to_be_restarted_;  // services whose proxy has ended

@@ -1,6 +1,11 @@
 #include "supervisor/guest_test.h"
 
+#include <array>
+#include <linux/kvm.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "supervisor/supervisor.h"
@@ -146,6 +151,57 @@ TEST_F(GuestTest, ASignalForTheSupervisorEndsItsQemuInOrder) {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 17) << status;
   EXPECT_EQ(file("told"), "told\n");
   EXPECT_EQ(state(), "ended");
+}
+
+// QEMU is a process that makes a machine, as far as the kernel lets it. Its exit status is errno then.
+class GateOfGuestTest : public GuestTest {
+ protected:
+  void start(bool seen) {
+    options.machine.engine = Engine::kvm;
+    prepare("");
+    if (seen) say(link::MachineFound{});
+    std::array<int, 2> pair{};
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()), 0);
+    const UniqueFd ours(pair[0]);
+    UniqueFd theirs(pair[1]);
+    qemu = fork();
+    if (qemu == 0) {
+      signal(SIGTERM, SIG_IGN);
+      prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+      const int error = Gate::enter(theirs.get());
+      theirs.reset();
+      _exit(error != 0 ? 100 + error : ioctl(-1, KVM_CREATE_VM, 0) == 0 ? 0 : errno);
+    }
+    theirs.reset();
+    gate = Gate(Gate::receive(ours.get()).fd);
+    stands = gate.stands();
+    Result<Child> adopted = Child::adopt(qemu);
+    ASSERT_TRUE(adopted) << adopted.error().message;
+    watch(std::move(*adopted));
+    turn_until_over();
+    int status = 0;
+    ASSERT_EQ(waitpid(qemu, &status, 0), qemu);
+    exit_status = WEXITSTATUS(status);
+  }
+  pid_t qemu = 0;
+  int exit_status = 0;
+  bool stands = false;
+};
+
+TEST_F(GateOfGuestTest, AMachineThatTheTracerHasSeenIsMade) {
+  start(true);
+  if (!stands) GTEST_SKIP() << "this host: no seccomp user notification, errno " << exit_status - 100;
+  EXPECT_EQ(exit_status, EBADF) << "the kernel's own answer";
+  EXPECT_TRUE(guest->ending());
+}
+
+TEST_F(GateOfGuestTest, NoMachineIsMadePastTheTracer) {
+  start(false);
+  if (!stands) GTEST_SKIP() << "this host: no seccomp user notification, errno " << exit_status - 100;
+  EXPECT_EQ(exit_status, EPERM);
+  ASSERT_FALSE(guest->ending());
+  EXPECT_NE(guest->ending().error().message.find("past the tracer"), std::string::npos)
+      << guest->ending().error().message;
 }
 
 }  // namespace

@@ -69,7 +69,7 @@ class GuestTest : public testing::Test {
     turn_until([this] { return !file("up").empty(); });
   }
   void watch(Child child) {
-    ASSERT_TRUE(guest->watch(*loop, std::move(child), [this] { ++overs; }));
+    ASSERT_TRUE(guest->watch(*loop, std::move(child), std::move(gate), [this] { ++overs; }));
   }
   void turn() {
     ++turns;
@@ -116,6 +116,7 @@ class GuestTest : public testing::Test {
   std::optional<Loop> loop;
   std::unique_ptr<Guest> guest;
   UniqueFd control, commands;
+  Gate gate;
   int overs = 0, turns = 0;
 };
 

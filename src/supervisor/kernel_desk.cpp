@@ -1,6 +1,7 @@
 #include "supervisor/kernel_desk.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <utility>
 
 #include "supervisor/say.h"
@@ -44,6 +45,12 @@ void KernelDesk::hear() {
     return;
   }
   end_if_failed(message ? serve(*message) : message.error());
+}
+
+bool KernelDesk::finds_machine() {
+  pollfd said{socket_, POLLIN, 0};
+  while (!machine_found_ && watch_ && poll(&said, 1, 0) == 1) hear();
+  return machine_found_;
 }
 
 Result<void> KernelDesk::serve(link::Message& message) {

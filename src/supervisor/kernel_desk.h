@@ -48,7 +48,8 @@ class KernelDesk {
   bool is_building() const { return job_.has_value(); }
   bool untraceable() const { return untraceable_; }
   bool was_armed() const { return was_armed_; }
-  bool machine_found() const { return machine_found_; }  // the tracer is between a virtual machine and its VMM
+  // Whether the tracer has the call by which QEMU makes its machine with KVM. Hears first what it has said by now.
+  bool finds_machine();
 
  private:
   // A kernel that the tracer has met, while its profile is in doubt.

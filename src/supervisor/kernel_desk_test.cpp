@@ -105,7 +105,7 @@ TEST_F(KernelDeskTest, OnlyTheEndOfTheChannelIsTheTracersEnd) {
   say(link::MachineFound{});
   tracer.reset();
   expect_served();
-  EXPECT_TRUE(desk->machine_found());
+  EXPECT_TRUE(desk->finds_machine());
   EXPECT_FALSE(desk->tracer_is_gone());
   expect_served();
   EXPECT_TRUE(desk->tracer_is_gone());

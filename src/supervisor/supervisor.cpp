@@ -54,8 +54,8 @@ class Supervisor {
     signals_ = std::move(*signals);
     return {};
   }
-  Result<Ending> watch(Child qemu) {
-    if (auto done = guest_.watch(*loop_, std::move(qemu), [this] { loop_->stop(); }); !done) {
+  Result<Ending> watch(Child qemu, Gate gate) {
+    if (auto done = guest_.watch(*loop_, std::move(qemu), std::move(gate), [this] { loop_->stop(); }); !done) {
       guest_.give_up(done.error());
       return done.error();
     }
@@ -109,12 +109,14 @@ Result<Ending> run(const Options& given) {
   Supervisor supervisor(guest);
   if (auto ready = supervisor.set_up(); !ready) return ready.error();
   if (auto begun = guest.begin(); !begun) return begun.error();
-  Result<Child> child = Child::start(command.words, command.environment, fds.all(), guest.walls());
+  Gate gate;
+  Result<Child> child = Child::start(command.words, command.environment, fds.all(), guest.walls(),
+                                     guest.machine().engine == Engine::kvm ? &gate : nullptr);
   if (!child) {
     guest.give_up(child.error());
     return child.error();
   }
-  return supervisor.watch(std::move(*child));
+  return supervisor.watch(std::move(*child), std::move(gate));
 }
 
 namespace {
@@ -148,8 +150,10 @@ void supervise(Guest& guest, Child qemu, UniqueFd ready) {
   }
   // If nobody hears this, there is no QEMU either, and the guest notices that.
   (void)link::send(ready.get(), link::Done{});
+  // The process that becomes QEMU closes its end then, if not before.
+  Gate gate(Gate::receive(ready.get()).fd);
   ready.reset();
-  const Result<Ending> ending = supervisor.watch(std::move(qemu));
+  const Result<Ending> ending = supervisor.watch(std::move(qemu), std::move(gate));
   if (!ending) say(ending.error().message);
 }
 
@@ -203,6 +207,7 @@ Error become_qemu(const Options& given, const std::vector<std::string>& argument
     putenv(strdup(variable.c_str()));
   if (const Walls* walls = guest.walls(); walls)
     if (const int error = walls->enter(); error != 0) return io_error("walls around QEMU", error);
+  (void)Gate::enter(ours.get());
   std::vector<char*> argv{const_cast<char*>(guest.machine().qemu.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

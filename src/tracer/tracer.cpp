@@ -310,8 +310,6 @@ void Tracer::not_detached(std::string_view who) {
   (void)link::send(control_.get(), link::NotDetached{std::string(who)});
 }
 
-void Tracer::machine_found() { (void)link::send(control_.get(), link::MachineFound{}); }
-
 void Tracer::detached(std::string_view why) {
   incomplete("the guest runs on untraced");
   const auto lock = state_.lock();

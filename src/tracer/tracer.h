@@ -69,7 +69,6 @@ class Tracer final : public hooks::Reporter {
   // To be called after arm() and before armed(), if only the essential hooks are placed.
   void watch_essential_only() { environment_->opens_unseen = true; }
   // The engine has found its machine: the VMM really uses this engine.
-  void machine_found();
   // The engine could not place this one of arm()'s hooks.
   void not_placed(const engine::Hook& hook);
   // The hooks are in place.

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <string_view>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,7 +17,7 @@
 namespace oboro::supervisor {
 
 Result<Child> Child::start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
-                           const std::vector<int>& inherited, const Walls* walls) {
+                           const std::vector<int>& inherited, const Walls* walls, Gate* gate) {
   std::vector<char*> argv;
   argv.reserve(command.size() + 1);
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
@@ -30,8 +31,9 @@ Result<Child> Child::start(const std::vector<std::string>& command, const std::v
   }
   for (const std::string& variable : environment) variables.push_back(const_cast<char*>(variable.c_str()));
   variables.push_back(nullptr);
-  int report[2];  // carries errno of a failed exec; closed by a successful one
-  if (pipe2(report, O_CLOEXEC) != 0) return Error{Errc::io, fmt::format("pipe: {}", strerror(errno))};
+  int report[2];  // carries the gate's other side, and errno of a failed exec; closed by a successful one
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) != 0)
+    return Error{Errc::io, fmt::format("socketpair: {}", strerror(errno))};
   const UniqueFd from_child(report[0]);
   UniqueFd to_parent(report[1]);
   const pid_t parent = getpid();
@@ -45,6 +47,7 @@ Result<Child> Child::start(const std::vector<std::string>& command, const std::v
     sigprocmask(SIG_SETMASK, &none, nullptr);
     for (const int fd : inherited) fcntl(fd, F_SETFD, 0);
     int error = walls ? walls->enter() : 0;
+    if (gate) (void)Gate::enter(report[1]);
     if (error == 0) {
       execve(argv[0], argv.data(), variables.data());
       error = errno;
@@ -53,14 +56,14 @@ Result<Child> Child::start(const std::vector<std::string>& command, const std::v
     _exit(127);
   }
   to_parent.reset();
-  int error = 0;
-  ssize_t size;
-  do {
-    size = read(from_child.get(), &error, sizeof error);
-  } while (size < 0 && errno == EINTR);
-  if (size == sizeof error) {
+  Gate::Packet said = Gate::receive(from_child.get());
+  if (said.fd) {
+    if (gate) *gate = Gate(std::move(said.fd));
+    said = Gate::receive(from_child.get());
+  }
+  if (said.size == sizeof said.value) {
     waitpid(pid, nullptr, 0);
-    return Error{Errc::io, fmt::format("{}: {}", command[0], strerror(error))};
+    return Error{Errc::io, fmt::format("{}: {}", command[0], strerror(said.value))};
   }
   UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd) {

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "supervisor/launch/gate.h"
 #include "supervisor/launch/walls.h"
 
 namespace oboro::supervisor {
@@ -18,8 +19,9 @@ class Child {
   // Starts command with further variables (NAME=VALUE) in its environment. `inherited` keep their numbers in the child.
   // The kernel ends the child with SIGKILL when this process ends, in whichever way: a guest never runs on without the
   // journal of its tracer. (A child that becomes another user has to ask for that again.) walls: what it is to be in.
+  // gate: gets the one that it is behind, if there can be one.
   static Result<Child> start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
-                             const std::vector<int>& inherited, const Walls* walls = nullptr);
+                             const std::vector<int>& inherited, const Walls* walls = nullptr, Gate* gate = nullptr);
   // Takes a process that is not our child. It is watched and can be ended, but goes on if we end.
   static Result<Child> adopt(pid_t pid);
   Child(Child&&) noexcept;

@@ -80,21 +80,22 @@ int Walls::enter() const {
   return 0;
 }
 
-Standing look_at_walls(pid_t qemu, const std::string& landlock, const std::string& state_directory) {
+Standing look_at_walls(const store::Status& status, const std::string& state_directory) {
   Standing standing;
   const auto add = [&](bool stands, std::string wall, std::string gap) {
     (stands ? standing.walls : standing.gaps).push_back(stands ? std::move(wall) : std::move(gap));
   };
-  std::ifstream file(fmt::format("/proc/{}/status", qemu));
+  std::ifstream file(fmt::format("/proc/{}/status", status.qemu_pid));
   std::string key;
   uid_t user = 0;
-  bool known = false, no_new_privileges = false, filter = false;
+  bool known = false, no_new_privileges = false;
+  unsigned long filters = 0;
   for (std::string line; std::getline(file, line);) {
     const size_t colon = line.find(':');
     const auto number = [&] { return strtoul(line.c_str() + colon + 1, nullptr, 10); };
     if (line.starts_with("Uid:")) user = static_cast<uid_t>(number()), known = true;
     if (line.starts_with("NoNewPrivs:")) no_new_privileges = number() == 1;
-    if (line.starts_with("Seccomp:")) filter = number() == 2;
+    if (line.starts_with("Seccomp_filters:")) filters = number();
   }
   if (!known) {
     standing.gaps.emplace_back("nothing is known of QEMU's process");
@@ -106,11 +107,15 @@ Standing look_at_walls(pid_t qemu, const std::string& landlock, const std::strin
       user == 0 ? std::string("it is root")
                 : fmt::format("it has the rights of user {}, whose the state directory is", user));
   add(no_new_privileges, "no new privileges", "programs that it starts may get privileges (set-user-ID)");
-  add(filter, "a filter of system calls", "no filter of system calls (-sandbox)");
-  add(landlock.find("ptrace") != std::string::npos, "no way to the memory of other processes (Landlock)",
+  // A gate is a filter, too, but none that keeps anybody in.
+  add(filters > (status.gate ? 1U : 0U), "a filter of system calls", "no filter of system calls (-sandbox)");
+  add(status.landlock.find("ptrace") != std::string::npos, "no way to the memory of other processes (Landlock)",
       "processes of its user can be traced (no Landlock)");
-  add(landlock.find("signals") != std::string::npos, "no signals to other processes (Landlock)",
+  add(status.landlock.find("signals") != std::string::npos, "no signals to other processes (Landlock)",
       "processes of its user can be signalled (Landlock before Linux 6.12)");
+  if (status.engine == "kvm")
+    add(status.gate, "no machine past its tracer (seccomp)",
+        "nothing would hold it back from a machine past its tracer (no seccomp user notification)");
   return standing;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "store/status.h"
 
 namespace oboro::supervisor {
 
@@ -55,7 +56,7 @@ class Walls {
 struct Standing {
   std::vector<std::string> walls, gaps;
 };
-// landlock: of the Walls that this QEMU is in.
-Standing look_at_walls(pid_t qemu, const std::string& landlock, const std::string& state_directory);
+// status: of a run that goes on, whose QEMU it is about.
+Standing look_at_walls(const store::Status& status, const std::string& state_directory);
 
 }  // namespace oboro::supervisor

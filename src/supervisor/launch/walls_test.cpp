@@ -71,6 +71,14 @@ TEST(Walls, KeepSignalsFromProcessesOutside) {
   EXPECT_EQ(behind(walls, [&] { return kill(getpid(), SIGCONT) == 0 ? 0 : errno; }), 0) << "itself";
 }
 
+store::Status run_of(pid_t qemu, const std::string& landlock) {
+  store::Status status;
+  status.engine = "kvm";
+  status.qemu_pid = static_cast<uint64_t>(qemu);
+  status.landlock = landlock;
+  return status;
+}
+
 TEST(Walls, AreSeenFromOutside) {
   const store::testing::TempDirectory directory;
   std::array<int, 2> ready{};
@@ -86,15 +94,16 @@ TEST(Walls, AreSeenFromOutside) {
   close(ready[0]);
   close(ready[1]);
 
-  const Standing with = look_at_walls(walled.pid(), walls.landlock(), directory.path());
+  const Standing with = look_at_walls(run_of(walled.pid(), walls.landlock()), directory.path());
   EXPECT_THAT(with.walls, Contains("no new privileges"));
   EXPECT_THAT(with.gaps, Contains("no filter of system calls (-sandbox)"));
-  const Standing without = look_at_walls(free.pid(), "", directory.path());
+  EXPECT_THAT(with.gaps, Contains(HasSubstr("past its tracer")));
+  const Standing without = look_at_walls(run_of(free.pid(), ""), directory.path());
   EXPECT_THAT(without.walls, Not(Contains("no new privileges")));
   EXPECT_THAT(without.gaps, Contains("programs that it starts may get privileges (set-user-ID)"));
   EXPECT_THAT(without.gaps,
               Contains(geteuid() == 0 ? HasSubstr("it is root") : HasSubstr("whose the state directory")));
-  EXPECT_THAT(look_at_walls(-1, walls.landlock(), directory.path()).walls, IsEmpty());
+  EXPECT_THAT(look_at_walls(run_of(0, walls.landlock()), directory.path()).walls, IsEmpty());
 }
 
 TEST(QemuUser, IsNobodyElses) {

@@ -126,10 +126,7 @@ bool KvmSession::handle_exit(KvmVcpu& vcpu) {
   return false;
 }
 
-void KvmSession::added(KvmVcpu& vcpu) {
-  if (vcpu.index() == 0) tracer_->machine_found();
-  placement_.added(vcpu);
-}
+void KvmSession::added(KvmVcpu& vcpu) { placement_.added(vcpu); }
 
 // The exit is the VMM's. This only looks which code of the guest caused it.
 void KvmSession::follow_boot(KvmVcpu& vcpu, Boot::Phase phase) {

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -40,6 +41,7 @@ int next_ioctl(int fd, unsigned long request, void* argument) {
 
 struct Process {
   std::mutex mutex;
+  std::optional<link::Start> start;
   std::unique_ptr<KvmSession> session;
   std::atomic<int> vm_fd{-1};
   std::atomic<int> kvm_fd{-1};
@@ -76,24 +78,32 @@ void leave_preload_list() {
     setenv("LD_PRELOAD", rest.c_str(), 1);
 }
 
-int create_vm(int fd, unsigned long request, void* argument) {
-  const int vm = next_ioctl(fd, request, argument);
-  if (vm < 0) return vm;
-  const std::lock_guard lock(process->mutex);
-  if (process->session) {
-    process->session->another_machine();
-    return vm;
-  }
+// For the first machine, which is the one to be traced.
+void begin() {
   const char* text = getenv("OBORO_KVM");
-  const Result<link::Start> start = link::Start::parse(text ? text : "");
+  Result<link::Start> start = link::Start::parse(text ? text : "");
   if (!start) fail("OBORO_KVM: " + start.error().message);
   start->keep_from_children();
   // Programs that this process starts are not to be traced.
   unsetenv("OBORO_KVM");
   leave_preload_list();
+  // The supervisor lets no machine be made before it has heard this (supervisor/launch/gate.h).
+  (void)link::send(start->control, link::MachineFound{});
+  process->start = std::move(*start);
+}
+
+int create_vm(int fd, unsigned long request, void* argument) {
+  const std::lock_guard lock(process->mutex);
+  if (!process->start) begin();
+  const int vm = next_ioctl(fd, request, argument);
+  if (vm < 0) return vm;
+  if (process->session) {
+    process->session->another_machine();
+    return vm;
+  }
   if (!(next_ioctl(fd, KVM_CHECK_EXTENSION, reinterpret_cast<void*>(KVM_CAP_SYNC_REGS)) & KVM_SYNC_X86_REGS))
     fail("this KVM does not share registers with its VMM (KVM_CAP_SYNC_REGS)");
-  process->session = std::make_unique<KvmSession>(vm, next_ioctl, *start);
+  process->session = std::make_unique<KvmSession>(vm, next_ioctl, *process->start);
   if (const auto done = process->session->set_up(); !done) fail(done.error().message);
   if (getenv("OBORO_KVM_PROFILE")) atexit([] { process->session->print_times(); });
   process->kvm_fd = fd;
