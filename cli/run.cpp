@@ -143,7 +143,7 @@ void add_run(CLI::App& app, int& exit_code) {
   verb->add_option("--leak", a->leak, "What happens when classified data is about to leave: alert (default) or deny")
       ->check(CLI::IsMember({"alert", "deny"}));
   verb->add_option("--capacity", a->options.capacity,
-                   "Managed objects that there is room for; a file counts twice (default 524288)")
+                   "Managed objects that there may be; a file counts twice (default 16777216)")
       ->check(CLI::Range(link::Settings::kMinCapacity, link::Settings::kMaxCapacity));
   verb->add_option("--engine", a->engine, "auto (KVM where it really works, else TCG), kvm or tcg")
       ->check(CLI::IsMember({"auto", "kvm", "tcg"}))

@@ -38,6 +38,37 @@ TEST(LabelTable, AgreesWithAMapOverRandomOperations) {
   }
 }
 
+TEST(LabelTable, GrowsAsItFills) {
+  LabelTable table(100000, 16);
+  std::unordered_map<uint64_t, uint64_t> model;
+  std::mt19937_64 random(3);
+  while (model.size() < 70000) {
+    const Carrier c = inode(random() % 200000);
+    if (random() % 8 == 0) {
+      ASSERT_EQ(table.erase(c), model.erase(c.key()) == 1);
+      continue;
+    }
+    ASSERT_TRUE(table.set(c, {(random() & 0xff) | 1, 1}));
+    model[c.key()] = table.labels(c);
+    ASSERT_EQ(table.size(), model.size());
+  }
+  EXPECT_GE(table.room(), 70000u);
+  for (const auto& [key, labels] : model) ASSERT_EQ(table.labels(Carrier::from_key(key)), labels);
+  size_t seen = 0;
+  table.for_each([&](Carrier c, Entry entry) { seen += model.at(c.key()) == entry.labels; });
+  EXPECT_EQ(seen, model.size());
+  table.retain([](Carrier, Entry) { return false; });
+  EXPECT_EQ(table.size(), 0u);
+}
+
+TEST(LabelTable, IsFullWhereItIsToldToBe) {
+  LabelTable table(100, 32);
+  for (uint64_t i = 0; i < 100; ++i) ASSERT_TRUE(table.set(inode(i), {1, i})) << i;
+  EXPECT_FALSE(table.set(inode(100), {1, 100}));
+  EXPECT_TRUE(table.set(inode(99), {2, 99}));
+  for (uint64_t i = 0; i < 99; ++i) EXPECT_EQ(table.labels(inode(i)), 1u) << i;
+}
+
 TEST(LabelTable, RetainKeepsWhatIsAskedFor) {
   LabelTable table(1000);
   for (uint64_t i = 0; i < 1000; ++i)
@@ -75,6 +106,27 @@ TEST(LabelTable, ReadersNeverMissAStableEntry) {
   stop = true;
   reader.join();
   EXPECT_EQ(misses, 0u);
+}
+
+TEST(LabelTable, ReadersNeverMissAStableEntryWhileItGrows) {
+  for (int round = 0; round < 20; ++round) {
+    LabelTable table(1 << 20, 64);
+    for (uint64_t i = 0; i < 60; ++i) ASSERT_TRUE(table.set(inode(i), {i + 1, i}));
+    std::atomic<bool> reading{false}, stop{false};
+    std::atomic<uint64_t> misses{0};
+    std::thread reader([&] {
+      while (!stop) {
+        for (uint64_t i = 0; i < 60; ++i)
+          if (table.labels(inode(i)) != i + 1) ++misses;
+        reading = true;
+      }
+    });
+    while (!reading) std::this_thread::yield();
+    for (uint64_t i = 60; i < 40000; ++i) ASSERT_TRUE(table.set(inode(i), {7, 7}));
+    stop = true;
+    reader.join();
+    EXPECT_EQ(misses, 0u);
+  }
 }
 
 // The promise of Receivers: if a sender and a receiver race, one sees the other.

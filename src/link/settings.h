@@ -78,14 +78,14 @@ std::string_view word_for(const std::array<std::pair<std::string_view, T>, kCoun
 }
 
 struct Settings {
-  static constexpr uint64_t kDefaultCapacity = 1 << 19, kMinCapacity = 16, kMaxCapacity = 1 << 26;
+  static constexpr uint64_t kDefaultCapacity = 1 << 24, kMinCapacity = 16, kMaxCapacity = 1 << 26;
 
   std::vector<ClassifyRule> rules;
   std::vector<KnownFile> files;
   uint64_t first_id = 1;
   uint64_t first_seq = 1;
   uint32_t boot = 1;
-  uint64_t capacity = kDefaultCapacity;  // managed objects; a file in use counts twice
+  uint64_t capacity = kDefaultCapacity;  // managed objects, at most; a file in use counts twice
   policy::Policy policy;
   std::vector<HiddenService> services;  // their proxies: Start::proxies, in the same order
   Wait wait = Wait::park;               // of hidden services
