@@ -34,7 +34,16 @@ class FilesTest : public testing::Test {
     std::ofstream(top + "/outside") << "outside";
     files = std::make_unique<Files>(UniqueFd(open((top + "/root").c_str(), O_PATH | O_DIRECTORY)), handles);
   }
-  void TearDown() override { std::filesystem::remove_all(top); }
+  void TearDown() override {
+    open_up(top);
+    std::filesystem::remove_all(top);
+  }
+  // Calls may have taken all rights from a directory, and who is not root could not remove it.
+  static void open_up(const std::filesystem::path& directory) {
+    std::filesystem::permissions(directory, std::filesystem::perms::owner_all, std::filesystem::perm_options::add);
+    for (const auto& entry : std::filesystem::directory_iterator(directory))
+      if (entry.is_directory() && !entry.is_symlink()) open_up(entry.path());
+  }
 
   Done call(Op op, std::array<int64_t, 4> arguments, std::string_view first = {}, std::string_view second = {},
             uint32_t handle = 0) {
