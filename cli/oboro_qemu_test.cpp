@@ -146,9 +146,11 @@ TEST_F(OboroQemuTest, ASupervisorThatCannotBeginKeepsQemuFromStarting) {
 TEST_F(OboroQemuTest, AFullDiskKeepsQemuFromStarting) {
   // A mount of this process's own needs root's rights, or those of a user namespace.
   if (unshare(CLONE_NEWNS) != 0) {
-    const std::string map = fmt::format("0 {} 1", getuid());
+    const std::string user = fmt::format("0 {} 1", getuid()), group = fmt::format("0 {} 1", getgid());
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) GTEST_SKIP() << "this host: gives no mount namespace";
-    std::ofstream("/proc/self/uid_map") << map;
+    std::ofstream("/proc/self/uid_map") << user;
+    std::ofstream("/proc/self/setgroups") << "deny";
+    std::ofstream("/proc/self/gid_map") << group;
   }
   mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
   const std::string disk = directory.path() + "/disk";
