@@ -1,6 +1,6 @@
-// What list, explain and status cost after so many events: makes a state directory whose journal has N events, and an
-// index of it, and prints a table: what each verb takes with the index and without, what writing the index costs for an
-// event beside what writing the journal costs, and the memory of each (the highest, by the kernel).
+// What list, explain, where and status cost after so many events: makes a state directory whose journal has N events,
+// and an index of it, and prints a table: what each verb takes with the index and without, what writing the index costs
+// for an event beside what writing the journal costs, and the memory of each (the highest, by the kernel).
 //
 //   build/release/bench/history [N]     default: 300,000
 //
@@ -194,6 +194,7 @@ bool measure(const char* oboro, const std::string& directory, uint64_t events) {
   bool good = row("journal written", written);
   const std::vector<std::pair<const char*, std::vector<std::string>>> verbs = {
       {"explain, a chain of 50", {"explain", "/chain/end", "--json"}},
+      {"where, from its beginning", {"where", "/chain/0", "--json", "--limit", "50"}},
       {"list", {"list", "--json"}},
       {"status", {"status"}},
   };

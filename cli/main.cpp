@@ -23,6 +23,8 @@ int main(int argc, char** argv) {
   add_events(app, exit_code);
   add_list(app, exit_code);
   add_explain(app, exit_code);
+  add_where(app, exit_code);
+  add_path(app, exit_code);
   add_status(app, exit_code);
   add_detach(app, exit_code);
   add_resume(app, exit_code);

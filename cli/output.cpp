@@ -154,6 +154,10 @@ std::string shown_event(const Event& event, const store::LabelNames& names) {
   return out + what;
 }
 
+std::string shown_step(const event::Event& event, const store::LabelNames& names) {
+  return fmt::format("{}  {}", shown_time(event.time_ns), coloured(colour_of(event), shown_event(event, names)));
+}
+
 Colour colour_of(const Event& event) {
   switch (event.kind) {
     case Kind::leak:

@@ -25,7 +25,8 @@ std::string shown_labels(uint64_t labels, const store::LabelNames& names);
 std::string shown_object(const event::Object& object);
 std::string shown_process(const event::Subject& process);
 std::string shown_event(const event::Event& event,
-                        const store::LabelNames& names);  // one line, without time and number
+                        const store::LabelNames& names);                            // one line, without time and number
+std::string shown_step(const event::Event& event, const store::LabelNames& names);  // with its time, in its colour
 Colour colour_of(const event::Event& event);
 
 void print(std::string_view text);    // to standard output, as it is

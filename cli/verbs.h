@@ -15,13 +15,15 @@ enum ExitCode : int {
   kExitFailed = 1,
   kExitUsage = 2,        // or configuration
   kExitUntraceable = 3,  // run: the guest cannot be traced
-  kExitNotFound = 4,     // explain, list: there is nothing to show
+  kExitNotFound = 4,     // explain, where, path, list: there is nothing to show
 };
 
 void add_run(CLI::App& app, int& exit_code);
 void add_events(CLI::App& app, int& exit_code);
 void add_list(CLI::App& app, int& exit_code);
 void add_explain(CLI::App& app, int& exit_code);
+void add_where(CLI::App& app, int& exit_code);
+void add_path(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_detach(CLI::App& app, int& exit_code);
 void add_resume(CLI::App& app, int& exit_code);

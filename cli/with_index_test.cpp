@@ -39,11 +39,33 @@ class Verbs : public ::testing::Test {
   }
   std::vector<std::string> answers() const {
     std::vector<std::string> out;
-    for (const char* arguments :
-         {"list all --ended --json", "list all --json", "list files", "list --ended", "status --json", "status",
-          "explain /d0/1 --json", "explain /d1/e/2", "explain /d2/3 --json", "explain 501 --json", "explain 503",
-          "explain p25 --json", "explain s26", "explain f8 --json", "explain @7 --json", "explain @120 --json",
-          "explain @100000", "explain /nowhere"})
+    for (const char* arguments : {"list all --ended --json",
+                                  "list all --json",
+                                  "list files",
+                                  "list --ended",
+                                  "status --json",
+                                  "status",
+                                  "explain /d0/1 --json",
+                                  "explain /d1/e/2",
+                                  "explain /d2/3 --json",
+                                  "explain 501 --json",
+                                  "explain 503",
+                                  "explain p25 --json",
+                                  "explain s26",
+                                  "explain f8 --json",
+                                  "explain @7 --json",
+                                  "explain @120 --json",
+                                  "explain @100000",
+                                  "explain /nowhere",
+                                  "where /d0/1 --json",
+                                  "where p25",
+                                  "where 501 --still",
+                                  "where f8 --json",
+                                  "where s26 --limit 3",
+                                  "where @7",
+                                  "path /d0/1 p25",
+                                  "path f8 f9 --json",
+                                  "path /d0/1 @120"})
       out.push_back(std::string(arguments) + "\n" + oboro(arguments));
     for (int seq = 1; seq < 160; seq += 13) out.push_back(oboro("explain --json @" + std::to_string(seq)));
     return out;

@@ -74,6 +74,7 @@ void History::apply(const Event& event, uint64_t place) {
       break;
     case Kind::leak:
       ++now_.leaks;
+      leaked(event);
       [[fallthrough]];
     case Kind::diffusion:
       spread(event, false);
@@ -147,6 +148,7 @@ bool History::ends_with_boot(const TrackedObject& object) const {
 
 void History::forget_changes(bool keep) {
   changed_.clear();
+  leaks_.clear();
   known_ids_ = now_.next_id;
   if (keep) {
     for (auto& [key, object] : objects_) object.gains.clear();  // the source has them
@@ -222,6 +224,14 @@ void History::spread(const Event& event, bool classified) {
   } else if (auto* socket = std::get_if<SocketDetail>(&target->detail)) {
     *socket = {event.object.path, event.object.protocol, event.object.local, event.object.remote};
   }
+}
+
+void History::leaked(const Event& event) {
+  if (keep_ == Keep::lasting || event.verdict == event::Verdict::deny || event.from.id == 0) return;
+  if (source_ == nullptr && leaks_.size() >= max_objects_)
+    return incomplete("there are more than " + std::to_string(max_objects_) +
+                      " leaks; the later ones are not shown as what left");
+  leaks_.push_back({now_.order, event.labels, object_key(event.from.type, event.from.id), false, place_});
 }
 
 void History::update_process(TrackedObject& object, const event::Subject& subject) {

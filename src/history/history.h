@@ -40,6 +40,14 @@ struct Chain {
   bool complete = false;  // false: the beginning is unknown (lost records), or it is longer than kMaxChain
 };
 
+// An object that labels came to from another one, on whatever way; or a leak of them.
+struct Reached {
+  ObjectKey to = 0;     // 0: out of the guest, by a leak whose far end is no object
+  uint64_t labels = 0;  // those that came on this way
+  Chain::Step step;     // the event by which they came
+  size_t depth = 0;     // of objects between, plus one
+};
+
 struct PersistentFile {
   std::string fs;  // UUID
   std::string fs_type;
@@ -147,6 +155,13 @@ class History {
 
   // One chain for each set of labels that came in the same way.
   std::vector<Chain> explain(const TrackedObject& object) const;
+  // As explain(), of the way from `origin` on, for those labels that came from there.
+  std::vector<Chain> explain_from(const TrackedObject& origin, const TrackedObject& object) const;
+  // Everything that got labels from there, by its first way to them, which is the one that the events tell of; and
+  // what of it has left the guest. Each object stands behind the one that it has them from; at most so many.
+  std::vector<Reached> reach(const TrackedObject& origin, size_t most) const;
+  // What of the changes a source does not have yet: leaks, each with the object that it let out.
+  const std::vector<Gain>& new_leaks() const { return leaks_; }
   std::vector<PersistentFile> persistent_files() const;  // present ones with labels, ascending by ID
 
   uint64_t present(event::ObjectType type) const { return now_.present[static_cast<size_t>(type)]; }
@@ -174,6 +189,7 @@ class History {
   TrackedObject* tracked(ObjectKey key);
   TrackedObject* tracked(const event::Object& object) { return tracked(object_key(object.type, object.id)); }
   void spread(const event::Event& event, bool classified);
+  void leaked(const event::Event& event);
   void gain(TrackedObject& object, uint64_t labels, ObjectKey from, bool classified);
   void update_process(TrackedObject& object, const event::Subject& subject);
   void rename(const event::Event& event);
@@ -182,6 +198,8 @@ class History {
   void end(TrackedObject& object);
   void end_boot();
   std::vector<Gain> gains_of(const TrackedObject& object) const;
+  Chain way_of(const TrackedObject& object, uint64_t label, ObjectKey origin) const;
+  std::vector<Chain> ways_of(const TrackedObject& object, ObjectKey origin) const;
   template <typename Right>
   const TrackedObject* latest(const std::function<void(const Source::Right&)>& candidates, const Right& right) const;
   static void add_once(std::vector<std::string>& list, std::string text);
@@ -202,6 +220,7 @@ class History {
   std::unordered_set<ObjectKey> changed_;
   PathTree tree_;
   std::map<std::string, uint32_t, std::less<>> word_index_{{"", 0}};
+  std::vector<Gain> leaks_;          // not those that the source has
   std::vector<ObjectKey> volatile_;  // what ends with the boot; not what the source has
 };
 

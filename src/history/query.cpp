@@ -117,36 +117,95 @@ event::Object History::describe(const TrackedObject& object) const {
 }
 
 // Goes backwards from the object: the gain that brought the label, the object that it came from, the gain that had
-// brought it there before... Each step is at an earlier event than the last, so there is an end.
-std::vector<Chain> History::explain(const TrackedObject& object) const {
+// brought it there before... Each step is at an earlier event than the last, so there is an end. origin: where to stop;
+// 0: at the beginning.
+Chain History::way_of(const TrackedObject& object, uint64_t label, ObjectKey origin) const {
+  Chain chain{.labels = label, .steps = {}, .complete = false};
+  uint64_t before = ~uint64_t{0};
+  for (const TrackedObject* at = &object; at != nullptr && chain.steps.size() < kMaxChain;) {
+    const std::vector<Gain> gains = gains_of(*at);
+    const auto gain = std::find_if(gains.begin(), gains.end(),
+                                   [&](const Gain& g) { return (g.labels & label) != 0 && g.order < before; });
+    if (gain == gains.end()) break;
+    // If an object is only known as the source of a later event, nobody recorded how it got its label.
+    if (gain->from == 0 && !gain->classified) break;
+    chain.steps.push_back({gain->order, gain->place});
+    chain.complete = origin == 0 ? gain->classified : gain->from == origin;
+    before = gain->order;
+    at = gain->classified || (origin != 0 && chain.complete) ? nullptr : find(gain->from);
+  }
+  std::reverse(chain.steps.begin(), chain.steps.end());
+  return chain;
+}
+
+// One chain for all labels that came on the same way.
+std::vector<Chain> History::ways_of(const TrackedObject& object, ObjectKey origin) const {
   std::vector<Chain> chains;
   for (uint64_t rest = object.labels; rest != 0; rest &= rest - 1) {
-    const uint64_t label = rest & (~rest + 1);
-    Chain chain{.labels = label, .steps = {}, .complete = false};
-    uint64_t before = ~uint64_t{0};
-    for (const TrackedObject* at = &object; at != nullptr && chain.steps.size() < kMaxChain;) {
-      const std::vector<Gain> gains = gains_of(*at);
-      const auto gain = std::find_if(gains.begin(), gains.end(),
-                                     [&](const Gain& g) { return (g.labels & label) != 0 && g.order < before; });
-      if (gain == gains.end()) break;
-      // If an object is only known as the source of a later event, nobody recorded how it got its label.
-      if (gain->from == 0 && !gain->classified) break;
-      chain.steps.push_back({gain->order, gain->place});
-      chain.complete = gain->classified;
-      before = gain->order;
-      at = gain->classified ? nullptr : find(gain->from);
-    }
-    std::reverse(chain.steps.begin(), chain.steps.end());
+    Chain chain = way_of(object, rest & (~rest + 1), origin);
+    if (origin != 0 && !chain.complete) continue;
     const auto same = std::find_if(chains.begin(), chains.end(), [&](const Chain& other) {
       return other.steps == chain.steps && other.complete == chain.complete;
     });
-    if (same == chains.end()) {
+    if (same == chains.end())
       chains.push_back(std::move(chain));
-    } else {
-      same->labels |= label;
-    }
+    else
+      same->labels |= chain.labels;
   }
   return chains;
+}
+
+std::vector<Chain> History::explain(const TrackedObject& object) const { return ways_of(object, 0); }
+
+std::vector<Chain> History::explain_from(const TrackedObject& origin, const TrackedObject& object) const {
+  return ways_of(object, object_key(origin.type, origin.id));
+}
+
+// Each step is at a later event than the one that it comes from, so there is an end. What got several labels at one
+// event stands there once.
+std::vector<Reached> History::reach(const TrackedObject& origin, size_t most) const {
+  using Move = std::pair<ObjectKey, Gain>;  // to
+  std::unordered_map<ObjectKey, std::vector<Move>> here;
+  for (const auto& [key, object] : objects_)
+    for (const Gain& gain : object.gains)
+      if (gain.from != 0) here[gain.from].emplace_back(key, gain);
+  for (const Gain& leak : leaks_) here[leak.from].emplace_back(0, leak);
+
+  struct Level {
+    std::vector<Move> moves;  // the next one last
+    uint64_t labels;
+  };
+  const auto level = [&](ObjectKey from, uint64_t labels, uint64_t after) {
+    Level found{{}, labels};
+    const auto take = [&](ObjectKey to, const Gain& gain) {
+      if (gain.order > after && (gain.labels & labels) != 0) found.moves.emplace_back(to, gain);
+      return found.moves.size() < most;
+    };
+    if (source_ != nullptr) source_->given(from, after, take);
+    if (const auto moves = here.find(from); moves != here.end())
+      for (const auto& [to, gain] : moves->second) take(to, gain);
+    // A leak to an object of the guest's is that object's gain, too, if it did not have the labels.
+    const auto rank = [](const Move& move) { return std::pair(move.second.order, move.first); };
+    std::sort(found.moves.begin(), found.moves.end(), [&](const Move& a, const Move& b) { return rank(a) > rank(b); });
+    const auto same = [](const Move& a, const Move& b) { return a.second.order == b.second.order; };
+    found.moves.erase(std::unique(found.moves.begin(), found.moves.end(), same), found.moves.end());
+    return found;
+  };
+  std::vector<Reached> out;
+  std::vector<Level> levels;
+  levels.push_back(level(object_key(origin.type, origin.id), origin.labels, 0));
+  while (!levels.empty() && out.size() < most) {
+    if (levels.back().moves.empty()) {
+      levels.pop_back();
+      continue;
+    }
+    const auto [to, gain] = levels.back().moves.back();
+    levels.back().moves.pop_back();
+    const uint64_t labels = gain.labels & levels.back().labels;
+    out.push_back({to, labels, {gain.order, gain.place}, levels.size()});
+    if (to != 0 && levels.size() < kMaxChain) levels.push_back(level(to, labels, gain.order));
+  }
+  return out;
 }
 
 }  // namespace oboro::history

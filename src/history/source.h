@@ -21,6 +21,10 @@ class Source : public PathTree::Source {
   // Without its gains.
   virtual std::optional<TrackedObject> object(ObjectKey key) = 0;
   virtual std::vector<Gain> gains(ObjectKey key) = 0;  // in the order of the events
+  // The gains that brought labels from there at later events than `after`, in the order of the events, with the object
+  // that has them; 0: a leak (History::reach). Until one is not taken.
+  using Given = std::function<bool(ObjectKey to, const Gain& gain)>;
+  virtual void given(ObjectKey from, uint64_t after, const Given& take) = 0;
   // All of a type: present ones, or ended ones, too.
   virtual void each(event::ObjectType type, bool ended, const std::function<void(TrackedObject)>& take) = 0;
   virtual std::vector<ObjectKey> present_of_boot() = 0;  // what ends with the boot

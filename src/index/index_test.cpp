@@ -61,6 +61,9 @@ std::string told(const history::History& state, const stream::Reader& reader) {
         for (const auto& step : chain.steps) out += fmt::format(" {}@{}", step.order, step.place);
         out += "\n";
       }
+      for (const auto& reached : state.reach(*object, 200))
+        out += fmt::format("  -> {:x} {:x} {}@{} {}\n", reached.to, reached.labels, reached.step.order,
+                           reached.step.place, reached.depth);
     }
   }
   for (const auto& path : paths) out += path + " is " + identity(state.find_file(path)) + "\n";

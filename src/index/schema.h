@@ -8,7 +8,7 @@
 namespace oboro::index {
 
 // Goes up with each change of the tables or of what they mean. The version of the events' binary form is beside it.
-inline constexpr int kVersion = 1;
+inline constexpr int kVersion = 2;
 inline constexpr int64_t kApplicationId = 0x4f626f72;  // "Obor"
 inline constexpr int64_t kDisplaced = -1;              // the parent of a name that has no path (PathTree::Entry)
 

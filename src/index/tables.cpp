@@ -154,6 +154,16 @@ std::vector<history::Gain> Tables::gains(ObjectKey key) {
   return out;
 }
 
+// Leaks have the object 0.
+void Tables::given(ObjectKey from, uint64_t after, const Given& take) {
+  Statement query = database_.statement(
+      "SELECT object, ord, labels, place FROM gain INDEXED BY gain_source WHERE source = ? AND source <> 0 AND ord > ? "
+      "ORDER BY ord");
+  query.bind_unsigned(1, from).bind_unsigned(2, after);
+  while (query.row())
+    if (!take(query.number(0), {query.number(1), query.number(2), from, false, query.number(3)})) return;
+}
+
 void Tables::each(ObjectType type, bool ended, const std::function<void(TrackedObject)>& take) {
   Statement query = database_.statement(std::string("SELECT ") + kColumns + " FROM object " +
                                         (ended ? "" : "INDEXED BY object_present ") + "WHERE key BETWEEN ? AND ?" +
@@ -235,12 +245,14 @@ void Tables::write_object(ObjectKey key, const TrackedObject& object, bool lasti
     put.bind_bytes(14, *detail);
   }
   put.run();
-  Statement& gain = prepared(
+  for (const history::Gain& one : object.gains) write_gain(key, one);
+}
+
+void Tables::write_gain(ObjectKey to, const history::Gain& gain) {
+  Statement& put = prepared(
       put_gain_, "INSERT OR REPLACE INTO gain (object, ord, labels, source, classified, place) VALUES (?,?,?,?,?,?)");
-  for (const history::Gain& one : object.gains) {
-    gain.bind_unsigned(1, key).bind_unsigned(2, one.order).bind_unsigned(3, one.labels).bind_unsigned(4, one.from);
-    gain.bind(5, one.classified ? 1 : 0).bind_unsigned(6, one.place).run();
-  }
+  put.bind_unsigned(1, to).bind_unsigned(2, gain.order).bind_unsigned(3, gain.labels).bind_unsigned(4, gain.from);
+  put.bind(5, gain.classified ? 1 : 0).bind_unsigned(6, gain.place).run();
 }
 
 void Tables::write_node(PathTree::Node node, const PathTree::Entry& entry) {
@@ -261,6 +273,7 @@ void Tables::write_changes(const history::History& state) {
   std::sort(keys.begin(), keys.end());
   for (const ObjectKey key : keys)
     if (const TrackedObject* object = state.find(key)) write_object(key, *object, !state.ends_with_boot(*object));
+  for (const history::Gain& leak : state.new_leaks()) write_gain(0, leak);
   std::vector<PathTree::Node> nodes(state.names().changed().begin(), state.names().changed().end());
   std::sort(nodes.begin(), nodes.end());
   for (const PathTree::Node node : nodes) write_node(node, state.names().entry(node));

@@ -54,6 +54,7 @@ class Tables : public history::Source {
 
   std::optional<history::TrackedObject> object(history::ObjectKey key) override;
   std::vector<history::Gain> gains(history::ObjectKey key) override;
+  void given(history::ObjectKey from, uint64_t after, const Given& take) override;
   void each(event::ObjectType type, bool ended, const std::function<void(history::TrackedObject)>& take) override;
   std::vector<history::ObjectKey> present_of_boot() override;
   void with_pid(uint32_t pid, const Right& right) override;
@@ -65,6 +66,7 @@ class Tables : public history::Source {
   Statement& prepared(std::unique_ptr<Statement>& statement, std::string_view sql);
   history::TrackedObject take_object(Statement& row);
   void write_object(history::ObjectKey key, const history::TrackedObject& object, bool lasting);
+  void write_gain(history::ObjectKey to, const history::Gain& gain);
   void write_node(history::PathTree::Node node, const history::PathTree::Entry& entry);
   void write_texts(int list, const std::vector<std::string>& texts);
   void ask(Statement& statement, const Right& right);
