@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <map>
+#include <sys/mman.h>
 
+#include "guest/ftrace.h"
 #include "tracer/entry/kvm/kvm_session_test.h"
 
 namespace oboro::tracer {
@@ -18,6 +20,22 @@ class KvmMemoryTest : public KvmSessionTest {
   std::vector<std::byte> image() {
     const auto bytes = guest.memory.bytes();
     return {bytes.begin(), bytes.end()};
+  }
+  // ftrace knows the NOP of a hooked function.
+  void SetUp() override {
+    KvmSessionTest::SetUp();
+    const Gva group = guest.allocate();
+    record = guest.allocate();
+    guest.set(record, Field::dyn_ftrace_ip, guest.symbol(Symbol::fn_file_open));
+    guest.set(group, Field::ftrace_page_records, record);
+    guest.set(group, Field::ftrace_page_index, uint32_t{1});
+    guest.write(guest.symbol(Symbol::ftrace_pages_start), group);
+  }
+  bool marked_for_ftrace() { return guest.get(record, Field::dyn_ftrace_flags) & guest::kFtraceDisabled; }
+  // What the VMM does with its own mapping of the RAM.
+  void protect_ram(int how) {
+    const auto bytes = guest.memory.bytes();
+    ASSERT_EQ(mprotect(bytes.data(), bytes.size(), how), 0);
   }
   // Notes whether this hook is in when KVM is told to log the guest's memory.
   void watch(Symbol function) {
@@ -37,6 +55,7 @@ class KvmMemoryTest : public KvmSessionTest {
       return result;
     });
   }
+  Gva record;
   std::optional<bool> hooked_when_logged;
   std::atomic<bool> is_back{false};
 };
@@ -53,6 +72,7 @@ TEST_P(SavedMemoryTest, NothingOfOursIsInIt) {
   exit_somewhere(cpus[0]);
   ASSERT_TRUE(told<link::Armed>());
   ASSERT_TRUE(hooked(Symbol::fn_file_open));
+  ASSERT_TRUE(marked_for_ftrace());
   const std::vector<std::byte> traced = image();
   std::vector<std::byte> saved;
   on_region = [&](const kvm_userspace_memory_region& region) {
@@ -77,6 +97,30 @@ TEST_P(SavedMemoryTest, NothingOfOursIsInIt) {
 
 INSTANTIATE_TEST_SUITE_P(Ways, SavedMemoryTest, testing::Values("text", "filter"),
                          [](const auto& way) { return std::string(way.param); });
+
+// The VMM takes the RAM away (a guest can have it do so with some of it), and it is no memory of the process any more.
+TEST_F(KvmMemoryTest, MemoryThatIsGoneIsNotTouched) {
+  boot();
+  EXPECT_EQ(set_region(0, 0, 0, nullptr), 0);
+  protect_ram(PROT_NONE);
+  command_detach();
+  EXPECT_TRUE(told<link::Detached>());
+  protect_ram(PROT_READ | PROT_WRITE);
+  EXPECT_TRUE(hooked(Symbol::fn_file_open));
+}
+
+TEST_F(KvmMemoryTest, MemoryThatMayNotBeWrittenIsNot) {
+  boot();
+  EXPECT_TRUE(marked_for_ftrace());
+  EXPECT_EQ(set_region(0, 0, 0, nullptr), 0);
+  EXPECT_EQ(set_ram(KVM_MEM_READONLY), 0);
+  protect_ram(PROT_READ);
+  command_detach();
+  EXPECT_TRUE(told<link::Detached>());
+  protect_ram(PROT_READ | PROT_WRITE);
+  EXPECT_TRUE(hooked(Symbol::fn_file_open));
+  EXPECT_TRUE(marked_for_ftrace());
+}
 
 TEST_F(KvmMemoryTest, ADisplaysMemoryIsLoggedInOrdinaryRunning) {
   boot();
