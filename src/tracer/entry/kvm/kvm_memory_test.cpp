@@ -1,6 +1,7 @@
 // The VMM changes the guest's memory while the hooks are in.
 
 #include <algorithm>
+#include <climits>
 #include <map>
 #include <sys/mman.h>
 
@@ -197,6 +198,7 @@ TEST_F(SavedServiceTest, AThreadThatIsInTheGuestsKernelForUsComesBackFirst) {
   start_service(1);
   const kvm_regs away = begin_call();
   watch(Symbol::fn_syscall_user_dispatch);
+  session().patience = UINT_MAX;
   auto saving = std::async(std::launch::async, [this] { return set_ram(kLogged); });
   usleep(kShortly * 1000);
   EXPECT_TRUE(hooked(Symbol::fn_syscall_user_dispatch));
@@ -210,6 +212,7 @@ TEST_F(SavedServiceTest, IfItDoesNotComeBackItsHooksStayAndThatIsSaid) {
   start_service(1);
   begin_call();
   watch(Symbol::fn_syscall_user_dispatch);
+  session().patience = 3;
   EXPECT_EQ(set_ram(kLogged), 0);
   EXPECT_EQ(hooked_when_logged, true) << "it would come back to what is not there";
   EXPECT_EQ(incomplete(), 2u) << "services are hidden no more; what is saved is of no use";

@@ -28,6 +28,9 @@ class KvmSession final : engine::Placement, engine::Stopping {
       : machine(vm_fd, ioctl), start_(start), placement_(machine, way_of(start)) {}
 
   engine::kvm::Machine machine;
+  // With threads that keep the hooks in place while the VMM waits to save the guest's memory: how many looks, 10 ms
+  // apart.
+  std::atomic<unsigned> patience{100};
   // Does everything that can fail, before the guest has run an instruction.
   Result<void> set_up();
   // The VMM's KVM_SET_USER_MEMORY_REGION or ..REGION2 (memory.cpp).

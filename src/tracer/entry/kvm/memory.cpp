@@ -17,7 +17,6 @@ namespace {
 
 using engine::kvm::Machine;
 
-constexpr int kMostTries = 100;  // to take out what is ours
 constexpr timespec kBetween{0, 10'000'000};
 constexpr size_t kMostTasks = 65536;
 
@@ -79,7 +78,7 @@ bool KvmSession::holds_back() const {
 void KvmSession::memory_leaves() {
   if (!placement_.changes_memory() || leaving_.exchange(true)) return;
   std::string stays;
-  for (int i = 0; i < kMostTries; ++i) {
+  for (unsigned i = 0; i < patience; ++i) {
     if (i) nanosleep(&kBetween, nullptr);
     boot_->while_stopped([&] { stays = set_aside(); });
     if (stays.empty()) return;
