@@ -57,6 +57,8 @@ struct Placed {
 class Placement {
  public:
   virtual ~Placement() = default;
+  // Why no hooks can be placed in this kernel now; null: nothing is against it.
+  virtual const char* hindered(const KernelImage&) { return nullptr; }
   // Places the hooks. None is in place before.
   virtual Placed place(const Wanted& wanted) = 0;
   // What becomes of the kernel that has the hooks: it goes on without them; it hands over to another kernel and runs no

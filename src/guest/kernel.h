@@ -75,6 +75,11 @@ class Reader {
   static constexpr uint32_t kMaxReads = 1 << 20;
 
   explicit Reader(const Kernel& kernel) : kernel_(kernel) {}
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+  // A reader for another part of the same operation, that has failures of its own, but shares this one's budget. This
+  // one must outlive it.
+  Reader another() { return Reader(kernel_, reads_); }
 
   const Kernel& kernel() const { return kernel_; }
   const Profile& profile() const { return kernel_.profile(); }
@@ -83,7 +88,7 @@ class Reader {
   void clear_failure() { failed_ = false; }
 
   bool bytes(Gva va, void* out, size_t size) {
-    if (++reads_ <= kMaxReads && kernel_.read(va, out, size)) return true;
+    if (++*reads_ <= kMaxReads && kernel_.read(va, out, size)) return true;
     failed_ = true;
     return false;
   }
@@ -107,9 +112,16 @@ class Reader {
   // A NUL-terminated string, cut after max bytes.
   std::string string(Gva va, size_t max);
 
+  // Of the whole operation.
+  uint32_t reads() const { return *reads_; }
+  bool exhausted() const { return *reads_ > kMaxReads; }
+
  private:
+  Reader(const Kernel& kernel, uint32_t* reads) : kernel_(kernel), reads_(reads) {}
+
   const Kernel& kernel_;
-  uint32_t reads_ = 0;
+  uint32_t own_reads_ = 0;
+  uint32_t* reads_ = &own_reads_;
   bool failed_ = false;
 };
 

@@ -76,6 +76,7 @@ class HookTest : public testing::Test {
     Operation operation(*environment, vcpu);
     for (const HookPoint& point : hook_points())
       if (point.function == function && is_of_interest(point)) dispatch(point, operation);
+    reads = operation.r.reads();
     return Answer(operation.response);
   }
   void begin() {
@@ -160,6 +161,7 @@ class HookTest : public testing::Test {
   fake::FakeFilter filter;
   FilterMarks marks{filter};
   engine::FilterLayout layout;
+  uint32_t reads = 0;    // of the guest's memory, by the last call
   unsigned stopped = 0;  // calls that the filter found of interest
 
   fake::FakeGuest guest;

@@ -1,5 +1,7 @@
 #include "hooks/operation.h"
 
+#include <vector>
+
 #include "hooks/propagation.h"
 
 namespace oboro::hooks {
@@ -32,7 +34,16 @@ void Operation::give(const Node& node) {
   flow(running(), node);
 }
 
-void Operation::flow(const Node& from, const Node& to) { Propagation(*this).run(from, to); }
+void Operation::give(std::span<const Node> nodes) {
+  const uint64_t labels = this->labels();
+  if (labels == 0) return;
+  std::vector<Node> lack;
+  for (const Node& node : nodes)
+    if (labels & ~env.carriers.labels(node.carrier)) lack.push_back(node);
+  if (!lack.empty()) Propagation(*this).run(running(), lack);
+}
+
+void Operation::flow(const Node& from, const Node& to) { Propagation(*this).run(from, {&to, 1}); }
 
 void Operation::classify(const Node& file, uint64_t labels, std::string_view pattern) {
   Propagation(*this).classify(file, labels, pattern);
@@ -46,7 +57,7 @@ policy::Decision Operation::decide(Carrier from, Carrier to, uint64_t labels, po
 }
 
 bool Operation::is_receiving(guest::Task of) {
-  guest::Reader reader(env.kernel);  // the task may be gone. Then reading fails, and that is no failure of this hook
+  guest::Reader reader = r.another();  // the task may be gone. Then reading fails, and that is no failure of this hook
   const uint64_t number = env.tasks.system_call(reader, of);
   return !reader.failed() && arch::may_receive(number);
 }

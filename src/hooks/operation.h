@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -58,6 +59,7 @@ class Operation {
   // The running process takes data from `node`, or gives data to it. Cheap when nothing changes.
   void take(const Node& node);
   void give(const Node& node);
+  void give(std::span<const Node> nodes);
   // Data goes from one node to another. Slow path.
   void flow(const Node& from, const Node& to);
   // Whether the running process's sends can matter: it is managed, or everybody's sends are refused.

@@ -29,7 +29,7 @@ void on_begin_new_exec(Operation& op) {
   if (!labels) return;
   const Gva program = op.pointer(0);
   const guest::File file{op.r.pointer(program, Field::binprm_file)};
-  guest::Reader arguments(op.env.kernel);  // arguments that cannot be read make nothing incomplete
+  guest::Reader arguments = op.r.another();  // arguments that cannot be read make nothing incomplete
   op.report_exec(op.r.string(op.r.pointer(program, Field::binprm_filename), guest::kMaxPath),
                  file.at ? file.path(op.r) : std::string(), guest::arguments_of_program(arguments, program), labels);
 }

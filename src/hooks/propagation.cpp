@@ -1,5 +1,8 @@
 #include "hooks/propagation.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "guest/address_space.h"
 #include "hooks/table.h"
 
@@ -16,19 +19,20 @@ constexpr size_t kMaxProcesses = 65536;  // processes looked at to find who shar
 
 }  // namespace
 
-void Propagation::run(const Node& from, const Node& to) {
+void Propagation::run(const Node& from, std::span<const Node> to) {
   const auto lock = env_.carriers.lock();
-  reach(from, to);
+  for (const Node& one : to) reach(from, one);
   apply_all();
 }
 
 void Propagation::apply_all() {
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    if (i == kMaxSteps) {
-      env_.reporter.incomplete("one operation reached more objects than can be followed");
-      break;
+  for (size_t i = 0;;) {
+    for (; i < steps_.size(); ++i) {
+      if (i == kMaxSteps) return env_.reporter.incomplete("one operation reached more objects than can be followed");
+      apply(Step(steps_[i]));
     }
-    apply(Step(steps_[i]));
+    if (reached_.empty()) return;
+    follow_notes();
   }
 }
 
@@ -66,7 +70,7 @@ void Propagation::apply(const Step& step) {
 void Propagation::follow(const Node& reached) {
   if (const auto* process = reached.as<ProcessNode>()) return follow_process(reached, process->task);
   if (const auto* file = reached.as<FileNode>()) return follow_file(reached, file->inode);
-  if (env_.filter) return follow_notes(reached);
+  if (env_.filter) return reached_.push_back(reached);
   env_.carriers.receivers().for_each(reached.carrier, [&](uint64_t waiting) {
     const guest::Task receiver{Gva(waiting)};
     if (op_.is_receiving(receiver)) reach(reached, process_node(r_, receiver));
@@ -101,21 +105,26 @@ void Propagation::follow_file(const Node& reached, guest::Inode inode) {
 }
 
 // Every task in a call that receives leaves a note of its carrier before it asks whether that carrier is of interest.
-// So either the task found the mark, which is set by now, or its note is here.
-void Propagation::follow_notes(const Node& reached) {
+// So either the task found the mark, which is set by now, or its note is here. One walk serves all that was reached.
+void Propagation::follow_notes() {
+  const auto key = [](const Node& node) { return node.carrier.key(); };
+  std::vector<Node> reached = std::exchange(reached_, {});
+  std::ranges::sort(reached, {}, key);
   const auto look_at = [&](guest::Task task) {
     if (!op_.is_receiving(task)) return true;
-    guest::Reader reader(env_.kernel);  // the task may be gone
+    guest::Reader reader = r_.another();  // the task may be gone
     const Gva stack = reader.pointer(task.at, guest::Field::task_stack);
     const uint64_t note = reader.at<uint64_t>(stack + engine::kNoteOffset);
-    if (!reader.failed() && note && carrier_of_note(op_, task, note) == reached.carrier)
-      reach(reached, process_node(r_, task));
+    if (reader.failed() || !note) return true;
+    const Carrier carrier = carrier_of_note(op_, task, note);
+    const auto found = std::ranges::lower_bound(reached, carrier.key(), {}, key);
+    if (found != reached.end() && found->carrier == carrier) reach(*found, process_node(r_, task));
     return true;
   };
   // The other vCPUs go on: a task that ends during the walk may lead it astray, but hardly three times.
   bool complete = false;
-  for (int attempt = 0; attempt < 3 && !complete; ++attempt) {
-    guest::Reader walker(env_.kernel);
+  for (int attempt = 0; attempt < 3 && !complete && !r_.exhausted(); ++attempt) {
+    guest::Reader walker = r_.another();
     complete = guest::for_each_thread(walker, kMaxProcesses, look_at) && !walker.failed();
   }
   if (!complete) env_.reporter.incomplete("the list of threads could not be read to its end");

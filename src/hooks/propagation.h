@@ -8,6 +8,7 @@
 // Slow path; takes the lock of labels::Carriers. Threads: as Operation.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "hooks/operation.h"
@@ -18,7 +19,7 @@ class Propagation {
  public:
   explicit Propagation(Operation& op) : op_(op), env_(op.env), r_(op.r) {}
 
-  void run(const Node& from, const Node& to);
+  void run(const Node& from, std::span<const Node> to);
   // The file gets labels from a path pattern.
   void classify(const Node& file, uint64_t labels, std::string_view pattern);
 
@@ -31,13 +32,14 @@ class Propagation {
   void follow(const Node& reached);
   void follow_process(const Node& reached, guest::Task task);
   void follow_file(const Node& reached, guest::Inode inode);
-  void follow_notes(const Node& reached);
+  void follow_notes();
   void reach(const Node& from, const Node& to) { steps_.push_back({from, to}); }
 
   Operation& op_;
   Environment& env_;
   guest::Reader& r_;
   std::vector<Step> steps_;
+  std::vector<Node> reached_;  // by labels; tasks may wait there, and have left notes. Looked for all at once
 };
 
 }  // namespace oboro::hooks

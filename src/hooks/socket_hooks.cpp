@@ -48,8 +48,11 @@ void send_datagram(Operation& op, Sock sock, const IpEndpoint& to) {
   std::vector<Sock> receivers;
   if (!guest::udp_receivers(op.r, net, to, receivers))
     op.env.reporter.incomplete("the table of UDP sockets could not be read to its end");
+  std::vector<Node> nodes;
   for (const Sock receiver : receivers)
-    if (multicast || receiver.at != sock.at || receiver.local(op.r).port == to.port) op.give(socket_node(receiver));
+    if (multicast || receiver.at != sock.at || receiver.local(op.r).port == to.port)
+      nodes.push_back(socket_node(receiver));
+  op.give(nodes);
 }
 
 }  // namespace

@@ -71,6 +71,8 @@ std::span<const Symbol> essential_functions() { return kEssential; }
 void dispatch(const HookPoint& point, Operation& operation) {
   point.handler(operation);
   if (operation.r.failed()) operation.env.reporter.incomplete(point.what.data());
+  if (operation.r.exhausted())
+    operation.env.reporter.incomplete("one call made the tracer read more of the guest's memory than it may");
 }
 
 }  // namespace oboro::hooks

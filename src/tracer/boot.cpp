@@ -135,14 +135,14 @@ void Boot::carry_out() {
 
 void Boot::place() {
   if (may_be_late_ && tracer_.programs_run()) return give_up(nullptr, "its programs ran before it could be traced");
-  hooks_ = std::move(wanted_);
   const guest::Layout& layout = tracer_.kernel().layout();
+  const engine::KernelImage image{layout.image_base, layout.image_start, layout.image_size, layout.tables};
+  if (const char* why = placement_.hindered(image)) return give_up(nullptr, why);
+  hooks_ = std::move(wanted_);
   const auto filter_layout = tracer_.filter_layout();
-  const engine::Placed placed =
-      placement_.place({hooks_,
-                        {layout.image_base, layout.image_start, layout.image_size, layout.tables},
-                        filter_layout,
-                        [&](const engine::Hook& hook) { return tracer_.filter_program(hook, *filter_layout); }});
+  const engine::Placed placed = placement_.place({hooks_, image, filter_layout, [&](const engine::Hook& hook) {
+                                                    return tracer_.filter_program(hook, *filter_layout);
+                                                  }});
   for (const engine::Hook* hook : placed.missing) tracer_.not_placed(*hook);
   if (placed.filter) tracer_.filter_with(*placed.filter);
   if (placed.essential_only) tracer_.watch_essential_only();
@@ -168,6 +168,11 @@ std::string Boot::let_go(const char* why, bool patient) {
 void Boot::while_armed(const std::function<void()>& look) {
   const std::unique_lock held(mutex_, std::try_to_lock);
   if (held && phase_ == Phase::armed) look();
+}
+
+void Boot::while_stopped(const std::function<void()>& change) {
+  const std::lock_guard held(mutex_);
+  when_stopped(nullptr, change);
 }
 
 }  // namespace oboro::tracer

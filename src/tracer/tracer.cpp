@@ -377,6 +377,13 @@ void Tracer::commanded(event::Command command) {
   report(event);
 }
 
+void Tracer::warn(std::string text) {
+  event::Event event;
+  event.set(event::Warning{std::move(text)});
+  const auto lock = state_.lock();
+  report(event);
+}
+
 void Tracer::incomplete(const char* what) {
   doubt(what == labels::kTableFull ? policy::Trouble::full_table : policy::Trouble::incomplete, what);
   if (!incomplete_reasons_.add(what).is_new) return;

@@ -98,6 +98,8 @@ class Tracer final : public hooks::Reporter {
   // From now on something is not seen, or may not be (the guest has changed what the hooks rest on, say); `what` is a
   // string literal.
   void unseen(const char* what) { incomplete(what); }
+  // Any thread: something is worth knowing, and the result stays complete.
+  void warn(std::string text);
   // To be called before hooks are taken out of a guest that runs on: services are hidden no more. Returns who still has
   // to come back to a hook, in words: then ask again. Empty: no thread has to, as far as no vCPU is in hook() now.
   // patient: as in hiding::Hider::retire().

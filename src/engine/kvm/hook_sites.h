@@ -29,6 +29,10 @@ class HookSites {
   // Puts the guest's own bytes back wherever ours still are.
   void remove();
   void clear() { sites_.clear(); }
+  // install(), but only where the guest's own bytes still stand. False: not everywhere.
+  [[nodiscard]] bool put_back();
+  // Whether a site lies in this guest physical memory.
+  bool touches(uint64_t start, uint64_t size) const;
   std::vector<Gva> nops() const;
   // The first site that holds other bytes than ours: the guest has patched it. Null if there is none. A site whose RAM
   // the VMM has taken away just now is passed over: no vCPU can run it.

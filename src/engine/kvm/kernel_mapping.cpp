@@ -1,5 +1,8 @@
 #include "engine/kvm/kernel_mapping.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "arch/code.h"
 
 namespace oboro::engine::kvm {
@@ -46,6 +49,31 @@ bool KernelMapping::intact() const {
   for (const Entry& entry : entries_)
     if (const auto now = memory_->read_u64(entry.at); now && *now != entry.value) return false;
   return true;
+}
+
+void KernelMapping::set_aside() {
+  const PhysicalWriter writer(*memory_);
+  for (const Entry& entry : entries_) (void)writer.compare_exchange(entry.at, entry.value, 0);
+}
+
+bool KernelMapping::put_back() {
+  const PhysicalWriter writer(*memory_);
+  for (const Entry& entry : entries_) (void)writer.compare_exchange(entry.at, 0, entry.value);
+  return intact();
+}
+
+// KVM has taken the old place out of its own tables by now, and vCPUs walk the guest's tables again.
+void KernelMapping::lead_to(Gpa start, bool aside) {
+  const PhysicalWriter writer(*memory_);
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const uint64_t before = std::exchange(entries_[i].value, arch::large_kernel_page(start + i * kLarge));
+    if (!aside) (void)writer.compare_exchange(entries_[i].at, before, entries_[i].value);
+  }
+}
+
+bool KernelMapping::touches(uint64_t start, uint64_t size) const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const Entry& entry) { return entry.at.value - start < size; });
 }
 
 }  // namespace oboro::engine::kvm

@@ -26,6 +26,14 @@ class KernelMapping {
   // False if the guest has changed an entry. Reads guest memory, so it may be called only where its mapping stays
   // (engine/physical_memory.h). An entry whose RAM the VMM has taken away just now is passed over: it leads nowhere.
   bool intact() const;
+  // Takes the entries out of the guest's page tables, and puts them back, with all vCPUs stopped. Where the guest has
+  // put something else meanwhile, that stays. False: not all of them are there now.
+  void set_aside();
+  [[nodiscard]] bool put_back();
+  // The guest physical memory is at `start` from now on. With all vCPUs stopped; aside: the entries are out just now.
+  void lead_to(Gpa start, bool aside);
+  // Whether an entry lies in this guest physical memory.
+  bool touches(uint64_t start, uint64_t size) const;
 
  private:
   struct Entry {

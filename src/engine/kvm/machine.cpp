@@ -65,11 +65,13 @@ int Machine::set_memory_region(unsigned long request, void* argument) {
     old = map_.remove(region.slot);
     if (old) wait_for_handlers();
   }
+  std::unique_lock slots(slots_);
   const int result = ioctl_(fd_, request, argument);
   if (!normal || result != 0 || region.memory_size == 0) return result;
   const int error = errno;
   old = map_.set(region.slot, {region.guest_phys_addr, region.memory_size, region.userspace_addr,
-                               (region.flags & KVM_MEM_READONLY) != 0});
+                               (region.flags & KVM_MEM_READONLY) != 0, (region.flags & KVM_MEM_LOG_DIRTY_PAGES) != 0});
+  slots.unlock();
   wait_for_handlers();
   errno = error;
   return result;
@@ -100,24 +102,59 @@ std::vector<KvmVcpu*> Machine::vcpus() const {
 
 Result<Gpa> Machine::add_slot(std::span<std::byte> memory, bool read_only) {
   const int numbers = ioctl_(fd_, KVM_CHECK_EXTENSION, reinterpret_cast<void*>(KVM_CAP_NR_MEMSLOTS));
-  // VMMs number their slots from 0 up. Guest physical addresses have at least 36 bits. The memory just below that end
-  // is RAM only in guests of 64 GiB: then another place is looked for.
+  const std::lock_guard lock(slots_);
+  // VMMs number their slots from 0 up.
   for (int number = (numbers > 0 ? numbers : 32) - 1; number > 8; --number) {
     if (map_.has(static_cast<uint32_t>(number))) continue;
-    for (uint64_t end = uint64_t{1} << 36; end <= uint64_t{1} << 46; end <<= 1) {
-      const uint64_t at = end - 16 * memory.size();
-      if (map_.overlaps(at, memory.size())) continue;
-      kvm_userspace_memory_region region{};
-      region.slot = static_cast<uint32_t>(number);
-      region.flags = read_only ? KVM_MEM_READONLY : 0;
-      region.guest_phys_addr = at;
-      region.memory_size = memory.size();
-      region.userspace_addr = reinterpret_cast<uint64_t>(memory.data());
-      if (ioctl_(fd_, KVM_SET_USER_MEMORY_REGION, &region) == 0) return Gpa(at);
-      return Error{Errc::io, fmt::format("KVM refuses a memory slot: {}", strerror(errno))};
-    }
+    Own own{static_cast<uint32_t>(number), 0, memory, read_only};
+    if (!give_place(own, 0, 0)) return Error{Errc::io, fmt::format("KVM refuses a memory slot: {}", strerror(errno))};
+    own_ = own;
+    return Gpa(own.start);
   }
   return Error{Errc::limit, "no memory slot is free"};
+}
+
+// Guest physical addresses have at least 36 bits. The memory just below that end is RAM only in guests of 64 GiB: then
+// another place is looked for. [start, start + size) is kept free, too. A slot that has its number already is moved:
+// KVM does that in one step.
+bool Machine::give_place(Own& own, uint64_t start, uint64_t size) {
+  const uint64_t wanted = own.memory.size();
+  errno = ENOSPC;  // if no place is free
+  for (uint64_t end = uint64_t{1} << 36; end <= uint64_t{1} << 46; end <<= 1) {
+    // Several places below each end: a guest may have put its devices' memory at one after the other.
+    for (const uint64_t below : {16, 64, 256}) {
+      const uint64_t at = end - below * wanted;
+      if (map_.overlaps(at, wanted) || (at < start + size && start < at + wanted)) continue;
+      kvm_userspace_memory_region region{};
+      region.slot = own.number;
+      region.flags = own.read_only ? KVM_MEM_READONLY : 0;
+      region.guest_phys_addr = at;
+      region.memory_size = wanted;
+      region.userspace_addr = reinterpret_cast<uint64_t>(own.memory.data());
+      if (ioctl_(fd_, KVM_SET_USER_MEMORY_REGION, &region) != 0) continue;  // the host has fewer address bits, say
+      own.start = at;
+      return true;
+    }
+  }
+  return false;
+}
+
+bool Machine::in_the_way(uint64_t start, uint64_t size) const {
+  const std::lock_guard lock(slots_);
+  return own_ && start < own_->start + own_->memory.size() && own_->start < start + size;
+}
+
+Result<Gpa> Machine::move_slot(uint64_t start, uint64_t size) {
+  const std::lock_guard lock(slots_);
+  if (!own_) return Error{Errc::limit, "there is no slot"};
+  if (give_place(*own_, start, size)) return Gpa(own_->start);
+  kvm_userspace_memory_region none{};
+  none.slot = own_->number;
+  none.flags = own_->read_only ? KVM_MEM_READONLY : 0;
+  none.guest_phys_addr = own_->start;
+  ioctl_(fd_, KVM_SET_USER_MEMORY_REGION, &none);
+  own_.reset();
+  return Error{Errc::limit, "the tracer's memory has no other place"};
 }
 
 int Machine::enter(KvmVcpu& vcpu) {
@@ -144,6 +181,7 @@ int Machine::enter(KvmVcpu& vcpu) {
     stand_still(vcpu.run_->immediate_exit);
     errno = EINTR;
   } else {
+    if (unwatched_.load(std::memory_order_seq_cst)) ran_unwatched_.store(true, std::memory_order_relaxed);
     vcpu.apply_debug();
     result = ioctl_(vcpu.fd_, KVM_RUN, nullptr);
   }
@@ -159,13 +197,14 @@ int Machine::enter(KvmVcpu& vcpu) {
 }
 
 // A vCPU that is past its look at paused_ is out of the guest once nobody is in it any more.
-void Machine::pause() {
+void Machine::pause(Reason why) {
   const Stopped stopped(*this, nullptr);
-  paused_.store(true, std::memory_order_seq_cst);
+  hold(why);
 }
 
-void Machine::resume() {
-  if (!paused_.exchange(false, std::memory_order_seq_cst)) return;
+void Machine::resume(Reason why) {
+  const unsigned bit = static_cast<unsigned>(why);
+  if (paused_.fetch_and(~bit, std::memory_order_seq_cst) != bit) return;  // it was not paused, or still is
   for (KvmVcpu* vcpu : vcpus()) kick(*vcpu);
 }
 

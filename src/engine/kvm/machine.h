@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -35,8 +36,15 @@ class Machine {
   // The vCPUs that exist. A vCPU stays once it was added.
   std::vector<KvmVcpu*> vcpus() const;
 
-  // A memory slot of the tracer's own, out of the VMM's way. Errors: io (KVM refused), limit (no free number or place).
+  // A memory slot of the tracer's own, out of the VMM's way. There is at most one. Errors: io (KVM refused), limit (no
+  // free number or place).
   Result<Gpa> add_slot(std::span<std::byte> memory, bool read_only);
+  // Whether a slot of the VMM's at [start, start + size) would need the place of ours: KVM refuses two at one place,
+  // and VMMs do not survive that. A guest decides where its devices' memory is.
+  bool in_the_way(uint64_t start, uint64_t size) const;
+  // Moves our slot to a place outside of [start, start + size) and of all slots of the VMM's. Within a Stopped. Errors:
+  // limit (there is no such place: the slot is gone).
+  Result<Gpa> move_slot(uint64_t start, uint64_t size);
 
   // The VMM's KVM_RUN. Does not go into the guest while another vCPU holds it stopped. Returns the kernel's result,
   // with errno; a kick of ours is EINTR. Within a Handling the vCPU is handling again from the moment at which KVM_RUN
@@ -44,10 +52,21 @@ class Machine {
   int enter(KvmVcpu& vcpu);
 
   // From now on no vCPU runs guest code: each stands still in enter(), outside of handlers, until resume(). A vCPU
-  // that the VMM wants back, to stop or end the machine, gets EINTR. May be called where a Stopped may be made.
-  void pause();
-  void resume();
-  bool paused() const { return paused_.load(std::memory_order_seq_cst); }
+  // that the VMM wants back, to stop or end the machine, gets EINTR. May be called where a Stopped may be made. Each
+  // reason is resumed for itself.
+  enum class Reason : unsigned { asked = 1, unwatched = 2 };
+  void pause(Reason why = Reason::asked);
+  void resume(Reason why = Reason::asked);
+  bool paused() const { return paused_.load(std::memory_order_seq_cst) != 0; }
+  // pause(), within a Stopped.
+  void hold(Reason why) { paused_.fetch_or(static_cast<unsigned>(why), std::memory_order_seq_cst); }
+
+  // From now on the guest is not watched, or is again. Within a Stopped.
+  void set_unwatched(bool unwatched) { unwatched_.store(unwatched, std::memory_order_seq_cst); }
+  // Whether a vCPU has gone into a guest that was not watched since this was asked last.
+  bool ran_unwatched() {
+    return ran_unwatched_.load(std::memory_order_relaxed) && ran_unwatched_.exchange(false, std::memory_order_relaxed);
+  }
 
   // While a Stopped exists, no other vCPU runs guest code or is in a handler. It cannot be nested; it waits for
   // another's end. Its maker must hold nothing that a handler waits for, unless that handler is within a NotHandling.
@@ -108,16 +127,27 @@ class Machine {
  private:
   using At = KvmVcpu::At;
 
+  struct Own {
+    uint32_t number;
+    uint64_t start;
+    std::span<std::byte> memory;
+    bool read_only;
+  };
+
   void kick(KvmVcpu& vcpu);
   void wait_for_handlers();
+  bool give_place(Own& own, uint64_t start, uint64_t size);
 
   int fd_;
   Ioctl ioctl_;
   MemoryMap map_;
   mutable std::mutex mutex_;  // the list of vCPUs
   std::vector<std::unique_ptr<KvmVcpu>> vcpus_;
+  mutable std::mutex slots_;  // own_; and a change of ours and one of the VMM's. No handler is waited for within it
+  std::optional<Own> own_;
   std::mutex stopper_;
-  std::atomic<bool> stopping_{false}, paused_{false};
+  std::atomic<bool> stopping_{false}, unwatched_{false}, ran_unwatched_{false};
+  std::atomic<unsigned> paused_{0};  // the reasons
   std::atomic<unsigned> readers_{0};
 };
 

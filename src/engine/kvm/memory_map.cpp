@@ -39,4 +39,22 @@ bool MemoryMap::overlaps(uint64_t start, uint64_t size) const {
   });
 }
 
+bool MemoryMap::is_logged(uint64_t start, uint64_t size) const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(slots_.begin(), slots_.end(), [&](const auto& entry) {
+    const Slot& slot = entry.second;
+    return slot.logged && slot.start < start + size && start < slot.start + slot.size;
+  });
+}
+
+std::vector<std::pair<uint64_t, uint64_t>> MemoryMap::pieces_in(uint64_t host, uint64_t size) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::pair<uint64_t, uint64_t>> pieces;
+  for (const auto& [number, slot] : slots_) {
+    const uint64_t from = std::max(host, slot.host), to = std::min(host + size, slot.host + slot.size);
+    if (from < to) pieces.emplace_back(slot.start + (from - slot.host), to - from);
+  }
+  return pieces;
+}
+
 }  // namespace oboro::engine::kvm

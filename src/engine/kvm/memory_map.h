@@ -8,6 +8,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "base/address.h"
 #include "engine/physical_memory.h"
@@ -19,6 +21,7 @@ struct Slot {
   uint64_t size = 0;   // bytes
   uint64_t host = 0;   // address in this process
   bool read_only = false;
+  bool logged = false;  // KVM_MEM_LOG_DIRTY_PAGES
 };
 
 class MemoryMap {
@@ -32,6 +35,10 @@ class MemoryMap {
   bool has(uint32_t slot) const;
   // Whether anything is mapped in [start, start + size).
   bool overlaps(uint64_t start, uint64_t size) const;
+  // Whether the VMM has KVM log which pages of [start, start + size) are written, or of some of it.
+  bool is_logged(uint64_t start, uint64_t size) const;
+  // The guest physical memory that lies in this memory of the process: starts and sizes.
+  std::vector<std::pair<uint64_t, uint64_t>> pieces_in(uint64_t host, uint64_t size) const;
 
  private:
   Old publish();

@@ -32,7 +32,38 @@ void KvmPlacement::take_out(Code code) {
   mapping_.reset();
 }
 
+void KvmPlacement::set_aside(bool in_use) {
+  sites_.remove();
+  if (mapping_ && !in_use) mapping_->set_aside();
+  aside_ = true;
+}
+
+bool KvmPlacement::put_back() {
+  if (mapping_ && !slot_start_) return false;
+  aside_ = false;
+  // A jump to a stub that is not there would end the guest.
+  return (!mapping_ || mapping_->put_back()) && sites_.put_back();
+}
+
+std::pair<Gva, Gva> KvmPlacement::stubs() const {
+  if (!mapping_) return {};
+  return {mapping_->base(), mapping_->base() + FilterSlot::kProcesses};
+}
+
+bool KvmPlacement::make_way(uint64_t start, uint64_t size) {
+  const Result<Gpa> place = machine_.move_slot(start, size);
+  if (!place) {
+    slot_start_.reset();
+    set_aside(false);
+    return false;
+  }
+  slot_start_ = *place;
+  if (mapping_) mapping_->lead_to(*place, aside_);
+  return true;
+}
+
 void KvmPlacement::forget() {
+  aside_ = false;
   traps_.clear();
   sites_.clear();
 }
@@ -56,15 +87,17 @@ Result<Placed> KvmPlacement::place_stubs(const Wanted& wanted) {
   if (!slot_) {
     Result<std::unique_ptr<FilterSlot>> slot = FilterSlot::create();
     if (!slot) return slot.error();
-    const Result<Gpa> start = machine_.add_slot((*slot)->memory(), true);
-    if (!start) return start.error();
     slot_ = std::move(*slot);
+  }
+  if (!slot_start_) {
+    const Result<Gpa> start = machine_.add_slot(slot_->memory(), true);
+    if (!start) return start.error();
     slot_start_ = *start;
   }
   slot_->clear();
   const KernelImage& image = wanted.image;
   Result<KernelMapping> mapping =
-      KernelMapping::make(machine_.memory(), image.tables, image.base, slot_start_, FilterSlot::kSize);
+      KernelMapping::make(machine_.memory(), image.tables, image.base, *slot_start_, FilterSlot::kSize);
   if (!mapping) return mapping.error();
   mapping_ = std::move(*mapping);
   slot_->set_base(mapping_->base());

@@ -53,15 +53,33 @@ class KvmPlacement final : public Placement {
   bool in_stub(const KvmVcpu& vcpu) const { return slot_ && vcpu.rip() - slot_->base().value < FilterSlot::kProcesses; }
   // Whether this is guest physical memory of ours. The guest may read it. A write to it KVM reports as a device's
   // access.
-  bool owns(Gpa at) const { return slot_ && at.value - slot_start_.value < FilterSlot::kSize; }
+  bool owns(Gpa at) const { return slot_start_ && at.value - slot_start_->value < FilterSlot::kSize; }
+
+  // --- while the hooks are to be out for some time. All while all vCPUs are stopped.
+  // Whether anything of this guest physical memory is changed for the hooks.
+  bool touches(uint64_t start, uint64_t size) const {
+    return sites_.touches(start, size) || (mapping_ && mapping_->touches(start, size));
+  }
+  // Takes out all that is changed. The hooks are known still. in_use: a task may be in a stub, which has to stay.
+  void set_aside(bool in_use);
+  // Puts it in again. False: not all hooks work. If the guest has something else in some of their places, the others
+  // are in; if the slot is gone, all are out.
+  [[nodiscard]] bool put_back();
+  bool is_aside() const { return aside_; }
+  bool changes_memory() const { return way_ != Way::debug; }
+  // The stubs' addresses in the guest's kernel; empty if there are none.
+  std::pair<Gva, Gva> stubs() const;
+  // The VMM needs this place: the slot goes to another. False: there is none, so the slot is gone, and the hooks are
+  // out until they are placed anew.
+  [[nodiscard]] bool make_way(uint64_t start, uint64_t size);
 
   // To be told of each vCPU that is new.
   void added(KvmVcpu& vcpu);
   // The NOPs that have been changed for the hooks that are in place.
   std::vector<Gva> nops() const { return sites_.nops(); }
   // Whether the guest has changed some of these NOPs, or the page tables that lead to the stubs.
-  bool overwritten() const { return static_cast<bool>(sites_.overwritten()); }
-  bool unmapped() const { return mapping_ && !mapping_->intact(); }
+  bool overwritten() const { return !aside_ && sites_.overwritten(); }
+  bool unmapped() const { return !aside_ && mapping_ && !mapping_->intact(); }
 
  private:
   Result<Placed> place_stubs(const Wanted& wanted);
@@ -78,8 +96,9 @@ class KvmPlacement final : public Placement {
   std::unordered_map<uint64_t, Trap> traps_;  // by RIP
   HookSites sites_{machine_.memory()};
   std::unique_ptr<FilterSlot> slot_;  // once made, it stays: KVM has it as guest memory
-  Gpa slot_start_{};
+  std::optional<Gpa> slot_start_;     // none: KVM has it not, or no more
   std::optional<KernelMapping> mapping_;
+  bool aside_ = false;
 };
 
 }  // namespace oboro::engine::kvm

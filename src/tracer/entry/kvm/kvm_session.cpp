@@ -56,6 +56,13 @@ KvmPlacement::Way KvmSession::way_of(const link::Start& start) {
                                  : KvmPlacement::Way::filter;
 }
 
+// They would be saved, too.
+const char* KvmSession::hindered(const engine::KernelImage& image) {
+  return placement_.changes_memory() && machine.map().is_logged(image.start.value, image.size)
+             ? "its memory is saved or sent elsewhere while it starts"
+             : nullptr;
+}
+
 engine::Placed KvmSession::place(const engine::Wanted& wanted) {
   engine::Placed placed = placement_.place(wanted);
   if (!placed.not_filtered.empty())
@@ -68,6 +75,8 @@ engine::Placed KvmSession::place(const engine::Wanted& wanted) {
 void KvmSession::take_out(Code code) {
   if (code == Code::goes_on) mark_for_ftrace(false);
   placement_.take_out(code);
+  leaving_ = false;
+  watched_again();
 }
 
 void KvmSession::stop(engine::Vcpu* self, std::function<void()> change) {
@@ -105,6 +114,7 @@ int KvmSession::run(KvmVcpu& vcpu) {
   const Machine::Handling handling(vcpu);
   for (;;) {
     const int result = machine.enter(vcpu);
+    if (machine.ran_unwatched()) ran_unwatched();
     if (result != 0) return result;
     if (boot_->phase() == Boot::Phase::untraced || !handle_exit(vcpu)) return result;
   }

@@ -7,6 +7,7 @@
 // Threads: run() on the vCPU's own thread; the other functions on any thread of the VMM.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -27,8 +28,16 @@ class KvmSession final : engine::Placement, engine::Stopping {
       : machine(vm_fd, ioctl), start_(start), placement_(machine, way_of(start)) {}
 
   engine::kvm::Machine machine;
+  // With threads that keep the hooks in place while the VMM waits to save the guest's memory: how many looks, 10 ms
+  // apart.
+  std::atomic<unsigned> patience{100};
   // Does everything that can fail, before the guest has run an instruction.
   Result<void> set_up();
+  // The VMM's KVM_SET_USER_MEMORY_REGION or ..REGION2 (memory.cpp).
+  int set_memory_region(unsigned long request, void* argument);
+  // The VMM is about to protect this memory of its process from writes, so that it can save the guest as it is now
+  // (userfaultfd). Or it has ended that.
+  void memory_protected(uint64_t host, uint64_t size, bool begins);
   // The VMM's KVM_RUN.
   int run(engine::kvm::KvmVcpu& vcpu);
   // The VMM gives a vCPU the registers that a vCPU has after a reset.
@@ -37,6 +46,7 @@ class KvmSession final : engine::Placement, engine::Stopping {
   void added(engine::kvm::KvmVcpu& vcpu);
   // The VMM has made another virtual machine, which runs untraced.
   void another_machine();
+  const stream::RingCounters& counters() const { return tracer_->counters(); }
   void print_times() { times_.print(); }
 
  private:
@@ -45,6 +55,7 @@ class KvmSession final : engine::Placement, engine::Stopping {
   bool trapped(engine::kvm::KvmVcpu& vcpu);
   static engine::kvm::KvmPlacement::Way way_of(const link::Start& start);
   // What Boot asks the engine for.
+  const char* hindered(const engine::KernelImage& image) override;
   engine::Placed place(const engine::Wanted& wanted) override;
   void take_out(Code code) override;
   bool at_once() const override { return true; }
@@ -52,6 +63,16 @@ class KvmSession final : engine::Placement, engine::Stopping {
   void aside(engine::Vcpu& self, const std::function<void()>& wait) override;
   [[noreturn]] void end(const std::string& why) override;
   void mark_for_ftrace(bool hidden);
+  // memory.cpp
+  bool holds_back() const;
+  void make_way(uint64_t start, uint64_t size);
+  bool holds_hooks(uint64_t start, uint64_t size);
+  void memory_leaves();
+  void memory_stays();
+  std::string set_aside();
+  bool stubs_in_use();
+  void watched_again();
+  void ran_unwatched();
   // watch.cpp
   struct LettingGo;
   bool supervisor_is_gone() const;
@@ -66,6 +87,8 @@ class KvmSession final : engine::Placement, engine::Stopping {
   engine::kvm::KvmPlacement placement_;
   std::optional<Boot> boot_;
   HandlerTimes times_;
+  std::atomic<bool> leaving_{
+      false};  // the hooks are aside, or were to be: the guest's memory is saved or sent elsewhere
 };
 
 }  // namespace oboro::tracer

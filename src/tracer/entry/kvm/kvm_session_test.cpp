@@ -92,27 +92,11 @@ class LettingGoTest : public KvmSessionTest, public testing::WithParamInterface<
     else
       commands.reset();  // the supervisor ends
   }
-  // A hidden thread's call, up to the kernel function that it needs first.
-  kvm_regs begin_call() {
-    arch::UserRegisters registers{};
-    registers.set_number(arch::sys::openat);
-    registers.set_native();
-    at = guest.allocate();
-    guest.write(at, registers);
-    guest.write(stacks[1], kCaller);
-    return call(1, Symbol::fn_syscall_user_dispatch, at.value);
-  }
-  // The kernel function returns.
-  kvm_regs come_back(const kvm_regs& from) {
-    return call(1, Symbol::fn_syscall_user_dispatch, at.value, from.rsp + 8, 0);
-  }
   bool is_marked() {
     return guest.get(tasks[1], Field::thread_info_syscall_work) >>
                (guest.profile[Field::syscall_user_dispatch_bit] & 63) &
            1;
   }
-  static constexpr uint64_t kCaller = fake::kImageBase.value + 0x2000;
-  Gva at;
 };
 
 // A thread may stay there for as long as the guest likes.

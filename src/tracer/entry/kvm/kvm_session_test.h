@@ -7,11 +7,13 @@
 #include <chrono>
 #include <cstring>
 #include <fcntl.h>
+#include <functional>
 #include <future>
 #include <gtest/gtest.h>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <thread>
@@ -41,6 +43,8 @@ struct Cpu {
 };
 
 inline Cpu cpus[3];
+// What this KVM does about a memory slot.
+inline std::function<int(const kvm_userspace_memory_region&)> on_region;
 
 inline int fake_ioctl(int fd, unsigned long request, void* argument) {
   Cpu* cpu = nullptr;
@@ -53,6 +57,9 @@ inline int fake_ioctl(int fd, unsigned long request, void* argument) {
     *static_cast<kvm_sregs*>(argument) = cpu->sregs;
     return 0;
   }
+  if (request == KVM_SET_USER_MEMORY_REGION && on_region)
+    return on_region(*static_cast<const kvm_userspace_memory_region*>(argument));
+  if (request == KVM_CHECK_EXTENSION) return 64;
   if (request != KVM_RUN || !cpu) return 0;
   kvm_run& run = cpu->vcpu->run();
   if (cpu->exit_reason == 0) {  // one exit for each run(); at the next entry it is the VMM's turn
@@ -91,10 +98,11 @@ class KvmSessionTest : public testing::Test {
   }
   void SetUp() override {
     link::Start start;
-    start.hooks = "text";
+    start.hooks = hooks;
     link::Settings settings;
+    settings.policy = policy;
     settings.policy.on(policy::Trouble::supervisor_loss) = on_supervisor_loss;
-    settings.services.push_back({"web", "/service", "", false, true, {"/var/secret/**"}});
+    if (with_service) settings.services.push_back({"web", "/service", "", false, true, {"/var/secret/**"}});
     start.settings = memfd_create("settings", MFD_CLOEXEC);
     const std::string text = settings.format();
     ASSERT_EQ(write(start.settings, text.data(), text.size()), static_cast<ssize_t>(text.size()));
@@ -111,20 +119,11 @@ class KvmSessionTest : public testing::Test {
     rmdir(path);
     control = pair(start.control);
     commands = pair(start.commands);
-    auto channel = proxy::Channel::create();  // a proxy that answers nothing
-    ASSERT_TRUE(channel);
-    int life[2];
-    ASSERT_EQ(pipe(life), 0);
-    proxy_lives = UniqueFd(life[1]);
-    start.proxies.push_back(
-        {channel->memory.release(), channel->for_proxy.release(), channel->for_tracer.release(), life[0]});
+    if (with_service) add_proxy(start);
     world.session = std::make_unique<KvmSession>(100, fake_ioctl, start);
     ASSERT_TRUE(session().set_up());
     supervisor = std::thread([this] { supervise(); });
-    kvm_userspace_memory_region region{};
-    region.memory_size = guest.memory.bytes().size();
-    region.userspace_addr = reinterpret_cast<uint64_t>(guest.memory.bytes().data());
-    ASSERT_EQ(session().machine.set_memory_region(KVM_SET_USER_MEMORY_REGION, &region), 0);
+    ASSERT_EQ(set_ram(), 0);
     for (Cpu& cpu : cpus) {
       cpu.sregs = {};
       cpu.sregs.cr0 = 0x80050033;
@@ -140,6 +139,7 @@ class KvmSessionTest : public testing::Test {
   }
   void TearDown() override {
     for (Cpu& cpu : cpus) release(cpu);
+    on_region = nullptr;
     over = true;
     supervisor.join();
     // Left open: for the session's thread their end would be the supervisor's end.
@@ -207,7 +207,20 @@ class KvmSessionTest : public testing::Test {
     return thread.get();
   }
 
-  bool hooked(Symbol function) { return guest.word(guest.symbol(function)) % 256 == 0xe6; }
+  bool hooked(Symbol function) { return guest.word(guest.symbol(function)) % 256 == (hooks == "filter" ? 0xe9 : 0xe6); }
+  int set_region(uint32_t slot, uint64_t start, uint64_t size, void* host, uint32_t flags = 0) {
+    kvm_userspace_memory_region region{};
+    region.slot = slot;
+    region.flags = flags;
+    region.guest_phys_addr = start;
+    region.memory_size = size;
+    region.userspace_addr = reinterpret_cast<uint64_t>(host);
+    return session().set_memory_region(KVM_SET_USER_MEMORY_REGION, &region);
+  }
+  // The guest's RAM, all of it.
+  int set_ram(uint32_t flags = 0) {
+    return set_region(0, 0, guest.memory.bytes().size(), guest.memory.bytes().data(), flags);
+  }
   // A message to the supervisor, within this time.
   template <typename T>
   std::optional<T> told(int within_ms = 10000) {
@@ -230,6 +243,26 @@ class KvmSessionTest : public testing::Test {
     call(i, Symbol::fn_bprm_committed_creds, program.value);
   }
 
+  // A hidden thread's call, up to the kernel function that it needs first.
+  kvm_regs begin_call() {
+    arch::UserRegisters registers{};
+    registers.set_number(arch::sys::openat);
+    registers.set_native();
+    registers_at = guest.allocate();
+    guest.write(registers_at, registers);
+    guest.write(stacks[1], kCaller);
+    return call(1, Symbol::fn_syscall_user_dispatch, registers_at.value);
+  }
+  // The kernel function returns.
+  kvm_regs come_back(const kvm_regs& from) {
+    return call(1, Symbol::fn_syscall_user_dispatch, registers_at.value, from.rsp + 8, 0);
+  }
+
+  static constexpr uint64_t kCaller = fake::kImageBase.value + 0x2000;
+  Gva registers_at;
+  bool with_service = true;
+  std::string hooks = "text";
+  policy::Policy policy;
   policy::Reaction on_supervisor_loss = policy::Reaction::detach;
   World& world;
   fake::FakeGuest& guest;
@@ -251,12 +284,22 @@ class KvmSessionTest : public testing::Test {
     theirs = ends[1];
     return UniqueFd(ends[0]);
   }
+  void add_proxy(link::Start& start) {
+    auto channel = proxy::Channel::create();  // a proxy that answers nothing
+    ASSERT_TRUE(channel);
+    int life[2];
+    ASSERT_EQ(pipe(life), 0);
+    proxy_lives = UniqueFd(life[1]);
+    start.proxies.push_back(
+        {channel->memory.release(), channel->for_proxy.release(), channel->for_tracer.release(), life[0]});
+  }
   void supervise() {
     while (!over) {
       Result<link::Message> message = link::receive(control.get(), 10);
       if (!message) continue;
       if (message->as<link::IdentifyKernel>())
         (void)link::send(control.get(), link::KernelProfile{true, guest.profile.format()});
+      if (message->as<link::Untraceable>()) (void)link::send(control.get(), link::RunUntraced{});
       const std::lock_guard lock(mutex);
       messages.push_back(std::move(*message));
     }

@@ -9,8 +9,10 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/userfaultfd.h>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -133,7 +135,7 @@ int on_kvm_ioctl(int fd, unsigned long request, void* argument) {
   if (fd == process->vm_fd.load(std::memory_order_acquire)) {
     if (request == KVM_CREATE_VCPU) return create_vcpu(fd, request, argument);
     if (request == KVM_SET_USER_MEMORY_REGION || request == kSetMemoryRegion2)
-      return process->session->machine.set_memory_region(request, argument);
+      return process->session->set_memory_region(request, argument);
   } else if (request == KVM_SET_REGS || request == KVM_SET_GUEST_DEBUG) {
     if (KvmVcpu* vcpu = vcpu_of(fd)) {
       if (request == KVM_SET_GUEST_DEBUG) return vcpu->vmm_set_debug(static_cast<kvm_guest_debug*>(argument));
@@ -146,6 +148,21 @@ int on_kvm_ioctl(int fd, unsigned long request, void* argument) {
     }
   }
   return next_ioctl(fd, request, argument);
+}
+
+int on_protection(int fd, unsigned long request, void* argument) {
+  KvmSession* session = process->vm_fd.load(std::memory_order_acquire) >= 0 ? process->session.get() : nullptr;
+  // Both structures begin with the range.
+  uffdio_range range{};
+  if (session && argument) std::memcpy(&range, argument, sizeof range);
+  const bool begins = request == UFFDIO_REGISTER && argument &&
+                      static_cast<const uffdio_register*>(argument)->mode & UFFDIO_REGISTER_MODE_WP;
+  if (session && begins) session->memory_protected(range.start, range.len, true);
+  const int result = next_ioctl(fd, request, argument);
+  const int error = errno;
+  if (session && request == UFFDIO_UNREGISTER && result == 0) session->memory_protected(range.start, range.len, false);
+  errno = error;
+  return result;
 }
 
 [[gnu::constructor]] void loaded() {
@@ -170,6 +187,8 @@ extern "C" [[gnu::visibility("default")]] int ioctl(int fd, unsigned long reques
   va_start(arguments, request);
   void* argument = va_arg(arguments, void*);
   va_end(arguments);
+  if (process && (request == UFFDIO_REGISTER || request == UFFDIO_UNREGISTER))
+    return on_protection(fd, request, argument);
   if (!process || _IOC_TYPE(request) != KVMIO) return next_ioctl(fd, request, argument);
   return on_kvm_ioctl(fd, request, argument);
 }
