@@ -69,7 +69,8 @@ there = Monitor(PORT + 2)
 first.say(f"migrate -d tcp:127.0.0.1:{PORT + 3}")
 until("the end of the migration", lambda: re.search("Migration status: (completed|failed)", first.say("info migrate")))
 print(re.search("Migration status: .*", first.say("info migrate"))[0])
-there.say("cont")  # it was stopped when it left
+# It was stopped when it left, and may be on its way in still.
+until("the second one's start", lambda: there.say("cont") and "running" in there.say("info status"))
 verdict = "it does not live on"
 try:
     until("a sign of life", lambda: re.search("step [5-9]", pathlib.Path("second").read_text(errors="replace")))
