@@ -120,9 +120,9 @@ Result<Gpa> Machine::add_slot(std::span<std::byte> memory, bool read_only) {
 bool Machine::give_place(Own& own, uint64_t start, uint64_t size) {
   const uint64_t wanted = own.memory.size();
   errno = ENOSPC;  // if no place is free
-  for (uint64_t end = uint64_t{1} << 36; end <= uint64_t{1} << 46; end <<= 1) {
-    // Several places below each end: a guest may have put its devices' memory at one after the other.
-    for (const uint64_t below : {16, 64, 256}) {
+  // Several places below each end: a guest may have put its devices' memory at one after the other.
+  for (const uint64_t below : {16, 64, 256}) {
+    for (uint64_t end = uint64_t{1} << 36; end <= uint64_t{1} << 46; end <<= 1) {
       const uint64_t at = end - below * wanted;
       if (map_.overlaps(at, wanted) || (at < start + size && start < at + wanted)) continue;
       kvm_userspace_memory_region region{};
