@@ -42,7 +42,7 @@ class FilesTest : public testing::Test {
   static void open_up(const std::filesystem::path& directory) {
     std::filesystem::permissions(directory, std::filesystem::perms::owner_all, std::filesystem::perm_options::add);
     for (const auto& entry : std::filesystem::directory_iterator(directory))
-      if (entry.is_directory() && !entry.is_symlink()) open_up(entry.path());
+      if (!entry.is_symlink() && entry.is_directory()) open_up(entry.path());
   }
 
   Done call(Op op, std::array<int64_t, 4> arguments, std::string_view first = {}, std::string_view second = {},
