@@ -11,7 +11,19 @@ using event::ObjectType;
 
 bool is_persistent(std::string_view fs) { return !fs.empty() && !fs.starts_with("dev "); }
 
-uint64_t History::lost() const { return std::max(now_.gaps, now_.announced_lost); }
+uint64_t History::lost() const {
+  const uint64_t explained = std::min(now_.gaps, now_.left_out.events);
+  return std::max(now_.gaps - explained, now_.announced_lost);
+}
+
+void History::left_out(const event::Flood& flood) {
+  LeftOut& all = now_.left_out;
+  ++all.floods;
+  if (flood.count == 0) return;
+  all.events += std::min(flood.count, kIdMask);  // a hostile journal may say anything
+  if (all.first_seq == 0 || flood.first_seq < all.first_seq) all.first_seq = flood.first_seq;
+  all.last_seq = std::max(all.last_seq, flood.last_seq);
+}
 
 uint32_t History::intern(const std::string& word) {
   const auto at = word_index_.find(word);
@@ -109,6 +121,9 @@ void History::apply(const Event& event, uint64_t place) {
       break;
     case Kind::warning:
       add_once(now_.warnings, event.as<event::Warning>().text);
+      break;
+    case Kind::flood:
+      left_out(event.as<event::Flood>());
       break;
     case Kind::stopped:  // the guest's last state can be asked for until the next run starts
     case Kind::hidden:

@@ -70,6 +70,14 @@ struct Lasting {
   bool operator==(const Lasting&) const = default;
 };
 
+// What the journal's writer left out of the journal, by its own word (`flood`).
+struct LeftOut {
+  uint64_t floods = 0;  // reports of it
+  uint64_t events = 0;
+  uint64_t first_seq = 0, last_seq = 0;  // they are between these
+  bool operator==(const LeftOut&) const = default;
+};
+
 // Everything that a History knows beside its objects and their names.
 struct Figures {
   struct LastRename : Lasting::Rename {
@@ -83,6 +91,7 @@ struct Figures {
   uint64_t gaps = 0;
   uint64_t announced_lost = 0;
   uint64_t out_of_order = 0;
+  LeftOut left_out;
   uint64_t leaks = 0;
   uint64_t incomplete_events = 0;
   uint32_t boot = 0;
@@ -159,12 +168,16 @@ class History {
   uint64_t leaks() const { return now_.leaks; }
   // Why the run refuses everybody's sends (it denies, and the result is incomplete); empty if it does not.
   const std::string& sends_refused() const { return now_.sends_refused; }
-  uint64_t lost() const;  // records, by the gaps in the numbers or by the producer's own word, whichever says more
+  // Records, by the gaps in the numbers or by the producer's own word, whichever says more. Not those left out.
+  uint64_t lost() const;
+  const LeftOut& left_out() const { return now_.left_out; }
   uint64_t out_of_order() const { return now_.out_of_order; }
   const std::vector<std::string>& incomplete_reasons() const { return now_.reasons; }  // each once, at most kMaxReasons
   const std::vector<std::string>& warnings() const { return now_.warnings; }           // of the run; as the reasons
   uint64_t incomplete_events() const { return now_.incomplete_events; }
-  bool complete() const { return lost() == 0 && now_.out_of_order == 0 && now_.incomplete_events == 0; }
+  bool complete() const {
+    return lost() == 0 && now_.left_out.floods == 0 && now_.out_of_order == 0 && now_.incomplete_events == 0;
+  }
 
  private:
   void count_sequence(const event::Event& event);
@@ -186,6 +199,7 @@ class History {
   const TrackedObject* latest(const std::function<void(const Source::Right&)>& candidates, const Right& right) const;
   static void add_once(std::vector<std::string>& list, std::string text);
   void incomplete(std::string reason);
+  void left_out(const event::Flood& flood);
   uint32_t intern(const std::string& word);
   void forget(ObjectKey key);
 

@@ -93,8 +93,8 @@ Result<Pumped> Recorder::pump(RingReader& ring, size_t at_most) {
     }
     if (next == RingReader::Next::record) {
       auto event = event::decode(record);
-      // Only the journal itself says where its segments begin.
-      if (event && event->kind == Kind::segment)
+      // Only the journal itself says where its segments begin, and what is missing from it.
+      if (event && (event->kind == Kind::segment || event->kind == Kind::flood))
         event = Error{Errc::invalid, "QEMU gave an event of a kind that is not the tracer's"};
       const auto duplicate = event ? is_duplicate(*event) : false;
       if (!duplicate) return duplicate.error();

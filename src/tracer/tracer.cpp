@@ -332,13 +332,16 @@ void Tracer::update_counters() {
 // Called with the state's lock held, so that events are in the order of the changes that they report.
 void Tracer::report(event::Event& event) {
   stream::RingCounters& counters = ring_.counters();
-  if (lost_unreported_ && event.kind != event::Kind::lost && !ring_stuck_) {
+  const event::Room room = event::room_of(event.kind);
+  bool& stuck = ring_stuck_[static_cast<size_t>(room)];
+  if (lost_unreported_ && event.kind != event::Kind::lost && !stuck) {
     event::Event lost;
     const uint64_t count = std::exchange(lost_unreported_, 0);
     lost.set(event::Lost{count, false, {}});
     if (state_.sends_refused()) lost.verdict = event::Verdict::deny;
     report(lost);
-    if (ring_stuck_) lost_unreported_ += count;  // that record was lost too: still to be told
+    // If that record was lost too, it is still to be told.
+    if (ring_stuck_[static_cast<size_t>(event::Room::kept)]) lost_unreported_ += count;
   }
   event.seq = seq_++;
   event.time_ns = now_ns(CLOCK_REALTIME);
@@ -346,9 +349,12 @@ void Tracer::report(event::Event& event) {
   encoded_.clear();
   event::encode(event, encoded_);
   // A full ring holds the vCPU up once, within bounds. Then records are lost without a wait, until there is room again.
-  bool pushed = ring_.push(encoded_);
-  if (!pushed && !ring_stuck_) pushed = ring_.wait_for_room(encoded_.size(), kRingWaitMs) && ring_.push(encoded_);
-  ring_stuck_ = !pushed;
+  // What fills the ring does not keep out the kinds that must not be lost: part of the ring is theirs alone.
+  using Part = stream::RingWriter::Part;
+  const Part part = room == event::Room::kept ? Part::all : Part::shared;
+  bool pushed = ring_.push(encoded_, part);
+  if (!pushed && !stuck) pushed = ring_.wait_for_room(encoded_.size(), kRingWaitMs, part) && ring_.push(encoded_, part);
+  stuck = !pushed;
   if (!pushed) {
     ++lost_unreported_;
     counters.lost += 1;

@@ -320,6 +320,26 @@ TEST_F(TracerTest, FullRingLosesRecordsAndSaysSo) {
   EXPECT_EQ(ring->counters().lost, lost);
 }
 
+TEST_F(TracerTest, WhatFillsTheRingDoesNotKeepOutWhatMustNotBeLost) {
+  make(1 << 13);
+  ASSERT_TRUE(arm());
+  events();
+  const Gva file = guest.open(secret);
+  hook(Symbol::fn_file_open, {file.value});
+  const Gva other = guest.make_file(disk, "other", 12);
+  for (int i = 0; i < 100; ++i) hook(Symbol::fn_d_move, {secret.value, other.value});
+  const uint64_t lost = ring->counters().lost;
+  EXPECT_GT(lost, 0u);
+  tracer->boot_ended("reset");
+  const auto told = events();
+  ASSERT_GT(told.size(), 3u);
+  EXPECT_EQ(told.front().kind, Kind::classified);
+  EXPECT_EQ(told[told.size() - 3].kind, Kind::renamed);
+  EXPECT_EQ(told[told.size() - 2].as<event::Lost>().count, lost);
+  EXPECT_EQ(told.back().kind, Kind::reset);
+  EXPECT_EQ(ring->counters().lost, lost);
+}
+
 TEST_F(TracerTest, EachGapIsToldOnceABoot) {
   make();
   ASSERT_TRUE(arm());
