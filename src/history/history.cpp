@@ -96,6 +96,7 @@ void History::apply(const Event& event, uint64_t place) {
     case Kind::exited:
     case Kind::closed:
     case Kind::removed:
+      if (event.kind == Kind::removed) now_.last_rename = {};
       if (auto* object = tracked(event.object)) end(*object);
       break;
     case Kind::renamed:
@@ -105,6 +106,7 @@ void History::apply(const Event& event, uint64_t place) {
       if (auto* file = tracked(event.object); file != nullptr && !file->ended) add_name(*file, event.object.path);
       break;
     case Kind::unlinked: {
+      now_.last_rename = {};
       const ObjectKey key = object_key(event.object.type, event.object.id);
       const PathTree::Node node = tree_.find(event.object.fs, event.object.path);
       if (node != PathTree::kNone && tree_.file(node) == key) drop_name(key, node, true, event.object.path);
@@ -282,7 +284,8 @@ void History::drop_name(ObjectKey key, PathTree::Node node, bool clear, std::str
 }
 
 // An exchange (RENAME_EXCHANGE) is two renames. The second one is the first one backwards, of another inode. A rename,
-// and one back again, are of the same inode.
+// and one back again, are of the same inode. No name goes away between the two: else another file may have come to the
+// name since, untold, and moves now.
 bool History::completes_exchange(const Event& event) const {
   return event.as<event::Renamed>().old_path == now_.last_rename.to && event.object.path == now_.last_rename.from &&
          event.object.fs == now_.last_rename.fs && event.object.inode != now_.last_rename.inode;
@@ -337,6 +340,7 @@ void History::forget(ObjectKey key) {
 }
 
 void History::end_boot() {
+  now_.last_rename = {};
   if (source_ != nullptr) {
     volatile_ = source_->present_of_boot();
     for (const auto& [key, object] : objects_)

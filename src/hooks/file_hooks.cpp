@@ -253,16 +253,27 @@ void classify_before_renaming(Operation& op, guest::Dentry from, guest::Inode in
         "a directory that may hold classified files was renamed: those not opened before are not known");
 }
 
-void report_move(Operation& op, guest::Dentry from, guest::Dentry to) {
+// A directory's move is told if it moves names of files with labels: there is no end to the others that anybody may
+// make. other_half: the first half of an exchange was told. Whether this was.
+bool report_move(Operation& op, guest::Dentry from, guest::Dentry to, bool other_half = false) {
   const guest::Inode inode = from.inode(op.r);
-  if (!inode.at) return;
+  if (!inode.at) return false;
   const FileType type = inode.type(op.r);
-  if (type != FileType::regular && type != FileType::directory) return;
-  const std::string old_path = from.true_path(op.r);
-  classify_before_renaming(op, from, inode, old_path, to.true_path(op.r));
+  if (type != FileType::regular && type != FileType::directory) return false;
+  const std::string old_path = from.true_path(op.r), new_path = to.true_path(op.r);
+  classify_before_renaming(op, from, inode, old_path, new_path);
   const uint64_t labels = labels_of(op, inode);
-  if (labels || (type == FileType::directory && op.env.carriers.any_file()))
-    op.report(event::Kind::renamed, file_node(inode, to), labels, old_path);
+  if (type == FileType::directory) {
+    if (!op.env.carriers.any_file()) return false;
+    labels::NamedPlaces& places = op.env.carriers.places();
+    const std::string fs = file_system_of(op.r, inode);
+    if (!labels && !other_half && !places.matter(fs, old_path)) return false;
+    places.add_moved(fs, new_path);
+  } else if (!labels) {
+    return false;
+  }
+  op.report(event::Kind::renamed, file_node(inode, to), labels, old_path);
+  return true;
 }
 
 }  // namespace
@@ -288,8 +299,10 @@ void on_d_move(Operation& op) {
 
 void on_d_exchange(Operation& op) {
   const guest::Dentry one{op.pointer(0)}, other{op.pointer(1)};
-  report_move(op, one, other);
-  report_move(op, other, one);
+  if (!op.env.carriers.any_file() && op.env.patterns.empty()) return;
+  const auto lock = op.env.carriers.lock();  // nothing that another vCPU tells comes between the two halves
+  const bool told = report_move(op, one, other);
+  report_move(op, other, one, told);
 }
 
 void on_d_delete(Operation& op) {

@@ -50,6 +50,13 @@ link::Settings settings_from(const history::History& state) {
     known.id = file.id;
     settings.files.push_back(known);
   }
+  // A seed that a guest does not know.
+  uint64_t seed = 0;
+  (void)getentropy(&seed, sizeof seed);
+  const auto places = std::make_unique<labels::NamedPlaces>(seed);
+  for (const history::PersistentFile& file : state.persistent_files())
+    for (const std::string& name : file.names) places->add_name(file.fs, name);
+  settings.places = places->content();
   settings.first_id = state.next_id();
   settings.boot = state.boot() + 1;
   return settings;

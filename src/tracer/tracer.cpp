@@ -51,7 +51,7 @@ Tracer::Tracer(const engine::PhysicalMemory& memory, link::Settings settings, st
       ring_(std::move(ring)),
       control_(std::move(control)),
       patterns_(std::move(patterns)),
-      state_(settings_.capacity, settings_.first_id),
+      state_(settings_.capacity, settings_.first_id, settings_.places),
       trust_(settings_.policy, state_),
       seq_(settings_.first_seq),
       boot_(settings_.boot),
