@@ -12,6 +12,7 @@
 // Threads: one at a time.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -129,6 +130,9 @@ class History {
   History(Source& source, Figures figures, const PathTree::Count& names);
   // As the constructor of that name, for one with a source that has nothing.
   void begin_with(const Lasting& lasting);
+
+  // So many IDs may have been given in events that are not among those applied.
+  void skip_ids(uint64_t count) { now_.next_id = std::min(now_.next_id + count, kIdMask + 1); }
 
   // `place`: of its line in the journal.
   void apply(const event::Event& event, uint64_t place = kNoPlace);

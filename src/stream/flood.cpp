@@ -2,20 +2,22 @@
 
 #include <algorithm>
 #include <ctime>
+#include <string>
+#include <utility>
 
 namespace oboro::stream {
 namespace {
 
-constexpr uint64_t kSecond = 1'000'000'000;
+constexpr uint64_t kNsInSecond = 1'000'000'000;
 
-std::string_view name(Flood::Reason reason) { return reason == Flood::Reason::space ? "space" : "rate"; }
+std::string_view reason_name(Flood::Reason reason) { return reason == Flood::Reason::space ? "space" : "rate"; }
 
 }  // namespace
 
 uint64_t steady_ns() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * kSecond + static_cast<uint64_t>(now.tv_nsec);
+  return static_cast<uint64_t>(now.tv_sec) * kNsInSecond + static_cast<uint64_t>(now.tv_nsec);
 }
 
 Flood::Flood(const Budget& budget, Clock clock)
@@ -27,7 +29,7 @@ Flood::Flood(const Budget& budget, Clock clock)
       events_(events_a_second_ * kAtOnceSeconds) {}
 
 void Flood::refill(uint64_t now) {
-  const double seconds = static_cast<double>(now - std::min(now, filled_ns_)) / static_cast<double>(kSecond);
+  const double seconds = static_cast<double>(now - std::min(now, filled_ns_)) / static_cast<double>(kNsInSecond);
   filled_ns_ = std::max(now, filled_ns_);
   bytes_ = std::min(bytes_ + seconds * bytes_a_second_, bytes_a_second_ * kAtOnceSeconds);
   events_ = std::min(events_ + seconds * events_a_second_, events_a_second_ * kAtOnceSeconds);
@@ -54,13 +56,12 @@ bool Flood::leave_out(const event::Event& event, uint64_t record, Reason reason)
     if (all.first_seq == 0) all.first_seq = event.seq;
     all.last_seq = event.seq;
   }
-  missing_bytes_ += record;
   return !std::exchange(missing_, true);
 }
 
 event::Flood Flood::begins(Reason reason) {
   event::Flood flood;
-  flood.reason = name(reason);
+  flood.reason = reason_name(reason);
   return flood;
 }
 
@@ -69,7 +70,7 @@ std::optional<event::Flood> Flood::report(bool all) {
     LeftOut& left = left_out_[static_cast<size_t>(reason)];
     if (left.count == 0) continue;
     const uint64_t age = clock_() - left.since_ns;
-    if (!all && age < kReportEverySeconds * kSecond) continue;
+    if (!all && age < kReportEverySeconds * kNsInSecond) continue;
     event::Flood flood = begins(reason);
     flood.count = left.count;
     flood.bytes = left.bytes;

@@ -42,14 +42,10 @@ class Flood {
   // What was left out since the last report, if that is over kReportEverySeconds old or all is to be told.
   std::optional<event::Flood> report(bool all);
 
-  // Since the last checkpoint(): what the journal alone does not tell the next run.
-  uint64_t missing_bytes() const { return missing_bytes_; }
+  // Something was left out since the last checkpoint(): the journal alone does not tell the next run all.
   bool missing() const { return missing_; }
   // The next run has something that knows all events so far.
-  void checkpoint() {
-    missing_ = false;
-    missing_bytes_ = 0;
-  }
+  void checkpoint() { missing_ = false; }
 
  private:
   struct LeftOut {
@@ -66,7 +62,6 @@ class Flood {
   double bytes_, events_;              // that may be written now; less than 0: too much was
   std::array<LeftOut, 2> left_out_{};  // by reason
   bool missing_ = false;
-  uint64_t missing_bytes_ = 0;
 };
 
 }  // namespace oboro::stream

@@ -301,6 +301,17 @@ TEST_F(TracerTest, KnownFilesBearTheirLabelsAndIdsFromTheStart) {
   EXPECT_EQ(told[0].labels, 4u);
 }
 
+TEST_F(TracerTest, LabelsThatMayBeMissingAreToldAndNothingLeavesWhereThatIsTheReaction) {
+  settings.labels_missing = true;
+  settings.policy.leak = policy::Verdict::deny;
+  make();
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].kind, Kind::incomplete);
+  EXPECT_EQ(told[0].verdict, event::Verdict::deny);
+  EXPECT_NE(event::detail(told[0]).find("labels of an earlier run may be missing"), std::string::npos);
+}
+
 TEST_F(TracerTest, FullRingLosesRecordsAndSaysSo) {
   make(1 << 12);
   ASSERT_TRUE(arm());
