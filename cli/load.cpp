@@ -14,6 +14,11 @@ namespace {
 std::vector<std::string> problems_of(const history::History& state, const stream::Reader& reader) {
   std::vector<std::string> out = state.incomplete_reasons();
   if (state.lost() > 0) out.push_back(fmt::format("{} records were lost", state.lost()));
+  if (const history::LeftOut& left = state.left_out(); left.floods > 0)
+    out.push_back(left.events == 0
+                      ? "events may have been left out: names or flows may be missing"
+                      : fmt::format("{} events from {} to {} were left out: names or flows of then may be missing",
+                                    left.events, left.first_seq, left.last_seq));
   if (state.out_of_order() > 0) out.push_back(fmt::format("{} events are out of order", state.out_of_order()));
   const store::Damage& damage = reader.damage();
   for (const auto& line : damage.first) out.push_back(shown_damage(line));

@@ -165,6 +165,7 @@ Colour colour_of(const Event& event) {
       return Colour::red;
     case Kind::incomplete:
     case Kind::lost:
+    case Kind::flood:
     case Kind::warning:
       return Colour::yellow;
     case Kind::classified:

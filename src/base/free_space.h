@@ -11,8 +11,9 @@ namespace oboro {
 
 class FreeSpace {
  public:
-  // After this many bytes and files the kernel is asked again: others write to the disk, too.
-  static constexpr uint64_t kLookAfter = 16 << 20, kLookAfterFiles = 1024;
+  // After this many bytes and files the kernel is asked again: others write to the disk, too. Sooner, the less is left:
+  // so many others together do not go beyond the limit.
+  static constexpr uint64_t kLookAfter = 16 << 20, kLookAfterFiles = 1024, kOthers = 16;
   struct Kept {
     uint64_t bytes = 0, files = 0;
   };
@@ -32,7 +33,7 @@ class FreeSpace {
       // A file system without a fixed number of inodes takes them of its blocks.
       const uint64_t left_files = now.f_files > 0 ? beyond(now.f_ffree, kept.files) : std::max(files, kLookAfterFiles);
       if (bytes > left || files > left_files) return false;
-      bytes_ = std::min(left, std::max(bytes, kLookAfter));
+      bytes_ = std::max(bytes, std::min(left / kOthers, kLookAfter));
       files_ = std::min(left_files, std::max(files, kLookAfterFiles));
     }
     bytes_ -= bytes;

@@ -236,6 +236,22 @@ class Reader {
       if (key == "max_size") keeping.size = size;
       return true;
     }
+    if (key == "max_rate") {
+      const auto rate = memory(key, node);
+      if (rate && (*rate < store::Keeping::kLeastRate || *rate > store::Keeping::kMostRate))
+        return fail(node.source().begin, "\"max_rate\" is less than 64K or more than 1T");
+      keeping.max_rate = rate.value_or(0);
+      return true;
+    }
+    if (key == "max_events") {
+      const auto* count = node.as_integer();
+      if (count == nullptr || count->get() < int64_t{store::Keeping::kLeastEvents} ||
+          count->get() > int64_t{store::Keeping::kMostEvents})
+        return fail(node.source().begin, fmt::format("\"max_events\" is not a number from {} to {}",
+                                                     store::Keeping::kLeastEvents, store::Keeping::kMostEvents));
+      keeping.max_events = static_cast<uint64_t>(count->get());
+      return true;
+    }
     if (key == "retention" || key == "heads_every") {
       std::string value;
       if (!text(key, node, value)) return true;

@@ -28,6 +28,8 @@
 //   segment = "256M"
 //   retention = "90d"
 //   max_size = "10G"
+//   max_rate = "4M"             # a second, of what the guest has written
+//   max_events = 10000
 //   heads = "/mnt/elsewhere/heads"
 //   heads_command = ["/usr/bin/logger", "-t", "oboro"]
 //   heads_every = "60s"

@@ -23,6 +23,8 @@ on_full_table = "report"
 [journal]
 segment = "1M"
 retention = "90d"
+max_rate = "1M"
+max_events = 500
 heads = "/mnt/heads"
 heads_command = ["/usr/bin/logger", "-t", "oboro"]
 [run]
@@ -44,6 +46,8 @@ append = "console=ttyS0"
   EXPECT_EQ(config->journal.segment, 1u << 20);
   EXPECT_EQ(config->journal.age_s, 90u * 86400);
   EXPECT_FALSE(config->journal.size);
+  EXPECT_EQ(config->journal.max_rate, 1u << 20);
+  EXPECT_EQ(config->journal.max_events, 500u);
   EXPECT_EQ(config->journal.heads, "/mnt/heads");
   EXPECT_EQ(config->journal.heads_command, (std::vector<std::string>{"/usr/bin/logger", "-t", "oboro"}));
   EXPECT_EQ(config->journal.heads_every_s, 60u);
@@ -82,6 +86,9 @@ TEST(Config, ErrorsSayWhere) {
            {"safety = 'kill'", "[safety] is not a table"},
            {"[journal]\nsegment = '1K'", "f:2:11: \"segment\" is less than 1M"},
            {"[journal]\nmax_size = 10", "f:2:12: \"max_size\" is not a string"},
+           {"[journal]\nmax_rate = '1K'", "f:2:12: \"max_rate\" is less than 64K"},
+           {"[journal]\nmax_events = 99", "f:2:14: \"max_events\" is not a number from 100 to 1000000000"},
+           {"[journal]\nmax_events = '1000'", "\"max_events\" is not a number"},
            {"[journal]\nretention = '90'", "f:2:13: \"90\" is not a time such as 45s"},
            {"[journal]\nretention = '99999999999999999d'", "is not a time such as"},
            {"[journal]\nheads_every = '0s'", "f:2:15: \"heads_every\" is 0"},

@@ -12,7 +12,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "integers are copied as they are");
 
-constexpr uint8_t kVersion = 6;
+constexpr uint8_t kVersion = 7;
 
 // The size of the longest encoding, by schema.def.
 template <typename T>
@@ -27,12 +27,12 @@ constexpr size_t max_size(size_t bound) {
 #define RECORD(Type, doc) \
   template <>             \
   constexpr size_t kMaxSize<Type> = 0
-#define KIND(kind, Type, doc) RECORD(Type, doc)
+#define KIND(kind, Type, room, doc) RECORD(Type, doc)
 #define FIELD(member, type_, key, bound, doc) +max_size<field::type_>(bound)
 #define END() ;
 #include "event/schema.def"
 constexpr size_t kMaxPayload = std::max({
-#define KIND(kind, Type, doc) kMaxSize<Type>,
+#define KIND(kind, Type, room, doc) kMaxSize<Type>,
 #include "event/schema.def"
 });
 static_assert(1 + kMaxSize<Envelope> + kMaxPayload <= kMaxEncoded);

@@ -58,6 +58,15 @@ std::string words(const Command& command) {
 
 std::string words(const SegmentBegin& segment) { return "at byte " + std::to_string(segment.begin); }
 
+std::string words(const Flood& flood) {
+  const std::string why =
+      flood.reason == "space" ? "too little is left of the disk" : "there are more than the guest may have written";
+  if (flood.count == 0) return "from here on, events may be left out: " + why;
+  return std::to_string(flood.count) + (flood.count == 1 ? " event" : " events") + " from " +
+         std::to_string(flood.first_seq) + " to " + std::to_string(flood.last_seq) + " left out (" + flood.kinds +
+         "): " + why;
+}
+
 std::string words(const Refused& refused) {
   if (refused.reason.empty()) return {};
   return std::string(kRefused) + std::string(refused.incomplete ? kIncomplete : "") + refused.reason;
@@ -114,6 +123,7 @@ void adopt(Hidden& out, std::string_view text) {
 void adopt(Command& out, std::string_view text) { out.request = text; }
 
 void adopt(SegmentBegin&, std::string_view) {}  // a journal with such events has their members
+void adopt(Flood&, std::string_view) {}
 
 void adopt(Refused& out, std::string_view text) {
   take(text, kRefused);
@@ -184,6 +194,8 @@ std::string detail(const Event& event) {
       return words(event.as<Command>());
     case Kind::segment:
       return words(event.as<SegmentBegin>());
+    case Kind::flood:
+      return words(event.as<Flood>());
     case Kind::diffusion:
     case Kind::leak:
     case Kind::exited:

@@ -13,7 +13,11 @@ constexpr std::string_view pick(const std::array<std::string_view, N>& names, En
 }
 
 constexpr std::array kKinds = {
-#define KIND(kind, Type, doc) std::string_view(#kind),
+#define KIND(kind, Type, room, doc) std::string_view(#kind),
+#include "event/schema.def"
+};
+constexpr std::array kRooms = {
+#define KIND(kind, Type, room, doc) Room::room,
 #include "event/schema.def"
 };
 constexpr std::array<std::string_view, 8> kObjectTypes = {"none", "file",     "process", "socket",
@@ -31,6 +35,11 @@ bool find(const std::array<std::string_view, N>& names, std::string_view text, E
 }
 
 }  // namespace
+
+Room room_of(Kind kind) {
+  const auto index = static_cast<size_t>(kind);
+  return index < kRooms.size() ? kRooms[index] : Room::shared;
+}
 
 std::string_view name(Kind kind) { return pick(kKinds, kind); }
 std::string_view name(ObjectType type) { return pick(kObjectTypes, type); }

@@ -15,8 +15,8 @@
 namespace oboro::event {
 
 #define RECORD(Type, doc) struct Type {
-#define KIND(kind, Type, doc) \
-  struct Type {               \
+#define KIND(kind, Type, room, doc) \
+  struct Type {                     \
     static constexpr Kind kKind = Kind::kind;
 #define FIELD(member, type_, key, bound, doc) field::type_::Value member = field::type_::initial();
 #define END() \
@@ -26,7 +26,7 @@ namespace oboro::event {
 
 // One alternative per kind, in the order of the kinds.
 using Payload = std::variant<
-#define KIND(kind, Type, doc) Type,
+#define KIND(kind, Type, room, doc) Type,
 #include "event/schema.def"
     std::monostate>;
 
@@ -53,7 +53,7 @@ struct Event : Envelope {
   template <typename T, typename Fn>                  \
   requires std::same_as<std::remove_const_t<T>, Type> \
   constexpr void for_each_field([[maybe_unused]] T& record, [[maybe_unused]] Fn&& fn) {
-#define KIND(kind, Type, doc) RECORD(Type, doc)
+#define KIND(kind, Type, room, doc) RECORD(Type, doc)
 #define FIELD(member, type_, key, bound, doc) fn(field::type_{}, record.member, FieldInfo{key, bound});
 #define END() }
 #include "event/schema.def"
@@ -62,8 +62,8 @@ struct Event : Envelope {
 template <typename Fn>
 void with_payload(const Event& event, Fn&& fn) {
   switch (event.kind) {
-#define KIND(kind, Type, doc) \
-  case Kind::kind:            \
+#define KIND(kind, Type, room, doc) \
+  case Kind::kind:                  \
     return fn(event.as<Type>());
 #include "event/schema.def"
     case Kind::count:
@@ -75,8 +75,8 @@ void with_payload(const Event& event, Fn&& fn) {
 template <typename Fn>
 void fill_payload(Payload& data, Kind kind, Fn&& fn) {
   switch (kind) {
-#define KIND(kind, Type, doc) \
-  case Kind::kind:            \
+#define KIND(kind, Type, room, doc) \
+  case Kind::kind:                  \
     return fn(data.emplace<Type>());
 #include "event/schema.def"
     case Kind::count:
@@ -84,6 +84,7 @@ void fill_payload(Payload& data, Kind kind, Fn&& fn) {
   }
 }
 
+Room room_of(Kind kind);
 std::string_view name(Kind kind);
 std::string_view name(ObjectType type);
 std::string_view name(Verdict verdict);

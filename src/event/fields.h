@@ -10,10 +10,15 @@
 namespace oboro::event {
 
 enum class Kind : uint8_t {
-#define KIND(kind, Type, doc) kind,
+#define KIND(kind, Type, room, doc) kind,
 #include "event/schema.def"
   count
 };
+
+// Where there is not room for all events - in the ring, in what a guest may write a second, on the disk -, some of it
+// is kept for the kinds that must not be missing. Not for a kind that a process without labels can have as many of as
+// it likes.
+enum class Room : uint8_t { shared, kept };
 
 enum class ObjectType : uint8_t { none, file, process, socket, pipe, terminal, queue, memory, count };
 enum class Verdict : uint8_t { allow, alert, deny, count };

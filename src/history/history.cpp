@@ -11,7 +11,19 @@ using event::ObjectType;
 
 bool is_persistent(std::string_view fs) { return !fs.empty() && !fs.starts_with("dev "); }
 
-uint64_t History::lost() const { return std::max(now_.gaps, now_.announced_lost); }
+uint64_t History::lost() const {
+  const uint64_t explained = std::min(now_.gaps, now_.left_out.events);
+  return std::max(now_.gaps - explained, now_.announced_lost);
+}
+
+void History::left_out(const event::Flood& flood) {
+  LeftOut& all = now_.left_out;
+  ++all.floods;
+  if (flood.count == 0) return;
+  all.events += std::min(flood.count, kIdMask);  // a hostile journal may say anything
+  if (all.first_seq == 0 || flood.first_seq < all.first_seq) all.first_seq = flood.first_seq;
+  all.last_seq = std::max(all.last_seq, flood.last_seq);
+}
 
 uint32_t History::intern(const std::string& word) {
   const auto at = word_index_.find(word);
@@ -85,6 +97,7 @@ void History::apply(const Event& event, uint64_t place) {
     case Kind::exited:
     case Kind::closed:
     case Kind::removed:
+      if (event.kind == Kind::removed) now_.last_rename = {};
       if (auto* object = tracked(event.object)) end(*object);
       break;
     case Kind::renamed:
@@ -94,6 +107,7 @@ void History::apply(const Event& event, uint64_t place) {
       if (auto* file = tracked(event.object); file != nullptr && !file->ended) add_name(*file, event.object.path);
       break;
     case Kind::unlinked: {
+      now_.last_rename = {};
       const ObjectKey key = object_key(event.object.type, event.object.id);
       const PathTree::Node node = tree_.find(event.object.fs, event.object.path);
       if (node != PathTree::kNone && tree_.file(node) == key) drop_name(key, node, true, event.object.path);
@@ -110,6 +124,9 @@ void History::apply(const Event& event, uint64_t place) {
       break;
     case Kind::warning:
       add_once(now_.warnings, event.as<event::Warning>().text);
+      break;
+    case Kind::flood:
+      left_out(event.as<event::Flood>());
       break;
     case Kind::stopped:  // the guest's last state can be asked for until the next run starts
     case Kind::hidden:
@@ -277,7 +294,8 @@ void History::drop_name(ObjectKey key, PathTree::Node node, bool clear, std::str
 }
 
 // An exchange (RENAME_EXCHANGE) is two renames. The second one is the first one backwards, of another inode. A rename,
-// and one back again, are of the same inode.
+// and one back again, are of the same inode. No name goes away between the two: else another file may have come to the
+// name since, untold, and moves now.
 bool History::completes_exchange(const Event& event) const {
   return event.as<event::Renamed>().old_path == now_.last_rename.to && event.object.path == now_.last_rename.from &&
          event.object.fs == now_.last_rename.fs && event.object.inode != now_.last_rename.inode;
@@ -332,6 +350,7 @@ void History::forget(ObjectKey key) {
 }
 
 void History::end_boot() {
+  now_.last_rename = {};
   if (source_ != nullptr) {
     volatile_ = source_->present_of_boot();
     for (const auto& [key, object] : objects_)

@@ -12,6 +12,7 @@
 // Threads: one at a time.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -78,6 +79,14 @@ struct Lasting {
   bool operator==(const Lasting&) const = default;
 };
 
+// What the journal's writer left out of the journal, by its own word (`flood`).
+struct LeftOut {
+  uint64_t floods = 0;  // reports of it
+  uint64_t events = 0;
+  uint64_t first_seq = 0, last_seq = 0;  // they are between these
+  bool operator==(const LeftOut&) const = default;
+};
+
 // Everything that a History knows beside its objects and their names.
 struct Figures {
   struct LastRename : Lasting::Rename {
@@ -91,6 +100,7 @@ struct Figures {
   uint64_t gaps = 0;
   uint64_t announced_lost = 0;
   uint64_t out_of_order = 0;
+  LeftOut left_out;
   uint64_t leaks = 0;
   uint64_t incomplete_events = 0;
   uint32_t boot = 0;
@@ -128,6 +138,9 @@ class History {
   History(Source& source, Figures figures, const PathTree::Count& names);
   // As the constructor of that name, for one with a source that has nothing.
   void begin_with(const Lasting& lasting);
+
+  // So many IDs may have been given in events that are not among those applied.
+  void skip_ids(uint64_t count) { now_.next_id = std::min(now_.next_id + count, kIdMask + 1); }
 
   // `place`: of its line in the journal.
   void apply(const event::Event& event, uint64_t place = kNoPlace);
@@ -174,12 +187,16 @@ class History {
   uint64_t leaks() const { return now_.leaks; }
   // Why the run refuses everybody's sends (it denies, and the result is incomplete); empty if it does not.
   const std::string& sends_refused() const { return now_.sends_refused; }
-  uint64_t lost() const;  // records, by the gaps in the numbers or by the producer's own word, whichever says more
+  // Records, by the gaps in the numbers or by the producer's own word, whichever says more. Not those left out.
+  uint64_t lost() const;
+  const LeftOut& left_out() const { return now_.left_out; }
   uint64_t out_of_order() const { return now_.out_of_order; }
   const std::vector<std::string>& incomplete_reasons() const { return now_.reasons; }  // each once, at most kMaxReasons
   const std::vector<std::string>& warnings() const { return now_.warnings; }           // of the run; as the reasons
   uint64_t incomplete_events() const { return now_.incomplete_events; }
-  bool complete() const { return lost() == 0 && now_.out_of_order == 0 && now_.incomplete_events == 0; }
+  bool complete() const {
+    return lost() == 0 && now_.left_out.floods == 0 && now_.out_of_order == 0 && now_.incomplete_events == 0;
+  }
 
  private:
   void count_sequence(const event::Event& event);
@@ -204,6 +221,7 @@ class History {
   const TrackedObject* latest(const std::function<void(const Source::Right&)>& candidates, const Right& right) const;
   static void add_once(std::vector<std::string>& list, std::string text);
   void incomplete(std::string reason);
+  void left_out(const event::Flood& flood);
   uint32_t intern(const std::string& word);
   void forget(ObjectKey key);
 

@@ -363,6 +363,31 @@ TEST(History, WarningsAreOfTheRun) {
   EXPECT_EQ(state.warnings().size(), History::kMaxReasons);
 }
 
+TEST(History, WhatWasLeftOutIsMissingButNotLost) {
+  History state;
+  Events events;
+  const auto flood = [&](uint64_t count, uint64_t first, uint64_t last) {
+    Event event = events.make(Kind::flood);
+    event.seq = 0;
+    event.set(event::Flood{"rate", count, 0, "", first, last, 0});
+    state.apply(event);
+  };
+  state.apply(events.make(Kind::started));
+  EXPECT_TRUE(state.complete());
+  flood(0, 0, 0);
+  EXPECT_FALSE(state.complete()) << "some may be left out from here on";
+  events.skip(9);  // and one that the report of the flood has taken in vain
+  state.apply(events.make(Kind::warning));
+  EXPECT_EQ(state.lost(), 10u) << "nobody has said yet what they are";
+  flood(8, 3, 11);
+  EXPECT_EQ(state.lost(), 2u);
+  flood(5, 20, 30);
+  EXPECT_EQ(state.left_out(), (LeftOut{3, 13, 3, 30}));
+  EXPECT_EQ(state.lost(), 0u);
+  flood(~uint64_t{0}, 0, 0);  // a hostile journal
+  EXPECT_GT(state.left_out().events, uint64_t{1} << 50);
+}
+
 TEST(History, HundredThousandFiles) {
   const auto start = std::chrono::steady_clock::now();
   History state;

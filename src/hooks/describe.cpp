@@ -60,9 +60,8 @@ void describe(guest::Reader& r, const FileNode& node, event::Object& out) {
   if (name.at) out.path = name.true_path(r);
   out.inode = node.inode.number(r);
   out.generation = node.inode.generation(r);
-  const guest::SuperBlock sb = node.inode.super_block(r);
-  out.fs = node.inode.identity(r).persistent() ? sb.name(r) : sb.device_name(r);
-  out.fs_type = sb.type(r);
+  out.fs = file_system_of(r, node.inode);
+  out.fs_type = node.inode.super_block(r).type(r);
 }
 
 void describe(guest::Reader&, const OutsideFileNode& node, event::Object& out) { out = *node.description; }
@@ -112,6 +111,11 @@ void describe(guest::Reader& r, const QueueNode& node, event::Object& out) {
 }
 
 }  // namespace
+
+std::string file_system_of(guest::Reader& r, guest::Inode inode) {
+  const guest::SuperBlock sb = inode.super_block(r);
+  return inode.identity(r).persistent() ? sb.name(r) : sb.device_name(r);
+}
 
 void describe(guest::Reader& r, const Node& node, event::Object& out) {
   std::visit([&](const auto& one) { describe(r, one, out); }, node.what);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "event/event.h"
+#include "guest/file.h"
 #include "guest/kernel.h"
 #include "guest/task.h"
 
@@ -16,5 +17,7 @@ event::Subject subject_of(guest::Reader& r, guest::Task of);
 // Fills in the event's subject and system call: those of the task.
 void describe_subject(Operation& op, event::Event& event, guest::Task of);
 void describe(guest::Reader& r, const Node& node, event::Object& out);
+// The file system that an event names for the file (event::Object::fs).
+std::string file_system_of(guest::Reader& r, guest::Inode inode);
 
 }  // namespace oboro::hooks

@@ -68,6 +68,13 @@ struct Environment {
   ProcessWatcher* watcher = nullptr;
   FilterMarks* marks = nullptr;  // `filter`, as it is told of changes
 
+  // With the lock held, as Reporter::report(). The directories of all names that are reported matter from here on.
+  void report(event::Event& event) {
+    for (const event::Object* object : {&event.from, &event.object})
+      if (object->type == event::ObjectType::file) carriers.places().add_name(object->fs, object->path);
+    reporter.report(event);
+  }
+
   policy::Situation situation() const { return {.vouched_for = carriers.sends_refused() == nullptr}; }
 
   void know_name(const engine::KnownName& name) {

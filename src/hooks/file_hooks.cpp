@@ -24,19 +24,6 @@ Node pipe_node(Operation& op, guest::File file, guest::Inode inode) {
                           is_fifo ? file.dentry(op.r) : guest::Dentry());
 }
 
-// The labels of an inode: by its address or, where it was not opened since it came into memory, by its identity. Not
-// for reading and writing, which always follow an open.
-uint64_t labels_of(Operation& op, guest::Inode inode) {
-  const uint64_t labels = op.env.carriers.labels(inode_carrier(inode));
-  if (labels || !op.env.carriers.any_file()) return labels;
-  const Carrier identity = op.identity_of(inode);
-  const uint64_t known = identity ? op.env.carriers.labels(identity) : 0;
-  if (!known) return 0;
-  const auto lock = op.env.carriers.lock();
-  if (!op.env.carriers.adopt(identity, inode_carrier(inode))) op.env.reporter.incomplete(labels::kTableFull);
-  return known;
-}
-
 // The terminal behind an open character device; null if the device is no terminal.
 Gva terminal_of(Operation& op, guest::File file) {
   const guest::Profile& p = op.r.profile();
@@ -101,6 +88,17 @@ void look_at_opened(Operation& op, guest::File file, guest::Inode inode);
 
 }  // namespace
 
+uint64_t labels_of_file(Operation& op, guest::Inode inode) {
+  const uint64_t labels = op.env.carriers.labels(inode_carrier(inode));
+  if (labels || !op.env.carriers.any_file()) return labels;
+  const Carrier identity = op.identity_of(inode);
+  const uint64_t known = identity ? op.env.carriers.labels(identity) : 0;
+  if (!known) return 0;
+  const auto lock = op.env.carriers.lock();
+  if (!op.env.carriers.adopt(identity, inode_carrier(inode))) op.env.reporter.incomplete(labels::kTableFull);
+  return known;
+}
+
 void on_file_open(Operation& op) {
   const guest::File file{op.pointer(0)};
   const guest::Inode inode = file.inode(op.r);
@@ -122,8 +120,8 @@ namespace {
 void look_at_opened(Operation& op, guest::File file, guest::Inode inode) {
   const FileType type = inode.type(op.r);
   if (type != FileType::regular && type != FileType::block) return;
-  labels_of(op,
-            inode);  // a file known from before (another boot, or evicted from memory meanwhile) bears its labels again
+  // A file known from before (another boot, or evicted from memory meanwhile) bears its labels again.
+  labels_of_file(op, inode);
   classify_by_path(op, file, inode);
   // A core dump is written past the LSM, so its file takes the labels of the process when it is opened.
   if (op.labels() && op.task().is_dumping_core(op.r) && file.writable(op.r))
@@ -228,76 +226,6 @@ void on_inode_free(Operation& op) {
   const auto lock = op.env.carriers.lock();
   op.env.carriers.erase(carrier);
   if (gone) op.env.carriers.erase(op.identity_of(inode));
-}
-
-namespace {
-
-// A name that no pattern spells out. What a pattern says of this name, it says of every name in the directory.
-constexpr std::string_view kAnyName = "/\x01";
-
-// A file that matches a pattern by its old name, and that nobody has opened yet, is classified before it is renamed. So
-// is a directory of which every file matches. A directory of which only some files may match cannot be followed.
-void classify_before_renaming(Operation& op, guest::Dentry from, guest::Inode inode, std::string_view old_path,
-                              std::string_view new_path) {
-  if (op.env.patterns.empty()) return;
-  const bool directory = inode.type(op.r) == FileType::directory;
-  std::string probe(old_path);
-  if (directory) probe += kAnyName;
-  const labels::Pattern* pattern = op.env.patterns.first_match(probe);
-  uint64_t labels = pattern ? op.env.patterns.match(probe) : 0;
-  if (directory) labels &= ~op.env.patterns.match(std::string(new_path) + std::string(kAnyName));
-  if (labels & ~op.env.carriers.labels(inode_carrier(inode)))
-    op.classify(file_node(inode, from), labels, pattern->text());
-  if (directory && !pattern && op.env.patterns.may_match_below(old_path, new_path))
-    op.env.reporter.incomplete(
-        "a directory that may hold classified files was renamed: those not opened before are not known");
-}
-
-void report_move(Operation& op, guest::Dentry from, guest::Dentry to) {
-  const guest::Inode inode = from.inode(op.r);
-  if (!inode.at) return;
-  const FileType type = inode.type(op.r);
-  if (type != FileType::regular && type != FileType::directory) return;
-  const std::string old_path = from.true_path(op.r);
-  classify_before_renaming(op, from, inode, old_path, to.true_path(op.r));
-  const uint64_t labels = labels_of(op, inode);
-  if (labels || (type == FileType::directory && op.env.carriers.any_file()))
-    op.report(event::Kind::renamed, file_node(inode, to), labels, old_path);
-}
-
-}  // namespace
-
-void on_inode_link(Operation& op) {
-  const guest::Dentry from{op.pointer(0)}, to{op.pointer(2)};
-  const guest::Inode inode = from.inode(op.r);
-  if (!inode.at || inode.type(op.r) != FileType::regular) return;
-  classify_before_renaming(op, from, inode, from.true_path(op.r), to.true_path(op.r));
-  const uint64_t labels = labels_of(op, inode);
-  if (labels) op.report(event::Kind::linked, file_node(inode, to), labels);
-}
-
-void on_d_move(Operation& op) {
-  const guest::Dentry from{op.pointer(0)}, to{op.pointer(1)};
-  const guest::Inode replaced = to.inode(op.r);
-  if (replaced.at) {
-    const uint64_t labels = labels_of(op, replaced);
-    if (labels) op.report(event::Kind::unlinked, file_node(replaced, to), labels);
-  }
-  report_move(op, from, to);
-}
-
-void on_d_exchange(Operation& op) {
-  const guest::Dentry one{op.pointer(0)}, other{op.pointer(1)};
-  report_move(op, one, other);
-  report_move(op, other, one);
-}
-
-void on_d_delete(Operation& op) {
-  const guest::Dentry dentry{op.pointer(0)};
-  const guest::Inode inode = dentry.inode(op.r);
-  if (!inode.at) return;
-  const uint64_t labels = labels_of(op, inode);
-  if (labels) op.report(event::Kind::unlinked, file_node(inode, dentry), labels);
 }
 
 void on_free_pipe_info(Operation& op) { op.end(pipe_node(op.pointer(0))); }

@@ -267,14 +267,51 @@ TEST_F(FileHooks, NamesComeAndGo) {
   EXPECT_EQ(told(), Told{});
 }
 
-TEST_F(FileHooks, RenamedDirectoriesAreToldOnceThereAreFiles) {
-  const Gva directory = guest.dentry(disk.root, "dir", guest.inode(disk.sb, FileType::directory, 20));
-  const Gva target = guest.dentry(disk.root, "moved");
-  call(Symbol::fn_d_move, reader, {directory.value, target.value});
+// What would be moved there by d_move(): the fake guest's kernel moves nothing.
+TEST_F(FileHooks, RenamedDirectoriesAreToldIfThereAreNamesBelow) {
+  const auto directory = [&](Gva above, const char* name, uint64_t number) {
+    return guest.dentry(above, name, guest.inode(disk.sb, FileType::directory, number));
+  };
+  const auto move = [&](Gva from, Gva to) { call(Symbol::fn_d_move, reader, {from.value, to.value}); };
+  const Gva upper = directory(disk.root, "upper", 20), lower = directory(upper, "lower", 21);
+  const Gva other = directory(disk.root, "other", 22), target = guest.dentry(disk.root, "moved");
+  const Gva file = guest.dentry(lower, "file", guest.inode(disk.sb, FileType::regular, 23));
+  move(upper, target);
   EXPECT_EQ(told(), Told{});
   label_file(secret);
-  call(Symbol::fn_d_move, reader, {directory.value, target.value});
+  move(upper, target);
+  EXPECT_EQ(told(), Told{}) << "nothing with labels has been seen below it";
+  label(writer);
+  write(writer, guest.open(file));
+  EXPECT_EQ(told(), Told{"diffusion 200 > /upper/lower/file"});
+  move(other, target);
+  EXPECT_EQ(told(), Told{});
+  move(lower, target);
   EXPECT_EQ(told(), Told{"renamed /moved"});
+  move(upper, target);
+  EXPECT_EQ(told(), Told{"renamed /moved"});
+  // The names below it are below its new name, whatever they are.
+  const Gva moved = directory(disk.root, "moved", 20);
+  move(directory(moved, "any", 24), guest.dentry(disk.root, "away"));
+  move(directory(directory(disk.root, "away", 24), "further", 25), guest.dentry(other, "in"));
+  move(other, guest.dentry(disk.root, "last"));
+  EXPECT_EQ(told(), (Told{"renamed /away", "renamed /other/in", "renamed /last"}));
+  move(directory(disk.root, "another", 26), guest.dentry(disk.root, "last"));
+  EXPECT_EQ(told(), Told{});
+}
+
+TEST_F(FileHooks, BothHalvesOfAnExchangeAreToldIfTheFirstIs) {
+  const auto directory = [&](const char* name, uint64_t number) {
+    return guest.dentry(disk.root, name, guest.inode(disk.sb, FileType::directory, number));
+  };
+  const Gva one = directory("one", 20), two = directory("two", 21);
+  label_file(secret);
+  call(Symbol::fn_d_exchange, reader, {one.value, two.value});
+  EXPECT_EQ(told(), Told{});
+  call(Symbol::fn_d_exchange, reader, {secret.value, two.value});
+  EXPECT_EQ(told(), (Told{"renamed /two", "renamed /secret"}));
+  call(Symbol::fn_d_exchange, reader, {one.value, secret.value});
+  EXPECT_EQ(told(), Told{"renamed /one"}) << "the file's half";
 }
 
 // A file is classified all the same if it is renamed before anybody has opened it.

@@ -96,7 +96,7 @@ void Operation::report(Kind kind, const Node& node, uint64_t labels, std::string
   describe_subject(*this, event, task());
   describe(r, node, event.object);
   event.object.id = env.carriers.find(node.carrier).id;
-  env.reporter.report(event);
+  env.report(event);
 }
 
 void Operation::report_exec(const std::string& filename, std::string exe, std::vector<std::string> argv,
@@ -113,7 +113,7 @@ void Operation::report_exec(const std::string& filename, std::string exe, std::v
   event.object.type = ObjectType::process;
   event.object.process = {after.pid, after.tid, after.start_time_ns, after.comm, after.exe, after.cgroup};
   event.object.id = env.carriers.find(process()).id;
-  env.reporter.report(event);
+  env.report(event);
 }
 
 namespace {
@@ -158,7 +158,7 @@ void Operation::send(policy::Channel channel, uint64_t digest, const char* untra
     event.from.id = env.carriers.find(process()).id;
   }
   describe_socket(event.object);
-  env.reporter.report(event);
+  env.report(event);
 }
 
 void Operation::leave(guest::Sock sock, const guest::IpEndpoint& to) {

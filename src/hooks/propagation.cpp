@@ -62,7 +62,7 @@ void Propagation::apply(const Step& step) {
   describe(r_, to, event.object);
   event.from.id = spread.from_id;
   event.object.id = spread.to_id;
-  env_.reporter.report(event);
+  env_.report(event);
   if (!denied) follow(to);
 }
 
@@ -143,7 +143,7 @@ void Propagation::classify(const Node& file, uint64_t labels, std::string_view p
   describe_subject(op_, event, op_.task());
   describe(r_, file, event.object);
   event.object.id = spread.to_id;
-  env_.reporter.report(event);
+  env_.report(event);
   follow(file);
   apply_all();
 }

@@ -92,6 +92,9 @@ void on_pty_cleanup(Operation&);
 // What a read from, or a write to, a file of any type means. Shared by read, write, splice, and their kin.
 void take_from_file(Operation&, guest::File);
 void give_to_file(Operation&, guest::File);
+// The labels of an inode: by its address or, where it was not opened since it came into memory, by its identity. Not
+// for reading and writing, which always follow an open.
+uint64_t labels_of_file(Operation&, guest::Inode);
 // What a send or a receive on a socket means. msghdr: null where there is none.
 void send_on_socket(Operation&, guest::Sock, Gva msghdr);
 void receive_from_socket(Operation&, guest::Sock);

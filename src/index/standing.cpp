@@ -39,6 +39,10 @@ void each_number(S& standing, Fn&& fn) {
   fn("gains", figures.gains);
   fn("gaps", figures.gaps);
   fn("announced lost", figures.announced_lost);
+  fn("floods", figures.left_out.floods);
+  fn("left out", figures.left_out.events);
+  fn("left out first", figures.left_out.first_seq);
+  fn("left out last", figures.left_out.last_seq);
   fn("out of order", figures.out_of_order);
   fn("leaks", figures.leaks);
   fn("incomplete events", figures.incomplete_events);

@@ -1,7 +1,7 @@
 // The diffusion state: which carriers bear which labels, and how labels go from one to another. Pure logic: knows
 // nothing of engines, guest memory, or files.
 //
-// Threads: labels() and the receivers from any thread without a lock; everything else under lock().
+// Threads: labels(), the receivers and the places from any thread without a lock; everything else under lock().
 #pragma once
 
 #include <array>
@@ -11,6 +11,7 @@
 
 #include "labels/carrier.h"
 #include "labels/label_table.h"
+#include "labels/named_places.h"
 #include "labels/receivers.h"
 
 namespace oboro::labels {
@@ -43,7 +44,8 @@ inline constexpr char kNoJournal[] = "the journal cannot be written";
 
 class Carriers {
  public:
-  explicit Carriers(size_t capacity, uint64_t first_id) : table_(capacity), next_id_(first_id) {}
+  explicit Carriers(size_t capacity, uint64_t first_id, const NamedPlaces::Content& places = {})
+      : table_(capacity), places_(places), next_id_(first_id) {}
 
   // The thread that holds the lock may take it again.
   std::unique_lock<std::recursive_mutex> lock() { return std::unique_lock(mutex_); }
@@ -52,6 +54,8 @@ class Carriers {
   Entry find(Carrier c) const { return table_.find(c); }
   bool any_file() const { return files_.load(std::memory_order_relaxed) != 0; }
   Receivers& receivers() { return receivers_; }
+  // Where the files with labels are, by all names that were reported.
+  NamedPlaces& places() { return places_; }
 
   // From now on `marks` is told of changes. First it is told of all carriers that are managed already. Null: nobody is
   // told. Must outlive this.
@@ -101,6 +105,7 @@ class Carriers {
   LabelTable table_;
   Marks* marks_ = nullptr;
   Receivers receivers_;
+  NamedPlaces places_;
   uint64_t next_id_;
   std::atomic<uint64_t> files_{0};
   std::atomic<const char*> sends_refused_{nullptr};

@@ -40,6 +40,10 @@ bool entry(std::string_view line, Settings& out) {
     out.files.push_back(file);
     return line.empty();
   }
+  if (key == "place") {
+    auto& [index, bits] = out.places.words.emplace_back();
+    return parse_number(word(line), index) && index < labels::NamedPlaces::kWords && parse_number(line, bits, 16);
+  }
   if (key == "service") {
     out.services.emplace_back().name = line;
     return !line.empty();
@@ -78,6 +82,11 @@ bool entry(std::string_view line, Settings& out) {
     out.policy.leak = value == "deny" ? policy::Verdict::deny : policy::Verdict::alert;
     return value == "deny" || value == "alert";
   }
+  if (key == "place-seed") return parse_number(value, out.places.seed, 16);
+  if (key == "labels-missing") {
+    out.labels_missing = value == "1";
+    return value == "0" || value == "1";
+  }
   if (key == "first-id") return parse_number(value, out.first_id);
   if (key == "first-seq") return parse_number(value, out.first_seq);
   if (key == "boot") return parse_number(value, out.boot);
@@ -105,6 +114,8 @@ std::string Settings::format() const {
     for (const std::string& pattern : service.files) fmt::format_to(out, "service-files {}\n", pattern);
     fmt::format_to(out, "service-children {}\nservice-network {}\n", int{service.children}, int{service.network});
   }
+  fmt::format_to(out, "labels-missing {}\nplace-seed {:x}\n", int{labels_missing}, places.seed);
+  for (const auto& [index, bits] : places.words) fmt::format_to(out, "place {} {:x}\n", index, bits);
   for (const KnownFile& file : files) {
     text += "file ";
     for (const uint8_t byte : file.identity.uuid) fmt::format_to(out, "{:02x}", byte);

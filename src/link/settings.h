@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "labels/file_identity.h"
+#include "labels/named_places.h"
 #include "policy/policy.h"
 
 namespace oboro::link {
@@ -82,6 +83,10 @@ struct Settings {
 
   std::vector<ClassifyRule> rules;
   std::vector<KnownFile> files;
+  labels::NamedPlaces::Content places;  // of their names
+  // Labels of earlier runs may be missing from `files`: the journal was not written in full, and what would make up for
+  // that is not there.
+  bool labels_missing = false;
   uint64_t first_id = 1;
   uint64_t first_seq = 1;
   uint32_t boot = 1;

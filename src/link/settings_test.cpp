@@ -15,6 +15,10 @@ Settings example() {
   file.labels = 0x8000000000000001;
   file.id = 42;
   settings.files = {file, {}};
+  labels::NamedPlaces places(UINT64_MAX);
+  places.add_name("fs", "/srv/secret/plan");
+  settings.places = places.content();
+  settings.labels_missing = true;
   settings.first_id = 43;
   settings.first_seq = 1000;
   settings.boot = 7;
@@ -37,6 +41,8 @@ TEST(Settings, RoundTrip) {
   EXPECT_EQ(parsed->files[0].identity.hash(), settings.files[0].identity.hash());
   EXPECT_EQ(parsed->files[0].labels, 0x8000000000000001);
   EXPECT_EQ(parsed->files[0].id, 42u);
+  EXPECT_EQ(parsed->places, settings.places);
+  EXPECT_TRUE(parsed->labels_missing);
   EXPECT_EQ(parsed->first_id, 43u);
   EXPECT_EQ(parsed->first_seq, 1000u);
   EXPECT_EQ(parsed->boot, 7u);

@@ -26,8 +26,43 @@ uint64_t now_ns() {
 }
 
 void Recorder::append(const Event& event) {
+  const size_t before = appender_.pending();
   appender_.append(event, labels_, vm_);
+  const size_t line = appender_.pending() - before;
+  if (flood_) flood_->written(line);
+  if (flood_ && event::room_of(event.kind) == event::Room::shared) (void)appender_.has_shared_room(line);
   if (onlooker_) onlooker_(event);
+}
+
+std::optional<Flood::Reason> Recorder::no_room(const Event& event, size_t record) {
+  if (!flood_ || event::room_of(event.kind) == event::Room::kept) return std::nullopt;
+  if (!flood_->has_budget()) return Flood::Reason::rate;
+  if (!appender_.has_shared_room(record)) return Flood::Reason::space;
+  return std::nullopt;
+}
+
+void Recorder::leave_out(const Event& event, size_t record, Flood::Reason reason) {
+  boot_ = event.boot;
+  if (flood_->leave_out(event, record, reason)) note(Flood::begins(reason));
+  appender_.pass(event.seq);
+  if (onlooker_) onlooker_(event);
+}
+
+void Recorder::note(event::Flood flood) {
+  Event event;
+  event.boot = boot_;
+  event.set(std::move(flood));
+  note(std::move(event));
+}
+
+void Recorder::note_left_out(bool all) {
+  if (!flood_) return;
+  while (auto told = flood_->report(all)) note(std::move(*told));
+}
+
+Result<void> Recorder::tell_left_out() {
+  note_left_out(true);
+  return flush();
 }
 
 void Recorder::note(Event event) {
@@ -67,7 +102,7 @@ Result<bool> Recorder::is_duplicate(const Event& event) {
 }
 
 void Recorder::number(Event& event, Pumped& pumped) {
-  const uint64_t last = appender_.last_seq();
+  const uint64_t last = appender_.highest_seq();
   if (event.seq > last && event.seq - last <= kLargestStep) return;
   event.seq = 0;
   ++pumped.unnumbered;
@@ -75,11 +110,13 @@ void Recorder::number(Event& event, Pumped& pumped) {
 
 Result<Pumped> Recorder::pump(RingReader& ring, size_t at_most) {
   Pumped pumped;
+  note_left_out(false);
   if (auto result = flush(); !result) return result.error();
   ring.take();  // what a call before this one could not write
   std::span<const std::byte> record;
   const uint64_t begin = ring.position();
   size_t moved = 0;
+  size_t passed = 0;  // bytes of records that were left out
   uint64_t told = 0;
   for (bool more = true; more && moved < at_most;) {
     const auto next = ring.next(record);
@@ -93,8 +130,8 @@ Result<Pumped> Recorder::pump(RingReader& ring, size_t at_most) {
     }
     if (next == RingReader::Next::record) {
       auto event = event::decode(record);
-      // Only the journal itself says where its segments begin.
-      if (event && event->kind == Kind::segment)
+      // Only the journal itself says where its segments begin, and what is missing from it.
+      if (event && (event->kind == Kind::segment || event->kind == Kind::flood))
         event = Error{Errc::invalid, "QEMU gave an event of a kind that is not the tracer's"};
       const auto duplicate = event ? is_duplicate(*event) : false;
       if (!duplicate) return duplicate.error();
@@ -107,17 +144,23 @@ Result<Pumped> Recorder::pump(RingReader& ring, size_t at_most) {
         ++pumped.duplicates;
       } else {
         number(*event, pumped);
-        append(*event);
-        ++pumped.written;
+        if (const auto reason = no_room(*event, record.size())) {
+          leave_out(*event, record.size(), *reason);
+          ++pumped.left_out;
+          passed += record.size();
+        } else {
+          append(*event);
+          ++pumped.written;
+        }
       }
     }
-    if (appender_.pending() < kBatch && more) continue;
+    if (appender_.pending() + passed < kBatch && more) continue;
     if (const uint64_t untold = pumped.unnumbered - std::exchange(told, pumped.unnumbered); untold != 0) {
       Event lost;
       lost.set(event::Lost{untold, true, "so many records had a number that does not follow; they have none here"});
       note(std::move(lost));
     }
-    moved += appender_.pending();
+    moved += appender_.pending() + std::exchange(passed, 0);
     // Only the appender has this batch now, so the ring may forget it only after it is written. If the disk is full,
     // the batch stays in both, and the next call takes it from the ring.
     if (auto result = flush(); !result) return result.error();

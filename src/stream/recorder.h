@@ -13,6 +13,7 @@
 #include <string>
 
 #include "store/journal/appender.h"
+#include "stream/flood.h"
 #include "stream/marks.h"
 #include "stream/ring_reader.h"
 
@@ -22,12 +23,14 @@ struct Pumped {
   uint64_t written = 0;     // events
   uint64_t duplicates = 0;  // records that the journal has already
   uint64_t damaged = 0;     // records that were not events, and damage of the ring; the journal says so too
+  uint64_t left_out = 0;    // events that are not written (Flood); the journal says so too
   uint64_t unnumbered = 0;  // of those that were written: their number did not follow; the journal says so too
-  bool any() const { return written != 0 || duplicates != 0 || damaged != 0; }
+  bool any() const { return written != 0 || duplicates != 0 || damaged != 0 || left_out != 0; }
   Pumped& operator+=(const Pumped& other) {
     written += other.written;
     duplicates += other.duplicates;
     damaged += other.damaged;
+    left_out += other.left_out;
     unnumbered += other.unnumbered;
     return *this;
   }
@@ -35,14 +38,27 @@ struct Pumped {
 
 class Recorder {
  public:
-  // Called with each event that is on its way to the journal, once and in order. Events that are pending in the
-  // appender are not in the journal yet.
+  // Called with each event that is on its way to the journal, or left out of it, once and in order. Events that are
+  // pending in the appender are not in the journal yet.
   using Onlooker = std::function<void(const event::Event&)>;
   Recorder(store::Appender& appender, const store::LabelNames& labels, std::string vm, Onlooker onlooker = {})
       : appender_(appender), labels_(labels), vm_(std::move(vm)), onlooker_(std::move(onlooker)) {}
 
   // A ring that a killed run has left: what its journal has already is left out.
   void expect_duplicates(std::string state_directory) { directory_ = std::move(state_directory); }
+
+  // From here on pump() leaves out what is beyond the budget, or would take the last part of the disk. Without this, it
+  // writes all.
+  void limit(Flood flood) { flood_.emplace(std::move(flood)); }
+  // Says what was left out and not told yet. Error: as pump(); it stays pending.
+  Result<void> tell_left_out();
+  // Since the last checkpointed() something was left out, so that the journal does not tell the next run all. It does
+  // tell that: each such gap begins with a `flood`, which is in the journal before the first record that is left out
+  // leaves the ring.
+  bool missing() const { return flood_ && flood_->missing(); }
+  void checkpointed() {
+    if (flood_) flood_->checkpoint();
+  }
 
   // Moves all records that are there now, but no more than fit into the ring once; or, from a ring that is filled
   // meanwhile, about `at_most` bytes of journal.
@@ -57,12 +73,18 @@ class Recorder {
   Result<bool> is_duplicate(const event::Event& event);
   void number(event::Event& event, Pumped& pumped);
   void note(event::Event event);  // that it happens now
+  std::optional<Flood::Reason> no_room(const event::Event& event, size_t record);
+  void leave_out(const event::Event& event, size_t record, Flood::Reason reason);
+  void note_left_out(bool all);
+  void note(event::Flood flood);
   Result<void> flush();
 
   store::Appender& appender_;
   const store::LabelNames& labels_;
   std::string vm_;
   Onlooker onlooker_;
+  std::optional<Flood> flood_;
+  uint32_t boot_ = 0;  // of the last event that was left out
   uint64_t refused_since_ns_ = 0;
   std::string directory_;  // empty: no duplicates are expected
   std::optional<std::multiset<Mark>> marks_;

@@ -93,5 +93,8 @@ constexpr uint64_t padded(uint64_t length) { return (length + 7) & ~uint64_t{7};
 // The longest record: it fits wherever the position stands.
 constexpr size_t max_record(size_t capacity) { return capacity / 2 - sizeof(RecordHeader); }
 
+// So much of a ring the records may fill that are not of the kept kinds (event::Room).
+constexpr size_t shared_part(size_t capacity) { return capacity - capacity / 4; }
+
 }  // namespace format
 }  // namespace oboro::stream

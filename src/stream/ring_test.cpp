@@ -111,6 +111,27 @@ TEST_F(RingTest, FullRefusesAndLosesNothing) {
   ring.expect(record(most, 0));
 }
 
+TEST_F(RingTest, APartIsForThoseThatMustNotBeLost) {
+  using Part = RingWriter::Part;
+  Ring ring = make();
+  for (uint32_t round = 0; round < 50; ++round) {  // wherever the position stands
+    uint32_t shared = 0, kept = 0;
+    while (ring.writer->push(record(100, shared), Part::shared)) ++shared;
+    EXPECT_FALSE(ring.writer->wait_for_room(100, 0, Part::shared));
+    EXPECT_TRUE(ring.writer->wait_for_room(100, 0, Part::all));
+    while (ring.writer->push(record(100, shared + kept))) ++kept;
+    EXPECT_LE(shared, 3072u / 112);
+    EXPECT_GE(kept, 1024u / 112 - 1) << "the round " << round;
+    for (uint32_t i = 0; i < shared + kept; ++i) ring.expect(record(100, i));
+    const size_t most = ring.writer->max_record(Part::shared);
+    EXPECT_FALSE(ring.writer->push(record(most + 1, 0), Part::shared));
+    ASSERT_TRUE(ring.writer->push(record(most, 0), Part::shared));
+    ring.expect(record(most, 0));
+    ASSERT_TRUE(ring.push(record(round % 70, round)));
+    ring.expect(record(round % 70, round));
+  }
+}
+
 TEST_F(RingTest, RecordsThatAreLongerThanWhatIsReadAtOnce) {
   Ring ring = make(4 << 20);
   for (uint32_t i = 0; i < 20; ++i) {

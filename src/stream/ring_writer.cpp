@@ -68,16 +68,16 @@ Result<RingWriter> RingWriter::attach(Files files) {
   return RingWriter(std::move(*ring), std::move(*read), capacity);
 }
 
-bool RingWriter::push(std::span<const std::byte> record) {
+bool RingWriter::push(std::span<const std::byte> record, Part part) {
   using namespace format;
-  if (record.size() > max_record()) return false;
+  if (record.size() > max_record(part)) return false;
   const uint64_t start = own().position.load(std::memory_order_relaxed);
   const uint64_t used = start - reader().position.load();
   const uint64_t need = sizeof(RecordHeader) + padded(record.size());
   const uint64_t offset = start & (capacity_ - 1);
   const uint64_t tail = capacity_ - offset;
   const uint64_t skip = tail < need ? tail : 0;
-  if (used > capacity_ || capacity_ - used < skip + need) return false;
+  if (used > capacity_ || used + skip + need > size(part)) return false;
 
   std::byte* const data = reinterpret_cast<std::byte*>(ring_.get()) + kPage;
   if (skip != 0) {
@@ -100,9 +100,9 @@ bool RingWriter::push(std::span<const std::byte> record) {
   return true;
 }
 
-bool RingWriter::wait_for_room(size_t bytes, int timeout_ms) {
+bool RingWriter::wait_for_room(size_t bytes, int timeout_ms, Part part) {
   using namespace format;
-  if (bytes > max_record()) return false;
+  if (bytes > max_record(part)) return false;
   const int64_t deadline = now_ms() + timeout_ms;
   const uint64_t written = own().position.load(std::memory_order_relaxed);
   const uint64_t need = sizeof(RecordHeader) + padded(bytes);
@@ -110,7 +110,7 @@ bool RingWriter::wait_for_room(size_t bytes, int timeout_ms) {
   const uint64_t wanted = need + (tail < need ? tail : 0);
   for (;;) {
     const uint32_t takes = reader().takes.load();
-    if (capacity_ - (written - reader().position.load()) >= wanted) return true;
+    if (written - reader().position.load() + wanted <= size(part)) return true;
     const int64_t left = deadline - now_ms();
     if (left <= 0) return false;
     futex_wait(reader().takes, takes, static_cast<int>(left));

@@ -24,6 +24,8 @@ constexpr int kIdleMs = 200;
 constexpr int kDiskFullRetryMs = 500;
 constexpr int kFinishTries = 20;
 constexpr std::chrono::minutes kBetweenLooksAtAge(10);
+// Between two checkpoints that are written because the journal alone does not tell all.
+constexpr uint64_t kCheckpointAfterFloodNs = 60'000'000'000;
 constexpr size_t kBetweenLooks = 256 << 10;  // of journal, for what else there is to do
 
 bool parse_uuid(std::string_view text, std::array<uint8_t, 16>& out) {
@@ -50,6 +52,14 @@ link::Settings settings_from(const history::History& state) {
     known.id = file.id;
     settings.files.push_back(known);
   }
+  // A seed that a guest does not know.
+  uint64_t seed = 0;
+  (void)getentropy(&seed, sizeof seed);
+  const auto places = std::make_unique<labels::NamedPlaces>(seed);
+  for (const history::PersistentFile& file : state.persistent_files())
+    for (const std::string& name : file.names) places->add_name(file.fs, name);
+  settings.places = places->content();
+  settings.labels_missing = state.left_out().floods > 0;
   settings.first_id = state.next_id();
   settings.boot = state.boot() + 1;
   return settings;
@@ -101,7 +111,14 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::open(const std::string& st
     writer->complain(no_checkpoint);
     writer->warn(no_checkpoint);
   }
-  if (lines > 0) writer->write_checkpoint(cursor);  // a run that is killed soon does not cost it again
+  if (writer->settings_.labels_missing) {
+    const std::string missing =
+        "labels of files may be missing: the run before was ended while events were left out of its journal";
+    writer->complain(missing);
+    writer->warn(missing);
+  } else if (lines > 0) {
+    writer->write_checkpoint(cursor);  // a run that is killed soon does not cost it again
+  }
   return writer;
 }
 
@@ -124,7 +141,9 @@ JournalWriter::JournalWriter(std::string state_dir, std::string vm, store::State
       cut_at_(options.keeping.segment),
       checkpointed_(appender_.size()),
       recorder_(appender_, labels_, vm_, [this](const event::Event& event) { keep(event); }),
-      troubled_(std::move(troubled)) {}
+      troubled_(std::move(troubled)) {
+  recorder_.limit(stream::Flood({options_.keeping.max_rate, options_.keeping.max_events}, options_.clock));
+}
 
 JournalWriter::~JournalWriter() {
   ending_ = true;
@@ -193,6 +212,10 @@ void JournalWriter::work() {
                              pumped->unnumbered));
       if (pumped->damaged)
         complain(fmt::format("{} damaged records came from QEMU; the result is incomplete", pumped->damaged));
+      if (pumped->left_out && !std::exchange(left_out_, true))
+        complain(
+            "events are left out of the journal: there are more than the guest may have written ([journal] max_rate, "
+            "max_events), or the disk is nearly full; the result is incomplete");
       if (checkpoint_due()) write_checkpoint(journal_end());
       if (appender_.pending() == 0) look_after_segments();
       if (indexer_ && appender_.pending() == 0 && std::exchange(told_, appender_.size()) != appender_.size())
@@ -220,9 +243,10 @@ Result<void> JournalWriter::finish(std::string how) {
   }
   archivist_.reset();
   write_warnings();
+  if (auto told = recorder_.tell_left_out(); !told) return told;
   event::Event event;
   event.set(event::Stopped{std::move(how)});
-  event.seq = appender_.last_seq() + 1;
+  event.seq = appender_.highest_seq() + 1;
   event.boot = boot_;
   if (auto done = recorder_.record(std::move(event)); !done) return done;
   if (auto done = appender_.sync(); !done) return done;
@@ -273,10 +297,11 @@ Result<stream::Cursor> JournalWriter::journal_end() const {
 }
 
 // The larger it is, the more seldom: so it takes an eighth of what the journal takes, or less.
+// Where events are left out of the journal, it alone does not tell which files bear labels.
 bool JournalWriter::checkpoint_due() const {
-  return appender_.pending() == 0 &&
-         appender_.size() - checkpointed_ >= std::max(options_.checkpoints.every, 8 * checkpoint_size_) &&
-         state_.size() <= options_.checkpoints.most_meanwhile;
+  if (appender_.pending() != 0 || state_.size() > options_.checkpoints.most_meanwhile) return false;
+  if (recorder_.missing() && options_.clock() - checkpointed_ns_ >= kCheckpointAfterFloodNs) return true;
+  return appender_.size() - checkpointed_ >= std::max(options_.checkpoints.every, 8 * checkpoint_size_);
 }
 
 // The journal first: what a checkpoint has must not be lost from it, or the checkpoint is refused. That it cannot be
@@ -284,12 +309,14 @@ bool JournalWriter::checkpoint_due() const {
 bool JournalWriter::write_checkpoint(const Result<stream::Cursor>& cursor) {
   if (!state_is_whole_) return false;
   checkpointed_ = appender_.size();
+  checkpointed_ns_ = options_.clock();
   Result<void> synced = appender_.sync();
   const Result<uint64_t> written = !synced ? synced.error()
                                    : !cursor
                                        ? cursor.error()
                                        : supervisor::write_checkpoint(state_dir_, state_, labels_, places_, *cursor);
   if (written) checkpoint_size_ = *written;
+  if (written) recorder_.checkpointed();
   if (!written && !checkpoint_failed_)
     complain("no checkpoint could be written, so the next start may read all of the journal: " +
              written.error().message);

@@ -41,6 +41,7 @@ class JournalWriter {
   struct Options {
     store::Keeping keeping;
     Checkpoints checkpoints;
+    stream::Clock clock = stream::steady_ns;
   };
 
   // Makes the directory this run's alone, brings over what an earlier run left in the ring, and reads back which files
@@ -102,6 +103,8 @@ class JournalWriter {
   bool state_is_whole_ = true;  // state_ is of all that was journaled
   uint64_t checkpointed_ = 0;   // the journal's size then
   uint64_t checkpoint_size_ = 0;
+  uint64_t checkpointed_ns_ = 0;
+  bool left_out_ = false;  // events, of this run, and the user was told
   bool checkpoint_failed_ = false;
   stream::Recorder recorder_;
   std::atomic<bool> ending_{false};

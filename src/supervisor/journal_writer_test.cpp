@@ -5,6 +5,7 @@
 
 #include "event/detail.h"
 #include "stream/reader.h"
+#include "supervisor/reports_test.h"
 #include "tests/support/store/testing.h"
 
 namespace oboro::supervisor {
@@ -55,6 +56,28 @@ TEST(JournalWriter, WarningsStandBesideTheSequence) {
   auto next = JournalWriter::open(state, "guest", {});
   ASSERT_TRUE(next);
   EXPECT_EQ((*next)->settings().first_seq, 4u);
+}
+
+TEST(JournalWriter, TheNextRunKnowsWhichDirectoriesMatter) {
+  const store::testing::TempDirectory directory;
+  const std::string state = directory.path() + "/state";
+  const std::vector<link::ClassifyRule> rules = {{.pattern = "/srv/**", .labels = 0, .label = "plan"}};
+  const event::Object file = store::testing::file(1, "/srv/secret/plan.txt");
+  {
+    auto journal = JournalWriter::open(state, "guest", rules);
+    ASSERT_TRUE(journal) << journal.error().message;
+    ASSERT_TRUE((*journal)->start("tcg", "11.1.3"));
+    Reports reports(state, (*journal)->settings());
+    reports.push(Kind::classified, file);
+    ASSERT_TRUE((*journal)->finish("the guest ended"));
+  }
+  auto next = JournalWriter::open(state, "guest", rules);
+  ASSERT_TRUE(next);
+  const labels::NamedPlaces places((*next)->settings().places);
+  EXPECT_TRUE(places.matter(file.fs, "/srv/secret"));
+  EXPECT_TRUE(places.matter(file.fs, "/srv"));
+  EXPECT_FALSE(places.matter(file.fs, "/home/user"));
+  EXPECT_NE((*next)->settings().places.seed, 0u);
 }
 
 }  // namespace

@@ -9,6 +9,9 @@
 namespace oboro::supervisor {
 namespace {
 
+// More than can be given while a journal leaves events out, between two checkpoints.
+constexpr uint64_t kIdsOfFlood = uint64_t{1} << 32;
+
 // Gives the masks of a checkpoint the meaning that they had when it was written, by its names.
 Result<void> translate_labels(Checkpoint& checkpoint, store::LabelNames& labels) {
   uint64_t meaning[64] = {};
@@ -87,6 +90,7 @@ Result<ReadBack> read_back(const std::string& directory, store::LabelNames& labe
     result.state.apply(event);
     if (result.places.due(reader->cursor().offset)) result.places.add({reader->cursor(), result.state.last_seq()});
   }
+  if (result.state.left_out().floods > 0) result.state.skip_ids(kIdsOfFlood);
   result.lines += reader->damage().count;
   result.cursor = reader->cursor();
   if (result.cursor == stream::Cursor{}) result.no_checkpoint.clear();  // there is nothing that it could lack

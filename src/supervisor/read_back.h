@@ -13,6 +13,8 @@
 namespace oboro::supervisor {
 
 struct ReadBack {
+  // Its left_out(): since the checkpoint, and known to nobody; labels may be missing. The IDs of that time are not used
+  // again.
   history::History state{history::Keep::lasting};
   Places places;
   stream::Cursor cursor;      // behind the last event of the journal

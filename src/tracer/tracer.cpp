@@ -51,7 +51,7 @@ Tracer::Tracer(const engine::PhysicalMemory& memory, link::Settings settings, st
       ring_(std::move(ring)),
       control_(std::move(control)),
       patterns_(std::move(patterns)),
-      state_(settings_.capacity, settings_.first_id),
+      state_(settings_.capacity, settings_.first_id, settings_.places),
       trust_(settings_.policy, state_),
       seq_(settings_.first_seq),
       boot_(settings_.boot),
@@ -64,6 +64,8 @@ void Tracer::learn_files() {
   for (const link::KnownFile& file : settings_.files)
     if (state_.add(file.labels, {labels::CarrierKind::file, file.identity.hash()}, {}, file.id).full)
       incomplete(labels::kTableFull);
+  if (settings_.labels_missing)
+    incomplete("labels of an earlier run may be missing: it was ended while events were left out of its journal");
 }
 
 Result<guest::Layout> Tracer::find_kernel(engine::Vcpu& vcpu) const {
@@ -330,13 +332,15 @@ void Tracer::update_counters() {
 // Called with the state's lock held, so that events are in the order of the changes that they report.
 void Tracer::report(event::Event& event) {
   stream::RingCounters& counters = ring_.counters();
-  if (lost_unreported_ && event.kind != event::Kind::lost && !ring_stuck_) {
+  const bool kept = event::room_of(event.kind) == event::Room::kept;
+  bool& stuck = ring_stuck_[kept];
+  if (lost_unreported_ && event.kind != event::Kind::lost && !stuck) {
     event::Event lost;
     const uint64_t count = std::exchange(lost_unreported_, 0);
     lost.set(event::Lost{count, false, {}});
     if (state_.sends_refused()) lost.verdict = event::Verdict::deny;
     report(lost);
-    if (ring_stuck_) lost_unreported_ += count;  // that record was lost too: still to be told
+    if (ring_stuck_[true]) lost_unreported_ += count;  // that record was lost too: still to be told
   }
   event.seq = seq_++;
   event.time_ns = now_ns(CLOCK_REALTIME);
@@ -344,9 +348,11 @@ void Tracer::report(event::Event& event) {
   encoded_.clear();
   event::encode(event, encoded_);
   // A full ring holds the vCPU up once, within bounds. Then records are lost without a wait, until there is room again.
-  bool pushed = ring_.push(encoded_);
-  if (!pushed && !ring_stuck_) pushed = ring_.wait_for_room(encoded_.size(), kRingWaitMs) && ring_.push(encoded_);
-  ring_stuck_ = !pushed;
+  // What fills the ring does not keep out the kinds that must not be lost: part of the ring is theirs alone.
+  const auto part = kept ? stream::RingWriter::Part::all : stream::RingWriter::Part::shared;
+  bool pushed = ring_.push(encoded_, part);
+  if (!pushed && !stuck) pushed = ring_.wait_for_room(encoded_.size(), kRingWaitMs, part) && ring_.push(encoded_, part);
+  stuck = !pushed;
   if (!pushed) {
     ++lost_unreported_;
     counters.lost += 1;

@@ -154,7 +154,7 @@ class Tracer final : public hooks::Reporter {
   std::vector<std::unique_ptr<hiding::Service>> services_;
   std::unique_ptr<hiding::Hider> hider_;  // null: nothing is hidden
   uint64_t lost_unreported_ = 0;
-  bool ring_stuck_ = false;
+  std::array<bool, 2> ring_stuck_{};  // for kinds without and with kept room (event::Room)
   uint64_t arm_started_ns_ = 0;
   bool profile_cached_ = false;
   size_t hook_count_ = 0;

@@ -301,6 +301,17 @@ TEST_F(TracerTest, KnownFilesBearTheirLabelsAndIdsFromTheStart) {
   EXPECT_EQ(told[0].labels, 4u);
 }
 
+TEST_F(TracerTest, LabelsThatMayBeMissingAreToldAndNothingLeavesWhereThatIsTheReaction) {
+  settings.labels_missing = true;
+  settings.policy.leak = policy::Verdict::deny;
+  make();
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].kind, Kind::incomplete);
+  EXPECT_EQ(told[0].verdict, event::Verdict::deny);
+  EXPECT_NE(event::detail(told[0]).find("labels of an earlier run may be missing"), std::string::npos);
+}
+
 TEST_F(TracerTest, FullRingLosesRecordsAndSaysSo) {
   make(1 << 12);
   ASSERT_TRUE(arm());
@@ -317,6 +328,26 @@ TEST_F(TracerTest, FullRingLosesRecordsAndSaysSo) {
   EXPECT_EQ(event::detail(told[0]), "room again");
   EXPECT_EQ(told[1].kind, Kind::lost);
   EXPECT_EQ(told[1].as<event::Lost>().count, lost);
+  EXPECT_EQ(ring->counters().lost, lost);
+}
+
+TEST_F(TracerTest, WhatFillsTheRingDoesNotKeepOutWhatMustNotBeLost) {
+  make(1 << 13);
+  ASSERT_TRUE(arm());
+  events();
+  const Gva file = guest.open(secret);
+  hook(Symbol::fn_file_open, {file.value});
+  const Gva other = guest.make_file(disk, "other", 12);
+  for (int i = 0; i < 100; ++i) hook(Symbol::fn_d_move, {secret.value, other.value});
+  const uint64_t lost = ring->counters().lost;
+  EXPECT_GT(lost, 0u);
+  tracer->boot_ended("reset");
+  const auto told = events();
+  ASSERT_GT(told.size(), 3u);
+  EXPECT_EQ(told.front().kind, Kind::classified);
+  EXPECT_EQ(told[told.size() - 3].kind, Kind::renamed);
+  EXPECT_EQ(told[told.size() - 2].as<event::Lost>().count, lost);
+  EXPECT_EQ(told.back().kind, Kind::reset);
   EXPECT_EQ(ring->counters().lost, lost);
 }
 

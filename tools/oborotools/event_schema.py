@@ -26,6 +26,7 @@ class Record:
     type: str
     doc: str
     fields: list
+    room: str = ""
 
 
 def read(text=None):
@@ -37,8 +38,8 @@ def read(text=None):
     for number, line in enumerate(text.splitlines(), 1):
         if found := re.fullmatch(r'RECORD\((\w+), "(.*)"\)', line):
             records.append(Record(None, found[1], found[2], []))
-        elif found := re.fullmatch(r'KIND\((\w+), (\w+), "(.*)"\)', line):
-            records.append(Record(found[1], found[2], found[3], []))
+        elif found := re.fullmatch(r'KIND\((\w+), (\w+), (kept|shared), "(.*)"\)', line):
+            records.append(Record(found[1], found[2], found[4], [], found[3]))
         elif found := re.fullmatch(r'FIELD\(\w+, \w+, "(\w*)", \w+, "(.*)"\)', line):
             records[-1].fields.append(Field(found[1], found[2]))
         elif re.match(r"(RECORD|KIND|FIELD)\(", line):
@@ -97,13 +98,13 @@ def tables():
     for record in records:
         if record.kind:
             members = "; ".join(f"`{field.key}`: {field.doc}" for field in record.fields)
-            rows.append(f"| `{record.kind}` | {record.doc} | {members} |")
+            rows.append(f"| `{record.kind}` | {'kept' if record.room == 'kept' else ''} | {record.doc} | {members} |")
     return {
         "schema.def: event": head + envelope, "schema.def: process": head + _record(records, "Subject"),
         "schema.def: object": head + _record(records, "Object"),
         "schema.def: endpoint": head + _record(records, "Endpoint"),
         "ring.h: counters": ["| offset | |", "|---|---|"] + ring_counters(),
-        "schema.def: kinds": ["| kind | what happened | members of the object that has the kind's name |", "|---|---|---|"] + rows,
+        "schema.def: kinds": ["| kind | room | what happened | members of the object that has the kind's name |", "|---|---|---|---|"] + rows,
     }
 
 

@@ -20,7 +20,7 @@ class EventSchemaTest(unittest.TestCase):
 
     def test_an_entry_on_two_lines_is_said(self):
         with self.assertRaisesRegex(ToolError, "line 2"):
-            event_schema.read('KIND(a, A, "doc")\nFIELD(x, Text,\n  "x", 0, "doc")\n')
+            event_schema.read('KIND(a, A, kept, "doc")\nFIELD(x, Text,\n  "x", 0, "doc")\n')
 
     def test_tables_go_between_their_markers(self):
         text = "a\n<!-- schema.def: t -->\nold\n<!-- end -->\nb\n"

@@ -55,7 +55,11 @@ void sync_directory(const std::string& path) {
 }  // namespace
 
 Appender::Appender(UniqueFd fd, std::string directory)
-    : fd_(std::move(fd)), directory_(std::move(directory)), path_(journal_path(directory_)), space_(journal_space()) {}
+    : fd_(std::move(fd)),
+      directory_(std::move(directory)),
+      path_(journal_path(directory_)),
+      space_(journal_space()),
+      shared_space_(shared_journal_space()) {}
 
 Result<Appender> Appender::open(const std::string& state_directory) {
   const std::string path = journal_path(state_directory);
@@ -202,6 +206,7 @@ Result<void> Appender::cut(std::string_view vm, const std::string& journal) {
   size_ = line.size();
   head_ = std::move(head);
   space_ = journal_space();
+  shared_space_ = shared_journal_space();
   return {};
 }
 

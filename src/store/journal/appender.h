@@ -4,6 +4,7 @@
 // Threads: one at a time. One Appender per state directory (StateLock); any number of readers beside it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -32,6 +33,12 @@ class Appender {
   uint64_t last_seq() const { return last_seq_; }  // the highest that was appended, ever; 0: none
   size_t torn_bytes() const { return torn_bytes_; }
 
+  // Whether the disk has room for so many more bytes of events for which none is kept (event::Room). They count as
+  // written then.
+  bool has_shared_room(uint64_t bytes) { return shared_space_.take(fd_.get(), bytes); }
+  // The event with this number is not written.
+  void pass(uint64_t seq) { passed_seq_ = std::max(passed_seq_, seq); }
+  uint64_t highest_seq() const { return std::max(last_seq_, passed_seq_); }  // appended or passed
   // The line goes into memory, until flush().
   void append(const event::Event& event, const LabelNames& labels, std::string_view vm);
   // Writes all pending lines. If the host refuses or the disk is full, the rest stays pending, in order, and the next
@@ -63,8 +70,8 @@ class Appender {
   size_t written_ = 0;  // of buffer_
   uint64_t size_ = 0;   // of the newest segment
   size_t allowed_ = 0;  // of buffer_, to be written: there was room for it
-  FreeSpace space_;
-  uint64_t last_seq_ = 0;
+  FreeSpace space_, shared_space_;
+  uint64_t last_seq_ = 0, passed_seq_ = 0;
   size_t torn_bytes_ = 0;
   uint64_t refused_ = 0;
   bool urgent_ = false;

@@ -16,4 +16,13 @@ inline FreeSpace journal_space() {
   });
 }
 
+// Three hundredths, 768 MiB at most, of the events for which no room is kept (event::Room): when these must stop, there
+// is still some for the others, of all guests on this file system.
+inline FreeSpace shared_journal_space() {
+  return FreeSpace([](uint64_t bytes, uint64_t) {
+    constexpr uint64_t kKeptPart = 33, kKeptMost = 768 << 20;
+    return FreeSpace::Kept{std::min(bytes / kKeptPart, kKeptMost), 0};
+  });
+}
+
 }  // namespace oboro::store

@@ -92,7 +92,7 @@ class Chance {
 
   event::Event next() {
     if (std::exchange(has_other_half_, false) && below(4) != 0) return renamed(other_half_, other_half_from_);
-    switch (below(24)) {
+    switch (below(25)) {
       case 0:
       case 1:
       case 2:
@@ -142,6 +142,13 @@ class Chance {
       case 22: {
         event::Event made = events_.make(Kind::lost);
         made.set(event::Lost{below(3), false, ""});
+        return made;
+      }
+      case 23: {
+        event::Event made = events_.make(Kind::flood);
+        made.seq = 0;
+        const uint32_t first = 1 + below(90);
+        made.set(event::Flood{"rate", below(3), below(900), "renamed 1", first, first + below(9), below(1000)});
         return made;
       }
       default:
