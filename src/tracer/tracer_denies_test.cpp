@@ -145,10 +145,10 @@ TEST_F(DenyingTracerTest, ALostRecordCountsToo) {
   tracer->boot_ended("room again");
   const auto told = events();
   ASSERT_EQ(told.size(), 3u);
-  EXPECT_EQ(told[0].kind, Kind::refused);
-  EXPECT_EQ(event::detail(told[0]), "refused because the result is incomplete: records were lost");
-  EXPECT_EQ(told[1].kind, Kind::lost);
-  EXPECT_EQ(told[1].verdict, event::Verdict::deny);
+  EXPECT_EQ(told[0].kind, Kind::lost);
+  EXPECT_EQ(told[0].verdict, event::Verdict::deny);
+  EXPECT_EQ(told[1].kind, Kind::refused);
+  EXPECT_EQ(event::detail(told[1]), "refused because the result is incomplete: records were lost");
 }
 
 }  // namespace
