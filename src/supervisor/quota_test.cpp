@@ -242,7 +242,7 @@ class TwoGuests : public ::testing::Test {
 
 TEST_F(TwoGuests, OneThatFloodsTakesNothingOfTheOthersRecord) {
   flooder_.keeping.max_rate = 64 << 10;
-  run(150'000);
+  run(40'000);
   EXPECT_EQ(quiet_.events(Kind::diffusion).size(), kLeaks);
   EXPECT_EQ(quiet_.events(Kind::flood).size(), 0u);
 }
@@ -251,7 +251,7 @@ TEST_F(TwoGuests, TheEndOfTheDiskIsForWhatMustNotBeLost) {
   flooder_.keeping.max_rate = store::Keeping::kMostRate;
   flooder_.keeping.max_events = store::Keeping::kMostEvents;
   reason_ = "space";
-  run(50'000);
+  run(25'000);
 }
 
 }  // namespace
