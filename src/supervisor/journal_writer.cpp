@@ -54,7 +54,7 @@ link::Settings settings_from(const history::History& state) {
   }
   // A seed that a guest does not know.
   uint64_t seed = 0;
-  (void)getentropy(&seed, sizeof seed);
+  if (getentropy(&seed, sizeof seed) != 0) seed = stream::now_ns();  // a kernel of before 3.17
   const auto places = std::make_unique<labels::NamedPlaces>(seed);
   for (const history::PersistentFile& file : state.persistent_files())
     for (const std::string& name : file.names) places->add_name(file.fs, name);
