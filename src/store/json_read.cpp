@@ -2,6 +2,7 @@
 #include <array>
 #include <ctime>
 #include <limits>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "event/detail.h"
@@ -266,6 +267,8 @@ Result<event::Event> read_event(std::string_view line, LabelNames& labels, std::
   bool good = false;
   try {
     good = Json::sax_parse(line, &reader);
+  } catch (const std::bad_alloc&) {
+    throw;  // ends this process, as everywhere: the line is not damaged, and its event must not be lost
   } catch (const std::exception& error) {
     good = reader.parse_error(0, "", Json::other_error::create(0, error.what(), nullptr));
   }

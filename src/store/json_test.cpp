@@ -1,7 +1,10 @@
 #include "store/json.h"
 
+#include <fstream>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "tests/support/store/testing.h"
 
@@ -196,6 +199,27 @@ TEST(LabelNames, SavedAndStable) {
     directory.write("labels.json", bad);
     EXPECT_EQ(LabelNames::load(directory.path()).error().code, Errc::invalid) << bad;
   }
+}
+
+// A line that is taken for damaged is a lost event, and there is nothing wrong with this one.
+TEST(Json, WithoutMemoryNoLineIsTakenForDamaged) {
+#ifdef OBORO_SANITIZED
+  GTEST_SKIP() << "a sanitizer's allocator ends the process itself";
+#endif
+  Event event;
+  event.set(event::Warning{std::string(4 << 20, 'x')});
+  const std::string line = line_of(event);
+  std::ifstream pages("/proc/self/statm");
+  rlim_t size = 0;
+  pages >> size;
+  rlimit before{};
+  getrlimit(RLIMIT_AS, &before);
+  const rlimit little{size * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + (2 << 20), before.rlim_max};
+  LabelNames labels;
+  setrlimit(RLIMIT_AS, &little);
+  EXPECT_THROW((void)read_event(line, labels), std::bad_alloc) << "which nobody catches";
+  setrlimit(RLIMIT_AS, &before);
+  EXPECT_TRUE(read_event(line, labels));
 }
 
 }  // namespace
