@@ -138,7 +138,12 @@ Result<void> Guest::begin() {
   return written;
 }
 
-void Guest::give_up(const Error& why) { (void)finish(why.message, true); }
+void Guest::give_up(const Error& why) {
+  // A child of ours ends first: what it has reported is in the journal before the end of the run, and nothing after it.
+  qemu_watch_.drop();
+  qemu_.reset();
+  (void)finish(why.message, true);
+}
 
 // Writes the run's end to the journal and to the state directory.
 Result<void> Guest::finish(const std::string& how, bool failed) {

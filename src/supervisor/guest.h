@@ -43,7 +43,8 @@ class Guest {
   // Starts the proxies, as children of this process, and writes the run's begin to journal and status. Machines of
   // proxies may be there only later. It is the last step before the guest runs that can fail.
   Result<void> begin();
-  // To be called after begin(), if the guest is not going to run.
+  // To be called after begin(), if the guest is not going to run, or cannot be watched: a QEMU that is our child is
+  // ended.
   void give_up(const Error& why);
   // Watches until QEMU, and everything else after it, has ended; then calls `over`, once. QEMU may be a process that is
   // not our child. gate: what it is behind, if it can be. From here on nothing blocks, except for writing the last of

@@ -1,6 +1,7 @@
 #include "supervisor/guest_test.h"
 
 #include <array>
+#include <filesystem>
 #include <linux/kvm.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -28,6 +29,21 @@ TEST_F(GuestTest, FromItsBeginToItsEnd) {
   EXPECT_EQ(state(), "ended");
   EXPECT_NE(file("state/events.jsonl").find("\"stopped\""), std::string::npos);
   EXPECT_NE(access((options.state_dir + "/run.sock").c_str(), F_OK), 0);
+}
+
+TEST_F(GuestTest, OneThatCannotBeWatchedIsOverBeforeItsJournalEnds) {
+  prepare(std::string(kGoesOn) + kForEver);
+  Result<Child> child = Child::start({options.machine.qemu}, {}, {});
+  ASSERT_TRUE(child) << child.error().message;
+  const pid_t pid = child->pid();
+  const std::string status = options.state_dir + "/status.json";
+  std::filesystem::remove(status);
+  std::filesystem::create_directories(status + "/in the way");
+  const Result<void> watched = guest->watch(*loop, std::move(*child), {}, [] {});
+  ASSERT_FALSE(watched);
+  guest->give_up(watched.error());
+  EXPECT_EQ(kill(pid, 0), -1) << "it could still report";
+  EXPECT_NE(file("state/events.jsonl").find("\"stopped\""), std::string::npos);
 }
 
 TEST_F(GuestTest, EverythingIsAnsweredWhileAProfileIsBuilt) {
