@@ -376,29 +376,24 @@ void Tracer::journal_is(bool available) {
     (void)trust_.doubt(policy::Trouble::journal, labels::kNoJournal);  // who says so knows what comes of it
 }
 
-void Tracer::commanded(event::Command command) {
+// Reports what is no change of the state.
+template <typename Payload>
+void Tracer::tell(Payload payload, event::Verdict verdict) {
   event::Event event;
-  event.set(std::move(command));
+  event.set(std::move(payload));
+  event.verdict = verdict;
   const auto lock = state_.lock();
   report(event);
 }
 
-void Tracer::warn(std::string text) {
-  event::Event event;
-  event.set(event::Warning{std::move(text)});
-  const auto lock = state_.lock();
-  report(event);
-}
+void Tracer::commanded(event::Command command) { tell(std::move(command)); }
+void Tracer::warn(std::string text) { tell(event::Warning{std::move(text)}); }
 
 void Tracer::incomplete(const char* what) {
   doubt(what == labels::kTableFull ? policy::Trouble::full_table : policy::Trouble::incomplete, what);
   if (!incomplete_reasons_.add(what).is_new) return;
   ring_.counters().incomplete += 1;
-  event::Event event;
-  event.set(event::Incomplete{what});
-  if (state_.sends_refused()) event.verdict = event::Verdict::deny;
-  const auto lock = state_.lock();
-  report(event);
+  tell(event::Incomplete{what}, state_.sends_refused() ? event::Verdict::deny : event::Verdict::allow);
 }
 
 }  // namespace oboro::tracer

@@ -135,6 +135,8 @@ class Tracer final : public hooks::Reporter {
   void report(event::Event& event) override;
   void incomplete(const char* what) override;
   void kernel_replaced() override { kernel_replaced_ = true; }
+  template <typename Payload>
+  void tell(Payload payload, event::Verdict verdict = event::Verdict::allow);
   void doubt(policy::Trouble trouble, const char* why);
   void update_counters();
 
