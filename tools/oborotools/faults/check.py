@@ -45,12 +45,12 @@ def check(build, directory, point, proxies, listed):
     if status != 0:
         wrong.append(f"oboro verify: exit status {status}: {(text + said).strip()[-400:]}")
     journal, wrong_events = scenario.entries("events")
-    files, wrong_list = scenario.entries("list", "files", gaps=any(powerless))
+    files, wrong_list = scenario.entries("list", "files", "--ended", gaps=any(powerless))
     wrong += wrong_events + wrong_list
     runs = scenario.runs()
     wrong += invariants.of_numbers(journal, any(powerless))
     wrong += invariants.of_events(runs, journal, powerless)
-    wrong += invariants.of_end(files, runs)
+    wrong += invariants.of_end(files, runs, any(powerless))
     wrong += invariants.of_checkpoint(journal) + invariants.of_directory(scenario.state) + invariants.of_processes(directory)
     if not any(powerless):
         wrong += invariants.of_list(files, listed)

@@ -89,10 +89,17 @@ def of_list(listed, reference):
             if ours.get(names) != theirs.get(names)]
 
 
-def of_end(listed, runs):
+def of_end(listed, runs, after_power_loss=False):
     """The list is what the events say: of which file it is, and its ID."""
-    ours = {(entry["inode"], entry["generation"]): entry["id"] for entry in listed if entry["state"] == "present"}
+    present = [entry for entry in listed if entry["state"] == "present"]
+    ours = {(entry["inode"], entry["generation"]): entry["id"] for entry in present}
     theirs = {file: f"f{number}" for file, (number, _) in told.fold(runs[-1].files, runs[-1].events).items()}
+    if after_power_loss:
+        # The power may have taken the event by which a file went. Where another one has its name now, the list knows that all the same.
+        names = {path for entry in present for path in entry["paths"]}
+        for entry in listed:
+            if entry["state"] != "present" and entry["path"] in names:
+                theirs.pop((entry["inode"], entry["generation"]), None)
     return [f"file {file} is listed as {ours.get(file, 'nothing')}, and its events were of {theirs.get(file, 'nothing')}" for file in sorted({*ours, *theirs})
             if ours.get(file) != theirs.get(file)]
 

@@ -84,6 +84,11 @@ class Invariants(unittest.TestCase):
         self.assertIn("/a bears nothing", invariants.of_list([{**one, "state": "ended"}], [one])[0])
         self.assertEqual(invariants.of_end([one], told.parse(TOLD)), [])
         self.assertIn("listed as f2", invariants.of_end([{**one, "id": "f2"}], told.parse(TOLD))[0])
+        gone, other = {**one, "paths": [], "state": "unlinked"}, {**one, "generation": 2, "id": "f9"}
+        missing = "file (1000, 1) is listed as nothing"
+        self.assertIn(missing, invariants.of_end([gone, other], told.parse(TOLD))[0])
+        self.assertNotIn(missing, "".join(invariants.of_end([gone, other], told.parse(TOLD), True)))
+        self.assertIn(missing, invariants.of_end([gone], told.parse(TOLD), True)[0])
 
     def test_checkpoints(self):
         def of(text):
