@@ -1,5 +1,6 @@
 // oboro where: what classified information has come to from a file or process.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <fmt/format.h>
 #include <memory>
 #include <unordered_set>
@@ -16,7 +17,7 @@ constexpr char kWhereEnd[] = R"(
 What came there on several ways is shown where it came first. Each line stands below the one that it came from.
 
 Exit status: 0 shown; 1 something failed; 2 usage; 4 it is not managed, or nothing came from it.)";
-constexpr size_t kMost = 1'000'000;
+constexpr size_t kMost = 100'000;  // each with its event in memory
 
 struct WhereArguments {
   std::string directory;
@@ -27,7 +28,7 @@ struct WhereArguments {
 
 struct Place {
   history::Reached reached;
-  event::Event event;
+  const event::Event* event;
   event::Object object;  // of a leak: its other end
   bool leak = false, still = false;
 };
@@ -48,7 +49,7 @@ void keep_what_exists(std::vector<Place>& places) {
 void show_place(const Loaded& loaded, const Place& place) {
   const std::string gap(2 * std::min<size_t>(place.reached.depth, 40), ' ');
   const char* const end = place.leak ? "  [left the machine]" : place.still ? "" : "  [ended]";
-  print(fmt::format("{}{}{}\n", gap, shown_step(place.event, loaded.reader.labels()), end));
+  print(fmt::format("{}{}{}\n", gap, shown_step(*place.event, loaded.reader.labels()), end));
 }
 
 void show_place_json(const Loaded& loaded, const Place& place) {
@@ -63,7 +64,7 @@ void show_place_json(const Loaded& loaded, const Place& place) {
   json.boolean("still", place.still);
   json.begin_list("events");
   json.item();
-  store::write_event(place.event, loaded.reader.labels(), loaded.reader.vm(), line);
+  store::write_event(*place.event, loaded.reader.labels(), loaded.reader.vm(), line);
   json.end_list();
   json.end();
   print(line + "\n");
@@ -75,15 +76,17 @@ int execute(const WhereArguments& arguments) {
   if (what->seq() != 0)
     return fail({Errc::invalid, arguments.what + ": what has left the machine is not followed"}, kExitUsage);
   Trail trail(0);
-  const size_t most = arguments.limit == 0 ? kMost : arguments.limit;
+  const size_t most = arguments.limit == 0 ? kMost : std::min(arguments.limit, kMost);
   bool managed = false, more = false;
   std::string header;
-  std::vector<Place> places;
+  Events events;
+  std::vector<Place> places;  // in `events`
   Question question;
   question.begin = [&] { trail.begin(); };
   question.saw = [&](const Loaded& so_far, const event::Event& event) { trail.saw(so_far, event); };
   question.ask = [&](Loaded& loaded) -> Result<void> {
     places.clear();
+    events.clear();
     const history::TrackedObject* const origin = what->find(loaded.state);
     managed = origin != nullptr;
     if (!managed) return {};
@@ -92,13 +95,12 @@ int execute(const WhereArguments& arguments) {
     std::vector<history::Reached> reached = loaded.state.reach(*origin, most + 1);
     more = reached.size() > most;
     if (more) reached.pop_back();
-    Events events;
     for (const auto& one : reached) {
       if (auto fetched = trail.fetch(loaded.reader, one.step, events); !fetched) return fetched.error();
       const auto event = events.find(one.step.order);
       if (event == events.end()) continue;
       const history::TrackedObject* const object = one.to == 0 ? nullptr : loaded.state.find(one.to);
-      places.push_back({one, event->second, object ? loaded.state.describe(*object) : event->second.object,
+      places.push_back({one, &event->second, object ? loaded.state.describe(*object) : event->second.object,
                         event->second.kind == event::Kind::leak, object && !object->ended});
     }
     return {};

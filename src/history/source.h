@@ -23,6 +23,7 @@ class Source : public PathTree::Source {
   virtual std::vector<Gain> gains(ObjectKey key) = 0;  // in the order of the events
   // The gains that brought labels from there at later events than `after`, in the order of the events, with the object
   // that has them; 0: a leak (History::reach). Until one is not taken.
+  // take() asks nothing of the source.
   using Given = std::function<bool(ObjectKey to, const Gain& gain)>;
   virtual void given(ObjectKey from, uint64_t after, const Given& take) = 0;
   // All of a type: present ones, or ended ones, too.

@@ -156,12 +156,13 @@ std::vector<history::Gain> Tables::gains(ObjectKey key) {
 
 // Leaks have the object 0.
 void Tables::given(ObjectKey from, uint64_t after, const Given& take) {
-  Statement query = database_.statement(
+  Statement& query = prepared(
+      given_,
       "SELECT object, ord, labels, place FROM gain INDEXED BY gain_source WHERE source = ? AND source <> 0 AND ord > ? "
       "ORDER BY ord");
   query.bind_unsigned(1, from).bind_unsigned(2, after);
   while (query.row())
-    if (!take(query.number(0), {query.number(1), query.number(2), from, false, query.number(3)})) return;
+    if (!take(query.number(0), {query.number(1), query.number(2), from, false, query.number(3)})) return query.reset();
 }
 
 void Tables::each(ObjectType type, bool ended, const std::function<void(TrackedObject)>& take) {

@@ -73,8 +73,8 @@ class Tables : public history::Source {
 
   Database& database_;
   size_t words_ = 0;  // that the tables have
-  std::unique_ptr<Statement> object_, gains_, child_, entry_, put_object_, put_gain_, put_node_, drop_node_, put_meta_,
-      put_place_;
+  std::unique_ptr<Statement> object_, gains_, given_, child_, entry_, put_object_, put_gain_, put_node_, drop_node_,
+      put_meta_, put_place_;
 };
 
 }  // namespace oboro::index

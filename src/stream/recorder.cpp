@@ -30,14 +30,15 @@ void Recorder::append(const Event& event) {
   appender_.append(event, labels_, vm_);
   const size_t line = appender_.pending() - before;
   if (flood_) flood_->written(line);
-  if (flood_ && event::room_of(event.kind) == event::Room::shared) (void)appender_.has_shared_room(line);
+  // Only its record was counted before, and the line is longer. It is written all the same: the next one meets the end.
+  if (flood_ && event::room_of(event.kind) == event::Room::shared) (void)appender_.take_shared_room(line);
   if (onlooker_) onlooker_(event);
 }
 
 std::optional<Flood::Reason> Recorder::no_room(const Event& event, size_t record) {
   if (!flood_ || event::room_of(event.kind) == event::Room::kept) return std::nullopt;
   if (!flood_->has_budget()) return Flood::Reason::rate;
-  if (!appender_.has_shared_room(record)) return Flood::Reason::space;
+  if (!appender_.take_shared_room(record)) return Flood::Reason::space;
   return std::nullopt;
 }
 

@@ -189,7 +189,7 @@ class GateOfGuestTest : public GuestTest {
       _exit(error != 0 ? 100 + error : ioctl(-1, KVM_CREATE_VM, 0) == 0 ? 0 : errno);
     }
     theirs.reset();
-    gate = Gate(Gate::receive(ours.get()).fd);
+    gate = Gate::receive(ours.get());
     stands = gate.stands();
     Result<Child> adopted = Child::adopt(qemu);
     ASSERT_TRUE(adopted) << adopted.error().message;

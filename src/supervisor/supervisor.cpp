@@ -151,7 +151,7 @@ void supervise(Guest& guest, Child qemu, UniqueFd ready) {
   // If nobody hears this, there is no QEMU either, and the guest notices that.
   (void)link::send(ready.get(), link::Done{});
   // The process that becomes QEMU closes its end then, if not before.
-  Gate gate(Gate::receive(ready.get()).fd);
+  Gate gate = Gate::receive(ready.get());
   ready.reset();
   const Result<Ending> ending = supervisor.watch(std::move(qemu), std::move(gate));
   if (!ending) say(ending.error().message);

@@ -170,6 +170,11 @@ void Boot::while_armed(const std::function<void()>& look) {
   if (held && phase_ == Phase::armed) look();
 }
 
+void Boot::while_unchanged(const std::function<void()>& look) {
+  const std::lock_guard held(mutex_);
+  look();
+}
+
 void Boot::while_stopped(const std::function<void()>& change) {
   const std::lock_guard held(mutex_);
   when_stopped(nullptr, change);

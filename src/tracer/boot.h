@@ -76,6 +76,8 @@ class Boot {
   // Calls look() if the hooks are in place, and keeps them in place meanwhile. Does not call it while a change is
   // there, or may be.
   void while_armed(const std::function<void()>& look);
+  // Calls look() while no change is made, which it waits for. On a vCPU's thread only where that vCPU is not at a hook.
+  void while_unchanged(const std::function<void()>& look);
   // For an engine that stops at once: calls `change` while the machine is stopped and no other change is made. On a
   // vCPU's thread only where that vCPU is not at a hook.
   void while_stopped(const std::function<void()>& change);

@@ -68,7 +68,6 @@ class Tracer final : public hooks::Reporter {
   void filter_with(engine::Filter& filter);
   // To be called after arm() and before armed(), if only the essential hooks are placed.
   void watch_essential_only() { environment_->opens_unseen = true; }
-  // The engine has found its machine: the VMM really uses this engine.
   // The engine could not place this one of arm()'s hooks.
   void not_placed(const engine::Hook& hook);
   // The hooks are in place.

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "engine/physical_writer.h"
+#include "tests/support/engine/memory_region.h"
 
 namespace oboro::engine::kvm {
 namespace {
@@ -38,12 +39,7 @@ class MachineTest : public testing::Test {
     return **vcpu;
   }
   int set_region(uint32_t slot, uint64_t start, void* host, uint64_t size, uint32_t flags = 0) {
-    kvm_userspace_memory_region region{};
-    region.slot = slot;
-    region.flags = flags;
-    region.guest_phys_addr = start;
-    region.memory_size = size;
-    region.userspace_addr = reinterpret_cast<uint64_t>(host);
+    kvm_userspace_memory_region region = fake::memory_region(slot, start, size, host, flags);
     return machine.set_memory_region(KVM_SET_USER_MEMORY_REGION, &region);
   }
   // A byte of the guest's memory; -1: there is none.

@@ -55,11 +55,12 @@ class KvmPlacement final : public Placement {
   // access.
   bool owns(Gpa at) const { return slot_start_ && at.value - slot_start_->value < FilterSlot::kSize; }
 
-  // --- while the hooks are to be out for some time. All while all vCPUs are stopped.
   // Whether anything of this guest physical memory is changed for the hooks.
   bool touches(uint64_t start, uint64_t size) const {
     return sites_.touches(start, size) || (mapping_ && mapping_->touches(start, size));
   }
+
+  // --- while the hooks are to be out for some time: all of this while all vCPUs are stopped
   // Takes out all that is changed. The hooks are known still. in_use: a task may be in a stub, which has to stay.
   void set_aside(bool in_use);
   // Puts it in again. False: not all hooks work. If the guest has something else in some of their places, the others

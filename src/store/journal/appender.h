@@ -33,9 +33,8 @@ class Appender {
   uint64_t last_seq() const { return last_seq_; }  // the highest that was appended, ever; 0: none
   size_t torn_bytes() const { return torn_bytes_; }
 
-  // Whether the disk has room for so many more bytes of events for which none is kept (event::Room). They count as
-  // written then.
-  bool has_shared_room(uint64_t bytes) { return shared_space_.take(fd_.get(), bytes); }
+  // Takes so many bytes of what the disk has for events for which no room is kept (event::Room). False: there is none.
+  bool take_shared_room(uint64_t bytes) { return shared_space_.take(fd_.get(), bytes); }
   // The event with this number is not written.
   void pass(uint64_t seq) { passed_seq_ = std::max(passed_seq_, seq); }
   uint64_t highest_seq() const { return std::max(last_seq_, passed_seq_); }  // appended or passed

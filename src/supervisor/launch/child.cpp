@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/io_error.h"
+
 namespace oboro::supervisor {
 
 Result<Child> Child::start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
@@ -31,11 +33,14 @@ Result<Child> Child::start(const std::vector<std::string>& command, const std::v
   }
   for (const std::string& variable : environment) variables.push_back(const_cast<char*>(variable.c_str()));
   variables.push_back(nullptr);
-  int report[2];  // carries the gate's other side, and errno of a failed exec; closed by a successful one
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) != 0)
-    return Error{Errc::io, fmt::format("socketpair: {}", strerror(errno))};
+  int report[2];  // carries errno of a failed exec; closed by a successful one
+  if (pipe2(report, O_CLOEXEC) != 0) return Error{Errc::io, fmt::format("pipe: {}", strerror(errno))};
   const UniqueFd from_child(report[0]);
   UniqueFd to_parent(report[1]);
+  int gates[2] = {-1, -1};
+  if (gate && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, gates) != 0) return io_error("socketpair");
+  const UniqueFd from_gate(gates[0]);
+  UniqueFd to_gate(gates[1]);
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) return Error{Errc::io, fmt::format("fork: {}", strerror(errno))};
@@ -47,7 +52,7 @@ Result<Child> Child::start(const std::vector<std::string>& command, const std::v
     sigprocmask(SIG_SETMASK, &none, nullptr);
     for (const int fd : inherited) fcntl(fd, F_SETFD, 0);
     int error = walls ? walls->enter() : 0;
-    if (gate) (void)Gate::enter(report[1]);
+    if (gate) (void)Gate::enter(gates[1]);
     if (error == 0) {
       execve(argv[0], argv.data(), variables.data());
       error = errno;
@@ -56,15 +61,17 @@ Result<Child> Child::start(const std::vector<std::string>& command, const std::v
     _exit(127);
   }
   to_parent.reset();
-  Gate::Packet said = Gate::receive(from_child.get());
-  if (said.fd) {
-    if (gate) *gate = Gate(std::move(said.fd));
-    said = Gate::receive(from_child.get());
-  }
-  if (said.size == sizeof said.value) {
+  to_gate.reset();
+  int error = 0;
+  ssize_t size;
+  do {
+    size = read(from_child.get(), &error, sizeof error);
+  } while (size < 0 && errno == EINTR);
+  if (size == sizeof error) {
     waitpid(pid, nullptr, 0);
-    return Error{Errc::io, fmt::format("{}: {}", command[0], strerror(said.value))};
+    return Error{Errc::io, fmt::format("{}: {}", command[0], strerror(error))};
   }
+  if (gate) *gate = Gate::receive(from_gate.get());
   UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd) {
     ::kill(pid, SIGKILL);

@@ -8,11 +8,11 @@
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "link/control.h"
 
 namespace oboro::supervisor {
 namespace {
@@ -22,29 +22,6 @@ constexpr uint32_t kOurCalls = AUDIT_ARCH_X86_64;
 #elif defined(__aarch64__)
 constexpr uint32_t kOurCalls = AUDIT_ARCH_AARCH64;
 #endif
-
-union Control {
-  cmsghdr align;
-  std::array<char, CMSG_SPACE(sizeof(int))> bytes;
-};
-
-// Allocates nothing: it is called between fork() and exec().
-bool send_fd(int to, int fd) {
-  int value = 0;
-  iovec content{&value, sizeof value};
-  Control control{};
-  msghdr message{};
-  message.msg_iov = &content;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes.data();
-  message.msg_controllen = control.bytes.size();
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof fd);
-  memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  return sendmsg(to, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(sizeof value);
-}
 
 }  // namespace
 
@@ -69,31 +46,15 @@ int Gate::enter(int to) {
       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
               static_cast<unsigned long>(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_SPEC_ALLOW), &program);
   if (listener < 0) return errno;
-  const UniqueFd ours(static_cast<int>(listener));
-  // A filter stays. If nobody got its other side, QEMU can make no machine.
-  return send_fd(to, ours.get()) ? 0 : errno;
+  const UniqueFd other(static_cast<int>(listener));
+  const int fds[] = {other.get()};
+  // A filter stays. If nobody gets its other side, QEMU can make no machine.
+  return link::send(to, link::Done{}, 0, fds) ? 0 : EIO;
 }
 
-Gate::Packet Gate::receive(int from) {
-  Packet packet;
-  iovec content{&packet.value, sizeof packet.value};
-  Control control{};
-  msghdr message{};
-  message.msg_iov = &content;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes.data();
-  message.msg_controllen = control.bytes.size();
-  do {
-    packet.size = recvmsg(from, &message, MSG_CMSG_CLOEXEC);
-  } while (packet.size < 0 && errno == EINTR);
-  if (const cmsghdr* header = packet.size < 0 ? nullptr : CMSG_FIRSTHDR(&message);
-      header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-      header->cmsg_len == CMSG_LEN(sizeof(int))) {
-    int fd = -1;
-    memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    packet.fd.reset(fd);
-  }
-  return packet;
+Gate Gate::receive(int from) {
+  Result<link::Message> message = link::receive(from, -1);
+  return message && message->fds.size() == 1 ? Gate(std::move(message->fds[0])) : Gate();
 }
 
 Gate::Who Gate::waits() const {

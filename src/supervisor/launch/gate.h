@@ -2,10 +2,9 @@
 // that call, too. So no guest runs past its tracer, however QEMU was linked and however slow this host is.
 #pragma once
 
-#include <sys/types.h>
+#include <utility>
 
 #include "base/fd.h"
-#include "base/result.h"
 
 namespace oboro::supervisor {
 
@@ -13,17 +12,13 @@ namespace oboro::supervisor {
 // this one starts (seccomp user notification). When it is gone, such a call fails with ENOSYS.
 class Gate {
  public:
-  // For a process that is about to become QEMU; also between fork() and exec(). Sends the other side by `to`, a
-  // SOCK_SEQPACKET socket. Returns 0 or errno: EBUSY where this process's calls are watched already (by a container's
-  // manager, say), EACCES without no_new_privs and CAP_SYS_ADMIN. Then it does not stand.
+  // For a process that is about to become QEMU; also between fork() and exec(). Sends the other side by `to`, one end
+  // of a SOCK_SEQPACKET pair. Returns 0 or errno: EBUSY where this process's calls are watched already (by a
+  // container's manager, say), EACCES without no_new_privs and CAP_SYS_ADMIN. Then it does not stand.
   static int enter(int to);
-  // A packet of enter()'s, or another one, or the sender's end.
-  struct Packet {
-    ssize_t size = 0;
-    int value = 0;
-    UniqueFd fd;
-  };
-  static Packet receive(int from);
+  // Waits until that process has sent it, or has closed its end, or the program that it becomes has: then it does not
+  // stand.
+  static Gate receive(int from);
 
   Gate() = default;
   explicit Gate(UniqueFd listener) : listener_(std::move(listener)) {}

@@ -33,7 +33,7 @@ class GateTest : public testing::Test {
       _exit(work());
     }
     theirs.reset();
-    gate = Gate(Gate::receive(ours.get()).fd);
+    gate = Gate::receive(ours.get());
     if (gate.stands()) return;
     const int error = over() - 100;
     if (error == EBUSY || error == EACCES || error == EINVAL || error == ENOSYS)

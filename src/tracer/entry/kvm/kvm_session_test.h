@@ -22,6 +22,7 @@
 
 #include "link/control.h"
 #include "stream/ring_reader.h"
+#include "tests/support/engine/memory_region.h"
 #include "tests/support/guest/fake_guest.h"
 #include "tracer/entry/kvm/kvm_session.h"
 
@@ -209,12 +210,7 @@ class KvmSessionTest : public testing::Test {
 
   bool hooked(Symbol function) { return guest.word(guest.symbol(function)) % 256 == (hooks == "filter" ? 0xe9 : 0xe6); }
   int set_region(uint32_t slot, uint64_t start, uint64_t size, void* host, uint32_t flags = 0) {
-    kvm_userspace_memory_region region{};
-    region.slot = slot;
-    region.flags = flags;
-    region.guest_phys_addr = start;
-    region.memory_size = size;
-    region.userspace_addr = reinterpret_cast<uint64_t>(host);
+    kvm_userspace_memory_region region = fake::memory_region(slot, start, size, host, flags);
     return session().set_memory_region(KVM_SET_USER_MEMORY_REGION, &region);
   }
   // The guest's RAM, all of it.

@@ -53,7 +53,7 @@ void KvmSession::memory_protected(uint64_t host, uint64_t size, bool begins) {
 
 bool KvmSession::holds_hooks(uint64_t start, uint64_t size) {
   bool holds = false;
-  boot_->while_stopped([&] { holds = placement_.touches(start, size); });
+  boot_->while_unchanged([&] { holds = placement_.touches(start, size); });
   return holds;
 }
 

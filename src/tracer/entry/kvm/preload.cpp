@@ -187,8 +187,8 @@ extern "C" [[gnu::visibility("default")]] int ioctl(int fd, unsigned long reques
   va_start(arguments, request);
   void* argument = va_arg(arguments, void*);
   va_end(arguments);
-  if (process && (request == UFFDIO_REGISTER || request == UFFDIO_UNREGISTER))
-    return on_protection(fd, request, argument);
-  if (!process || _IOC_TYPE(request) != KVMIO) return next_ioctl(fd, request, argument);
-  return on_kvm_ioctl(fd, request, argument);
+  if (!process) return next_ioctl(fd, request, argument);
+  if (_IOC_TYPE(request) == KVMIO) return on_kvm_ioctl(fd, request, argument);
+  if (request == UFFDIO_REGISTER || request == UFFDIO_UNREGISTER) return on_protection(fd, request, argument);
+  return next_ioctl(fd, request, argument);
 }
